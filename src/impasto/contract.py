@@ -1,0 +1,195 @@
+"""The two protocols of the house, Stylizer and Objective, and the values that pass between floors.
+
+Images between floors are tensors `(B, 3, H, W)`, sRGB in [0, 1], float32, on the placement's device. Importing this
+module loads no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Features: TypeAlias = "Mapping[str, Tensor]"
+"""Named feature maps `(B, C, h, w)`, such as `{"relu4_1": ...}`."""
+
+Stats: TypeAlias = "Mapping[str, Tensor]"
+"""Named statistics of feature maps, float32, the batch first."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One report of a running job.
+
+    Attributes:
+        stage: what is being done, for people ("fetching vgg19", "refining 512x384").
+        step: units done, from 0 to `total`.
+        total: units in all; 0 when unknown.
+        unit: what is counted: "step", "byte", "picture".
+        losses: losses of this step by name.
+        preview: `(B, 3, H, W)` in [0, 1], detached and not copied: copy it before keeping it.
+    """
+
+    stage: str
+    step: int
+    total: int
+    unit: str = "step"
+    losses: Mapping[str, float] = field(default_factory=dict)
+    preview: Tensor | None = None
+
+
+OnProgress: TypeAlias = Callable[[Progress], None]
+"""Receives progress; cancels the job by raising `Cancelled`."""
+
+
+def ignore(progress: Progress) -> None:
+    """The callback that hears nothing."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how a job computes, decided once by `impasto.device`.
+
+    Attributes:
+        device: a torch device string: "cpu", "cuda:0", "mps".
+        precision: "float32", "bfloat16" or "float16": the type of convolutions. Losses are summed in float32.
+        channels_last: memory layout of feature maps.
+        compile: whether a step may be compiled.
+        reason: why this precision, for `impasto doctor`.
+    """
+
+    device: str = "cpu"
+    precision: str = "float32"
+    channels_last: bool = True
+    compile: bool = False
+    reason: str = ""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The torch dtype of `precision`."""
+        import torch
+
+        dtype = getattr(torch, self.precision)
+        assert isinstance(dtype, torch.dtype)
+        return dtype
+
+
+@dataclass(frozen=True)
+class StyleImage:
+    """One style image of a Style.
+
+    Attributes:
+        pixels: `(1, 3, H, W)`, sRGB in [0, 1].
+        weight: its share, above 0; shares are normalised to sum to 1.
+        digest: sha256 of the decoded pixels, the cache key.
+    """
+
+    pixels: Tensor
+    weight: float = 1.0
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Style:
+    """What to paint like: one or several weighted style images, or the named style of a trained network."""
+
+    images: tuple[StyleImage, ...] = ()
+    name: str = ""
+
+    def shares(self) -> tuple[float, ...]:
+        """The weights of the images, divided by their sum."""
+        total = sum(image.weight for image in self.images)
+        return tuple(image.weight / total for image in self.images)
+
+
+@dataclass(frozen=True)
+class StyleCode:
+    """A style as one method sees it: named tensors, cached by everything that shapes them."""
+
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A soft mask `(1, 1, H, W)` in [0, 1] and the style that it gets."""
+
+    mask: Tensor
+    code: StyleCode
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """An image `(1, 3, H, W)` to stay near, with its reliability map `(1, 1, H, W)` in [0, 1]."""
+
+    image: Tensor
+    reliability: Tensor
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What a method may honour beside content and style.
+
+    A method declares in the registry which fields it honours; asked for another, the engine raises InputError.
+
+    Attributes:
+        init: `(1, 3, H, W)`, the image to start from.
+        anchors: images to stay near, such as warped earlier frames.
+        regions: styles by soft mask.
+    """
+
+    init: Tensor | None = None
+    anchors: tuple[Anchor, ...] = ()
+    regions: tuple[Region, ...] = ()
+
+    def fields_in_use(self) -> frozenset[str]:
+        """Names of the fields that are set."""
+        named = {"init": self.init is not None, "anchors": bool(self.anchors), "regions": bool(self.regions)}
+        return frozenset(name for name, used in named.items() if used)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One batch item's style code, knobs (the method's frozen dataclass) and guide."""
+
+    code: StyleCode
+    knobs: Any
+    guide: Guide = Guide()
+
+
+class Stylizer(Protocol):
+    """Maps images to images. Holds weights, never a job's state, so that threads may share it."""
+
+    def encode_style(self, style: Style, knobs: Any) -> StyleCode:
+        """Reduce a style to what `stylize` needs."""
+        ...
+
+    def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:
+        """Paint `content (B, 3, H, W)`, one job a batch item. Returns the pastiches, same shape, in [0, 1]."""
+        ...
+
+
+class Objective(Protocol):
+    """Scores an image's features, differentiably.
+
+    Attributes:
+        layers: the layers it reads, so that one encoder pass serves all objectives.
+        additive: its statistics are means over positions, so they add up over tiles.
+    """
+
+    @property
+    def layers(self) -> frozenset[str]: ...
+
+    @property
+    def additive(self) -> bool: ...
+
+    def statistics(self, features: Features) -> Stats:
+        """Reduce feature maps to statistics."""
+        ...
+
+    def bind(self, target: Stats) -> Callable[[Stats], Tensor]:
+        """A scalar loss of an image's statistics against `target`."""
+        ...

@@ -1,0 +1,108 @@
+"""The error tree: every failure that a user can cause or mend, with its exit code, HTTP and gRPC status.
+
+    StyleError                1    500  INTERNAL             a bug of ours when raised bare
+    ├── InputError            2    422  INVALID_ARGUMENT     what was given cannot be used
+    ├── MissingExtra          3    501  UNIMPLEMENTED        an optional package is not installed
+    ├── AssetError            4    503  UNAVAILABLE          weights or paintings cannot be had
+    ├── ResourceError         5    507  RESOURCE_EXHAUSTED   memory or disk
+    ├── BatchError            6    500  INTERNAL             some pictures of a batch failed
+    └── Cancelled           130    499  CANCELLED            Ctrl-C, a closed connection
+        └── Terminated      143    499  CANCELLED            SIGTERM
+
+A message says what was given and what is allowed; a hint says what to do. Both are one line. Only the edges (CLI,
+server) translate them; nothing below prints or exits.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import ClassVar
+
+
+class StyleError(Exception):
+    """Base of all errors that Impasto raises on purpose.
+
+    Args:
+        message: what went wrong, in one line, without a full stop.
+        hint: what the user can do, in one line; may be empty.
+    """
+
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+    grpc_status: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InputError(StyleError):
+    """What the user gave cannot be used: a file, a number, a name."""
+
+    exit_code = 2
+    http_status = 422
+    grpc_status = "INVALID_ARGUMENT"
+
+
+class MissingExtra(StyleError):
+    """An optional package is missing; the hint holds the exact install line."""
+
+    exit_code = 3
+    http_status = 501
+    grpc_status = "UNIMPLEMENTED"
+
+
+class AssetError(StyleError):
+    """Weights or paintings could not be fetched, or what was fetched is not what was declared."""
+
+    exit_code = 4
+    http_status = 503
+    grpc_status = "UNAVAILABLE"
+
+
+class ResourceError(StyleError):
+    """Memory or disk does not suffice; the hint names what would fit."""
+
+    exit_code = 5
+    http_status = 507
+    grpc_status = "RESOURCE_EXHAUSTED"
+
+
+class BatchError(StyleError):
+    """Some pictures of a batch failed; the others are done."""
+
+    exit_code = 6
+
+
+class Cancelled(StyleError):
+    """The caller asked to stop."""
+
+    exit_code = 130
+    http_status = 499
+    grpc_status = "CANCELLED"
+
+
+class Terminated(Cancelled):
+    """The system asked the process to end (SIGTERM)."""
+
+    exit_code = 143
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional module.
+
+    Raises:
+        MissingExtra: the package is not installed. A module that is there but fails to import one of *our* modules
+            is a bug and raises ImportError as it is.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        missing = (error.name or module).partition(".")[0]
+        if missing == "impasto":
+            raise
+        raise MissingExtra(
+            f"{missing} is not installed, and this needs it", f'pip install "impasto[{extra}]"'
+        ) from error
