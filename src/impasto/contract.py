@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+"""The layers whose Gram matrices make up a style in Gatys 2016, and in our style distance."""
+
 Features: TypeAlias = "Mapping[str, Tensor]"
 """Named feature maps `(B, C, h, w)`, such as `{"relu4_1": ...}`."""
 
@@ -58,14 +61,12 @@ class Placement:
         device: a torch device string: "cpu", "cuda:0", "mps".
         precision: "float32", "bfloat16" or "float16": the type of convolutions. Losses are summed in float32.
         channels_last: memory layout of feature maps.
-        compile: whether a step may be compiled.
         reason: why this precision, for `impasto doctor`.
     """
 
     device: str = "cpu"
     precision: str = "float32"
     channels_last: bool = True
-    compile: bool = False
     reason: str = ""
 
     @property
@@ -95,9 +96,16 @@ class StyleImage:
 
 @dataclass(frozen=True)
 class Style:
-    """What to paint like: one or several weighted style images, or the named style of a trained network."""
+    """What to paint like: one or several weighted style images, or the named style of a trained network.
+
+    Attributes:
+        images: the style images, each at the size at which its strokes are wanted.
+        canvas: height and width of the picture to be painted, for methods that work at several sizes.
+        name: a style of a trained network.
+    """
 
     images: tuple[StyleImage, ...] = ()
+    canvas: tuple[int, int] = (512, 512)
     name: str = ""
 
     def shares(self) -> tuple[float, ...]:
@@ -181,10 +189,14 @@ class Objective(Protocol):
     """
 
     @property
-    def layers(self) -> frozenset[str]: ...
+    def layers(self) -> frozenset[str]:
+        """See above."""
+        ...
 
     @property
-    def additive(self) -> bool: ...
+    def additive(self) -> bool:
+        """See above."""
+        ...
 
     def statistics(self, features: Features) -> Stats:
         """Reduce feature maps to statistics."""

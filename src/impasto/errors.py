@@ -17,7 +17,10 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class StyleError(Exception):
@@ -77,7 +80,15 @@ class BatchError(StyleError):
 
 
 class Cancelled(StyleError):
-    """The caller asked to stop."""
+    """The caller asked to stop.
+
+    Attributes:
+        partial: the best picture so far, `(1, 3, H, W)` in [0, 1], when the job that was stopped had one.
+        result: the same as the engine's Result.
+    """
+
+    partial: Tensor | None = None
+    result: object = None
 
     exit_code = 130
     http_status = 499

@@ -1,0 +1,56 @@
+# make demo    paint a photograph at three qualities into out/demo
+# make test    all tests, against the built and installed wheel
+# make check   linter, type checker, floors
+# make bench   benchmarks against plain reference code, appended to bench/results.csv
+# make install everything into .venv
+#
+# EXTRA_INDEX=URL hands pip one more index, such as PyTorch's for its CPU build (see the README).
+
+PYTHON ?= python3.11
+EXTRA_INDEX ?=
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
+SOURCES := $(shell find src -name '*.py' -o -name '*.toml') pyproject.toml README.md LICENSE
+
+.PHONY: install demo test check format bench clean
+
+install: $(VENV)/installed
+
+$(VENV)/packages: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) hatchling
+	$(INSTALL) --no-build-isolation ".[dev]"
+	@touch $@
+
+$(VENV)/installed: $(VENV)/packages $(SOURCES)
+	@rm -rf build/wheel
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+	$(PIP) install --quiet --no-deps --no-compile --force-reinstall build/wheel/*.whl
+	@touch $@
+
+demo: install
+	$(BIN)/impasto demo --out out/demo
+
+test: install
+	$(BIN)/impasto assets fetch
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit/test_floors.py
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install
+	$(BIN)/impasto bench adain --csv bench/adain.csv
+	$(BIN)/impasto bench optimize --csv bench/optimize.csv
+
+clean:
+	rm -rf $(VENV) build out

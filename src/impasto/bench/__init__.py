@@ -1,0 +1,1 @@
+"""Benchmarks, and the plain reference code that they are measured against."""

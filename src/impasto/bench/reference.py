@@ -1,0 +1,123 @@
+"""What a good tutorial would write: AdaIN and Gatys' method in plain float32 PyTorch, with nothing of ours but the weights.
+
+Nothing here is tuned, and nothing is made slow on purpose: layers as modules, the default memory layout, Adam on pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+BLOCKS = (2, 2, 4, 4, 4)
+GRAM_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+
+def vgg19(weights: Mapping[str, Tensor], last: str) -> nn.Sequential:
+    """VGG-19 as named modules, up to the layer `last`."""
+    network = nn.Sequential()
+    network.add_module("colour", _convolution(weights, "preprocess", kernel=1))
+    for block, count in enumerate(BLOCKS, start=1):
+        for index in range(1, count + 1):
+            name = f"{block}_{index}"
+            network.add_module(f"pad{name}", nn.ReflectionPad2d(1))
+            network.add_module(f"conv{name}", _convolution(weights, f"conv{name}", kernel=3))
+            network.add_module(f"relu{name}", nn.ReLU())
+            if f"relu{name}" == last:
+                return network.requires_grad_(False).eval()
+        network.add_module(f"pool{block}", nn.MaxPool2d(2))
+    raise ValueError(last)
+
+
+def decoder(weights: Mapping[str, Tensor]) -> nn.Sequential:
+    """AdaIN's decoder as modules."""
+    network = nn.Sequential()
+    order = ("conv4_1", "up", "conv3_4", "conv3_3", "conv3_2", "conv3_1", "up", "conv2_2", "conv2_1", "up", "conv1_2")
+    for position, name in enumerate(order):
+        if name == "up":
+            network.add_module(f"up{position}", nn.Upsample(scale_factor=2, mode="nearest"))
+            continue
+        network.add_module(f"pad{name}", nn.ReflectionPad2d(1))
+        network.add_module(name, _convolution(weights, name, kernel=3))
+        network.add_module(f"relu{name}", nn.ReLU())
+    network.add_module("pad", nn.ReflectionPad2d(1))
+    network.add_module("conv1_1", _convolution(weights, "conv1_1", kernel=3))
+    return network.requires_grad_(False).eval()
+
+
+class AdaIN:
+    """Arbitrary style transfer, arXiv:1703.06868."""
+
+    def __init__(self, encoder_weights: Mapping[str, Tensor], decoder_weights: Mapping[str, Tensor]) -> None:
+        self.encoder = vgg19(encoder_weights, "relu4_1")
+        self.decoder = decoder(decoder_weights)
+
+    @torch.no_grad()
+    def __call__(self, content: Tensor, style: Tensor) -> Tensor:
+        """Both `(1, 3, H, W)` in [0, 1], sides multiples of 8."""
+        features, wanted = self.encoder(content), self.encoder(style)
+        mean, std = features.mean((2, 3), keepdim=True), features.std((2, 3), keepdim=True)
+        normalised = (features - mean) / (std + 1e-5)
+        stylized = normalised * wanted.std((2, 3), keepdim=True) + wanted.mean((2, 3), keepdim=True)
+        pastiche: Tensor = self.decoder(stylized)
+        return pastiche.clamp(0, 1)
+
+
+class Gatys:
+    """Image optimisation, arXiv:1508.06576: Adam on the pixels from the photograph, one scale.
+
+    The loss is the one that ships (relative content and Gram errors, total variation), so that both do the same work.
+    """
+
+    def __init__(self, encoder_weights: Mapping[str, Tensor], content: Tensor, style: Tensor) -> None:
+        self.encoder = vgg19(encoder_weights, "relu5_1")
+        with torch.no_grad():
+            self.content = self._features(content)["relu4_2"]
+            self.grams = {layer: self._gram(self._features(style)[layer]) for layer in GRAM_LAYERS}
+        self.image = content.clone().requires_grad_(True)
+
+    def run(self, steps: int, learning_rate: float = 0.02) -> list[float]:
+        """Descend. Returns the loss before each step."""
+        adam = torch.optim.Adam([self.image], lr=learning_rate)
+        losses = []
+        for _ in range(steps):
+            adam.zero_grad()
+            loss = self.loss()
+            loss.backward()  # type: ignore[no-untyped-call]
+            adam.step()
+            with torch.no_grad():
+                self.image.clamp_(0, 1)
+            losses.append(loss.item())
+        return losses
+
+    def loss(self) -> Tensor:
+        """Content + 4 style + 0.3 total variation."""
+        features = self._features(self.image)
+        content = (features["relu4_2"] - self.content).square().sum() / self.content.square().sum()
+        style = torch.zeros(())
+        for layer, gram in self.grams.items():
+            style = style + (self._gram(features[layer]) - gram).square().sum() / gram.square().sum() / len(self.grams)
+        down = (self.image[:, :, 1:] - self.image[:, :, :-1]).abs().mean()
+        right = (self.image[:, :, :, 1:] - self.image[:, :, :, :-1]).abs().mean()
+        return content + 4 * style + 0.3 * (down + right)
+
+    def _features(self, image: Tensor) -> dict[str, Tensor]:
+        found = {}
+        x = image
+        for name, module in self.encoder.named_children():
+            x = module(x)
+            found[name] = x
+        return found
+
+    @staticmethod
+    def _gram(features: Tensor) -> Tensor:
+        flat = features.flatten(2)
+        return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+def _convolution(weights: Mapping[str, Tensor], name: str, *, kernel: int) -> nn.Conv2d:
+    weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+    layer = nn.Conv2d(weight.shape[1], weight.shape[0], kernel)
+    layer.load_state_dict({"weight": weight, "bias": bias})
+    return layer

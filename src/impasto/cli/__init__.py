@@ -1,0 +1,1 @@
+"""The command line: the edge that prints and exits."""

@@ -1,0 +1,95 @@
+"""The commands joined, and the one place where errors become two lines and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from importlib.metadata import version as installed_version
+from types import FrameType
+from typing import Annotated
+
+import typer
+from typer.exceptions import Abort, Exit, TyperException
+
+from impasto.cli import demo, library, redo, stylize, system
+from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated
+
+app = typer.Typer(
+    name="impasto",
+    help="Turns photographs into paintings, in the style of any picture.",
+    epilog="Start with: impasto stylize photo.jpg --style 'wheat field with cypresses'",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+stylize.register(app)
+redo.register(app)
+library.register(app)
+demo.register(app)
+system.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors; good after any command.")] = False,  # noqa: ARG001 - run() takes it out
+) -> None:
+    if version:
+        print(f"impasto {installed_version('impasto')}")
+        raise Exit
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line. Returns the exit code; never raises but for `--debug`."""
+    signal.signal(signal.SIGTERM, _terminate)
+    debug = "--debug" in arguments
+    try:
+        code = app(args=[word for word in arguments if word != "--debug"], prog_name="impasto", standalone_mode=False)
+        sys.stdout.flush()
+    except BaseException as error:
+        if debug and isinstance(error, Exception) and not isinstance(error, Exit):
+            traceback.print_exc()
+        return _report(error)
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: BaseException) -> int:
+    """Print what went wrong in two lines. Returns the exit code."""
+    if isinstance(error, Exit):
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):  # the reader of our output has gone; nothing to say to anyone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    known = _as_style_error(error)
+    print(f"error: {known.message}", file=sys.stderr)
+    if known.hint:
+        print(f"hint:  {known.hint}", file=sys.stderr)
+    return known.exit_code
+
+
+def _as_style_error(error: BaseException) -> StyleError:
+    if isinstance(error, StyleError):
+        return error
+    if isinstance(error, KeyboardInterrupt | Abort):
+        return Cancelled("stopped")
+    if isinstance(error, TyperException):
+        return InputError(_one_line(error.format_message()), "impasto COMMAND --help lists the options")
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error):
+        return ResourceError("memory ran out", "use a smaller --size, or free some memory")
+    if isinstance(error, SystemExit):
+        return StyleError("stopped")
+    name = type(error).__name__
+    return StyleError(
+        f"a bug in impasto: {name}: {_one_line(str(error))}",
+        "please report it with the output of the same command and --debug",
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated("stopped by the system")

@@ -1,0 +1,45 @@
+"""`impasto demo`: one photograph at three qualities, and the sheet that compares them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PHOTO = "chelsea.png"
+PAINTING = "museum:436535"
+SIZE = 512
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("demo")(demo)
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")] = Path("impasto-demo"),
+) -> None:
+    """Paint a photograph in the style of a Van Gogh as draft, good and best, and show all side by side."""
+    from impasto import images
+    from impasto.cli.console import Reporter
+    from impasto.engine import Engine, Request
+
+    out.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    engine = Engine()
+    with Reporter() as reporter:
+        photo = engine.store.path("photos", on_progress=reporter) / PHOTO
+        source = engine.find_styles(PAINTING, on_progress=reporter)[0]
+        cells = [(images.read(photo).pixels, f"photograph: {photo.stem}"), (source.picture.pixels, source.label)]
+        for quality in ("draft", "good", "best"):
+            request = Request(quality=quality, size=SIZE)
+            result = engine.stylize(photo, PAINTING, request, on_progress=reporter, on_note=reporter.note)
+            path = result.save(out / f"{quality}.png")
+            elapsed = time.perf_counter() - started
+            print(f"{path}: painted in {result.seconds:.1f} s, {elapsed:.0f} s after the start", flush=True)
+            cells.append((result.picture.pixels, f"{quality}: {result.seconds:.1f} s"))
+        sheet = out / "sheet.png"
+        images.write(images.read(images.contact_sheet(cells, columns=3)), sheet)
+    print(sheet)

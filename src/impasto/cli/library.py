@@ -1,0 +1,169 @@
+"""`impasto styles`, `methods` and `assets`: what there is to paint with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from impasto import params, registry
+from impasto.assets import Store
+from impasto.errors import AssetError, InputError
+
+if TYPE_CHECKING:
+    from impasto.library import Library, Painting
+
+_SHEET_COLUMNS = 6
+
+assets_app = typer.Typer(help="Weights and paintings: what is declared, fetched and sound.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("styles", epilog="Example: impasto styles van gogh --sheet van-gogh.png")(styles)
+    app.command("methods", epilog="Example: impasto methods optimize")(methods)
+    app.add_typer(assets_app, name="assets")
+
+
+def styles(
+    query: Annotated[list[str] | None, typer.Argument(help="Words of title, artist or date, or a number.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet of what was found to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list on standard output.")] = False,
+) -> None:
+    """List and search the library of paintings; each id is good for --style."""
+    from impasto.cli.console import Reporter
+    from impasto.library import Library
+
+    words = " ".join(query or ())
+    library = Library(Store())
+    with Reporter() as reporter:
+        found = library.search(words, on_progress=reporter)
+    if not found:
+        raise InputError(f"no painting matches {words!r}", "try fewer words; impasto styles lists all")
+    if sheet is not None:
+        _write_sheet(library, found, sheet)
+    if as_json:
+        names = ("id", "title", "artist", "date", "licence", "source")
+        print(json.dumps([{name: getattr(painting, name) for name in names} for painting in found], indent=2))
+    elif sheet is None:
+        _print_table(found)
+    else:
+        print(sheet)
+
+
+def _print_table(found: list[Painting]) -> None:
+    table = Table("id", "title", "artist", "date", box=None, header_style="bold")
+    for painting in found:
+        table.add_row(painting.id, painting.title, painting.artist, painting.date)
+    console = Console(soft_wrap=False)
+    console.print(table, highlight=False, markup=False)
+    console.print(f"{len(found)} paintings, {found[0].licence}", style="dim")
+
+
+def _write_sheet(library: Library, found: list[Painting], path: Path) -> None:
+    from impasto import images
+
+    images.check_output(path, ())
+    cells = []
+    for painting in found:
+        pixels = images.read(library.path(painting)).pixels
+        cells.append((pixels, f"{painting.id.partition(':')[2]} {painting.title}, {painting.artist}"))
+    images.write(images.read(images.contact_sheet(cells, columns=min(_SHEET_COLUMNS, len(cells)))), path)
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(help="Tell all about one method.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+) -> None:
+    """List the methods, or the settings of one."""
+    rows = list(registry.methods().values()) if name is None else [registry.find(name)]
+    if as_json:
+        print(json.dumps([_described(row) for row in rows], indent=2))
+        return
+    console = Console()
+    if name is None:
+        table = Table("method", "what it does", "paper", box=None, header_style="bold")
+        for row in rows:
+            table.add_row(row.name, row.summary, row.paper)
+        console.print(table, highlight=False)
+        return
+    row = rows[0]
+    console.print(f"{row.name}: {row.summary}\n{row.paper}\n", highlight=False)
+    table = Table("setting", "takes", "default", "what it does", box=None, header_style="bold")
+    for knob in params.knobs_of(row.load_knobs()):
+        default = ",".join(knob.default) if isinstance(knob.default, tuple) else str(knob.default)
+        table.add_row(knob.flag, knob.bounds(), default, knob.help)
+    console.print(table, highlight=False)
+
+
+def _described(row: registry.Method) -> dict[str, object]:
+    described = {**asdict(row), "honours": sorted(row.honours), "knobs": params.json_schema(row.load_knobs())}
+    return {key: value for key, value in described.items() if key != "target"}
+
+
+@assets_app.command("list")
+def list_assets(
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list on standard output.")] = False,
+) -> None:
+    """What is declared, and what is here."""
+    store = Store()
+    rows = [
+        {
+            "id": asset.id,
+            "kind": asset.kind,
+            "bytes": asset.bytes,
+            "present": store.is_present(asset.id),
+            "licence": asset.licence,
+            "summary": asset.summary,
+        }
+        for asset in store.declared.values()
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table("id", "kind", "MB", "here", "licence", "what it is", box=None, header_style="bold")
+    for row in rows:
+        megabytes = f"{float(str(row['bytes'])) / 1e6:.1f}"
+        here = "yes" if row["present"] else "no"
+        table.add_row(str(row["id"]), str(row["kind"]), megabytes, here, str(row["licence"]), str(row["summary"]))
+    Console().print(table, highlight=False)
+
+
+@assets_app.command("fetch", epilog="Example: impasto assets fetch vgg19-normalised adain-decoder")
+def fetch_assets(
+    ids: Annotated[list[str] | None, typer.Argument(help="Which; all by default.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Fetch again what is here.")] = False,
+) -> None:
+    """Fetch weights and paintings, so that everything works without a network."""
+    from impasto.cli.console import Reporter
+
+    store = Store()
+    wanted = ids or list(store.declared)
+    with Reporter() as reporter:
+        store.fetch(wanted, on_progress=reporter, force=force)
+    for asset_id in wanted:
+        print(f"{asset_id}: {store.path(asset_id)}")
+
+
+@assets_app.command("verify")
+def verify_assets(
+    ids: Annotated[list[str] | None, typer.Argument(help="Which; all that are here by default.")] = None,
+) -> None:
+    """Hash everything that is here and compare with what was declared."""
+    store = Store()
+    wanted = ids or [asset_id for asset_id in store.declared if store.is_present(asset_id)]
+    damaged = []
+    for asset_id in wanted:
+        try:
+            store.verify(asset_id)
+            print(f"{asset_id}: sound")
+        except AssetError as error:
+            damaged.append(error)
+            print(f"{asset_id}: {error.message}")
+    if damaged:
+        raise AssetError(f"{len(damaged)} of {len(wanted)} assets are damaged or missing", damaged[0].hint)

@@ -1,0 +1,66 @@
+"""`impasto redo`: makes a saved result again from what is written in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from impasto.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("redo", epilog="Example: impasto redo photo-irises.png -o again.png")(redo)
+
+
+def redo(
+    picture: Annotated[Path, typer.Argument(help="A picture that impasto made.")],
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", help="Where to write; beside the picture by default.")
+    ] = None,
+    content: Annotated[Path | None, typer.Option(help="The photograph, when it has moved.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Paint a picture again from the settings in its metadata."""
+    from impasto import images
+    from impasto.cli.console import Reporter
+    from impasto.cli.stylize import Targets
+    from impasto.engine import Engine, Request
+
+    record = images.read_record(picture)
+    if record is None:
+        raise InputError(f"{picture} holds no settings of impasto", "give a picture that impasto has made")
+    source = content or _find(picture, record["content"]["name"])
+    styles = [(_style(picture, entry["id"]), entry["weight"]) for entry in record["styles"]]
+    knobs = dict(record["knobs"])
+    init = knobs.pop("init", None)
+    if record["init"] is not None:
+        init = _find(picture, record["init"])
+    size = max(record["width"], record["height"])
+    request = Request(record["method"], record["quality"], size, init, knobs)
+    target = Targets(out, several=False)
+    target.check(str(source), [style for style, _ in styles])
+    with Reporter() as reporter:
+        engine = Engine(device=device, precision=record["precision"])
+        result = engine.stylize(source, styles, request, on_progress=reporter, on_note=reporter.note)
+        if result.record["content"]["pixels"] != record["content"]["pixels"]:
+            reporter.note(f"{source} has changed since {picture} was made")
+    path = target.of(str(source), [entry["label"] for entry in record["styles"]])
+    print(result.save(path or Path(f"{picture.stem}-again.png")))
+
+
+def _style(picture: Path, name: str) -> str:
+    """A library id as it is; a file where it can be found."""
+    prefix = name.partition(":")[0]
+    return name if prefix == "museum" and not Path(name).exists() else str(_find(picture, name))
+
+
+def _find(picture: Path, name: Any) -> Path:
+    for candidate in (picture.parent / str(name), Path(str(name))):
+        if candidate.is_file():
+            return candidate
+    raise InputError(
+        f"{name or 'the photograph'}, of which {picture} was made, is not there", "put it beside the picture"
+    )

@@ -1,0 +1,312 @@
+"""`impasto stylize`: photographs in, paintings out."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from impasto import params, registry
+from impasto.errors import BatchError, Cancelled, InputError
+
+if TYPE_CHECKING:
+    from impasto.cli.console import Reporter
+    from impasto.engine import Engine, Request, Result
+
+_EXAMPLES = """\b
+Examples:
+  impasto stylize photo.jpg --style "wheat field with cypresses"
+  impasto stylize photo.jpg --style painting.jpg --quality best -o out.png
+  impasto stylize holiday/ --style museum:436535 --quality draft -o painted/
+  impasto stylize photo.jpg --style irises:2 --style 436535:1 --strength 0.7
+  cat photo.jpg | impasto stylize - --style painting.jpg > out.png"""
+
+_PANEL = "Settings of the method (impasto methods NAME tells which has which)"
+
+
+def _methods() -> list[str]:
+    return ["auto", *registry.methods()]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`, with a flag for each knob of each method."""
+    app.command("stylize", epilog=_EXAMPLES)(_with_knobs(stylize))
+
+
+def stylize(
+    content: Annotated[list[str], typer.Argument(help="Photographs, folders of them, or - for standard input.")],
+    style: Annotated[
+        list[str] | None,
+        typer.Option("--style", "-s", help="A file, or words or a number of a library painting; :NUMBER weighs it."),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", help="File, folder, or - for standard output; beside the photograph by default."),
+    ] = None,
+    method: Annotated[
+        str, typer.Option("--method", "-m", help="auto, or one of impasto methods.", autocompletion=_methods)
+    ] = "auto",
+    quality: Annotated[
+        str | None,
+        typer.Option("--quality", "-q", help="draft (a second), good (the default) or best (minutes)."),
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Longest side in pixels; the photograph's own by default.")] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Start from draft, content, content+noise, noise, style, or a file.")
+    ] = None,
+    max_memory: Annotated[str | None, typer.Option(help="Refuse what needs more, such as 2GB.")] = None,
+    max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = 100_000_000,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    drop_gps: Annotated[bool, typer.Option("--drop-gps", help="Leave the place out of the metadata.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a picture on standard output.")] = False,
+    **knobs: Any,
+) -> None:
+    """Paint photographs in the style of one picture or several."""
+    styles = [parse_style(text) for text in style or ()]
+    if not styles:
+        raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; see impasto styles')
+    contents = find_contents(content)
+    targets = Targets(out, several=len(contents) > 1 or any(Path(item).is_dir() for item in content))
+    if as_json and targets.to_stdout(contents):
+        raise InputError("the picture and --json cannot both go to standard output", "name a file with -o")
+    from impasto.cli.console import Reporter
+    from impasto.engine import Engine, Request
+
+    request = Request(method, quality, size, init, knobs, parse_memory(max_memory), check_pixels(max_pixels))
+    engine = Engine(device=device, precision=precision)
+    painter = _Painter(engine, styles, request, targets, drop_gps=drop_gps, as_json=as_json)
+    failed = 0
+    with Reporter() as reporter:
+        for item in contents:
+            try:
+                painter.paint(item, reporter)
+            except (InputError, OSError) as error:
+                if len(contents) == 1 or not isinstance(error, InputError):
+                    raise
+                failed += 1
+                print(f"error: {item}: {error.message}\nhint:  {error.hint}", file=sys.stderr)
+    if failed:
+        raise BatchError(f"{failed} of {len(contents)} pictures failed", "the others are done; see above")
+
+
+@dataclass(frozen=True)
+class _Painter:
+    """What all pictures of a batch share."""
+
+    engine: Engine
+    styles: list[tuple[str, float]]
+    request: Request
+    targets: Targets
+    drop_gps: bool
+    as_json: bool
+
+    def paint(self, content: str, reporter: Reporter) -> None:
+        """Paint and save one picture."""
+        self.targets.check(content, [style for style, _ in self.styles])
+        source: Any = sys.stdin.buffer.read() if content == "-" else content
+        try:
+            result = self.engine.stylize(source, self.styles, self.request, on_progress=reporter, on_note=reporter.note)
+        except Cancelled as cancelled:
+            if cancelled.result is not None:
+                self._save(content, cancelled.result)  # type: ignore[arg-type] - the engine's Result
+                cancelled.hint = "the best picture so far is saved"
+            raise
+        self._save(content, result)
+
+    def _save(self, content: str, result: Result) -> None:
+        target = self.targets.of(content, [entry["label"] for entry in result.record["styles"]])
+        if target is None:
+            from impasto import images
+
+            buffer = io.BytesIO()
+            images.write(result.picture, buffer, format="PNG", record=result.record, drop_gps=self.drop_gps)
+            sys.stdout.buffer.write(buffer.getvalue())
+            return
+        result.save(target, drop_gps=self.drop_gps)
+        print(json.dumps(summary(content, target, result)) if self.as_json else target, flush=True)
+
+
+def summary(content: str, target: Path, result: Result) -> dict[str, Any]:
+    """The object that `--json` prints for a picture."""
+    record = result.record
+    names = ("method", "quality", "width", "height", "seconds", "steps", "device", "precision")
+    return {
+        "content": content,
+        "style": [entry["id"] for entry in record["styles"]],
+        "output": str(target),
+        **{name: record[name] for name in names},
+    }
+
+
+class Targets:
+    """Where results go: the `-o` of the user, or beside the photograph."""
+
+    def __init__(self, out: str | None, *, several: bool) -> None:
+        self._out = out
+        self._folder = out is not None and out != "-" and (several or Path(out).is_dir() or out.endswith(("/", "\\")))
+        if out == "-" and several:
+            raise InputError("several pictures cannot go to standard output", "name a folder with -o")
+
+    def to_stdout(self, contents: list[str]) -> bool:
+        """Whether the picture goes to standard output."""
+        return self._out == "-" or (self._out is None and contents == ["-"])
+
+    def check(self, content: str, styles: list[str]) -> None:
+        """Refuse before any computing what cannot be written, or would replace an input."""
+        from impasto import images
+
+        if self.to_stdout([content]):
+            return
+        inputs = [Path(name) for name in (content, *styles) if name != "-" and Path(name).is_file()]
+        target = self.of(content, ["style"])
+        assert target is not None
+        if self._folder and not target.parent.exists():
+            self._make_folder(target.parent)
+        images.check_output(target, inputs)
+
+    def of(self, content: str, labels: list[str]) -> Path | None:
+        """The path for one content; None is standard output."""
+        if self.to_stdout([content]):
+            return None
+        stem = "stdin" if content == "-" else Path(content).stem
+        name = f"{stem}-{slug(' and '.join(labels))}.png"
+        if self._out is None:
+            return _unused(Path(content).parent / name)
+        return _unused(Path(self._out) / name) if self._folder else Path(self._out)
+
+    @staticmethod
+    def _make_folder(folder: Path) -> None:
+        if not folder.parent.is_dir():
+            raise InputError(f"the folder {folder.parent} does not exist", "make it first, or name another with -o")
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make the folder {folder}: {error.strerror}", "name another with -o") from error
+
+
+def slug(text: str) -> str:
+    """A label as part of a file name."""
+    return re.sub(r"[^\w]+", "-", text.lower()).strip("-")[:60] or "style"
+
+
+def _unused(path: Path) -> Path:
+    candidate, number = path, 2
+    while candidate.exists():
+        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
+    return candidate
+
+
+def find_contents(items: list[str]) -> list[str]:
+    """The photographs that the arguments name; a folder stands for the pictures in it."""
+    found: list[str] = []
+    for item in items:
+        path = Path(item)
+        if item != "-" and path.is_dir():
+            found += _pictures_in(path)
+        else:
+            found.append(item)
+    if found.count("-") > 1 or ("-" in found and len(found) > 1):
+        raise InputError("standard input is one picture", "give - alone")
+    return found
+
+
+def _pictures_in(folder: Path) -> list[str]:
+    from impasto import images
+
+    pictures = sorted(str(path) for path in folder.iterdir() if path.suffix.lower() in images.EXTENSIONS)
+    if not pictures:
+        raise InputError(f"the folder {folder} holds no pictures", f"it needs {', '.join(sorted(images.EXTENSIONS))}")
+    return pictures
+
+
+def parse_style(text: str) -> tuple[str, float]:
+    """Split STYLE[:WEIGHT].
+
+    An existing file, and the ids that `impasto styles --json` prints, are whole: `museum:436535` has no weight.
+
+    Raises:
+        InputError: the weight is not a number above 0.
+    """
+    head, colon, tail = text.rpartition(":")
+    whole = Path(text).exists() or re.fullmatch(r"[a-z]+:\d+", text)
+    if (
+        not colon
+        or whole
+        or not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(nan|inf|infinity)", tail.lower())
+    ):
+        return text, 1.0
+    weight = float(tail)
+    if not 0 < weight < float("inf"):
+        raise InputError(f"the weight of style {head!r} is {tail}", "it takes a number above 0")
+    return head, weight
+
+
+def parse_memory(text: str | None) -> int | None:
+    """Bytes in "2GB", "500 MB" or "3e9"."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*([\d.]+(?:e\d+)?)\s*([kmgt]?)i?b?\s*", text.lower())
+    units = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+    try:
+        amount = float(match.group(1)) * units[match.group(2)] if match else 0
+    except ValueError:
+        amount = 0
+    if amount <= 0:
+        raise InputError(f"--max-memory is {text!r}", "it takes a size, such as 2GB or 800MB")
+    return int(amount)
+
+
+def check_pixels(count: int) -> int:
+    """Refuse a `--max-pixels` that lets nothing through."""
+    if count <= 0:
+        raise InputError(f"--max-pixels is {count}", "it takes a whole number above 0")
+    return count
+
+
+def _with_knobs(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace `**knobs` in the signature by an option for each knob: the dataclasses are the one truth."""
+    signature = inspect.signature(command, eval_str=True)
+    fixed = [entry for entry in signature.parameters.values() if entry.kind is not entry.VAR_KEYWORD]
+    fixed_names = {entry.name for entry in fixed}
+    knobs = {name: knob for name, knob in _all_knobs().items() if name not in fixed_names}
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(knob))
+        for name, knob in knobs.items()
+    ]
+
+    @wraps(command)
+    def wrapped(**arguments: Any) -> None:
+        command(**arguments)
+
+    parameters = [entry.replace(kind=inspect.Parameter.KEYWORD_ONLY) for entry in fixed] + options
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {entry.name: entry.annotation for entry in parameters}
+    del wrapped.__wrapped__  # type: ignore[attr-defined] - or the hints of the original would be read
+    return wrapped
+
+
+def _all_knobs() -> Mapping[str, params.Knob]:
+    """Knobs of all methods by name; where two share one, the first names it and help tells of both defaults."""
+    found: dict[str, params.Knob] = {}
+    for row in registry.methods().values():
+        for knob in params.knobs_of(row.load_knobs()):
+            found.setdefault(knob.name, replace(knob))
+    return found
+
+
+def _annotation(knob: params.Knob) -> Any:
+    kind: Any = knob.type if knob.type in (int, float) else str
+    default = ",".join(knob.default) if isinstance(knob.default, tuple) else knob.default
+    text = f"{knob.help[0].upper()}{knob.help[1:]}. [dim]({default})[/dim]"
+    return Annotated[kind | None, typer.Option(knob.flag, help=text, rich_help_panel=_PANEL)]

@@ -1,0 +1,197 @@
+"""Hardware: the only module that looks at it; decides where and how precisely a job computes, and whether it fits."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from impasto.contract import Placement
+from impasto.errors import InputError, ResourceError
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+def place(device: str = "auto", precision: str = "auto", *, tested: Sequence[str] = ("float32",)) -> Placement:
+    """Choose device, precision and memory layout.
+
+    Args:
+        device: "auto" (CUDA, then MPS, then CPU) or a torch device string.
+        precision: "auto" takes the fastest of `tested` that the hardware is really fast at.
+        tested: the precisions that the method declares.
+
+    Raises:
+        InputError: the device does not exist here, or the precision is not among `tested`.
+    """
+    chosen = _auto_device() if device == "auto" else _checked_device(device)
+    if precision != "auto":
+        if precision not in tested:
+            raise InputError(f"precision {precision} is not tested for this method", f"it takes {', '.join(tested)}")
+        return Placement(chosen, precision, reason="asked for")
+    fast, reason = _fast_precision(chosen)
+    return Placement(chosen, fast if fast in tested else "float32", reason=reason)
+
+
+def _auto_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _checked_device(device: str) -> str:
+    present = available_devices()
+    if device.partition(":")[0] not in {name.partition(":")[0] for name in present}:
+        raise InputError(f"there is no device {device!r} here", f"this machine has {', '.join(present)}")
+    index = device.partition(":")[2]
+    if index and (not index.isdigit() or (device != "cpu:0" and device not in present)):
+        raise InputError(f"there is no device {device!r} here", f"this machine has {', '.join(present)}")
+    return device
+
+
+def available_devices() -> tuple[str, ...]:
+    """Device strings that can be used here, the CPU last."""
+    found = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return (*found, "cpu")
+
+
+def _fast_precision(device: str) -> tuple[str, str]:
+    if device.startswith("cuda"):
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bfloat16", "this GPU multiplies bfloat16 natively"
+        return "float32", "this GPU has no native bfloat16"
+    if device == "cpu":
+        features = cpu_features()
+        native = [name for name in ("amx_tile", "avx512_bf16") if name in features]
+        if native:
+            return "bfloat16", f"this CPU multiplies bfloat16 natively ({native[0]})"
+        return "float32", "this CPU has neither avx512_bf16 nor AMX, so bfloat16 would be many times slower"
+    return "float32", "float32 is the tested precision on this device"
+
+
+@lru_cache(maxsize=1)
+def cpu_features() -> frozenset[str]:
+    """Those instruction sets of avx2, avx512, avx512_bf16 and amx_tile that this CPU has."""
+    names = {"avx2": "avx2", "avx512": "avx512", "avx512_bf16": "avx512_bf16", "amx_tile": "amx_tile"}
+    checks = {name: getattr(torch.cpu, f"_is_{probe}_supported", None) for name, probe in names.items()}
+    return frozenset(name for name, check in checks.items() if check is not None and check())
+
+
+def available_memory(device: str = "cpu") -> int:
+    """Bytes that a new job can take on `device` without pushing others out.
+
+    On Linux this honours the limit of the control group, as containers have one.
+    """
+    if device.startswith("cuda"):
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    limits = [_meminfo_available(), _cgroup_available()]
+    known = [limit for limit in limits if limit is not None]
+    return min(known) if known else 4 << 30  # elsewhere: a guess that suits most machines
+
+
+def _meminfo_available() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _cgroup_available() -> int | None:
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text().strip()
+        used = int((folder / "memory.current").read_text())
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else max(0, int(limit) - used)
+
+
+def check_memory(needed: int, width: int, height: int, *, limit: int | None, device: str) -> None:
+    """Refuse a job that cannot fit, before it starts: Linux kills a process for memory, it does not raise.
+
+    Args:
+        needed: estimated bytes at `width` x `height`.
+        limit: what the user allows, or None for what is available.
+
+    Raises:
+        ResourceError: naming the `--size` that fits.
+    """
+    budget = available_memory(device) if limit is None else limit
+    if needed <= budget:
+        return
+    fitting = int(max(width, height) * (budget / needed) ** 0.5 * 0.98) // 8 * 8
+    raise ResourceError(
+        f"{width}x{height} px needs about {_gigabytes(needed)} of memory and {_gigabytes(budget)} may be used",
+        f"use --size {fitting}" if fitting >= 64 else "use a smaller --size, or free some memory",
+    )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"
+
+
+@lru_cache(maxsize=8)
+def convolution_rate(placement: Placement, *, seconds: float = 0.1) -> float:
+    """Measured peak of 3x3 convolutions, in floating-point operations a second.
+
+    The shape is VGG-19's third block at 512x384: 256 channels at 96x128. The best of several runs, since other
+    processes only ever slow one down.
+    """
+    image = torch.randn(1, 256, 96, 128, device=placement.device, dtype=placement.dtype)
+    weight = torch.randn(256, 256, 3, 3, device=placement.device, dtype=placement.dtype)
+    if placement.channels_last:
+        image = image.contiguous(memory_format=torch.channels_last)
+        weight = weight.contiguous(memory_format=torch.channels_last)
+    operations = 2 * 256 * 256 * 9 * 94 * 126
+    best = float("inf")
+    started = time.perf_counter()
+    with torch.inference_mode():
+        while time.perf_counter() - started < seconds or best == float("inf"):
+            before = time.perf_counter()
+            torch.nn.functional.conv2d(image, weight)
+            synchronize(placement.device)
+            best = min(best, time.perf_counter() - before)
+    return operations / best
+
+
+def synchronize(device: str) -> None:
+    """Wait until the device has finished, so that a clock read means something."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device == "mps":
+        torch.mps.synchronize()
+
+
+def hardware() -> dict[str, Any]:
+    """What `impasto doctor` tells of the machine."""
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count() or 1,
+        "cpu_features": sorted(cpu_features()),
+        "memory_available": available_memory(),
+        "devices": list(available_devices()),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"

@@ -1,0 +1,178 @@
+"""Knobs: a method's settings as one frozen dataclass, from which checks, command-line flags and schemas all come."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from impasto.errors import InputError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One setting of a method.
+
+    Attributes:
+        name: as in the dataclass, such as `style_weight`; the flag is `--style-weight`.
+        type: float, int, str, or tuple (of strings; written with commas).
+        default: used when nothing is given.
+        help: one line for people.
+        low, high: inclusive bounds of a number, or None.
+        choices: allowed values of a string; empty when free.
+        shapes_style: whether a style's statistics depend on it, so that it is part of their cache key.
+    """
+
+    name: str
+    type: type
+    default: Any
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    shapes_style: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag."""
+        return "--" + self.name.replace("_", "-")
+
+    def bounds(self) -> str:
+        """What is allowed, in words."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.type is tuple:
+            return "names separated by commas"
+        kind = {int: "a whole number", float: "a number", str: "text"}[self.type]
+        if self.low is not None and self.high is not None:
+            return f"{kind} from {self.low:g} to {self.high:g}"
+        return kind if self.low is None else f"{kind}, {self.low:g} or more"
+
+    def check(self, value: Any) -> Any:
+        """Return `value` in the knob's type.
+
+        Raises:
+            InputError: it is of the wrong type, out of bounds, NaN or infinite.
+        """
+        wrong = InputError(f"{self.flag} is {value!r}", f"it takes {self.bounds()}")
+        if self.type is tuple:
+            names = value.split(",") if isinstance(value, str) else value
+            parts = tuple(str(name).strip() for name in names)
+            if not parts or not all(parts):
+                raise wrong
+            return parts
+        if self.type is str:
+            if not isinstance(value, str) or (self.choices and value not in self.choices):
+                raise wrong
+            return value
+        return self._check_number(value, wrong)
+
+    def _check_number(self, value: Any, wrong: InputError) -> float | int:
+        if isinstance(value, bool):
+            raise wrong
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise wrong from None
+        if not math.isfinite(number) or (self.type is int and number != int(number)):
+            raise wrong
+        if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
+            raise wrong
+        return int(number) if self.type is int else number
+
+
+def knob(
+    default: Any,
+    help: str,  # noqa: A002 - the field's word for it
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    shapes_style: bool = False,
+) -> Any:
+    """A dataclass field that is a knob; see `Knob` for the arguments."""
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "shapes_style": shapes_style}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def knobs_of(cls: type) -> tuple[Knob, ...]:
+    """The knobs of a settings dataclass, in order."""
+    hints = get_type_hints(cls)
+    return tuple(
+        Knob(field.name, _plain(hints[field.name]), field.default, **field.metadata)
+        for field in dataclasses.fields(cls)
+        if "help" in field.metadata
+    )
+
+
+def build(cls: type[T], values: Mapping[str, Any], *, owner: str) -> T:
+    """Make settings out of named values; None stands for the default.
+
+    Args:
+        cls: the settings dataclass.
+        values: by knob name.
+        owner: the method's name, for messages.
+
+    Raises:
+        InputError: an unknown name, or a value that its knob refuses.
+    """
+    known = {knob.name: knob for knob in knobs_of(cls)}
+    given = {name: value for name, value in values.items() if value is not None}
+    for name in given:
+        if name not in known:
+            listed = ", ".join(knob.flag for knob in known.values())
+            raise InputError(f"method {owner} has no --{name.replace('_', '-')}", f"it has {listed}")
+    return cls(**{name: known[name].check(value) for name, value in given.items()})
+
+
+def as_record(knobs: Any) -> dict[str, Any]:
+    """Settings as plain values for JSON."""
+    values = {knob.name: getattr(knobs, knob.name) for knob in knobs_of(type(knobs))}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def style_key(knobs: Any) -> tuple[tuple[str, Any], ...]:
+    """The settings on which a style's statistics depend."""
+    return tuple((knob.name, getattr(knobs, knob.name)) for knob in knobs_of(type(knobs)) if knob.shapes_style)
+
+
+def json_schema(cls: type) -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of a settings dataclass."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {knob.name: _property(knob) for knob in knobs_of(cls)},
+    }
+
+
+def close_names(name: str, known: Iterable[str]) -> str:
+    """A hint that lists what exists, the likeliest first when a name was mistyped."""
+    import difflib
+
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    prefix = f"did you mean {near[0]}? " if near else ""
+    return f"{prefix}known: {', '.join(names)}"
+
+
+def _property(knob: Knob) -> dict[str, Any]:
+    kind: dict[str, Any] = {"type": {int: "integer", float: "number", str: "string", tuple: "array"}[knob.type]}
+    if knob.type is tuple:
+        kind["items"] = {"type": "string"}
+    bounds = {"minimum": knob.low, "maximum": knob.high, "enum": list(knob.choices) or None}
+    default = list(knob.default) if isinstance(knob.default, tuple) else knob.default
+    return {
+        **kind,
+        "description": knob.help,
+        "default": default,
+        **{key: value for key, value in bounds.items() if value is not None},
+    }
+
+
+def _plain(hint: Any) -> type:
+    plain: type = getattr(hint, "__origin__", None) or hint
+    return plain

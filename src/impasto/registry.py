@@ -1,0 +1,131 @@
+"""The table of methods. Listing it imports nothing heavy; a method's module is imported when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from impasto.errors import InputError, StyleError, require
+from impasto.params import close_names
+
+ENTRY_POINT_GROUP = "impasto.methods"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method as a row.
+
+    Attributes:
+        name: what `--method` takes.
+        target: "module:Class" of a Stylizer; the class takes `(weights, placement)`, where weights maps asset id to
+            named tensors.
+        knobs: "module:Dataclass" of its settings.
+        summary: one line for people.
+        paper: where the method comes from.
+        kind: "map" (one pass) or "objective" (optimises each picture).
+        assets: ids of the weights that it needs.
+        honours: fields of Guide that it takes into account.
+        precisions: those it is tested in.
+        smallest_side: least side of content and style images in pixels.
+        operations: floating-point operations a pixel of one full-size pass (for a time estimate).
+        memory: bytes a pixel at its peak in float32 (measured; half of it in bfloat16).
+        tiling: "safe", "shared statistics" or "no".
+        extra: optional dependency group, or empty.
+    """
+
+    name: str
+    target: str
+    knobs: str
+    summary: str
+    paper: str
+    kind: str
+    assets: tuple[str, ...]
+    honours: frozenset[str] = frozenset()
+    precisions: tuple[str, ...] = ("float32",)
+    smallest_side: int = 16
+    operations: float = 0.0
+    memory: float = 0.0
+    tiling: str = "no"
+    extra: str = ""
+
+    def load_class(self) -> Any:
+        """The Stylizer class. Raises MissingExtra when its optional packages are not there."""
+        return _load(self.target, self.extra)
+
+    def load_knobs(self) -> Any:
+        """The settings dataclass."""
+        return _load(self.knobs, self.extra)
+
+
+BUILT_IN = (
+    Method(
+        name="adain",
+        target="impasto.methods.adain:AdaIN",
+        knobs="impasto.knobs:AdaINKnobs",
+        summary="any style in one pass: matches mean and deviation of VGG-19 features and decodes them",
+        paper="arXiv:1703.06868 (Huang and Belongie 2017)",
+        kind="map",
+        assets=("vgg19-normalised", "adain-decoder"),
+        precisions=("float32", "bfloat16"),
+        smallest_side=16,
+        operations=966e3,
+        memory=1100.0,
+    ),
+    Method(
+        name="optimize",
+        target="impasto.methods.optimize:Optimize",
+        knobs="impasto.knobs:OptimizeKnobs",
+        summary="optimises the pixels of each picture against Gram matrices: the best-looking, and slower",
+        paper="arXiv:1508.06576 (Gatys, Ecker and Bethge 2016)",
+        kind="objective",
+        assets=("vgg19-normalised",),
+        honours=frozenset({"init"}),
+        precisions=("float32", "bfloat16"),
+        smallest_side=32,
+        operations=1.44e6,
+        memory=2700.0,
+    ),
+)
+
+
+def methods() -> Mapping[str, Method]:
+    """All methods by name: our own, then those of installed plug-ins.
+
+    Raises:
+        StyleError: two rows have one name; both are named.
+    """
+    return collect(BUILT_IN, entry_points(group=ENTRY_POINT_GROUP))
+
+
+def collect(built_in: Iterable[Method], plugins: Iterable[EntryPoint]) -> Mapping[str, Method]:
+    """Join rows into a table, refusing a name that is taken."""
+    table: dict[str, Method] = {}
+    rows = [(row, "impasto") for row in built_in]
+    rows += [(entry.load(), entry.value) for entry in plugins]
+    owners: dict[str, str] = {}
+    for row, owner in rows:
+        if row.name in table:
+            raise StyleError(
+                f"method {row.name!r} is registered twice, by {owners[row.name]} and by {owner}",
+                "uninstall one of the two plug-ins",
+            )
+        table[row.name] = row
+        owners[row.name] = owner
+    return table
+
+
+def find(name: str) -> Method:
+    """The row of a method. Raises InputError when there is none."""
+    table = methods()
+    if name not in table:
+        raise InputError(f"there is no method {name!r}", close_names(name, ["auto", *table]))
+    return table[name]
+
+
+def _load(target: str, extra: str) -> Any:
+    module, _, attribute = target.partition(":")
+    loaded = require(module, extra) if extra else import_module(module)
+    return getattr(loaded, attribute)

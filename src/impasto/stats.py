@@ -1,0 +1,56 @@
+"""Statistics of feature maps: what a style is made of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_EPSILON = 1e-5  # keeps a channel that never fires from dividing by zero
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Products of all pairs of channels, averaged over positions.
+
+    Args:
+        features: `(B, C, h, w)`, any float type.
+
+    Returns:
+        `(B, C, C)` float32, `F F^T / (h w)`. Gatys does not divide; Johnson divides by `C h w` too. Dividing by the
+        positions alone makes the matrices of pictures of different sizes comparable.
+
+    Paper: arXiv:1508.06576, eq. 3.
+    """
+    flat = features.flatten(2)  # (B, C, hw)
+    # bfloat16 factors accumulate in float32 inside the product, and are several times faster where the CPU has them
+    return (flat @ flat.mT).float() / flat.shape[2]
+
+
+def mean_std(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel over positions.
+
+    Args:
+        features: `(B, C, h, w)`, any float type.
+
+    Returns:
+        Two tensors `(B, C, 1, 1)`, float32.
+    """
+    flat = features.flatten(2).float()  # (B, C, hw)
+    variance, mean = torch.var_mean(flat, dim=2, correction=0)
+    return mean[..., None, None], (variance + _EPSILON).sqrt()[..., None, None]
+
+
+def adaptive_instance_norm(content: Tensor, style_mean: Tensor, style_std: Tensor) -> Tensor:
+    """Give every channel of `content` the mean and standard deviation of the style.
+
+    Args:
+        content: `(B, C, h, w)`.
+        style_mean, style_std: `(B, C, 1, 1)` or broadcastable.
+
+    Returns:
+        `(B, C, h, w)` in the type of `content`.
+
+    Paper: arXiv:1703.06868, eq. 8.
+    """
+    mean, std = mean_std(content)
+    scale = style_std / std
+    return content * scale.to(content.dtype) + (style_mean - mean * scale).to(content.dtype)
