@@ -1,0 +1,34 @@
+"""Pictures in and out: decode, orient, colour-manage, resize, encode. The only importer of image codecs.
+
+A `Picture` is upright sRGB in [0, 1] with its alpha kept apart, and remembers what it takes to write it back like its
+source: bit depth, profile, EXIF, XMP, resolution. What a codec cannot carry is told in one-line notes, never dropped
+in silence.
+
+Formats read: PNG, JPEG, WebP, TIFF, GIF, BMP, HEIC, AVIF; written: PNG, JPEG, WebP, TIFF, BMP, HEIC, AVIF. Sixteen bits
+in gives sixteen bits out for PNG and TIFF. Importing this package loads no torch.
+"""
+
+from impasto.images._metadata import DIGITAL_SOURCE_TYPE
+from impasto.images._picture import Header, Origin, Picture, digest, fit, resize, to_pil
+from impasto.images._read import MAX_PIXELS, probe, read, read_record
+from impasto.images._save import WRITABLE_EXTENSIONS, check_output, write
+from impasto.images._sheet import contact_sheet
+
+__all__ = [
+    "DIGITAL_SOURCE_TYPE",
+    "MAX_PIXELS",
+    "WRITABLE_EXTENSIONS",
+    "Header",
+    "Origin",
+    "Picture",
+    "check_output",
+    "contact_sheet",
+    "digest",
+    "fit",
+    "probe",
+    "read",
+    "read_record",
+    "resize",
+    "to_pil",
+    "write",
+]

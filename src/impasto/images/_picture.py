@@ -1,0 +1,149 @@
+"""What a picture is between the floors, and the arithmetic on its pixels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from impasto.errors import InputError, StyleError
+
+Floats: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is needed to write a picture back like its source.
+
+    Attributes:
+        bits: 8 or 16 a channel.
+        mode: "rgb", "grey", "cmyk" or "palette".
+        format: "PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "HEIF", "AVIF"; empty for arrays.
+        icc: the embedded profile as it was.
+        exif: a TIFF structure without the "Exif" prefix, upright (orientation 1), without a thumbnail.
+        xmp: the packet as it was.
+        dpi: horizontal and vertical dots an inch.
+        text: a PNG's text chunks or a JPEG's comment.
+        path: the file, where there was one.
+    """
+
+    bits: int = 8
+    mode: str = "rgb"
+    format: str = ""
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    text: Mapping[str, str] = field(default_factory=dict)
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture.
+
+    Attributes:
+        pixels: `(H, W, 3)` float32, sRGB in [0, 1], upright.
+        alpha: `(H, W)` float32 in [0, 1], straight (not premultiplied); None for an opaque picture.
+        origin: what is needed to write it back like its source.
+        notes: one-line things to tell the user.
+    """
+
+    pixels: Floats
+    alpha: Floats | None = None
+    origin: Origin = Origin()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.pixels.shape[0])
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture's header says, before anything is decoded.
+
+    Attributes:
+        width: columns, after orientation.
+        height: rows, after orientation.
+        format: as in `Origin.format`.
+        bits: 8 or 16 a channel.
+        frames: frames or pages; 1 for a still picture.
+    """
+
+    width: int
+    height: int
+    format: str
+    bits: int = 8
+    frames: int = 1
+
+
+def fit(width: int, height: int, longest: int) -> tuple[int, int]:
+    """The size, `(width, height)`, whose longest side is `longest` at the same aspect, each side at least 1."""
+    if longest < 1:
+        raise InputError(f"the longest side must be at least 1 px, not {longest}", "give a positive --size")
+    side = max(width, height)
+    return max(1, round(width * longest / side)), max(1, round(height * longest / side))
+
+
+def resize(pixels: NDArray[Any], height: int, width: int) -> Floats:
+    """Resize with antialiasing and without overshoot.
+
+    pixels: `(H, W, C)` or `(H, W)` in [0, 1]. Returns float32 of the same rank in [0, 1]; an equal size gives the same
+    values. Lanczos where a side shrinks; bicubic otherwise, since Lanczos rings more on enlarged edges.
+    """
+    if height < 1 or width < 1:
+        raise InputError(f"a picture cannot be {width}x{height} px", "give a size of at least 1x1")
+    source = np.asarray(pixels, dtype=np.float32)
+    if source.shape[:2] == (height, width):
+        return source.copy()
+    planes = source[..., None] if source.ndim == 2 else source
+    shrinks = height < source.shape[0] or width < source.shape[1]
+    kernel = Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC
+    resized = np.empty((height, width, planes.shape[2]), dtype=np.float32)
+    for channel in range(planes.shape[2]):
+        plane = Image.fromarray(np.ascontiguousarray(planes[..., channel]))
+        resized[..., channel] = np.asarray(plane.resize((width, height), kernel))
+    np.clip(resized, 0.0, 1.0, out=resized)
+    return resized[..., 0] if source.ndim == 2 else resized
+
+
+def digest(pixels: NDArray[Any]) -> str:
+    """sha256, in hex, of the shape and the float32 values: the key of caches."""
+    array = np.ascontiguousarray(pixels, dtype="<f4")
+    hashed = hashlib.sha256(repr(array.shape).encode())
+    hashed.update(array.data)
+    return hashed.hexdigest()
+
+
+def quantise(values: Floats, bits: int) -> NDArray[Any]:
+    """Codes of `bits` (8 or 16) for values in [0, 1]: clipped, rounded half to even.
+
+    Raises:
+        StyleError: a value is NaN, which no file can hold.
+    """
+    if np.isnan(values).any():
+        raise StyleError("the picture holds NaN (not a number)", "the method diverged: try other weights, or report it")
+    top = np.float32(2**bits - 1)
+    codes: NDArray[Any] = np.rint(np.clip(values, 0.0, 1.0) * top).astype(np.uint16 if bits == 16 else np.uint8)
+    return codes
+
+
+def to_pil(picture: Picture) -> Image.Image:
+    """The picture as an 8-bit sRGB `PIL.Image`: RGBA where it has alpha, else RGB."""
+    codes = quantise(picture.pixels, 8)
+    if picture.alpha is not None:
+        codes = np.dstack([codes, quantise(picture.alpha, 8)])
+    return Image.fromarray(codes)

@@ -1,0 +1,353 @@
+"""Reading: any source to upright sRGB float pixels with alpha apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from impasto.errors import InputError
+from impasto.images import _color, _metadata, _png
+from impasto.images._arrays import is_array, picture_of_array, shape_of_array
+from impasto.images._picture import Floats, Header, Origin, Picture
+from impasto.images._source import decoding, open_image, opened
+
+MAX_PIXELS = 100_000_000
+"""The most pixels that are decoded without being asked: 1.2 GB as float32 RGB."""
+
+MAX_SIDE = 100_000
+_MAX_TEXT = 1 << 16
+_PALETTE_MODES = ("P", "PA")
+_GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def read(source: Any, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode a picture: upright, sRGB, alpha apart.
+
+    Args:
+        source: a path, bytes, a binary file object, a PIL image, a numpy array `(H, W, 3 | 4 | 1)` or `(H, W)` of
+            uint8, uint16 or float in [0, 1], or a torch tensor `(3, H, W)`, `(1, 3, H, W)` or `(H, W, 3)`.
+        max_pixels: larger pictures are refused from their header.
+
+    Raises:
+        InputError: it is missing, not a picture, damaged, too large, or of a kind that is not read.
+    """
+    if is_array(source):
+        _check_size(*shape_of_array(source), max_pixels, "the array")
+        return picture_of_array(source)
+    if isinstance(source, Image.Image):
+        _check_size(*source.size, max_pixels, "the picture")
+        return _decode(source, b"", "the picture")
+    with opened(source) as (stream, name):
+        image = open_image(stream, name)
+        _check_size(*_size(image), max_pixels, name)
+        data = b""
+        if _bits(image) == 16:
+            stream.seek(0)
+            data = stream.read()
+        picture = _decode(image, data, name)
+    path = Path(source) if isinstance(source, str | Path) else None
+    return replace(picture, origin=replace(picture.origin, path=path))
+
+
+def probe(source: Any, *, max_pixels: int = MAX_PIXELS) -> Header:
+    """What the header says, without decoding; the source and the errors about it are as for `read`."""
+    if is_array(source):
+        width, height = shape_of_array(source)
+        _check_size(width, height, max_pixels, "the array")
+        return Header(width, height, "", bits=16 if "16" in str(source.dtype) and "uint" in str(source.dtype) else 8)
+    if isinstance(source, Image.Image):
+        return _header(source, max_pixels, "the picture")
+    with opened(source) as (stream, name):
+        return _header(open_image(stream, name), max_pixels, name)
+
+
+def read_record(source: Any) -> dict[str, Any] | None:
+    """The record that `write` put into a file's metadata, or None where there is none.
+
+    Raises:
+        InputError: the source cannot be opened as a picture.
+    """
+    with opened(source) as (stream, name):
+        image = open_image(stream, name)
+        text = image.info.get("impasto")
+        found = _metadata.parse_record(str(text)) if text else None
+        return found if found is not None else _metadata.record_in_xmp(_xmp(image))
+
+
+def _header(image: Image.Image, max_pixels: int, name: str) -> Header:
+    _check_size(*_size(image), max_pixels, name)
+    with decoding(name):
+        width, height = _size(image)
+        # Pillow has turned the size of a TIFF already, but not yet its pixels
+        if image.format != "TIFF" and _metadata.orientation_of(image) >= 5:
+            width, height = height, width
+        return Header(width, height, _format(image), bits=_bits(image), frames=_frames(image))
+
+
+def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
+    if width < 1 or height < 1:
+        raise InputError(f"{name} is {width}x{height} px: it has no pixels", "give a picture")
+    if width * height > max_pixels:
+        size = f"{name} is {width}x{height} px, {width * height:,} in all; at most {max_pixels:,} are allowed"
+        raise InputError(size, f"if you trust it, allow more: --max-pixels {width * height}")
+    if max(width, height) > MAX_SIDE:
+        raise InputError(f"{name} is {width}x{height} px; a side may have {MAX_SIDE:,}", "crop or shrink it")
+
+
+def _size(image: Image.Image) -> tuple[int, int]:
+    return int(image.size[0]), int(image.size[1])
+
+
+def _format(image: Image.Image) -> str:
+    return {"MPO": "JPEG"}.get(image.format or "", image.format or "")
+
+
+def _frames(image: Image.Image) -> int:
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # a broken later frame does not matter to the first
+        return 1
+
+
+def _bits(image: Image.Image) -> int:
+    """16 where the file holds 16 bits a channel, whatever mode Pillow opens it in."""
+    if image.mode.startswith("I;16"):
+        return 16
+    if image.format == "PNG" and isinstance(image, ImageFile.ImageFile):
+        # the raw mode, such as "RGB;16B", is where Pillow says so
+        return 16 if any("16" in str(tile[3]) for tile in image.tile) else 8
+    if image.format == "TIFF" and hasattr(image, "tag_v2"):
+        return 16 if max(image.tag_v2.get(258, (8,))) in range(9, 17) else 8
+    return 8
+
+
+def _decode(image: Image.Image, data: bytes, name: str) -> Picture:
+    """Everything after the header. data: the whole file where it holds 16 bits, else empty."""
+    codes: NDArray[Any] | None = None
+    notes = _notes(image)
+    with decoding(name):
+        exif, exif_notes = _metadata.exif_of(image)
+        tags = _tiff_tags(image)
+        orientation = _metadata.orientation_of(image)
+        if data:
+            codes = _decode_16(image, data, tags)
+        if codes is None:
+            image.load()
+            orientation = _metadata.orientation_of(image)  # Pillow turns a TIFF while it loads
+            if data and not image.mode.startswith("I;16"):
+                notes += ("16 bits of this kind are read as 8",)
+            codes, image = _planes(image, tags)
+        if data and "transparency" in image.info and codes.dtype == np.uint16:
+            codes = _keyed(codes, image.info["transparency"])
+        icc = _icc(image)
+        pixels, color_notes = _to_srgb(codes, image, icc)
+    alpha = _alpha(codes)
+    origin = Origin(
+        bits=16 if codes.dtype == np.uint16 else 8,
+        mode=_mode(image, codes),
+        format=_format(image),
+        icc=icc,
+        exif=exif,
+        xmp=_xmp(image),
+        dpi=_dpi(image, orientation),
+        text=_text(image),
+    )
+    turned = None if alpha is None else _upright(alpha, orientation)
+    return Picture(_upright(pixels, orientation), turned, origin, notes + exif_notes + color_notes)
+
+
+def _notes(image: Image.Image) -> tuple[str, ...]:
+    frames = _frames(image)
+    if frames < 2:
+        return ()
+    if image.format == "TIFF":
+        return (f"TIFF of {frames} pages: the first is used",)
+    if image.format == "HEIF":
+        return (f"HEIC of {frames} pictures: the main one is used",)
+    return (f"animated {image.format}: the first of {frames} frames is used",)
+
+
+def _tiff_tags(image: Image.Image) -> Mapping[int, Any]:
+    """A copy, since Pillow changes the tags while it loads."""
+    return dict(image.tag_v2) if image.format == "TIFF" and hasattr(image, "tag_v2") else {}
+
+
+def _decode_16(image: Image.Image, data: bytes, tags: Mapping[int, Any]) -> NDArray[np.uint16] | None:
+    """16-bit codes `(H, W, C)` by OpenCV; None where it cannot and Pillow must do."""
+    if image.format == "PNG":
+        data = _png.bare(data)
+    elif tags.get(262) not in (0, 1, 2) or set(tags.get(258, ())) != {16} or set(tags.get(339, (1,))) != {1}:
+        return None
+    else:
+        _check_strips(tags, len(data))
+    codes: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if codes is None or codes.dtype != np.uint16:
+        return None
+    if codes.ndim == 2:
+        codes = codes[..., None]
+    if tags.get(262) == 0:  # WhiteIsZero, which OpenCV passes as it is
+        codes = 65535 - codes
+    if codes.shape[2] >= 3:
+        codes = codes[..., [2, 1, 0, 3][: codes.shape[2]]]
+    if image.format == "PNG" and data[25] == 4:  # grey with alpha comes as four channels
+        codes = codes[..., 2:]
+    if 1 in _as_tuple(tags.get(338, ())) and codes.shape[2] == 4:  # ExtraSamples: associated, that is premultiplied
+        codes = _straight(codes)
+    return np.ascontiguousarray(codes)
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _check_strips(tags: Mapping[int, Any], size: int) -> None:
+    """Truncation, found before OpenCV would report it on standard error and fill in black."""
+    for offsets, counts in ((273, 279), (324, 325)):
+        for offset, count in zip(_as_tuple(tags.get(offsets, ())), _as_tuple(tags.get(counts, ())), strict=False):
+            if offset + count > size:
+                raise ValueError("the file is truncated")
+
+
+def _straight(codes: NDArray[Any]) -> NDArray[np.uint16]:
+    alpha = codes[..., 3:].astype(np.float64)
+    color = np.divide(codes[..., :3] * 65535.0, alpha, out=np.zeros(codes[..., :3].shape), where=alpha > 0)
+    return np.concatenate([np.rint(np.minimum(color, 65535)).astype(np.uint16), codes[..., 3:]], axis=2)
+
+
+def _keyed(codes: NDArray[np.uint16], key: Any) -> NDArray[np.uint16]:
+    """Alpha from the one transparent colour that a 16-bit PNG may name (tRNS)."""
+    if codes.shape[2] not in (1, 3):
+        return codes
+    wanted = np.array(_as_tuple(key)[: codes.shape[2]], dtype=np.uint16)
+    alpha = np.where((codes == wanted).all(axis=2, keepdims=True), 0, 65535).astype(np.uint16)
+    return np.concatenate([codes, alpha], axis=2)
+
+
+def _planes(image: Image.Image, tags: Mapping[int, Any]) -> tuple[NDArray[Any], Image.Image]:
+    """A loaded image's codes `(H, W, 1 | 2 | 3 | 4)` and the image, whose mode may be one for `_to_srgb` to convert."""
+    mode = image.mode
+    if mode.startswith("I;16"):
+        codes = np.asarray(image).astype(np.uint16)
+        depth = max(_as_tuple(tags.get(258, 16)))
+        if depth < 16:
+            codes = np.rint(codes * (65535.0 / (2**depth - 1))).astype(np.uint16)
+        return codes[..., None], image
+    if mode in ("I", "F"):
+        raise InputError(
+            f"a picture of 32-bit {'integers' if mode == 'I' else 'floats'} is not read",
+            "convert it to 8 or 16 bits a channel",
+        )
+    if "transparency" in image.info and mode in ("1", "L", "P", "RGB"):
+        codes = np.asarray(image.convert("RGBA"))
+        return (codes[..., 2:] if mode in ("1", "L") else codes), image
+    if mode in ("CMYK", "LAB"):
+        return np.asarray(image)[..., :3], image
+    target = {"1": "L", "La": "LA", "P": "RGB", "PA": "RGBA", "RGBa": "RGBA"}.get(mode, mode)
+    if target not in ("L", "LA", "RGB", "RGBA"):
+        target = "RGB"
+    codes = np.asarray(image if mode == target else image.convert(target))
+    return (codes[..., None] if codes.ndim == 2 else codes), image
+
+
+def _mode(image: Image.Image, codes: NDArray[Any]) -> str:
+    if image.mode == "CMYK":
+        return "cmyk"
+    if image.mode in _PALETTE_MODES:
+        return "palette"
+    return "grey" if codes.shape[2] < 3 or image.mode in _GREY_MODES else "rgb"
+
+
+def _alpha(codes: NDArray[Any]) -> Floats | None:
+    if codes.shape[2] not in (2, 4):
+        return None
+    return codes[..., -1].astype(np.float32) / np.float32(np.iinfo(codes.dtype).max)
+
+
+def _to_srgb(codes: NDArray[Any], image: Image.Image, icc: bytes | None) -> tuple[Floats, tuple[str, ...]]:
+    """Pixels `(H, W, 3)` in sRGB, and notes."""
+    if image.mode in ("CMYK", "LAB"):
+        return _ink_to_srgb(image, icc)
+    color = codes[..., : 1 if codes.shape[2] < 3 else 3]
+    top = int(np.iinfo(codes.dtype).max)
+    profile, grey = _color.parse(icc), color.shape[2] == 1
+    if profile is not None and (profile.to_xyz is None) == grey:
+        return _color.to_srgb(color, profile, top=top), ()
+    notes: tuple[str, ...] = ()
+    if icc and profile is None and not grey:
+        eight = color if top == 255 else np.rint(color / np.float32(257)).astype(np.uint8)
+        converted = _color.by_littlecms(Image.fromarray(np.ascontiguousarray(eight)), icc)
+        if converted is not None:
+            if top > 255:
+                notes = ("its colour profile is a table, which is applied at 8 bits",)
+            return np.asarray(converted).astype(np.float32) / np.float32(255), notes
+    if icc:
+        notes = ("its colour profile does not fit its pixels: taken as sRGB",)
+    values = color.astype(np.float32) / np.float32(top)
+    return (np.repeat(values, 3, axis=2) if grey else values), notes
+
+
+def _ink_to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Floats, tuple[str, ...]]:
+    """CMYK or Lab. Pillow takes every CMYK JPEG as inverted, as Adobe writes them; without Adobe's mark it is not."""
+    kind = "CMYK" if image.mode == "CMYK" else "Lab"
+    if kind == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        image = image.point(lambda value: 255 - value)
+    converted = _color.by_littlecms(image, icc) if icc or kind == "Lab" else None
+    how = "" if converted is not None else ", without a usable profile, so its colours are approximate"
+    rgb = converted if converted is not None else image.convert("RGB")
+    return np.asarray(rgb).astype(np.float32) / np.float32(255), (f"{kind} picture{how}: the result is RGB",)
+
+
+def _upright(values: Floats, orientation: int) -> Floats:
+    """Turn `(H, W, ...)` upright. Source: EXIF 2.32, tag 274."""
+    turned = values.swapaxes(0, 1) if orientation >= 5 else values
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    return np.ascontiguousarray(turned)
+
+
+def _icc(image: Image.Image) -> bytes | None:
+    icc = image.info.get("icc_profile")
+    return bytes(icc) if isinstance(icc, bytes) and 128 < len(icc) <= _color.MAX_PROFILE else None
+
+
+def _xmp(image: Image.Image) -> bytes | None:
+    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    if isinstance(packet, str):
+        packet = packet.encode("utf-8", "replace")
+    limit = _metadata.MAX_METADATA + _metadata.MAX_RECORD
+    return packet if isinstance(packet, bytes) and 0 < len(packet) <= limit else None
+
+
+def _dpi(image: Image.Image, orientation: int) -> tuple[float, float] | None:
+    try:
+        horizontal, vertical = (float(value) for value in image.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    if not all(isfinite(value) and 0 < value < 1e6 for value in (horizontal, vertical)):
+        return None
+    return (vertical, horizontal) if orientation >= 5 else (horizontal, vertical)
+
+
+def _text(image: Image.Image) -> dict[str, str]:
+    """A PNG's text chunks or a JPEG's comment, but for those that we write anew, up to 64 kB in all."""
+    found: dict[str, str] = {}
+    room = _MAX_TEXT
+    comment = image.info.get("comment")
+    pairs = dict(getattr(image, "text", {}) or {}) if image.format == "PNG" else {}
+    if isinstance(comment, bytes):
+        pairs["Comment"] = comment.decode("utf-8", "replace").rstrip("\0")
+    for key, text in pairs.items():
+        room -= len(key) + len(text)
+        if room > 0 and key not in ("impasto", "Software", "XML:com.adobe.xmp") and not key.startswith("Raw profile"):
+            found[str(key)] = str(text)
+    return found

@@ -1,0 +1,173 @@
+"""Saving: check where an output would go before anything is computed, then write it whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from impasto.errors import Cancelled, InputError, ResourceError
+from impasto.images._encode import WRITABLE, encode
+from impasto.images._picture import Picture
+from impasto.images._source import name_of
+
+_FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".avif": "AVIF",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
+    ".bmp": "BMP",
+}
+WRITABLE_EXTENSIONS = tuple(_FORMATS)
+"""What an output's name may end in."""
+
+_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def write(
+    picture: Picture,
+    path_or_file: str | Path | IO[bytes],
+    *,
+    format: str | None = None,  # noqa: A002  (Pillow's own name for it)
+    quality: int = 92,
+    record: Mapping[str, Any] | None = None,
+    drop_gps: bool = False,
+) -> tuple[str, ...]:
+    """Write a picture like its source: depth, profile, EXIF, XMP and resolution kept where the format holds them.
+
+    Args:
+        picture: what to write; take the source's with `dataclasses.replace(source, pixels=..., alpha=...)`.
+        path_or_file: a path, replaced whole or left as it was; or a binary file object.
+        format: by name ("PNG") or extension; by default the path's extension, for a file object the source's format.
+        quality: of JPEG, WebP, AVIF and HEIC, 1 to 100.
+        record: knobs to write into the metadata, for `read_record`.
+        drop_gps: leave the position out of EXIF and XMP, and the maker's note, which may repeat it.
+
+    Returns one-line notes on what the format could not hold.
+
+    Raises:
+        InputError: the format or place cannot be written.
+        ResourceError: the disk is full. Nothing is left behind.
+        Cancelled: the reader of a pipe went away.
+    """
+    if hasattr(path_or_file, "write"):
+        kind = _named(format) if format else picture.origin.format
+        data, notes = _encoded(picture, kind if kind in WRITABLE else "PNG", quality, record, drop_gps)
+        with _storing("the output"):
+            path_or_file.write(data)
+        return notes
+    path = Path(path_or_file)
+    kind = _named(format) if format else _by_extension(path)
+    data, notes = _encoded(picture, kind, quality, record, drop_gps)
+    with _storing(name_of(path)):
+        _replace(path, data)
+    return notes
+
+
+def _encoded(
+    picture: Picture, kind: str, quality: int, record: Mapping[str, Any] | None, drop_gps: bool
+) -> tuple[bytes, tuple[str, ...]]:
+    return encode(picture, kind, quality=quality, record=record, drop_gps=drop_gps)
+
+
+def _named(name: str) -> str:
+    kind = _FORMATS.get(f".{name.lower().lstrip('.')}", name.upper())
+    if kind not in WRITABLE:
+        raise InputError(f"{name!r} is not a format that Impasto writes", f"use one of {', '.join(WRITABLE)}")
+    return kind
+
+
+def _by_extension(path: Path) -> str:
+    kind = _FORMATS.get(path.suffix.lower())
+    if kind is None:
+        what = f"ends in {name_of(Path(path.suffix))}" if path.suffix else "has no extension"
+        raise InputError(f"{name_of(path)} {what}, which names no format", f"use {' '.join(WRITABLE_EXTENSIONS)}")
+    return kind
+
+
+def check_output(path: Path, inputs: Iterable[Path]) -> None:
+    """Refuse, before anything is computed, an output that could not be written or would replace an input.
+
+    Raises:
+        InputError: unknown extension; its folder is missing or a file; it is a folder; it or its folder is read-only;
+            it is the same file as an input, also by a symbolic or hard link.
+    """
+    name = name_of(path)
+    try:
+        _check_place(path, name)
+        for given in inputs:
+            if path.exists() and Path(given).exists() and path.samefile(given):
+                raise InputError(f"{name} is an input: it would be replaced", "choose another output with -o")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{name[:200]} cannot be written: {reason}", "choose another output with -o") from error
+
+
+def _check_place(path: Path, name: str) -> None:
+    folder = path.resolve().parent  # resolved, so that a link's target counts
+    if path.is_dir():
+        raise InputError(f"{name} is a folder, not a file", f"name a file in it, such as {name_of(path / 'out.png')}")
+    _by_extension(path)
+    above = next(place for place in (folder, *folder.parents) if place.exists())
+    if not above.is_dir():
+        raise InputError(f"{name} cannot be written: {name_of(above)} is a file, not a folder", "choose another folder")
+    if above != folder:
+        raise InputError(
+            f"{name} cannot be written: there is no folder {name_of(folder)}", "make it, or choose another"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{name} cannot be written: {name_of(folder)} is read-only", "choose another folder")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise InputError(f"{name} is read-only", "choose another output, or make it writable")
+
+
+@contextmanager
+def _storing(name: str) -> Iterator[None]:
+    """Turn what a disk or a pipe reports into our errors."""
+    try:
+        yield
+    except ConnectionError as error:
+        raise Cancelled("the reader of the output closed it") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in _FULL:
+            raise ResourceError(
+                f"{name} cannot be written: {reason}", "free some disk space, or write elsewhere"
+            ) from error
+        hint = "choose another folder" if error.errno in _READ_ONLY else "choose another output with -o"
+        raise InputError(f"{name[:200]} cannot be written: {reason}", hint) from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write beside the target, flush to the disk, then rename: the target is the old file or the new one, never half.
+
+    A link is followed; a device such as /dev/null is written to as it is.
+    """
+    target = path.resolve()
+    if target.exists() and not target.is_file() and not target.is_dir():
+        target.write_bytes(data)
+        return
+    temporary = target.with_name(f".impasto-{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
+        temporary.replace(target)
+    except BaseException:  # Ctrl-C as well: no temporary file may stay behind
+        with suppress(OSError):
+            temporary.unlink()
+        raise
