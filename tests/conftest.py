@@ -1,0 +1,54 @@
+"""Fixtures: tiny seeded networks for unit tests, and the real pictures for the others."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from impasto.contract import Placement
+from tiny import noise, tiny_decoder_weights, tiny_encoder_weights
+
+
+@pytest.fixture(scope="session")
+def tiny_weights():
+    return {"vgg19-normalised": tiny_encoder_weights(), "adain-decoder": tiny_decoder_weights()}
+
+
+@pytest.fixture(scope="session")
+def placement():
+    return Placement()
+
+
+@pytest.fixture(scope="session")
+def store():
+    from impasto.assets import Store
+
+    return Store()
+
+
+@pytest.fixture(scope="session")
+def photos(store) -> Path:
+    return store.path("photos")
+
+
+@pytest.fixture(scope="session")
+def painting(store) -> Path:
+    from impasto.library import Library
+
+    library = Library(store)
+    return library.path(library.find("436535"))
+
+
+@pytest.fixture
+def picture_file(tmp_path):
+    """Writes a small picture of ours; returns its path."""
+
+    def make(name="photo.png", width=64, height=48, seed=0):
+        from impasto import images
+
+        pixels = noise(height, width, seed=seed)[0].permute(1, 2, 0).numpy()
+        path = tmp_path / name
+        images.write(images.read(np.ascontiguousarray(pixels)), path)
+        return path
+
+    return make

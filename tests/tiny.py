@@ -1,0 +1,48 @@
+"""Tiny seeded networks and pictures for unit tests."""
+
+import torch
+
+from impasto.contract import Style, StyleImage
+
+CHANNELS = {1: 4, 2: 6, 3: 8, 4: 12, 5: 12}
+BLOCKS = (2, 2, 4, 4, 4)
+
+
+def _convolution(generator, outputs, inputs):
+    weight = torch.randn(outputs, inputs, 3, 3, generator=generator) * (2 / (9 * inputs)) ** 0.5
+    return weight, 0.1 * torch.randn(outputs, generator=generator)
+
+
+def tiny_encoder_weights():
+    """VGG-19's layers with few channels."""
+    generator = torch.Generator().manual_seed(0)
+    weights = {"preprocess.weight": torch.eye(3).flip(0)[:, :, None, None] * 2, "preprocess.bias": torch.full((3,), -1.0)}
+    inputs = 3
+    for block, count in enumerate(BLOCKS, start=1):
+        for index in range(1, count + 1):
+            name = f"conv{block}_{index}"
+            weights[f"{name}.weight"], weights[f"{name}.bias"] = _convolution(generator, CHANNELS[block], inputs)
+            inputs = CHANNELS[block]
+    return weights
+
+
+def tiny_decoder_weights():
+    """The AdaIN decoder's layers with few channels."""
+    generator = torch.Generator().manual_seed(1)
+    plan = [("conv4_1", 12, 8), ("conv3_4", 8, 8), ("conv3_3", 8, 8), ("conv3_2", 8, 8), ("conv3_1", 8, 6)]
+    plan += [("conv2_2", 6, 6), ("conv2_1", 6, 4), ("conv1_2", 4, 4), ("conv1_1", 4, 3)]
+    weights = {}
+    for name, inputs, outputs in plan:
+        weights[f"{name}.weight"], weights[f"{name}.bias"] = _convolution(generator, outputs, inputs)
+    return weights
+
+
+def noise(height, width, *, seed=0, batch=1):
+    """A smooth random picture `(B, 3, H, W)` in [0, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    small = torch.rand(batch, 3, max(2, height // 8), max(2, width // 8), generator=generator)
+    return torch.nn.functional.interpolate(small, size=(height, width), mode="bilinear")
+
+
+def style_of(pixels, canvas=(64, 64), weight=1.0):
+    return Style((StyleImage(pixels, weight, str(float(pixels.sum()))),), canvas)

@@ -1,0 +1,84 @@
+import math
+
+import pytest
+import torch
+
+from tiny import noise
+from impasto.descent import PixelPyramid, Schedule, descend, pyramid_scales, resample
+from impasto.errors import Cancelled
+
+
+def towards(target):
+    return lambda image: {"distance": (image - target).square().mean()}
+
+
+def test_pyramid_starts_as_the_start():
+    start = noise(33, 47)
+    torch.testing.assert_close(PixelPyramid(start).render(), start)
+
+
+def test_descent_reaches_a_known_minimum():
+    target = noise(24, 32, seed=1)
+    trace = descend(PixelPyramid(torch.full_like(target, 0.5)), towards(target), Schedule(80, learning_rate=0.03))
+    assert trace.losses[-1]["total"] < 0.01 * trace.losses[0]["total"]
+    assert (trace.image - target).abs().mean() < 0.03
+
+
+def test_image_stays_legal_and_can_come_back():
+    """Pulled far above 1 for a while, pixels must still be able to go down."""
+    canvas = PixelPyramid(torch.full((1, 3, 8, 8), 0.9))
+    descend(canvas, lambda image: {"up": -image.mean()}, Schedule(20, learning_rate=0.1))
+    assert canvas.render().max() <= 1 + 1e-6
+    descend(canvas, towards(torch.full((1, 3, 8, 8), 0.2)), Schedule(60, learning_rate=0.1))
+    assert canvas.render().mean() < 0.4
+
+
+def test_best_image_is_kept_when_the_last_is_worse():
+    seen = []
+
+    def score(image):
+        seen.append(image.detach().clone())
+        worse_later = 1.0 if len(seen) < 4 else 100.0
+        return {"loss": (image - 0.8).square().mean() * worse_later}
+
+    trace = descend(PixelPyramid(torch.full((1, 3, 8, 8), 0.2)), score, Schedule(10, learning_rate=0.05))
+    lowest = min(range(len(trace.losses)), key=lambda step: trace.losses[step]["total"])
+    torch.testing.assert_close(trace.image, seen[lowest])
+
+
+def test_cancelling_hands_over_the_best_so_far():
+    target = noise(16, 16, seed=2)
+    start = torch.full_like(target, 0.5)
+
+    def stop_at_five(progress):
+        if progress.step == 5:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled) as caught:
+        descend(PixelPyramid(start), towards(target), Schedule(50), on_progress=stop_at_five)
+    assert (caught.value.partial - target).abs().mean() < (start - target).abs().mean()
+
+
+def test_rate_rises_then_falls_to_zero():
+    schedule = Schedule(20, warmup=3)
+    rates = [schedule.rate(step) for step in range(21)]
+    assert rates[0] == pytest.approx(0.25)
+    assert max(rates) == rates[3]
+    assert rates[20] == pytest.approx(0)
+
+
+@pytest.mark.parametrize(("sides", "scales"), [((384, 512), (0.25, 0.5, 1.0)), ((96, 2000), (1.0,)), ((20, 20), (1.0,))])
+def test_scales_by_size(sides, scales):
+    assert pyramid_scales(*sides) == scales
+
+
+def test_scales_by_wish():
+    assert pyramid_scales(64, 64, levels=3) == (0.25, 0.5, 1.0)
+
+
+def test_resampling_keeps_the_mean_and_the_size():
+    image = noise(40, 60)
+    assert resample(image, 40, 60) is image
+    small = resample(image, 20, 30)
+    assert small.shape == (1, 3, 20, 30)
+    assert math.isclose(small.mean().item(), image.mean().item(), abs_tol=5e-3)

@@ -1,0 +1,44 @@
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from impasto import registry
+from impasto.errors import InputError, MissingExtra, StyleError, require
+
+
+def test_listing_names_and_papers():
+    table = registry.methods()
+    assert {"adain", "optimize"} <= set(table)
+    assert all(row.paper and row.summary and row.memory > 0 for row in table.values())
+
+
+def test_unknown_method_suggests_the_near_one():
+    with pytest.raises(InputError) as caught:
+        registry.find("adian")
+    assert "did you mean adain?" in caught.value.hint
+
+
+def test_a_duplicate_names_both_owners():
+    plugin = EntryPoint("mine", "impasto.registry:BUILT_IN", registry.ENTRY_POINT_GROUP)
+
+    class Loaded:
+        value = "other_package:ROW"
+
+        def load(self):
+            return plugin.load()[0]
+
+    with pytest.raises(StyleError) as caught:
+        registry.collect(registry.BUILT_IN, [Loaded()])
+    assert "impasto" in caught.value.message
+    assert "other_package:ROW" in caught.value.message
+
+
+def test_a_missing_package_gives_the_install_line():
+    with pytest.raises(MissingExtra) as caught:
+        require("a_package_that_is_not_there", "video")
+    assert 'pip install "impasto[video]"' in caught.value.hint
+
+
+def test_a_bug_of_ours_is_not_blamed_on_an_extra():
+    with pytest.raises(ModuleNotFoundError):
+        require("impasto.a_module_that_is_not_there", "video")

@@ -1,0 +1,91 @@
+"""Maths against slow, obvious references and closed forms."""
+
+import pytest
+import torch
+
+from tiny import noise
+from impasto.losses import ContentLoss, GramLoss, TotalVariation, relative_error
+from impasto.stats import adaptive_instance_norm, gram_matrix, mean_std
+
+
+def test_gram_matrix_is_the_mean_of_products():
+    features = torch.randn(2, 3, 4, 5)
+    slow = torch.zeros(2, 3, 3)
+    for b in range(2):
+        for i in range(3):
+            for j in range(3):
+                slow[b, i, j] = sum(
+                    features[b, i, y, x] * features[b, j, y, x] for y in range(4) for x in range(5)
+                ) / 20
+    torch.testing.assert_close(gram_matrix(features), slow)
+
+
+def test_adain_takes_on_mean_and_deviation():
+    content, style = torch.randn(2, 5, 8, 9) * 3 + 1, torch.randn(2, 5, 6, 7)
+    mean, std = mean_std(style)
+    got_mean, got_std = mean_std(adaptive_instance_norm(content, mean, std))
+    torch.testing.assert_close(got_mean, mean, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(got_std, std, atol=1e-4, rtol=1e-4)
+
+
+def test_a_silent_channel_stays_finite():
+    content = torch.zeros(1, 1, 4, 4)
+    assert torch.isfinite(adaptive_instance_norm(content, *mean_std(torch.randn(1, 1, 4, 4)))).all()
+
+
+def test_relative_error_of_nothing_is_one():
+    target = torch.randn(3, 4, 4)
+    torch.testing.assert_close(relative_error(torch.zeros_like(target), target), torch.ones(3))
+
+
+@pytest.mark.parametrize("objective", [ContentLoss(frozenset({"a"})), GramLoss({"a": 1.0, "b": 2.0})])
+def test_losses_are_zero_at_the_target_and_differentiable(objective):
+    torch.manual_seed(0)
+    features = {name: torch.randn(1, 3, 4, 4, dtype=torch.float64) for name in objective.layers}
+    loss = objective.bind(objective.statistics(features))
+    assert loss(objective.statistics(features)).item() == 0
+    assert loss(objective.statistics({name: 2 * value for name, value in features.items()})).item() > 0.5
+
+
+def test_batch_items_do_not_touch_each_other():
+    objective = GramLoss({"a": 1.0})
+    one, two = torch.randn(1, 3, 4, 4), torch.randn(1, 3, 4, 4)
+    target = objective.statistics({"a": torch.randn(2, 3, 4, 4)})
+    both = objective.bind(target)(objective.statistics({"a": torch.cat([one, two])}))
+    apart = sum(
+        objective.bind({"a": target["a"][i : i + 1]})(objective.statistics({"a": item}))
+        for i, item in enumerate((one, two))
+    )
+    torch.testing.assert_close(both, apart)
+
+
+def test_gram_loss_passes_gradcheck():
+    torch.manual_seed(0)
+    target = gram_matrix(torch.randn(1, 2, 3, 3)).double()
+
+    def loss(features):
+        flat = features.flatten(2)
+        return ((flat @ flat.mT / 9 - target) ** 2).sum() / (target**2).sum()
+
+    features = torch.randn(1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(loss, features)
+    objective = GramLoss({"a": 1.0})
+    shipped = objective.bind({"a": target.float()})(objective.statistics({"a": features}))
+    torch.testing.assert_close(shipped.double(), loss(features), rtol=1e-5, atol=1e-6)
+    (ours,) = torch.autograd.grad(shipped, features)
+    (slow,) = torch.autograd.grad(loss(features), features)
+    torch.testing.assert_close(ours, slow, rtol=1e-4, atol=1e-5)
+
+
+def test_total_variation_of_a_ramp():
+    ramp = torch.linspace(0, 1, 11).expand(1, 3, 5, 11)
+    variation = TotalVariation()
+    assert variation.bind({})(variation.statistics({"image": ramp})).item() == pytest.approx(0.1)
+    flat = variation.statistics({"image": torch.full((1, 3, 4, 4), 0.3)})
+    assert variation.bind({})(flat).item() == 0
+
+
+def test_noise_varies_more_than_a_smooth_picture():
+    variation = TotalVariation()
+    smooth, rough = noise(32, 32), torch.rand(1, 3, 32, 32)
+    assert variation.statistics({"image": rough})["image"] > 3 * variation.statistics({"image": smooth})["image"]
