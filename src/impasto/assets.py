@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 """Lists the files of a stored folder with their hashes; its own hash is what assets.toml pins."""
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 _REPORT_SECONDS = 0.1
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
