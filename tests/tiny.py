@@ -16,7 +16,10 @@ def _convolution(generator, outputs, inputs):
 def tiny_encoder_weights():
     """VGG-19's layers with few channels."""
     generator = torch.Generator().manual_seed(0)
-    weights = {"preprocess.weight": torch.eye(3).flip(0)[:, :, None, None] * 2, "preprocess.bias": torch.full((3,), -1.0)}
+    weights = {
+        "preprocess.weight": torch.eye(3).flip(0)[:, :, None, None] * 2,
+        "preprocess.bias": torch.full((3,), -1.0),
+    }
     inputs = 3
     for block, count in enumerate(BLOCKS, start=1):
         for index in range(1, count + 1):

@@ -33,6 +33,7 @@ class Progress:
         step: units done, from 0 to `total`.
         total: units in all; 0 when unknown.
         unit: what is counted: "step", "byte", "picture".
+        done: share of the work that is done, from 0 to 1, where steps differ in cost; None when they do not.
         losses: losses of this step by name.
         preview: `(B, 3, H, W)` in [0, 1], detached and not copied: copy it before keeping it.
     """
@@ -41,8 +42,16 @@ class Progress:
     step: int
     total: int
     unit: str = "step"
+    done: float | None = None
     losses: Mapping[str, float] = field(default_factory=dict)
     preview: Tensor | None = None
+
+    @property
+    def share(self) -> float:
+        """Share of the work that is done, from 0 to 1; 0 when unknown."""
+        if self.done is not None:
+            return self.done
+        return self.step / self.total if self.total else 0.0
 
 
 OnProgress: TypeAlias = Callable[[Progress], None]

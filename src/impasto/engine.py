@@ -24,7 +24,7 @@ from impasto.assets import Store, load_weights
 from impasto.contract import Guide, Job, OnProgress, Placement, Progress, Style, StyleCode, StyleImage, Stylizer, ignore
 from impasto.errors import Cancelled, InputError
 from impasto.images import Picture
-from impasto.library import Library
+from impasto.library import Library, means_file
 
 OnNote: TypeAlias = Callable[[str], None]
 """Receives one-line remarks for people: what was assumed, how long it will take."""
@@ -114,7 +114,7 @@ class Result:
         return buffer.getvalue()
 
 
-def _silence(note: str) -> None:  # noqa: ARG001
+def _silence(note: str) -> None:
     """The callback that hears no notes."""
 
 
@@ -188,7 +188,7 @@ class Engine:
         return tuple(self._find_style(style, _weight(weight), max_pixels, on_progress) for style, weight in pairs)
 
     def _find_style(self, style: Any, weight: float, max_pixels: int, on_progress: OnProgress) -> StyleSource:
-        if isinstance(style, str) and not Path(style).exists() and not _looks_like_path(style):
+        if isinstance(style, str) and not means_file(style):
             painting = self.library.find(style, on_progress=on_progress)
             picture = images.read(self.library.path(painting, on_progress=on_progress), max_pixels=max_pixels)
             return StyleSource(painting.title, painting.id, picture, weight)
@@ -401,11 +401,6 @@ def _opaque(picture: Picture) -> Any:
 def _is_several(styles: Any) -> bool:
     """A tuple is several styles unless it is one style and its weight."""
     return isinstance(styles, tuple) and not (len(styles) == 2 and isinstance(styles[1], int | float))
-
-
-def _looks_like_path(text: str) -> bool:
-    """A name with a folder or a picture's ending means a file, so that a typing error is reported as a missing file."""
-    return "/" in text or "\\" in text or Path(text).suffix.lower() in images.EXTENSIONS
 
 
 def _weight(weight: Any) -> float:

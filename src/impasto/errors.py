@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,11 +84,11 @@ class Cancelled(StyleError):
 
     Attributes:
         partial: the best picture so far, `(1, 3, H, W)` in [0, 1], when the job that was stopped had one.
-        result: the same as the engine's Result.
+        result: the same as a Result of the engine.
     """
 
     partial: Tensor | None = None
-    result: object = None
+    result: Any = None
 
     exit_code = 130
     http_status = 499

@@ -13,6 +13,7 @@ from pathlib import Path
 from impasto.assets import Store
 from impasto.contract import OnProgress, ignore
 from impasto.errors import InputError
+from impasto.images import EXTENSIONS
 
 SOURCES = ("museum",)
 """Assets that hold paintings, each with an index.json."""
@@ -166,6 +167,15 @@ class _Entry:
             if any(known.startswith(word) for known in field):
                 return number, True
         return None
+
+
+def means_file(style: str) -> bool:
+    """Whether words that name a style mean a file: one that exists, or a name that looks like one.
+
+    So a typing error in a path is reported as a missing file, not as an unknown painting.
+    """
+    path = Path(style)
+    return path.is_file() or "/" in style or "\\" in style or path.suffix.lower() in EXTENSIONS
 
 
 def _by_id(entries: Iterable[_Entry], query: str) -> _Entry | None:

@@ -1,6 +1,7 @@
-"""What a good tutorial would write: AdaIN and Gatys' method in plain float32 PyTorch, with nothing of ours but the weights.
+"""What a good tutorial would write: AdaIN and Gatys' method in plain float32 PyTorch.
 
-Nothing here is tuned, and nothing is made slow on purpose: layers as modules, the default memory layout, Adam on pixels.
+Nothing of ours is used but the weights. Nothing is tuned, and nothing is made slow on purpose: layers as modules, the
+default memory layout, Adam on the pixels.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from types import FrameType, TracebackType
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -74,23 +73,21 @@ class Reporter:
 
     def _draw(self, report: Report) -> None:
         if self._bar is None:
-            columns = [TextColumn("{task.description}"), BarColumn()]
-            columns.append(DownloadColumn() if report.unit == "byte" else TextColumn("{task.completed}/{task.total}"))
+            columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}")]
             columns += [TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[losses]}")]
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._bar.start()
-            self._task = self._bar.add_task(report.stage, total=report.total or None, losses="")
+            self._task = self._bar.add_task(report.stage, total=1 if report.total else None, losses="", count="")
         assert self._task is not None
-        self._bar.update(self._task, completed=report.step, losses=_losses(report))
+        self._bar.update(self._task, completed=report.share, losses=_losses(report), count=_count(report))
 
     def _say(self, report: Report) -> None:
         now = time.monotonic()
         if now - self._started < 2 or now - self._spoken < _QUIET_SECONDS:
             return
         self._spoken = now
-        left = (now - self._started) / report.step * (report.total - report.step) if report.step else 0.0
-        share = f"{100 * report.step // report.total} %" if report.total else f"{report.step}"
-        words = [f"{report.stage}: {share}", _losses(report), f"{left:.0f} s left" if left else ""]
+        left = (now - self._started) * (1 / report.share - 1) if report.share else 0.0
+        words = [f"{report.stage}: {_count(report)}", _losses(report), f"{left:.0f} s left" if left else ""]
         print(", ".join(word for word in words if word), file=sys.stderr, flush=True)
 
     def _finish(self) -> None:
@@ -105,6 +102,12 @@ class Reporter:
         self._asked = Terminated("stopped by the system") if number == signal.SIGTERM else Cancelled("stopped")
         if not self._silent:
             print("\nstopping after this step; once more to stop at once", file=sys.stderr, flush=True)
+
+
+def _count(report: Report) -> str:
+    if report.unit == "byte":
+        return f"{report.step / 1e6:.0f}/{report.total / 1e6:.0f} MB"
+    return f"{report.step}/{report.total}" if report.total else str(report.step)
 
 
 def _losses(report: Report) -> str:

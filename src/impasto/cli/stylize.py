@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto import params, registry
+from impasto import params, recipes, registry
+from impasto.assets import Store
 from impasto.errors import BatchError, Cancelled, InputError
+from impasto.library import Library, means_file
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
@@ -79,10 +81,14 @@ def stylize(
     targets = Targets(out, several=len(contents) > 1 or any(Path(item).is_dir() for item in content))
     if as_json and targets.to_stdout(contents):
         raise InputError("the picture and --json cannot both go to standard output", "name a file with -o")
+    memory, pixels = parse_memory(max_memory), check_pixels(max_pixels)
+    recipes.plan(method, quality, {name: value for name, value in knobs.items() if name != "init"})
+    for item in contents if len(contents) == 1 else ():
+        _check_inputs(item, styles, targets, pixels)
     from impasto.cli.console import Reporter
     from impasto.engine import Engine, Request
 
-    request = Request(method, quality, size, init, knobs, parse_memory(max_memory), check_pixels(max_pixels))
+    request = Request(method, quality, size, init, knobs, memory, pixels)
     engine = Engine(device=device, precision=precision)
     painter = _Painter(engine, styles, request, targets, drop_gps=drop_gps, as_json=as_json)
     failed = 0
@@ -97,6 +103,21 @@ def stylize(
                 print(f"error: {item}: {error.message}\nhint:  {error.hint}", file=sys.stderr)
     if failed:
         raise BatchError(f"{failed} of {len(contents)} pictures failed", "the others are done; see above")
+
+
+def _check_inputs(content: str, styles: list[tuple[str, float]], targets: Targets, max_pixels: int) -> None:
+    """Find what is wrong with the files before the second that loading torch takes; the engine checks all again."""
+    from impasto import images
+
+    targets.check(content, [style for style, _ in styles])
+    if content != "-":
+        images.probe(content, max_pixels=max_pixels)
+    library = Library(Store())
+    for style, _ in styles:
+        if means_file(style):
+            images.probe(style, max_pixels=max_pixels)
+        elif library.store.is_present("museum"):
+            library.find(style)
 
 
 @dataclass(frozen=True)
@@ -118,7 +139,7 @@ class _Painter:
             result = self.engine.stylize(source, self.styles, self.request, on_progress=reporter, on_note=reporter.note)
         except Cancelled as cancelled:
             if cancelled.result is not None:
-                self._save(content, cancelled.result)  # type: ignore[arg-type] - the engine's Result
+                self._save(content, cancelled.result)
                 cancelled.hint = "the best picture so far is saved"
             raise
         self._save(content, result)
@@ -292,7 +313,7 @@ def _with_knobs(command: Callable[..., None]) -> Callable[..., None]:
     parameters = [entry.replace(kind=inspect.Parameter.KEYWORD_ONLY) for entry in fixed] + options
     wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {entry.name: entry.annotation for entry in parameters}
-    del wrapped.__wrapped__  # type: ignore[attr-defined] - or the hints of the original would be read
+    del wrapped.__wrapped__  # or the hints of the original would be read
     return wrapped
 
 

@@ -45,9 +45,8 @@ class Optimize:
     @staticmethod
     def passes(height: int, width: int, knobs: OptimizeKnobs) -> float:
         """Work of a whole run, in steps at full size."""
-        return sum(level.steps * level.height * level.width for level in _levels(height, width, knobs)) / (
-            height * width
-        )
+        work = sum(level.work for level in _levels(height, width, knobs))
+        return work / (height * width)
 
     def encode_style(self, style: Style, knobs: OptimizeKnobs) -> StyleCode:
         """Gram matrices at every level of the pyramid, averaged over the style images by weight.
@@ -83,7 +82,7 @@ class Optimize:
         content = pad_to_multiple(content, _STRIDE, least=2 * _STRIDE)
         start = pad_to_multiple(_start(crop_to(content, height, width), job), _STRIDE, least=2 * _STRIDE)
         levels = _levels(height, width, knobs)
-        reports = _Reports(on_progress, sum(level.steps for level in levels), f"refining {width}x{height}")
+        reports = _Reports(on_progress, levels, f"refining {width}x{height}")
         change = torch.zeros_like(start)
         for index, level in enumerate(levels):
             sides = _sides(*_shape(content), level.scale)
@@ -92,7 +91,7 @@ class Optimize:
             canvas = PixelPyramid((origin + resample(change, *sides)).clamp(0, 1))
             schedule = Schedule(level.steps, knobs.learning_rate)
             try:
-                change = descend(canvas, score, schedule, on_progress=reports.of_level(index, levels)).image - origin
+                change = descend(canvas, score, schedule, on_progress=reports.of_level(index)).image - origin
             except Cancelled as cancelled:
                 if cancelled.partial is not None:
                     change = resample(cancelled.partial - origin, *start.shape[2:])
@@ -140,6 +139,11 @@ class _Level:
     sides: tuple[int, int]
     steps: int
 
+    @property
+    def work(self) -> int:
+        """Pixels moved in all steps."""
+        return self.steps * math.prod(self.sides)
+
 
 def _levels(height: int, width: int, knobs: OptimizeKnobs) -> tuple[_Level, ...]:
     """Coarse first."""
@@ -163,17 +167,21 @@ def _sides(height: int, width: int, scale: float) -> tuple[int, int]:
 
 
 class _Reports:
-    """Joins the reports of the levels into one count."""
+    """Joins the reports of the levels into one count, weighing steps by the pixels that they move."""
 
-    def __init__(self, on_progress: OnProgress, total: int, stage: str) -> None:
-        self._on_progress, self._total, self._stage = on_progress, total, stage
+    def __init__(self, on_progress: OnProgress, levels: Sequence[_Level], stage: str) -> None:
+        self._on_progress, self._levels, self._stage = on_progress, levels, stage
 
-    def of_level(self, index: int, levels: Sequence[_Level]) -> OnProgress:
+    def of_level(self, index: int) -> OnProgress:
         """The callback for one level."""
-        done = sum(level.steps for level in levels[:index])
+        before = self._levels[:index]
+        steps, total = sum(level.steps for level in before), sum(level.steps for level in self._levels)
+        work, all_work = sum(level.work for level in before), sum(level.work for level in self._levels)
+        area = math.prod(self._levels[index].sides)
 
         def report(progress: Progress) -> None:
-            self._on_progress(replace(progress, stage=self._stage, step=done + progress.step, total=self._total))
+            done = (work + area * progress.step) / all_work
+            self._on_progress(replace(progress, stage=self._stage, step=steps + progress.step, total=total, done=done))
 
         return report
 
