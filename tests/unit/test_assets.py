@@ -108,7 +108,7 @@ class Server(ThreadingHTTPServer):
         self.downloads: list[str] = []
         self.pause = 0.0
         self.status = 200
-        self.cut = 0
+        self.cut, self.cuts = 0, 99  # bytes that are held back, in how many downloads
         self.stated: dict[str, str] = {}
 
     @property
@@ -129,7 +129,8 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path.startswith("/files/"):
             name = self.path.removeprefix("/files/")
             self.server.downloads.append(name)
-            self.reply("application/octet-stream", (self.server.folder / name).read_bytes(), cut=self.server.cut)
+            cut = self.server.cut if len(self.server.downloads) <= self.server.cuts else 0
+            self.reply("application/octet-stream", (self.server.folder / name).read_bytes(), cut=cut)
         else:
             self.send_error(404)
 
@@ -525,15 +526,30 @@ def test_an_index_that_states_another_hash_is_not_downloaded_from(root: Path, se
     assert server.downloads == []
 
 
-def test_a_package_of_another_size(root: Path, server: Server) -> None:
-    declared = declare({"pics": pictures_in(server.folder)})
+def test_a_package_that_is_too_long_does_not_fill_the_disk(root: Path, server: Server) -> None:
+    store = Store(root, declared=declare({"pics": pictures_in(server.folder)}))
     with (server.folder / "tiny-1.0.tar.gz").open("ab") as file:
         file.write(NOISE)
-    assert "bytes, actual more" in fails(AssetError, Store(root, declared=declared)).message
+    server.pause = 0.05
+    heard: list[Progress] = []
+    with pytest.raises(AssetError, match="bytes, actual more"):
+        store.path("pics", heard.append)
+    assert all(event.step <= event.total for event in heard)
+    assert_clean(root)
+
+
+def test_a_connection_that_breaks_is_tried_again(root: Path, server: Server) -> None:
+    store = Store(root, declared=declare({"pics": pictures_in(server.folder, {"tiny-1.0/noise": NOISE})}))
+    server.cut, server.cuts = 100_000, 2
+    store.path("pics")
+    assert len(server.downloads) == 3
+
+
+def test_a_connection_that_always_breaks(root: Path, server: Server) -> None:
+    store = Store(root, declared=declare({"pics": pictures_in(server.folder)}))
     server.cut = 100
-    server.pause = 0.0
-    error = fails(AssetError, Store(root, declared=declare({"pics": pictures_in(server.folder)})))
-    assert "could not be fetched" in error.message
+    assert "tiny==1.0 could not be fetched" in fails(AssetError, store).message
+    assert len(server.downloads) == 3
     assert_clean(root)
 
 
@@ -603,12 +619,22 @@ def test_a_member_that_is_missing_or_longer_than_declared(root: Path, folder: Pa
     wheel = make is make_wheel
     path = folder / ("tiny-1.0-py3-none-any.whl" if wheel else "tiny-1.0.tar.gz")
     fields = {"format": "wheel" if wheel else "sdist"}
-    make(path, {"a.png": b"0" * 50_000_000})  # packs to 50 kB: unpacked in full it would be a bomb
+    make(path, {"a.png": b"0" * 5_000_000})  # packs to 5 kB: unpacked in full it would be a bomb
     assert "should have 3 bytes and has more" in corrupt(root, path, {"a.png": b"abc"}, **fields)
     make(path, {"../a.png": b"abc", "x/a.png": b"abc"})
     assert "it has no a.png" in corrupt(root, path, {"a.png": b"abc"}, **fields)
     make(path, {"a.png": b"abd"})
     assert "expected sha256" in corrupt(root, path, {"a.png": b"abc"}, **fields)
+
+
+def test_no_more_is_unpacked_than_declared() -> None:
+    class Bomb(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            assert size == 4
+            return b"0" * 4
+
+    with pytest.raises(EOFError, match="has more"):
+        assets._read_bounded(Bomb(), assets.Member("a.png", 3, ""))
 
 
 def test_links_inside_an_archive_are_not_followed(root: Path, folder: Path) -> None:

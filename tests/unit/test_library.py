@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -35,14 +37,14 @@ def record(number: int, title: str, artist: str, date: str, tags: list[str]) -> 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    for name in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     return collection(tmp_path, [record(*row) for row in ROWS])
 
 
 def collection(folder: Path, records: list[dict[str, object]]) -> Store:
     """A store whose museum lies in a zip file of this folder."""
-    import zipfile
-
     members = {"data/objects.json": json.dumps({"objects": records}).encode()}
     members |= {f"data/{item['objectID']}.jpg": f"picture {item['objectID']}".encode() for item in records}
     with zipfile.ZipFile(folder / "museum.whl", "w") as archive:
@@ -54,7 +56,7 @@ def collection(folder: Path, records: list[dict[str, object]]) -> Store:
     source = Source("wheel", digest, len(package), url=(folder / "museum.whl").as_uri(), members=taken)
     stored = hashlib.sha256(assets._manifest_bytes(assets._convert_museum(members))).hexdigest()
     museum = Asset("museum", "paintings", "ten", "CC0", "this test", "museum", 1, stored, (source,))
-    return Store(folder / "cache", declared={"museum": museum})
+    return Store(folder / "cache", offline=False, declared={"museum": museum})
 
 
 @pytest.fixture
