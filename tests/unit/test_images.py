@@ -35,11 +35,11 @@ def png_chunk(name, body):
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
-def png(width, height, depth, kind, rows, *, extra=b""):
+def png(width, height, depth, kind, rows, *, extra=b"", late=b""):
     """A PNG from raw big-endian rows; kind: 0 grey, 2 RGB, 4 grey with alpha, 6 RGBA."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0))
     pixels = png_chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
-    return b"\x89PNG\r\n\x1a\n" + header + extra + pixels + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + extra + pixels + late + png_chunk(b"IEND", b"")
 
 
 def png16(codes, kind, **settings):
@@ -142,6 +142,24 @@ def test_importing_loads_no_torch():
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
 
 
+def test_a_file_object_may_be_probed_and_then_read():
+    stream = io.BytesIO(encoded(Image.fromarray(random_codes(5, 7, 3)), "PNG"))
+    assert images.probe(stream).width == images.read(stream).width == 7
+    refused(io.StringIO("text"), "binary mode")
+    refused(None, "NoneType")
+
+
+def test_tensors_come_and_go_as_copies():
+    pytest.importorskip("torch")
+    for shape in ((5, 7, 3), (1, 1, 3)):
+        pixels = random_codes(*shape).astype(np.float32) / 255
+        tensor = images.to_tensor(pixels)
+        assert tensor.shape == (1, 3, *shape[:2])
+        assert (images.from_tensor(tensor) == pixels).all()
+        tensor.zero_()
+        assert pixels.max() > 0
+
+
 # ---- orientation ---------------------------------------------------------------------------------------------------
 
 TURN = {
@@ -184,6 +202,23 @@ def test_orientation_of_sixteen_bits(orientation):
     exif[0x0112] = orientation
     data = png16(codes, 2, extra=png_chunk(b"eXIf", exif.tobytes()[6:]))
     assert (as_codes(images.read(data), 16) == TURN[orientation](codes)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_exif_behind_the_pixels_of_a_png(dtype):
+    codes = random_codes(4, 6, 3, dtype=dtype)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    bits = codes.itemsize * 8
+    rows = [row.astype(codes.dtype.newbyteorder(">")).tobytes() for row in codes]
+    data = png(6, 4, bits, 2, rows, late=png_chunk(b"eXIf", exif.tobytes()[6:]))
+    assert (as_codes(images.read(data), bits) == np.rot90(codes, -1)).all()
+
+
+def test_probing_decodes_nothing(monkeypatch):
+    data = encoded(Image.fromarray(random_codes(4, 6, 3)), "PNG")
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", None)
+    assert images.probe(data).width == 6
 
 
 def test_alpha_turns_with_the_picture():
@@ -324,6 +359,28 @@ def test_heic_and_avif():
     picture = images.read(encoded(Image.fromarray(codes), "AVIF", quality=95))
     assert picture.origin.format == "AVIF"
     assert np.abs(as_codes(picture) - codes).mean() < 12
+
+
+def test_a_turned_heic_is_turned_once():
+    pillow_heif = pytest.importorskip("pillow_heif")
+    codes = np.zeros((64, 128, 3), np.uint8)
+    codes[:, :64, 0] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(codes)).save(stream, quality=95, exif=exif.tobytes())
+    picture, header = images.read(stream.getvalue()), images.probe(stream.getvalue())
+    assert (picture.width, picture.height) == (header.width, header.height) == (64, 128)
+    assert picture.pixels[20, 32, 0] > 0.9
+    assert picture.pixels[100, 32, 0] < 0.1
+
+
+def test_the_first_of_a_multi_picture_jpeg():
+    frames = [Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
+    picture = images.read(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:]))
+    assert picture.origin.format == "JPEG"
+    assert picture.pixels[8, 8, 0] > 0.95
+    assert picture.notes == ()
 
 
 def test_one_pixel_and_long_strips():

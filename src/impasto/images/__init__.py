@@ -8,14 +8,19 @@ Formats read: PNG, JPEG, WebP, TIFF, GIF, BMP, HEIC, AVIF; written: PNG, JPEG, W
 in gives sixteen bits out for PNG and TIFF. Importing this package loads no torch.
 """
 
+from impasto.images._arrays import from_tensor, to_tensor
 from impasto.images._metadata import DIGITAL_SOURCE_TYPE
 from impasto.images._picture import Header, Origin, Picture, digest, fit, resize, to_pil
 from impasto.images._read import MAX_PIXELS, probe, read, read_record
 from impasto.images._save import WRITABLE_EXTENSIONS, check_output, write
 from impasto.images._sheet import contact_sheet
 
+EXTENSIONS = frozenset({*WRITABLE_EXTENSIONS, ".gif"})
+"""Endings by which a folder's pictures are known."""
+
 __all__ = [
     "DIGITAL_SOURCE_TYPE",
+    "EXTENSIONS",
     "MAX_PIXELS",
     "WRITABLE_EXTENSIONS",
     "Header",
@@ -25,10 +30,12 @@ __all__ = [
     "contact_sheet",
     "digest",
     "fit",
+    "from_tensor",
     "probe",
     "read",
     "read_record",
     "resize",
     "to_pil",
+    "to_tensor",
     "write",
 ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from impasto.errors import InputError
 from impasto.images._picture import Floats, Origin, Picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SLACK = 1e-3  # float arithmetic may overshoot [0, 1] by rounding; more is another range
 
@@ -80,3 +83,16 @@ def _to_unit(array: NDArray[Any]) -> Floats:
         raise InputError(f"the array's floats run from {low:.3g} to {high:.3g}; [0, 1] is allowed", hint)
     clipped: Floats = np.clip(array, 0.0, 1.0).astype(np.float32)
     return clipped
+
+
+def to_tensor(pixels: Floats) -> Tensor:
+    """`(H, W, 3)` as a float32 tensor `(1, 3, H, W)` on the CPU; a copy."""
+    import torch
+
+    return torch.from_numpy(np.array(np.moveaxis(pixels, 2, 0), dtype=np.float32, order="C"))[None]
+
+
+def from_tensor(image: Tensor) -> Floats:
+    """`(1, 3, H, W)` on any device as `(H, W, 3)` float32."""
+    array: Floats = image[0].detach().permute(1, 2, 0).float().cpu().contiguous().numpy()
+    return array

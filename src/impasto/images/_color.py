@@ -60,7 +60,8 @@ def parse(icc: bytes | None) -> Profile | None:
     if not icc:
         return None
     try:
-        return _parse(icc)
+        with np.errstate(all="ignore"):  # wild numbers in a damaged profile end as a useless curve, not as warnings
+            return _parse(icc)
     except (struct.error, ValueError, IndexError, KeyError, OverflowError):
         return None
 
@@ -122,7 +123,8 @@ def _parametric(tag: bytes, codes: NDArray[np.float64]) -> NDArray[np.float64]:
     count = (1, 3, 4, 5, 7)[kind]
     p = [value / 65536 for value in struct.unpack_from(f">{count}i", tag, 12)]
     if kind == 0:
-        return np.power(codes, p[0])
+        plain: NDArray[np.float64] = np.power(codes, p[0])
+        return plain
     g, a, b = p[:3]
     power: NDArray[np.float64] = np.power(np.maximum(a * codes + b, 0.0), g)
     if kind in {1, 2}:

@@ -23,6 +23,7 @@ made from nothing but a prompt; a pastiche is in between. Source: IPTC NewsCodes
 NAMESPACE = "urn:impasto:1.0:"
 MAX_METADATA = 1 << 20  # bytes of EXIF or XMP that are carried; JPEG's own limit is 64 kB
 MAX_RECORD = 1 << 19
+_MAX_TAGS, _MAX_DEPTH = 20_000, 64  # of an XMP packet; real ones have hundreds and a dozen
 ORIENTATION, SOFTWARE, EXIF_IFD, GPS_IFD = 0x0112, 0x0131, 0x8769, 0x8825
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -47,10 +48,15 @@ def software() -> str:
         return "Impasto"
 
 
+def _exif_in(image: Image.Image) -> Image.Exif:
+    """What has been read of the EXIF. A PNG's own method would decode the pixels, to look for EXIF behind them."""
+    return Image.Image.getexif(image) if image.format == "PNG" else image.getexif()
+
+
 def orientation_of(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
     try:
-        value = image.getexif().get(ORIENTATION)
+        value = _exif_in(image).get(ORIENTATION)
     except Exception:  # EXIF comes from strangers: a damaged one must not stop a picture from being read
         return 1
     return int(value) if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -62,7 +68,7 @@ def exif_of(image: Image.Image) -> tuple[bytes | None, tuple[str, ...]]:
     Returns a TIFF structure without the "Exif" prefix, or None, and notes.
     """
     try:
-        source, kept = image.getexif(), Image.Exif()
+        source, kept = _exif_in(image), Image.Exif()
         for tag in _KEPT:
             if tag in source:
                 kept[tag] = source[tag]
@@ -90,7 +96,7 @@ def exif_for(
     exif[ORIENTATION], exif[SOFTWARE] = 1, software()
     if dpi:
         exif[_X_DENSITY], exif[_Y_DENSITY], exif[_DENSITY_UNIT] = dpi[0], dpi[1], _INCH
-    if entries := dict(exif.get_ifd(EXIF_IFD)) if EXIF_IFD in exif else {}:
+    if entries := directory(exif, EXIF_IFD):
         for tag, value in ((_WIDTH, width), (_HEIGHT, height)):
             if tag in entries:
                 entries[tag] = value
@@ -102,11 +108,19 @@ def exif_for(
     return exif
 
 
+def directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
+    """A copy of a sub-directory as it is now: Pillow's `get_ifd` goes on giving the one first read after a change."""
+    if tag not in exif:
+        return {}
+    value = exif[tag]
+    return dict(value if isinstance(value, dict) else exif.get_ifd(tag))
+
+
 def exif_bytes(exif: Image.Exif, *, limit: int = MAX_METADATA) -> bytes:
     """EXIF as bytes with its prefix, without the maker note, or without all but our name, where it exceeds `limit`."""
     blob = exif.tobytes()
     if len(blob) > limit and EXIF_IFD in exif:
-        entries = dict(exif.get_ifd(EXIF_IFD))
+        entries = directory(exif, EXIF_IFD)
         entries.pop(_MAKER_NOTE, None)
         exif[EXIF_IFD] = entries
         blob = exif.tobytes()
@@ -152,7 +166,7 @@ def parse_record(text: str | None) -> dict[str, Any] | None:
     """The record back from its JSON; None for anything else."""
     try:
         record = json.loads(text[: MAX_RECORD + 1]) if text else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 
@@ -200,13 +214,27 @@ def _append(document: minidom.Document, parent: minidom.Element, namespace: str,
 
 def _parse(packet: bytes | None) -> minidom.Document | None:
     """The packet as a tree with an rdf:RDF in it; None where it is missing, too large, hostile or broken."""
-    if not packet or len(packet) > MAX_METADATA + MAX_RECORD or b"<!" in packet.replace(b"<!--", b""):
+    if not packet or len(packet) > MAX_METADATA + MAX_RECORD or packet.count(b"<") > _MAX_TAGS:
+        return None
+    if b"<!" in packet.replace(b"<!--", b""):
         return None
     try:
         document = minidom.parseString(packet.strip(b"\0 \r\n\t"))  # noqa: S318  (no DOCTYPE: see above)
-    except (ExpatError, ValueError, LookupError, RecursionError):
+    except (ExpatError, ValueError, LookupError):
+        return None
+    if _depth(document) > _MAX_DEPTH:
         return None
     return document if document.getElementsByTagNameNS(_RDF, "RDF") else None
+
+
+def _depth(document: minidom.Document) -> int:
+    """Levels of elements, counted without recursion, which minidom's own methods use."""
+    level: list[Any] = [document]
+    depth = 0
+    while level and depth <= _MAX_DEPTH:
+        level = [child for node in level for child in node.childNodes]
+        depth += 1
+    return depth
 
 
 def _scrub(document: minidom.Document, *, drop_gps: bool) -> None:

@@ -134,6 +134,8 @@ def _decode(image: Image.Image, data: bytes, name: str) -> Picture:
     codes: NDArray[Any] | None = None
     notes = _notes(image)
     with decoding(name):
+        if image.format == "PNG":
+            _find_late_exif(image, data)
         exif, exif_notes = _metadata.exif_of(image)
         tags = _tiff_tags(image)
         orientation = _metadata.orientation_of(image)
@@ -162,6 +164,15 @@ def _decode(image: Image.Image, data: bytes, name: str) -> Picture:
     )
     turned = None if alpha is None else _upright(alpha, orientation)
     return Picture(_upright(pixels, orientation), turned, origin, notes + exif_notes + color_notes)
+
+
+def _find_late_exif(image: Image.Image, data: bytes) -> None:
+    """Have a PNG's EXIF in its `info`, also where it stands behind the pixels, as it may."""
+    if not data:
+        image.load()
+    elif "exif" not in image.info:
+        for body in (body for name, body in _png.chunks(data) if name == b"eXIf"):
+            image.info["exif"] = b"Exif\0\0" + body
 
 
 def _notes(image: Image.Image) -> tuple[str, ...]:

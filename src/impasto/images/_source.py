@@ -69,17 +69,34 @@ def name_of(path: Path) -> str:
 
 @contextmanager
 def opened(source: Any) -> Iterator[tuple[Stream, str]]:
-    """A seekable stream of a path, bytes or a binary file object, and what to call it in messages."""
+    """A seekable stream of a path, bytes or a binary file object, and what to call it in messages.
+
+    A file object that can seek is left where it was, so that it may be probed and then read.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
         yield BytesIO(source), "the picture"
     elif hasattr(source, "read"):
         with decoding("the picture"):
-            held = BytesIO(source.read())
+            held = _held(source)
         yield held, "the picture"
     else:
-        path = Path(source)
+        try:
+            path = Path(source)
+        except TypeError as error:
+            raise InputError(f"{type(source).__name__} is not a kind of picture", "give a path or an array") from error
         with _open_file(path) as stream:
             yield (stream if stream.seekable() else BytesIO(stream.read())), name_of(path)
+
+
+def _held(source: Any) -> BytesIO:
+    seekable = hasattr(source, "seekable") and source.seekable()
+    place = source.tell() if seekable else 0
+    data = source.read()
+    if seekable:
+        source.seek(place)
+    if not isinstance(data, bytes):
+        raise InputError("the file object gives text, not bytes", "open it in binary mode, or pass sys.stdin.buffer")
+    return BytesIO(data)
 
 
 def _open_file(path: Path) -> Stream:

@@ -16,6 +16,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from impasto.errors import InputError
+from impasto.images._metadata import EXIF_IFD, GPS_IFD, directory
 
 _STRIP = 1 << 18  # bytes of pixels in a strip, before compression
 _UNASSOCIATED, _INCH, _UNDEFINED, _BYTE, _LONG = 2, 2, 7, 1, 4
@@ -56,7 +57,7 @@ def _described(exif: Image.Exif) -> ImageFileDirectory_v2:
     """A directory with what EXIF says of the picture; its sub-directories become the TIFF's own."""
     ifd = ImageFileDirectory_v2()
     for tag, value in exif.items():
-        ifd[tag] = dict(exif.get_ifd(tag)) if tag in (0x8769, 0x8825) else value
+        ifd[tag] = directory(exif, tag) if tag in (EXIF_IFD, GPS_IFD) else value
     return ifd
 
 
