@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from tiny import noise
 from impasto.descent import PixelPyramid, Schedule, descend, pyramid_scales, resample
 from impasto.errors import Cancelled
+from tiny import noise
 
 
 def towards(target):
@@ -67,7 +67,9 @@ def test_rate_rises_then_falls_to_zero():
     assert rates[20] == pytest.approx(0)
 
 
-@pytest.mark.parametrize(("sides", "scales"), [((384, 512), (0.25, 0.5, 1.0)), ((96, 2000), (1.0,)), ((20, 20), (1.0,))])
+@pytest.mark.parametrize(
+    ("sides", "scales"), [((384, 512), (0.25, 0.5, 1.0)), ((96, 2000), (1.0,)), ((20, 20), (1.0,))]
+)
 def test_scales_by_size(sides, scales):
     assert pyramid_scales(*sides) == scales
 

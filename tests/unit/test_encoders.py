@@ -2,10 +2,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tiny import noise
 from impasto.contract import STYLE_LAYERS, Placement
 from impasto.encoders import VGG19, Encoder
 from impasto.errors import InputError
+from tiny import noise
 
 
 @pytest.fixture
@@ -19,7 +19,9 @@ def slowly(weights, image, last):
     for block, count in enumerate((2, 2, 4, 4, 4), start=1):
         for index in range(1, count + 1):
             name = f"{block}_{index}"
-            x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), weights[f"conv{name}.weight"], weights[f"conv{name}.bias"])
+            x = F.conv2d(
+                F.pad(x, (1, 1, 1, 1), mode="reflect"), weights[f"conv{name}.weight"], weights[f"conv{name}.bias"]
+            )
             if last == f"conv{name}":
                 return x
             x = F.relu(x)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tiny import noise
 from impasto.losses import ContentLoss, GramLoss, TotalVariation, relative_error
 from impasto.stats import adaptive_instance_norm, gram_matrix, mean_std
+from tiny import noise
 
 
 def test_gram_matrix_is_the_mean_of_products():
@@ -14,9 +14,9 @@ def test_gram_matrix_is_the_mean_of_products():
     for b in range(2):
         for i in range(3):
             for j in range(3):
-                slow[b, i, j] = sum(
-                    features[b, i, y, x] * features[b, j, y, x] for y in range(4) for x in range(5)
-                ) / 20
+                slow[b, i, j] = (
+                    sum(features[b, i, y, x] * features[b, j, y, x] for y in range(4) for x in range(5)) / 20
+                )
     torch.testing.assert_close(gram_matrix(features), slow)
 
 

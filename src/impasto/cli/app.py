@@ -59,6 +59,8 @@ def _report(error: BaseException) -> int:
     """Print what went wrong in two lines. Returns the exit code."""
     if isinstance(error, Exit):
         return error.exit_code
+    if isinstance(error, SystemExit):  # the completion scripts end so
+        return error.code if isinstance(error.code, int) else 0
     if isinstance(error, BrokenPipeError):  # the reader of our output has gone; nothing to say to anyone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -78,8 +80,6 @@ def _as_style_error(error: BaseException) -> StyleError:
         return InputError(_one_line(error.format_message()), "impasto COMMAND --help lists the options")
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error):
         return ResourceError("memory ran out", "use a smaller --size, or free some memory")
-    if isinstance(error, SystemExit):
-        return StyleError("stopped")
     name = type(error).__name__
     return StyleError(
         f"a bug in impasto: {name}: {_one_line(str(error))}",

@@ -37,7 +37,7 @@ class Reporter:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._stage = ""
-        self._started = self._spoken = time.monotonic()
+        self._started, self._spoken = time.monotonic(), 0.0
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Reporter:

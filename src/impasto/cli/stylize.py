@@ -83,14 +83,15 @@ def stylize(
         raise InputError("the picture and --json cannot both go to standard output", "name a file with -o")
     memory, pixels = parse_memory(max_memory), check_pixels(max_pixels)
     recipes.plan(method, quality, {name: value for name, value in knobs.items() if name != "init"})
+    stdin = sys.stdin.buffer.read() if contents == ["-"] else b""
     for item in contents if len(contents) == 1 else ():
-        _check_inputs(item, styles, targets, pixels)
+        _check_inputs(item, stdin or item, styles, targets, pixels)
     from impasto.cli.console import Reporter
     from impasto.engine import Engine, Request
 
     request = Request(method, quality, size, init, knobs, memory, pixels)
     engine = Engine(device=device, precision=precision)
-    painter = _Painter(engine, styles, request, targets, drop_gps=drop_gps, as_json=as_json)
+    painter = _Painter(engine, styles, request, targets, stdin, drop_gps=drop_gps, as_json=as_json)
     failed = 0
     with Reporter() as reporter:
         for item in contents:
@@ -105,13 +106,14 @@ def stylize(
         raise BatchError(f"{failed} of {len(contents)} pictures failed", "the others are done; see above")
 
 
-def _check_inputs(content: str, styles: list[tuple[str, float]], targets: Targets, max_pixels: int) -> None:
+def _check_inputs(
+    content: str, source: str | bytes, styles: list[tuple[str, float]], targets: Targets, max_pixels: int
+) -> None:
     """Find what is wrong with the files before the second that loading torch takes; the engine checks all again."""
     from impasto import images
 
     targets.check(content, [style for style, _ in styles])
-    if content != "-":
-        images.probe(content, max_pixels=max_pixels)
+    images.probe(b"" if source == "-" else source, max_pixels=max_pixels)
     library = Library(Store())
     for style, _ in styles:
         if means_file(style):
@@ -128,13 +130,14 @@ class _Painter:
     styles: list[tuple[str, float]]
     request: Request
     targets: Targets
+    stdin: bytes
     drop_gps: bool
     as_json: bool
 
     def paint(self, content: str, reporter: Reporter) -> None:
         """Paint and save one picture."""
         self.targets.check(content, [style for style, _ in self.styles])
-        source: Any = sys.stdin.buffer.read() if content == "-" else content
+        source: Any = self.stdin if content == "-" else content
         try:
             result = self.engine.stylize(source, self.styles, self.request, on_progress=reporter, on_note=reporter.note)
         except Cancelled as cancelled:
