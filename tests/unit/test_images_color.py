@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from impasto import images
+from impasto.images import _png
 
 # D50-adapted primaries, columns red, green, blue (the profiles that Apple and Adobe publish)
 P3 = ((0.51512, 0.29198, 0.15710), (0.24120, 0.69225, 0.06657), (-0.00105, 0.04189, 0.78407))
@@ -199,8 +200,12 @@ def test_a_matrix_profile_with_tables_is_left_to_littlecms():
     assert (images.read(with_profile(codes, both)).pixels != images.read(with_profile(codes, icc)).pixels).any()
     ours = np.rint(images.read(with_profile(codes, both)).pixels * 255)
     assert np.abs(ours - by_littlecms(codes, both)).mean() < 12  # the intent differs, the table is the same
-    deep = images.read(codes.astype(np.uint16) * 257)
+    stream = io.BytesIO()
+    images.write(images.read(codes.astype(np.uint16) * 257), stream, format="PNG")
+    deep = images.read(_png.with_chunks(stream.getvalue(), [_png.profile_chunk(both)]))
     assert deep.origin.bits == 16
+    assert deep.notes == ("its colour profile is a table, which is applied at 8 bits",)
+    assert (np.rint(deep.pixels * 255) == ours).all()
 
 
 def lut8():

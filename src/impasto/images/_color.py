@@ -22,7 +22,7 @@ from impasto.images._picture import Floats
 
 MAX_PROFILE = 8 << 20  # bytes; press profiles reach 3 MB
 _BAND = 1 << 18  # pixels converted at once, to bound the memory of intermediates
-_GRID = 1 << 14  # samples of an inverse curve
+_GRID = 1 << 14  # samples of a curve that is interpolated
 
 # linear sRGB to XYZ relative to D50, the ICC's connection space, Bradford-adapted (the sRGB profile of color.org)
 _SRGB_TO_XYZ = np.array(
@@ -158,13 +158,28 @@ def to_srgb(codes: NDArray[Any], profile: Profile, *, top: int) -> Floats:
     if profile.to_xyz is None:
         return _as_rgb(srgb_encode(tables[0]).astype(np.float32)[codes])
     matrix = (np.linalg.inv(_SRGB_TO_XYZ) @ profile.to_xyz).astype(np.float32)
+    encode = srgb_encode(np.linspace(0.0, 1.0, _GRID) ** 2).astype(np.float32)
     flat = codes.reshape(-1, 3)
     result = np.empty(flat.shape, dtype=np.float32)
     for start in range(0, len(flat), _BAND):
         band = flat[start : start + _BAND]
         light = np.stack([tables[channel][band[:, channel]] for channel in range(3)], axis=1) @ matrix.T
-        result[start : start + _BAND] = srgb_encode(np.clip(light, 0.0, 1.0))
+        result[start : start + _BAND] = _lookup(encode, np.sqrt(np.clip(light, 0.0, 1.0)))
     return np.clip(result, 0.0, 1.0).reshape(codes.shape)
+
+
+def _lookup(table: Floats, values: Floats) -> Floats:
+    """A function given by its samples over [0, 1], linearly interpolated; `np.interp` takes ten times as long."""
+    place = values * np.float32(len(table) - 1)
+    cell = place.astype(np.intp)
+    place -= cell
+    found: Floats = table.take(cell)
+    cell += 1
+    above = table.take(cell, mode="clip")
+    above -= found
+    above *= place
+    found += above
+    return found
 
 
 def _as_rgb(values: Floats) -> Floats:
@@ -177,15 +192,17 @@ def from_srgb(pixels: Floats, profile: Profile) -> Floats:
         return pixels
     matrix = (np.linalg.inv(profile.to_xyz) @ _SRGB_TO_XYZ).astype(np.float32)
     grid = np.linspace(0.0, 1.0, _GRID)
+    decode = srgb_decode(grid).astype(np.float32)
     # sampled in the square root of light, where the curves of displays are nearly straight
-    inverses = [np.interp(grid**2, curve, np.linspace(0.0, 1.0, 65536)) for curve in profile.curves]
+    codes = np.linspace(0.0, 1.0, 65536)
+    inverses = [np.interp(grid**2, curve, codes).astype(np.float32) for curve in profile.curves]
     flat = pixels.reshape(-1, 3)
     result = np.empty(flat.shape, dtype=np.float32)
     for start in range(0, len(flat), _BAND):
-        light = srgb_decode(np.clip(flat[start : start + _BAND], 0.0, 1.0)).astype(np.float32) @ matrix.T
+        light = _lookup(decode, np.clip(flat[start : start + _BAND], 0.0, 1.0)) @ matrix.T
         roots = np.sqrt(np.clip(light, 0.0, 1.0))
         for channel in range(3):
-            result[start : start + _BAND, channel] = np.interp(roots[:, channel], grid, inverses[channel])
+            result[start : start + _BAND, channel] = _lookup(inverses[channel], roots[:, channel])
     return result.reshape(pixels.shape)
 
 

@@ -23,6 +23,7 @@ _DEEP = ("PNG", "TIFF")  # hold 16 bits
 _OPAQUE = ("JPEG", "BMP")
 _LARGEST = {"JPEG": 65535, "WEBP": 16383, "AVIF": 65535, "HEIF": 16384, "BMP": 65535}
 _APP1 = 65_000  # a JPEG segment holds 65,535 bytes with its own header
+_DEFLATE = 4  # a fifth of the time of 6, zlib's default, for a file that is 5 % larger
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _lost(picture: Picture, kind: str) -> tuple[str, ...]:
 
 def _png_bytes(codes: NDArray[Any], extras: _Extras) -> bytes:
     order = [2, 1, 0, 3][: codes.shape[2]]
-    done, data = cv2.imencode(".png", np.ascontiguousarray(codes[..., order]), [cv2.IMWRITE_PNG_COMPRESSION, 6])
+    done, data = cv2.imencode(".png", np.ascontiguousarray(codes[..., order]), [cv2.IMWRITE_PNG_COMPRESSION, _DEFLATE])
     assert done, "OpenCV encodes any PNG"
     chunks = [] if extras.icc is None else [_png.profile_chunk(extras.icc)]
     if extras.dpi:

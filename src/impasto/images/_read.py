@@ -8,7 +8,6 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
@@ -16,6 +15,7 @@ from PIL import Image, ImageFile
 from impasto.errors import InputError
 from impasto.images import _color, _metadata, _png
 from impasto.images._arrays import is_array, picture_of_array, shape_of_array
+from impasto.images._deep import as_tuple, decode_16, keyed
 from impasto.images._picture import Floats, Header, Origin, Picture
 from impasto.images._source import decoding, open_image, opened
 
@@ -140,7 +140,7 @@ def _decode(image: Image.Image, data: bytes, name: str) -> Picture:
         tags = _tiff_tags(image)
         orientation = _metadata.orientation_of(image)
         if data:
-            codes = _decode_16(image, data, tags)
+            codes = decode_16(image, data, tags)
         if codes is None:
             image.load()
             orientation = _metadata.orientation_of(image)  # Pillow turns a TIFF while it loads
@@ -148,9 +148,9 @@ def _decode(image: Image.Image, data: bytes, name: str) -> Picture:
                 notes += ("16 bits of this kind are read as 8",)
             codes, image = _planes(image, tags)
         if data and "transparency" in image.info and codes.dtype == np.uint16:
-            codes = _keyed(codes, image.info["transparency"])
-        icc = _icc(image)
-        pixels, color_notes = _to_srgb(codes, image, icc)
+            codes = keyed(codes, image.info["transparency"])
+    icc = _icc(image)
+    pixels, color_notes = _to_srgb(codes, image, icc)
     alpha = _alpha(codes)
     origin = Origin(
         bits=16 if codes.dtype == np.uint16 else 8,
@@ -191,63 +191,12 @@ def _tiff_tags(image: Image.Image) -> Mapping[int, Any]:
     return dict(image.tag_v2) if image.format == "TIFF" and hasattr(image, "tag_v2") else {}
 
 
-def _decode_16(image: Image.Image, data: bytes, tags: Mapping[int, Any]) -> NDArray[np.uint16] | None:
-    """16-bit codes `(H, W, C)` by OpenCV; None where it cannot and Pillow must do."""
-    if image.format == "PNG":
-        data = _png.bare(data)
-    elif tags.get(262) not in (0, 1, 2) or set(tags.get(258, ())) != {16} or set(tags.get(339, (1,))) != {1}:
-        return None
-    else:
-        _check_strips(tags, len(data))
-    codes: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if codes is None or codes.dtype != np.uint16:
-        return None
-    if codes.ndim == 2:
-        codes = codes[..., None]
-    if tags.get(262) == 0:  # WhiteIsZero, which OpenCV passes as it is
-        codes = 65535 - codes
-    if codes.shape[2] >= 3:
-        codes = codes[..., [2, 1, 0, 3][: codes.shape[2]]]
-    if image.format == "PNG" and data[25] == 4:  # grey with alpha comes as four channels
-        codes = codes[..., 2:]
-    if 1 in _as_tuple(tags.get(338, ())) and codes.shape[2] == 4:  # ExtraSamples: associated, that is premultiplied
-        codes = _straight(codes)
-    return np.ascontiguousarray(codes)
-
-
-def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _check_strips(tags: Mapping[int, Any], size: int) -> None:
-    """Truncation, found before OpenCV would report it on standard error and fill in black."""
-    for offsets, counts in ((273, 279), (324, 325)):
-        for offset, count in zip(_as_tuple(tags.get(offsets, ())), _as_tuple(tags.get(counts, ())), strict=False):
-            if offset + count > size:
-                raise ValueError("the file is truncated")
-
-
-def _straight(codes: NDArray[Any]) -> NDArray[np.uint16]:
-    alpha = codes[..., 3:].astype(np.float64)
-    color = np.divide(codes[..., :3] * 65535.0, alpha, out=np.zeros(codes[..., :3].shape), where=alpha > 0)
-    return np.concatenate([np.rint(np.minimum(color, 65535)).astype(np.uint16), codes[..., 3:]], axis=2)
-
-
-def _keyed(codes: NDArray[np.uint16], key: Any) -> NDArray[np.uint16]:
-    """Alpha from the one transparent colour that a 16-bit PNG may name (tRNS)."""
-    if codes.shape[2] not in (1, 3):
-        return codes
-    wanted = np.array(_as_tuple(key)[: codes.shape[2]], dtype=np.uint16)
-    alpha = np.where((codes == wanted).all(axis=2, keepdims=True), 0, 65535).astype(np.uint16)
-    return np.concatenate([codes, alpha], axis=2)
-
-
 def _planes(image: Image.Image, tags: Mapping[int, Any]) -> tuple[NDArray[Any], Image.Image]:
     """A loaded image's codes `(H, W, 1 | 2 | 3 | 4)` and the image, whose mode may be one for `_to_srgb` to convert."""
     mode = image.mode
     if mode.startswith("I;16"):
         codes = np.asarray(image).astype(np.uint16)
-        depth = max(_as_tuple(tags.get(258, 16)))
+        depth = max(as_tuple(tags.get(258, 16)))
         if depth < 16:
             codes = np.rint(codes * (65535.0 / (2**depth - 1))).astype(np.uint16)
         return codes[..., None], image

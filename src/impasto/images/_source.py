@@ -209,7 +209,7 @@ def decoding(name: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except StyleError:
+    except (StyleError, ImportError, NameError):  # the last two are bugs of ours, not the file's
         raise
     except MemoryError as error:
         raise ResourceError(f"{name} does not fit in memory", "use a smaller picture") from error
