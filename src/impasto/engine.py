@@ -38,6 +38,10 @@ _SUSTAINED = 0.6  # of the convolution peak is what a whole pass reaches (bench/
 _ENLARGED = 2.0  # a style image is enlarged at most so much: beyond it there is nothing but blur to learn from
 
 
+def _silence(note: str) -> None:
+    """The callback that hears no notes."""
+
+
 @dataclass(frozen=True)
 class Request:
     """How to paint.
@@ -99,11 +103,25 @@ class Result:
         """The picture as a PIL image."""
         return images.to_pil(self.picture)
 
-    def save(self, path: str | Path, *, drop_gps: bool = False) -> Path:
-        """Write the picture, whole or not at all, with its record in the metadata; returns the path."""
+    def save(self, path: str | Path, *, drop_gps: bool = False, on_note: OnNote = _silence) -> Path:
+        """Write the picture, whole or not at all, with its record in the metadata.
+
+        Args:
+            path: its ending names the format.
+            drop_gps: leave the place out of the metadata.
+            on_note: hears what the format cannot hold.
+
+        Returns:
+            The path.
+
+        Raises:
+            InputError: it cannot be written there.
+            ResourceError: the disk is full.
+        """
         target = Path(path)
         images.check_output(target, ())
-        images.write(self.picture, target, record=self.record, drop_gps=drop_gps)
+        for note in images.write(self.picture, target, record=self.record, drop_gps=drop_gps):
+            on_note(note)
         return target
 
     def _repr_png_(self) -> bytes:
@@ -112,10 +130,6 @@ class Result:
         buffer = io.BytesIO()
         self.image.save(buffer, format="PNG")
         return buffer.getvalue()
-
-
-def _silence(note: str) -> None:
-    """The callback that hears no notes."""
 
 
 class Engine:

@@ -73,7 +73,19 @@ def test_json_has_one_object_a_picture(run, picture_file, tmp_path):
     out = run("stylize", *photos, "--style", PAINTING, "-q", "draft", "-o", tmp_path / "out", "--json")
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["content"] for row in rows] == [str(photo) for photo in photos]
-    keys = "content style method quality output width height seconds steps device precision".split()
+    keys = [
+        "content",
+        "style",
+        "method",
+        "quality",
+        "output",
+        "width",
+        "height",
+        "seconds",
+        "steps",
+        "device",
+        "precision",
+    ]
     assert all(set(keys) <= set(row) for row in rows)
     assert rows[0]["method"] == "adain"
     assert rows[0]["style"] == [PAINTING]

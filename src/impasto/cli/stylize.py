@@ -142,12 +142,12 @@ class _Painter:
             result = self.engine.stylize(source, self.styles, self.request, on_progress=reporter, on_note=reporter.note)
         except Cancelled as cancelled:
             if cancelled.result is not None:
-                self._save(content, cancelled.result)
+                self._save(content, cancelled.result, reporter)
                 cancelled.hint = "the best picture so far is saved"
             raise
-        self._save(content, result)
+        self._save(content, result, reporter)
 
-    def _save(self, content: str, result: Result) -> None:
+    def _save(self, content: str, result: Result, reporter: Reporter) -> None:
         target = self.targets.of(content, [entry["label"] for entry in result.record["styles"]])
         if target is None:
             from impasto import images
@@ -156,7 +156,7 @@ class _Painter:
             images.write(result.picture, buffer, format="PNG", record=result.record, drop_gps=self.drop_gps)
             sys.stdout.buffer.write(buffer.getvalue())
             return
-        result.save(target, drop_gps=self.drop_gps)
+        result.save(target, drop_gps=self.drop_gps, on_note=reporter.note)
         print(json.dumps(summary(content, target, result)) if self.as_json else target, flush=True)
 
 

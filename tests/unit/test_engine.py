@@ -1,0 +1,161 @@
+"""The engine with tiny networks: what it accepts, checks, caches and records."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from impasto import images, registry
+from impasto.assets import Store
+from impasto.contract import Placement
+from impasto.engine import Engine, Request, predicted_seconds
+from impasto.errors import Cancelled, InputError, ResourceError
+from impasto.methods.adain import AdaIN
+from impasto.recipes import plan
+from tiny import noise
+
+QUICK = {"steps": 2}
+
+
+class TinyStore(Store):
+    """Hands out tiny weights and no paintings."""
+
+    def __init__(self, folder, weights):
+        super().__init__(folder, offline=True)
+        self.files = {}
+        for asset, tensors in weights.items():
+            self.files[asset] = folder / f"{asset}.safetensors"
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, self.files[asset])
+
+    def fetch(self, asset_ids, on_progress=None, *, force=False):
+        assert set(asset_ids) <= set(self.files)
+
+    def path(self, asset_id, on_progress=None):
+        return self.files[asset_id]
+
+
+@pytest.fixture
+def engine(tmp_path, tiny_weights):
+    return Engine(store=TinyStore(tmp_path, tiny_weights), device="cpu", precision="float32")
+
+
+def picture(height=48, width=64, seed=0):
+    return np.ascontiguousarray(noise(height, width, seed=seed)[0].permute(1, 2, 0).numpy())
+
+
+CONTENT, STYLE = picture(), picture(64, 64, seed=1)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda pixels: pixels,
+        lambda pixels: (pixels * 255).round().astype(np.uint8),
+        lambda pixels: Image.fromarray((pixels * 255).round().astype(np.uint8)),
+        lambda pixels: torch.from_numpy(pixels).permute(2, 0, 1),
+    ],
+    ids=["floats", "bytes", "PIL", "tensor"],
+)
+def test_pictures_of_every_kind_come_and_go(engine, convert):
+    result = engine.stylize(convert(CONTENT), convert(STYLE), Request(quality="draft"))
+    assert result.image.size == (64, 48)
+    assert result._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_style_is_encoded_once(engine, monkeypatch):
+    calls = []
+    encode = AdaIN.encode_style
+    monkeypatch.setattr(AdaIN, "encode_style", lambda *args: calls.append(1) or encode(*args))
+    for seed in range(3):
+        engine.stylize(picture(seed=seed), STYLE, Request(quality="draft"))
+    engine.stylize(CONTENT, STYLE, Request(quality="draft", knobs={"strength": 0.5}))
+    assert len(calls) == 1
+    engine.stylize(CONTENT, STYLE, Request(quality="draft", knobs={"style_scale": 0.6}))
+    engine.stylize(CONTENT, picture(64, 64, seed=9), Request(quality="draft"))
+    assert len(calls) == 3
+
+
+def test_strength_zero_is_the_photograph_to_the_bit(engine):
+    for quality in ("draft", "good"):
+        result = engine.stylize(CONTENT, STYLE, Request(quality=quality, knobs={"strength": 0}))
+        assert np.array_equal(result.picture.pixels, CONTENT)
+
+
+def test_the_record_holds_every_knob(engine):
+    result = engine.stylize(CONTENT, STYLE, Request(knobs={**QUICK, "seed": 5}))
+    record = result.record
+    assert record["method"] == "optimize"
+    assert record["stages"] == ["adain", "optimize"]
+    assert record["knobs"]["seed"] == 5
+    assert set(record["knobs"]) == set(registry.find("optimize").load_knobs().__dataclass_fields__)
+    assert record["steps"] == 2
+    assert result.losses[-1].keys() == {"content", "style", "tv", "total", "seconds"}
+    assert images.read_record is not None
+
+
+def test_a_saved_result_carries_its_record(engine, tmp_path):
+    result = engine.stylize(CONTENT, STYLE, Request(quality="draft"))
+    path = result.save(tmp_path / "out.png")
+    assert images.read_record(path)["knobs"] == result.record["knobs"]
+
+
+def test_cancelling_a_refinement_leaves_the_best_picture(engine):
+    def stop(progress):
+        if progress.stage.startswith("refining") and progress.step == 3:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled) as caught:
+        engine.stylize(CONTENT, STYLE, Request(knobs={"steps": 50}), on_progress=stop)
+    assert caught.value.result.picture.pixels.shape == CONTENT.shape
+    assert caught.value.result.record["method"] == "optimize"
+
+
+def test_a_job_too_large_is_refused_before_it_starts(engine):
+    with pytest.raises(ResourceError, match="needs about"):
+        engine.stylize(CONTENT, STYLE, Request(size=8192, max_memory=1 << 30))
+
+
+def test_long_jobs_are_announced(engine):
+    stage = plan("optimize", "best", {"steps": 1000, "init": "content"})[0]
+    assert predicted_seconds(stage, Placement(), 512, 512) > 10
+    assert predicted_seconds(stage, Placement(), 1024, 1024) > 2 * predicted_seconds(stage, Placement(), 512, 512)
+
+
+def test_alpha_is_kept_and_resized(engine):
+    alpha = np.linspace(0, 1, 48 * 64, dtype=np.float32).reshape(48, 64, 1)
+    result = engine.stylize(np.concatenate([CONTENT, alpha], axis=2), STYLE, Request(quality="draft", size=32))
+    assert result.picture.alpha.shape == (24, 32)
+    assert result.picture.alpha[0, 0] < 0.05
+    assert result.picture.alpha[-1, -1] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("styles", "words"),
+    [([], "no style"), ([(STYLE, 0.0)], "weight"), ([(STYLE, float("nan"))], "weight"), ([(STYLE, "2")], "weight")],
+)
+def test_senseless_styles(engine, styles, words):
+    with pytest.raises(InputError, match=words):
+        engine.stylize(CONTENT, styles, Request(quality="draft"))
+
+
+@pytest.mark.parametrize("size", [0, -1, 7, 2.5, True])
+def test_senseless_sizes(engine, size):
+    with pytest.raises(InputError, match="--size"):
+        engine.stylize(CONTENT, STYLE, Request(quality="draft", size=size))
+
+
+def test_a_start_of_another_shape_is_refused(engine):
+    with pytest.raises(InputError, match="another shape"):
+        engine.stylize(CONTENT, STYLE, Request(init=picture(64, 64), knobs=QUICK))
+
+
+def test_a_method_without_a_start_refuses_one(engine):
+    with pytest.raises(InputError):
+        engine.stylize(CONTENT, STYLE, Request(method="adain", init="content"))
+
+
+def test_sixteen_bits_stay_sixteen(engine, tmp_path):
+    deep = (CONTENT * 65535).round().astype(np.uint16)
+    path = engine.stylize(deep, STYLE, Request(quality="draft")).save(tmp_path / "deep.png")
+    assert images.probe(path).bits == 16
