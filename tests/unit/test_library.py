@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from impasto import assets
-from impasto.assets import Asset, Member, Source, Store
+from impasto.assets import Asset, Member, Source, Store, _convert
 from impasto.errors import AssetError, InputError
 from impasto.library import Library, Painting
 
@@ -54,7 +53,7 @@ def collection(folder: Path, records: list[dict[str, object]]) -> Store:
     taken = tuple(Member(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in members.items())
     digest = hashlib.sha256(package).hexdigest()
     source = Source("wheel", digest, len(package), url=(folder / "museum.whl").as_uri(), members=taken)
-    stored = hashlib.sha256(assets._manifest_bytes(assets._convert_museum(members))).hexdigest()
+    stored = hashlib.sha256(_convert.manifest_bytes(_convert.CONVERTERS["museum"](members))).hexdigest()
     museum = Asset("museum", "paintings", "ten", "CC0", "this test", "museum", 1, stored, (source,))
     return Store(folder / "cache", offline=False, declared={"museum": museum})
 

@@ -1,0 +1,119 @@
+"""Converters: members in, stored files out; the same bytes every time, because assets.toml pins what comes out."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from impasto.assets._failures import one_line
+from impasto.errors import AssetError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Files: TypeAlias = Mapping[str, bytes]
+"""Contents by file name."""
+
+MANIFEST = "manifest.json"
+"""Lists the files of a stored folder with their hashes; its own hash is what assets.toml pins."""
+
+_VGG19 = tuple(
+    f"conv{block}_{number}" for block, count in enumerate((2, 2, 4, 4, 4), start=1) for number in range(1, count + 1)
+)
+_VGG19_KEYS = (2, 5, 9, 12, 16, 19, 22, 25, 29, 32, 35, 38, 42, 45, 48, 51)
+_DECODER = ("conv4_1", "conv3_4", "conv3_3", "conv3_2", "conv3_1", "conv2_2", "conv2_1", "conv1_2", "conv1_1")
+_DECODER_KEYS = (1, 5, 8, 11, 14, 18, 21, 25, 28)
+
+
+def _convert_vgg19(members: Files) -> Files:
+    """VGG-19's features. The 1x1 colour convolution stays apart: folded in, it would be wrong where padding is zero."""
+    return _rename_layers(members, dict(zip((0, *_VGG19_KEYS), ("preprocess", *_VGG19), strict=True)))
+
+
+def _convert_decoder(members: Files) -> Files:
+    """AdaIN's decoder, layers named after the encoder's that they mirror."""
+    return _rename_layers(members, dict(zip(_DECODER_KEYS, _DECODER, strict=True)))
+
+
+def _rename_layers(members: Files, names: Mapping[int, str]) -> Files:
+    import torch
+
+    (payload,) = members.values()
+    try:
+        layers: dict[str, Tensor] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        renamed = {
+            f"{name}.{part}": layers.pop(f"{key}.{part}") for key, name in names.items() for part in ("weight", "bias")
+        }
+    except Exception as error:  # torch.load fails in a dozen ways; any of them means that this is another file
+        raise AssetError(
+            f"the checkpoint cannot be read ({type(error).__name__}: {one_line(error)})",
+            "the declaration does not fit the package; please report it",
+        ) from error
+    assert not layers, f"layers left over: {sorted(layers)}"
+    return {"weights": _safetensors_bytes(renamed)}
+
+
+def _safetensors_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """The safetensors format, float32, in the order given.
+
+    Written here because the result is pinned to the byte, and a library may lay out its header anew in any release.
+    """
+    header: dict[str, Any] = {}
+    body = bytearray()
+    for name, tensor in tensors.items():
+        payload = tensor.float().contiguous().numpy().astype("<f4", copy=False).tobytes()
+        span = [len(body), len(body) + len(payload)]
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": span}
+        body += payload
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)  # the format aligns the data
+    return len(encoded).to_bytes(8, "little") + encoded + body
+
+
+def _convert_museum(members: Files) -> Files:
+    """The Met's records cut down to what is shown and searched, and the pictures as they are."""
+    pictures = _base_names(members)
+    records = json.loads(pictures.pop("objects.json"))["objects"]
+    rows = [_museum_row(record) for record in records if record["isPublicDomain"]]
+    rows = [row for row in rows if row["file"] in pictures]
+    index = json.dumps(sorted(rows, key=lambda row: row["file"]), indent=1, ensure_ascii=False).encode()
+    return {"index.json": index, **{row["file"]: pictures[row["file"]] for row in rows}}
+
+
+def _museum_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": f"museum:{record['objectID']}",
+        "title": record["title"],
+        "artist": record["artistDisplayName"],
+        "date": record["objectDate"],
+        "medium": record["medium"],
+        "culture": record["culture"],
+        "tags": [tag["term"] for tag in record["tags"] or ()],
+        "licence": "public domain (CC0)",
+        "file": f"{record['objectID']}.jpg",
+    }
+
+
+def _base_names(members: Files) -> dict[str, bytes]:
+    """Files as they are, without their folders."""
+    return {PurePosixPath(name).name: payload for name, payload in members.items()}
+
+
+CONVERTERS: Mapping[str, Callable[[Files], Files]] = {
+    "vgg19-normalised": _convert_vgg19,
+    "adain-decoder": _convert_decoder,
+    "museum": _convert_museum,
+    "pictures": _base_names,
+}
+
+
+def manifest_bytes(files: Files) -> bytes:
+    """The manifest of a folder that holds these files."""
+    listed = {
+        name: {"bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()} for name, payload in files.items()
+    }
+    return json.dumps(listed, indent=1, sort_keys=True).encode()
