@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,8 @@ from torch import Tensor
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import Cancelled
 
+_RANGE_WEIGHT = 10.0  # keeps L-BFGS near [0, 1]; weights from 1 to 100 gave the same pictures
+
 Score = Callable[[Tensor], Mapping[str, Tensor]]
 """Losses of an image `(B, 3, H, W)` by name, weighted, each a scalar; their sum is what descends."""
 
@@ -22,8 +25,8 @@ Score = Callable[[Tensor], Mapping[str, Tensor]]
 class Canvas(Protocol):
     """Parameters that render to an image: pixels here, a texture or a point cloud elsewhere."""
 
-    def parameter_groups(self) -> Sequence[tuple[Tensor, float]]:
-        """Each parameter with its share of the learning rate."""
+    def parameters(self) -> Sequence[Tensor]:
+        """What is moved."""
         ...
 
     def render(self) -> Tensor:
@@ -38,40 +41,34 @@ class Canvas(Protocol):
 class PixelPyramid:
     """An image as the sum of a start and corrections at full, half, quarter ... size.
 
-    The same pictures can be written as with plain pixels, but a step moves whole areas at once, which Adam on single
-    pixels does slowly and with noise: at equal steps the loss ends 3-5 % lower (bench/NOTES.md).
+    The same pictures can be written as with plain pixels, but a step moves whole areas at once: at equal steps the loss
+    ends lower (bench/NOTES.md).
 
     Args:
         start: `(B, 3, H, W)` in [0, 1].
-        levels: number of corrections; coarser ones get a smaller share of the learning rate, since their gradients
-            add up over many pixels.
+        levels: number of corrections.
+        falloff: scale of each correction against the next finer one, since its gradient adds up over more pixels.
     """
 
     def __init__(self, start: Tensor, *, levels: int = 4, falloff: float = 0.6) -> None:
         self._start = start.detach().clone(memory_format=torch.contiguous_format)
         batch, channels, height, width = start.shape
+        sizes = [(max(1, height >> level), max(1, width >> level)) for level in range(levels)]
         self._corrections = [
-            torch.zeros(
-                batch,
-                channels,
-                max(1, height >> level),
-                max(1, width >> level),
-                device=start.device,
-                requires_grad=True,
-            )
-            for level in range(levels)
+            torch.zeros(batch, channels, *size, device=start.device, requires_grad=True) for size in sizes
         ]
         self._falloff = falloff
 
-    def parameter_groups(self) -> Sequence[tuple[Tensor, float]]:
+    def parameters(self) -> Sequence[Tensor]:
         """Finest first."""
-        return [(correction, self._falloff**level) for level, correction in enumerate(self._corrections)]
+        return self._corrections
 
     def render(self) -> Tensor:
         """The start plus all corrections."""
         image = self._start + self._corrections[0]
-        for correction in self._corrections[1:]:
-            image = image + F.interpolate(correction, size=image.shape[2:], mode="bilinear", align_corners=False)
+        for level, correction in enumerate(self._corrections[1:], start=1):
+            wide = F.interpolate(correction, size=image.shape[2:], mode="bilinear", align_corners=False)
+            image = image + self._falloff**level * wide
         return image
 
     @torch.no_grad()
@@ -90,26 +87,30 @@ class Schedule:
 
     Attributes:
         steps: evaluations of the loss and its gradient.
+        optimizer: "lbfgs" (with a strong Wolfe line search) or "adam".
         learning_rate: of Adam at its height, in units of the image's range.
-        warmup: steps over which the rate rises. Adam's first steps move every pixel by the full rate whatever its
+        warmup: steps over which Adam's rate rises. Its first steps move every pixel by the full rate whatever the
             gradient, which would wipe out a good start.
         betas: Adam's decay rates; shorter memories than usual, since there are few steps.
+        history: pairs that L-BFGS remembers; each takes twice the memory of the image.
     """
 
     steps: int
+    optimizer: str = "lbfgs"
     learning_rate: float = 0.012
     warmup: int = 3
     betas: tuple[float, float] = (0.8, 0.99)
+    history: int = 10
 
     def rate(self, step: int) -> float:
-        """Share of the learning rate at `step`, counted from 0: linear warm-up, then a half cosine to zero."""
+        """Share of Adam's rate at `step`, counted from 0: linear warm-up, then a half cosine to zero."""
         warm = min(1.0, (step + 1) / (self.warmup + 1))
         return warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What a descent leaves: the best image `(B, 3, H, W)`, and at each step its losses and the time in seconds."""
+    """What a descent leaves: the best image `(B, 3, H, W)`, and the losses and the time in seconds of each step."""
 
     image: Tensor
     losses: tuple[Mapping[str, float], ...]
@@ -123,44 +124,104 @@ def descend(
     stage: str = "refining",
     on_progress: OnProgress = ignore,
 ) -> Trace:
-    """Run Adam on the canvas and keep the best image seen.
+    """Move the canvas down the loss and keep the best image seen.
 
     Raises:
         Cancelled: as raised by `on_progress`, with the best image so far in its `partial`.
     """
-    groups = [{"params": [tensor], "lr": 0.0, "share": share} for tensor, share in canvas.parameter_groups()]
-    adam = torch.optim.Adam(groups, betas=schedule.betas)
-    best, lowest = canvas.render().detach().clone(), math.inf
-    history: list[Mapping[str, float]] = []
-    started = time.perf_counter()
-    for step in range(schedule.steps + 1):
-        last = step == schedule.steps  # one more look, without gradient, to know what the last step gave
-        adam.zero_grad()
-        with torch.set_grad_enabled(not last):
-            image = canvas.render()
-            losses = score(image)
-            total = torch.stack(tuple(losses.values())).sum()
-        if total.item() < lowest:
-            lowest = total.item()
-            best.copy_(image.detach())
-        history.append({**_floats(losses), "total": total.item(), "seconds": time.perf_counter() - started})
-        try:
-            on_progress(Progress(stage, step, schedule.steps, losses=history[-1], preview=best))
-        except Cancelled as cancelled:
-            cancelled.partial = best
-            raise
-        if last:
-            break
+    watch = _Watch(canvas, score, schedule.steps, stage, on_progress)
+    watch.report(0)
+    if schedule.optimizer == "adam":
+        _run_adam(canvas, watch, schedule)
+    else:
+        _run_lbfgs(canvas, watch, schedule)
+    if len(watch.history) < schedule.steps:  # L-BFGS has found that no step leads further down
+        watch.report(schedule.steps)
+    return Trace(watch.best.clamp(0, 1), tuple(watch.history))
+
+
+class _Watch:
+    """Evaluates, and remembers what was seen."""
+
+    def __init__(self, canvas: Canvas, score: Score, steps: int, stage: str, on_progress: OnProgress) -> None:
+        self._canvas, self._score, self._steps, self._stage = canvas, score, steps, stage
+        self._on_progress = on_progress
+        self._started = time.perf_counter()
+        self._lowest = math.inf
+        self.best = canvas.render().detach().clone()
+        self.history: list[Mapping[str, float]] = []
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all steps are taken."""
+        return len(self.history) >= self._steps
+
+    def evaluate(self) -> Tensor:
+        """One step: the loss, whose gradients are left in the parameters."""
+        for parameter in self._canvas.parameters():
+            parameter.grad = None
+        image = self._canvas.render()
+        losses = self._score(image)
+        total = torch.stack(tuple(losses.values())).sum() + _RANGE_WEIGHT * _outside(image)
         total.backward()  # type: ignore[no-untyped-call]
+        value = total.item()
+        if value < self._lowest:
+            self._lowest = value
+            self.best.copy_(image.detach())
+        seconds = time.perf_counter() - self._started
+        self.history.append(
+            {**{name: loss.item() for name, loss in losses.items()}, "total": value, "seconds": seconds}
+        )
+        self.report(len(self.history))
+        return total.detach()
+
+    def report(self, step: int) -> None:
+        """Tell of a step; a Cancelled on its way out takes the best image along."""
+        losses = self.history[-1] if self.history else {}
+        try:
+            self._on_progress(Progress(self._stage, step, self._steps, losses=losses, preview=self.best))
+        except Cancelled as cancelled:
+            cancelled.partial = self.best.clamp(0, 1)
+            raise
+
+
+def _outside(image: Tensor) -> Tensor:
+    """Mean squared distance to [0, 1]."""
+    return (image - image.clamp(0, 1)).square().mean()
+
+
+def _run_adam(canvas: Canvas, watch: _Watch, schedule: Schedule) -> None:
+    adam = torch.optim.Adam(canvas.parameters(), betas=schedule.betas)
+    for step in range(schedule.steps):
+        watch.evaluate()
         for group in adam.param_groups:
-            group["lr"] = schedule.learning_rate * schedule.rate(step) * group["share"]
-        adam.step()
-        canvas.project()
-    return Trace(best, tuple(history))
+            group["lr"] = schedule.learning_rate * schedule.rate(step)
+        if not watch.exhausted:  # nobody would see what the last step gives
+            adam.step()
+            canvas.project()
 
 
-def _floats(losses: Mapping[str, Tensor]) -> dict[str, float]:
-    return {name: loss.item() for name, loss in losses.items()}
+def _run_lbfgs(canvas: Canvas, watch: _Watch, schedule: Schedule) -> None:
+    lbfgs = torch.optim.LBFGS(
+        canvas.parameters(),
+        max_iter=schedule.steps,
+        history_size=schedule.history,
+        line_search_fn="strong_wolfe",
+        tolerance_grad=0,
+        tolerance_change=0,
+    )
+
+    def closure() -> Tensor:
+        if watch.exhausted:  # a line search may ask for more than `max_eval` allows
+            raise _ExhaustedError
+        return watch.evaluate()
+
+    with contextlib.suppress(_ExhaustedError):
+        lbfgs.step(closure)  # type: ignore[no-untyped-call]
+
+
+class _ExhaustedError(Exception):
+    """All steps are taken."""
 
 
 def pyramid_scales(height: int, width: int, *, levels: int = 0, shortest: int = 96) -> tuple[float, ...]:

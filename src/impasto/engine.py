@@ -369,7 +369,7 @@ class _Run:
             "init": str(self.request.init) if getattr(last.knobs, "init", None) == "file" else None,
             "width": picture.width,
             "height": picture.height,
-            "steps": max(0, len(losses) - 1) if losses else 1,
+            "steps": len(losses) or 1,
             "device": placement.device,
             "precision": placement.precision,
             "seconds": round(seconds, 3),

@@ -31,6 +31,7 @@ class OptimizeKnobs:
     )
     steps: int = knob(24, "steps at full size; each coarser level takes half as many again", low=1, high=10000)
     levels: int = knob(0, "levels of the coarse-to-fine pyramid; 0 chooses by size", low=0, high=8, shapes_style=True)
+    optimizer: str = knob("lbfgs", "what takes the steps", choices=("lbfgs", "adam"))
     learning_rate: float = knob(0.012, "of Adam, in units of the pixels' range", low=1e-5, high=1)
     init: str = knob(
         "draft",

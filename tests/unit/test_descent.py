@@ -17,20 +17,35 @@ def test_pyramid_starts_as_the_start():
     torch.testing.assert_close(PixelPyramid(start).render(), start)
 
 
-def test_descent_reaches_a_known_minimum():
+@pytest.mark.parametrize("schedule", [Schedule(80, "adam", learning_rate=0.03), Schedule(20, "lbfgs")])
+def test_descent_reaches_a_known_minimum(schedule):
     target = noise(24, 32, seed=1)
-    trace = descend(PixelPyramid(torch.full_like(target, 0.5)), towards(target), Schedule(80, learning_rate=0.03))
+    trace = descend(PixelPyramid(torch.full_like(target, 0.5)), towards(target), schedule)
     assert trace.losses[-1]["total"] < 0.01 * trace.losses[0]["total"]
     assert (trace.image - target).abs().mean() < 0.03
 
 
-def test_image_stays_legal_and_can_come_back():
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_image_stays_legal_and_can_come_back(optimizer):
     """Pulled far above 1 for a while, pixels must still be able to go down."""
     canvas = PixelPyramid(torch.full((1, 3, 8, 8), 0.9))
-    descend(canvas, lambda image: {"up": -image.mean()}, Schedule(20, learning_rate=0.1))
-    assert canvas.render().max() <= 1 + 1e-6
-    descend(canvas, towards(torch.full((1, 3, 8, 8), 0.2)), Schedule(60, learning_rate=0.1))
-    assert canvas.render().mean() < 0.4
+    pulled = descend(canvas, lambda image: {"up": -image.mean()}, Schedule(20, optimizer, learning_rate=0.1))
+    assert pulled.image.max() <= 1
+    back = descend(canvas, towards(torch.full((1, 3, 8, 8), 0.2)), Schedule(60, optimizer, learning_rate=0.1))
+    assert back.image.mean() < 0.4
+
+
+def test_lbfgs_takes_no_more_steps_than_allowed():
+    calls = []
+
+    def rugged(image):
+        calls.append(1)
+        return {"loss": (image * 40).sin().mean()}
+
+    reports = []
+    descend(PixelPyramid(noise(16, 16)), rugged, Schedule(7), on_progress=reports.append)
+    assert len(calls) <= 7
+    assert reports[-1].step == 7
 
 
 def test_best_image_is_kept_when_the_last_is_worse():
@@ -41,7 +56,7 @@ def test_best_image_is_kept_when_the_last_is_worse():
         worse_later = 1.0 if len(seen) < 4 else 100.0
         return {"loss": (image - 0.8).square().mean() * worse_later}
 
-    trace = descend(PixelPyramid(torch.full((1, 3, 8, 8), 0.2)), score, Schedule(10, learning_rate=0.05))
+    trace = descend(PixelPyramid(torch.full((1, 3, 8, 8), 0.2)), score, Schedule(10, "adam", learning_rate=0.05))
     lowest = min(range(len(trace.losses)), key=lambda step: trace.losses[step]["total"])
     torch.testing.assert_close(trace.image, seen[lowest])
 
@@ -55,7 +70,7 @@ def test_cancelling_hands_over_the_best_so_far():
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled) as caught:
-        descend(PixelPyramid(start), towards(target), Schedule(50), on_progress=stop_at_five)
+        descend(PixelPyramid(start), towards(target), Schedule(50, "adam"), on_progress=stop_at_five)
     assert (caught.value.partial - target).abs().mean() < (start - target).abs().mean()
 
 

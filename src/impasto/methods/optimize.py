@@ -1,8 +1,8 @@
 """Image optimisation: moves pixels until their features have the content of one and the style of another.
 
 Paper: arXiv:1508.06576 (Gatys, Ecker and Bethge 2016). Departures, each measured in bench/NOTES.md: the losses are
-relative, so that weights near 1 serve every picture; Adam runs on a pyramid of corrections; and the descent goes from
-coarse to fine (arXiv:1611.07865 does so too), keeping the detail of its start.
+relative, so that weights near 1 serve every picture; the optimiser runs on a pyramid of corrections; and the descent
+goes from coarse to fine (arXiv:1611.07865 does so too), keeping the detail of its start.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from impasto.knobs import OptimizeKnobs
 from impasto.losses import ContentLoss, GramLoss, TotalVariation
 from impasto.tiling import crop_to, pad_to_multiple
 
-STYLE_BALANCE = 4.0
+STYLE_BALANCE = 5.0
 """Weight of the relative Gram distance against the relative content error when both knobs are 1."""
 VARIATION_BALANCE = 0.3
 COARSER_STEPS = 1.5
@@ -89,7 +89,7 @@ class Optimize:
             origin = resample(start, *sides)
             score = self._score(resample(content, *sides).clamp(0, 1), job, index)
             canvas = PixelPyramid((origin + resample(change, *sides)).clamp(0, 1))
-            schedule = Schedule(level.steps, knobs.learning_rate)
+            schedule = Schedule(level.steps, knobs.optimizer, knobs.learning_rate)
             try:
                 change = descend(canvas, score, schedule, on_progress=reports.of_level(index)).image - origin
             except Cancelled as cancelled:
