@@ -4,9 +4,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from impasto.contract import Placement
 from tiny import noise, tiny_decoder_weights, tiny_encoder_weights
+
+
+@pytest.fixture(autouse=True)
+def one_thread_for_tiny_networks(request):
+    """Their operations last microseconds: two threads would spend their time waiting for each other."""
+    if request.node.path.parent.name not in ("unit", "methods"):
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

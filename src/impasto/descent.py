@@ -224,13 +224,14 @@ class _ExhaustedError(Exception):
     """All steps are taken."""
 
 
-def pyramid_scales(height: int, width: int, *, levels: int = 0, shortest: int = 96) -> tuple[float, ...]:
+def pyramid_scales(height: int, width: int, *, coarsest: int) -> tuple[float, ...]:
     """Sizes of a coarse-to-fine descent as shares of the full size, coarse first, each half of the next.
 
     Args:
-        levels: how many; 0 takes as many as leave the short side at least `shortest` pixels.
+        height, width: the full size.
+        coarsest: least longest side in pixels of the coarsest level; a picture that is no larger has one level.
     """
-    count = levels or 1 + max(0, int(math.log2(max(1.0, min(height, width) / shortest))))
+    count = 1 + max(0, int(math.log2(max(height, width) / coarsest)))
     return tuple(0.5**level for level in reversed(range(count)))
 
 

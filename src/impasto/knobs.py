@@ -30,7 +30,9 @@ class OptimizeKnobs:
         1.0, "size of the style image relative to the photograph: larger strokes above 1", low=0.1, high=8
     )
     steps: int = knob(24, "steps at full size; each coarser level takes half as many again", low=1, high=10000)
-    levels: int = knob(0, "levels of the coarse-to-fine pyramid; 0 chooses by size", low=0, high=8, shapes_style=True)
+    coarsest: int = knob(
+        512, "longest side of the coarsest level of the pyramid, in pixels", low=32, high=65536, shapes_style=True
+    )
     optimizer: str = knob("lbfgs", "what takes the steps", choices=("lbfgs", "adam"))
     learning_rate: float = knob(0.012, "of Adam, in units of the pixels' range", low=1e-5, high=1)
     init: str = knob(

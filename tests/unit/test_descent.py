@@ -83,14 +83,11 @@ def test_rate_rises_then_falls_to_zero():
 
 
 @pytest.mark.parametrize(
-    ("sides", "scales"), [((384, 512), (0.25, 0.5, 1.0)), ((96, 2000), (1.0,)), ((20, 20), (1.0,))]
+    ("sides", "scales"),
+    [((384, 512), (0.25, 0.5, 1.0)), ((96, 2000), (0.0625, 0.125, 0.25, 0.5, 1.0)), ((20, 20), (1.0,))],
 )
 def test_scales_by_size(sides, scales):
-    assert pyramid_scales(*sides) == scales
-
-
-def test_scales_by_wish():
-    assert pyramid_scales(64, 64, levels=3) == (0.25, 0.5, 1.0)
+    assert pyramid_scales(*sides, coarsest=100) == scales
 
 
 def test_resampling_keeps_the_mean_and_the_size():

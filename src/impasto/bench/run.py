@@ -86,7 +86,7 @@ def optimize(*, size: int, runs: int) -> dict[str, Any]:
     ours = Optimize(case.weights, placement)
     content = images.to_tensor(case.content)
     plain = reference.Gatys(case.weights["vgg19-normalised"], content, images.to_tensor(case.style))
-    knobs = OptimizeKnobs(levels=1, steps=_STEPS, init="content")
+    knobs = OptimizeKnobs(coarsest=size, steps=_STEPS, init="content", optimizer="adam")
     code = ours.encode_style(case.style_as_input(placement), knobs)
 
     def shipped() -> Tensor:

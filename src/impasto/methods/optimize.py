@@ -22,7 +22,7 @@ from impasto.knobs import OptimizeKnobs
 from impasto.losses import ContentLoss, GramLoss, TotalVariation
 from impasto.tiling import crop_to, pad_to_multiple
 
-STYLE_BALANCE = 5.0
+STYLE_BALANCE = 7.0
 """Weight of the relative Gram distance against the relative content error when both knobs are 1."""
 VARIATION_BALANCE = 0.3
 COARSER_STEPS = 1.5
@@ -147,7 +147,7 @@ class _Level:
 
 def _levels(height: int, width: int, knobs: OptimizeKnobs) -> tuple[_Level, ...]:
     """Coarse first."""
-    scales = pyramid_scales(height, width, levels=knobs.levels)
+    scales = pyramid_scales(height, width, coarsest=knobs.coarsest)
     return tuple(
         _Level(scale, _sides(height, width, scale), steps=round(knobs.steps * COARSER_STEPS ** -math.log2(scale)))
         for scale in scales
