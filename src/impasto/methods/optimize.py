@@ -22,7 +22,7 @@ from impasto.knobs import OptimizeKnobs
 from impasto.losses import ContentLoss, GramLoss, TotalVariation
 from impasto.tiling import crop_to, pad_to_multiple
 
-STYLE_BALANCE = 7.0
+STYLE_BALANCE = 6.5
 """Weight of the relative Gram distance against the relative content error when both knobs are 1."""
 VARIATION_BALANCE = 0.3
 COARSER_STEPS = 1.5
