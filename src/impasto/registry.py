@@ -72,7 +72,7 @@ BUILT_IN = (
         precisions=("float32", "bfloat16"),
         smallest_side=16,
         operations=966e3,
-        memory=1100.0,
+        memory=1150.0,
     ),
     Method(
         name="optimize",
@@ -86,7 +86,7 @@ BUILT_IN = (
         precisions=("float32", "bfloat16"),
         smallest_side=32,
         operations=1.44e6,
-        memory=2700.0,
+        memory=4000.0,
     ),
 )
 
