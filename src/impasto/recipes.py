@@ -56,6 +56,23 @@ def plan(method: str, quality: str | None, values: Mapping[str, Any]) -> tuple[S
     return (_draft(given), last) if getattr(knobs, "init", None) == "draft" else (last,)
 
 
+def default_of(method: str, knob: params.Knob) -> str:
+    """A setting's default in words; where the qualities differ, each with its own."""
+    presets = {
+        quality: values[knob.name] for quality, values in _PRESETS.get(method, {}).items() if knob.name in values
+    }
+    if not presets:
+        return _in_words(knob.default)
+    named = {quality: _in_words(presets.get(quality, knob.default)) for quality in _PRESETS[method]}
+    if len(set(named.values())) == 1:
+        return next(iter(named.values()))
+    return ", ".join(f"{quality} {value}" for quality, value in named.items())
+
+
+def _in_words(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
 def _draft(values: Mapping[str, Any]) -> Stage:
     row = registry.find(DRAFT_METHOD)
     cls = row.load_knobs()

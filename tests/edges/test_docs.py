@@ -5,7 +5,8 @@ The rules for code in README.md, ARCHITECTURE.md, CONTRIBUTING.md and docs/:
 - Python blocks of a page run in order and share their names; `photo.jpg` and `painting.jpg` lie beside them.
 - Every `impasto` line of a bash block runs, the lines of one block in one folder, which also holds `photo2.jpg`,
   `sketch.png` and the folder `holiday`. Those in `PARSED` take long or change the machine and are only parsed.
-- Sizes are cut to 48 px and steps to 1 (to 2 in the script of docs/from-scratch.md). All else runs as it stands.
+- Sizes that are named are cut to 48 px, and steps to 1 (to 2 in the script of docs/from-scratch.md); `impasto stylize`
+  without steps takes 1. All else runs as it stands, with the real weights.
 - Chinese pages hold the same code, comments and docstrings aside, so it runs once.
 """
 
@@ -22,6 +23,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from PIL import Image
 
@@ -65,7 +67,7 @@ def cut(text):
     return re.sub(r"\b(steps=)\d+", r"\g<1>1", text)
 
 
-# --- the command line as a tree ----------------------------------------------------------------------------------------
+# --- the command line as a tree --------------------------------------------------------------------------------------
 
 
 @cache
@@ -94,12 +96,17 @@ def command_of(words):
     return name, words[len(name.split()) :]
 
 
-# --- code runs ---------------------------------------------------------------------------------------------------------
+# --- code runs -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, photos, painting):
-    """A folder with the pictures of the examples, small; nothing is fetched, and weights are loaded once for all."""
+    """A folder with the pictures of the examples, small.
+
+    Nothing is fetched, weights are loaded once for all, and one thread does: at 48 px two only wait for each other.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IMPASTO_OFFLINE", "1")
     monkeypatch.setattr(engine, "Engine", shared_engine)
@@ -109,7 +116,8 @@ def folder(tmp_path, monkeypatch, photos, painting):
         for name in ("photo.jpg", "photo2.jpg", "sketch.png", "holiday/one.jpg", "holiday/two.jpg"):
             small.save(tmp_path / name)
         painted.convert("RGB").resize((96, 76)).save(tmp_path / "painting.jpg")
-    return tmp_path
+    yield tmp_path
+    torch.set_num_threads(threads)
 
 
 shared_engine = cache(engine.Engine)
@@ -120,10 +128,10 @@ def run(line, monkeypatch, capfd):
     line, _, target = line.partition(" > ")
     source, _, ours = line.rpartition(" | ")
     words = shlex.split(ours)[1:]
-    words = [value if flag != "--size" else "48" for flag, value in zip(["", *words], words, strict=False)]
-    words = [value if flag != "--steps" else "1" for flag, value in zip(["", *words], words, strict=False)]
-    quick = {"draft", "adain", "--steps"}.intersection(words)
-    if words[0] == "stylize" and not quick:
+    for flag, value in (("--size", "48"), ("--steps", "1")):
+        if flag in words:
+            words[words.index(flag) + 1] = value
+    if words[0] == "stylize" and not re.search("--quality draft|--method adain|--steps", ours):
         words += ["--steps", "1"]
     if source:
         piped = io.TextIOWrapper(io.BytesIO(Path(source.removeprefix("cat ")).read_bytes()))
@@ -199,7 +207,7 @@ def test_the_error_of_the_readme_is_what_is_printed(folder, capfd):
     assert capfd.readouterr().err.startswith(example.strip().removesuffix("..."))
 
 
-# --- the method that ARCHITECTURE.md adds ------------------------------------------------------------------------------
+# --- the method that ARCHITECTURE.md adds ----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -246,7 +254,7 @@ def test_the_example_method_passes_the_common_suite(palette, placement):
         check(palette, stylizer)
 
 
-# --- everything is mentioned, and what is mentioned exists -------------------------------------------------------------
+# --- everything is mentioned, and what is mentioned exists -----------------------------------------------------------
 
 
 def test_every_command_and_flag_is_mentioned():
@@ -267,12 +275,25 @@ def test_every_knob_has_its_row_with_its_default(page):
     by_quality = {name for presets in recipes._PRESETS.values() for knobs in presets.values() for name in knobs}
     for method in registry.BUILT_IN:
         for knob in params.knobs_of(method.load_knobs()):
-            default = ",".join(knob.default) if isinstance(knob.default, tuple) else f"{knob.default}"
-            if isinstance(knob.default, float):
-                default = f"{knob.default:g}"
             assert knob.flag in rows, f"{page} has no row for {knob.flag} of {method.name}"
             if knob.name not in by_quality:
-                assert rows[knob.flag] == default, f"{page}: {knob.flag} is {default} in knobs.py"
+                assert rows[knob.flag] == written(knob.default), f"{page}: {knob.flag}, see knobs.py"
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
+def test_what_the_qualities_set_is_told(page):
+    rows = re.findall(r"^\| `(--[\w-]+)` \| ([^|]+) \| ([^|]+) \|$", read(page), re.MULTILINE)
+    defaults = {knob.name: knob.default for knob in params.knobs_of(registry.find("optimize").load_knobs())}
+    good, best = ({**defaults, **recipes._PRESETS["optimize"][quality]} for quality in ("good", "best"))
+    told = [(name, written(good[name]), written(best[name])) for name in recipes._PRESETS["optimize"]["best"]]
+    assert [(flag[2:].replace("-", "_"), *values) for flag, *values in rows] == told
+
+
+def written(value):
+    """A default as people write it."""
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def test_every_method_and_quality_is_mentioned():
@@ -318,7 +339,7 @@ def test_the_drawing_names_every_module():
     assert {name for name in names if name not in drawing} == set()
 
 
-# --- both languages say the same ---------------------------------------------------------------------------------------
+# --- both languages say the same -------------------------------------------------------------------------------------
 
 
 def code_alone(language, text):

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from impasto import params, registry
+from impasto import params, recipes, registry
 from impasto.assets import Store
 from impasto.errors import AssetError, InputError
 
@@ -96,8 +96,7 @@ def methods(
     console.print(f"{row.name}: {row.summary}\n{row.paper}\n", highlight=False)
     table = Table("setting", "takes", "default", "what it does", box=None, header_style="bold")
     for knob in params.knobs_of(row.load_knobs()):
-        default = ",".join(knob.default) if isinstance(knob.default, tuple) else str(knob.default)
-        table.add_row(knob.flag, knob.bounds(), default, knob.help)
+        table.add_row(knob.flag, knob.bounds(), recipes.default_of(row.name, knob), knob.help)
     console.print(table, highlight=False)
 
 

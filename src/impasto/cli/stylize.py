@@ -8,7 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -303,10 +303,10 @@ def _with_knobs(command: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(command, eval_str=True)
     fixed = [entry for entry in signature.parameters.values() if entry.kind is not entry.VAR_KEYWORD]
     fixed_names = {entry.name for entry in fixed}
-    knobs = {name: knob for name, knob in _all_knobs().items() if name not in fixed_names}
+    knobs = {name: entry for name, entry in _all_knobs().items() if name not in fixed_names}
     options = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(knob))
-        for name, knob in knobs.items()
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(method, knob))
+        for name, (method, knob) in knobs.items()
     ]
 
     @wraps(command)
@@ -320,17 +320,16 @@ def _with_knobs(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def _all_knobs() -> Mapping[str, params.Knob]:
-    """Knobs of all methods by name; where two share one, the first names it and help tells of both defaults."""
-    found: dict[str, params.Knob] = {}
+def _all_knobs() -> Mapping[str, tuple[str, params.Knob]]:
+    """Knobs of all methods by name, each with the first method that has it."""
+    found: dict[str, tuple[str, params.Knob]] = {}
     for row in registry.methods().values():
         for knob in params.knobs_of(row.load_knobs()):
-            found.setdefault(knob.name, replace(knob))
+            found.setdefault(knob.name, (row.name, knob))
     return found
 
 
-def _annotation(knob: params.Knob) -> Any:
+def _annotation(method: str, knob: params.Knob) -> Any:
     kind: Any = knob.type if knob.type in (int, float) else str
-    default = ",".join(knob.default) if isinstance(knob.default, tuple) else knob.default
-    text = f"{knob.help[0].upper()}{knob.help[1:]}. [dim]({default})[/dim]"
+    text = f"{knob.help[0].upper()}{knob.help[1:]}. [dim]({recipes.default_of(method, knob)})[/dim]"
     return Annotated[kind | None, typer.Option(knob.flag, help=text, rich_help_panel=_PANEL)]
