@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from impasto.cli import app
+from impasto.cli.stylize import parse_style
 
 PAINTING = "museum:436535"
 COMMANDS = ["stylize", "redo", "styles", "methods", "demo", "doctor", "assets", "bench"]
@@ -113,6 +114,21 @@ def test_two_styles_by_weight(run, picture_file, tmp_path):
         *("-o", tmp_path / "both.png", "--json"),
     )
     assert json.loads(out)["style"] == ["museum:436528", PAINTING]
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("irises:2", ("irises", 2.0)),
+        ("museum:436535", ("museum:436535", 1.0)),
+        ("museum:436535:0.5", ("museum:436535", 0.5)),
+        ("436535:3", ("436535", 3.0)),
+        ("my painting.jpg", ("my painting.jpg", 1.0)),
+        ("Title: a view of 1889", ("Title: a view of 1889", 1.0)),
+    ],
+)
+def test_a_style_and_its_weight(text, parsed):
+    assert parse_style(text) == parsed
 
 
 @pytest.mark.parametrize("init", ["content", "content+noise", "noise", "style", "draft"])

@@ -10,7 +10,7 @@ from impasto.contract import Anchor, Guide, Job, Placement, Region
 from impasto.errors import Cancelled
 from tiny import noise, style_of
 
-METHODS = [row for row in registry.BUILT_IN if not row.extra]
+METHODS = [row for row in registry.methods().values() if not row.extra]
 QUICK = {"steps": 3, "init": "content", "coarsest": 32}
 
 

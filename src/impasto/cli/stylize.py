@@ -263,7 +263,7 @@ def parse_style(text: str) -> tuple[str, float]:
         InputError: the weight is not a number above 0.
     """
     head, colon, tail = text.rpartition(":")
-    whole = Path(text).exists() or re.fullmatch(r"[a-z]+:\d+", text)
+    whole = Path(text).exists() or re.fullmatch(r"(museum|pack):[\w-]+", text)
     if (
         not colon
         or whole
