@@ -18,7 +18,7 @@ DEFAULT_QUALITY = "good"
 _PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "optimize": {
         "good": {"steps": 20, "content_layers": ("relu4_1",)},
-        "best": {"steps": 30, "content_layers": ("relu4_1",), "coarsest": 128},
+        "best": {"steps": 24, "content_layers": ("relu4_1",), "coarsest": 128},
     },
 }
 _AUTO = {"draft": DRAFT_METHOD, "good": "optimize", "best": "optimize"}
