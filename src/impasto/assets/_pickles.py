@@ -1,7 +1,7 @@
 """Pickles read by allow-list: a pickle is a program, so only the few calls that make arrays are let through.
 
-Two kinds are read. A pickle of nested dicts of numpy arrays gives its arrays by dotted name. A TorchScript archive (a zip
-of a pickle, code and raw storages) gives its tensors by dotted name; the code inside is never looked at.
+Two kinds are read. A pickle of nested dicts of numpy arrays gives its arrays by dotted name. A TorchScript archive (a
+zip of a pickle, code and raw storages) gives its tensors by dotted name; the code inside is never looked at.
 """
 
 from __future__ import annotations
