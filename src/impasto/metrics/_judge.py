@@ -247,8 +247,8 @@ def measure(
 
     Keep a Judge to measure many: it holds the networks.
     """
-    pictures = [images.read(source).pixels for source in (content, style, pastiche)]
-    return (Judge() if judge is None else judge).measure(*pictures, names=names)
+    photograph, painting, painted = (images.read(source).pixels for source in (content, style, pastiche))
+    return (judge or Judge()).measure(photograph, painting, painted, names)
 
 
 _VIDEO_MEASURES: Mapping[str, Callable[[_video.Tally], float]] = {

@@ -87,7 +87,7 @@ class Inception:
     """Inception-v3 of December 2015 up to its pooled features, as the original FID used it.
 
     It differs from later copies of Inception-v3: the average pooling inside a block leaves its padding out of the
-    count, and the very last block pools by maximum. Batch normalisation has no scale and is folded into the convolutions.
+    count, and the very last block pools by maximum. Batch normalisation has no scale; it is folded into the kernels.
 
     Args:
         weights: `NAME.weight`, `NAME.beta`, `NAME.mean` and `NAME.var` of each convolution.

@@ -61,7 +61,7 @@ def wasserstein_of(ours: Tensor, theirs: Tensor) -> float:
     ours_sorted = (directions @ _sample(first, count)).sort(1).values  # (K, N)
     theirs_sorted = (directions @ _sample(second, count)).sort(1).values
     scale = theirs_sorted.square().mean().clamp_min(1e-12)
-    return ((ours_sorted - theirs_sorted).square().mean() / scale).item()
+    return float((ours_sorted - theirs_sorted).square().mean() / scale)
 
 
 def _sample(points: Tensor, count: int) -> Tensor:

@@ -285,12 +285,8 @@ def check_names(names: Iterable[str], kinds: Iterable[str]) -> tuple[str, ...]:
         if name not in METRICS:
             raise InputError(f"there is no measure {name!r}", close_names(name, METRICS))
         if METRICS[name].kind not in allowed:
-            needed = {
-                "video": "two videos: impasto measure --video",
-                "set": "folders of pictures",
-                "picture": "pictures",
-            }
-            raise InputError(f"{name} measures {METRICS[name].kind}s", f"it needs {needed[METRICS[name].kind]}")
+            needs = {"video": "two videos, after --video", "set": "folders of pictures", "picture": "pictures"}
+            raise InputError(f"{name} measures {METRICS[name].kind}s", f"it needs {needs[METRICS[name].kind]}")
     if not wanted:
         raise InputError("no measure was named", close_names("", METRICS))
     return wanted

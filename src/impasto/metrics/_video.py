@@ -49,9 +49,9 @@ def flow_between(first: Frame, second: Frame) -> Flow:
 
     By dense inverse search, medium preset (arXiv:1603.03590), on 8-bit grey; frames `(H, W, 3)` of one size.
     """
-    finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     greys = [np.rint(255 * luma(frame)).clip(0, 255).astype(np.uint8) for frame in (first, second)]
-    return np.asarray(finder.calc(*greys, None), dtype=np.float32)
+    return np.asarray(finder.calc(greys[0], greys[1], np.zeros((*greys[0].shape, 2), np.float32)), dtype=np.float32)
 
 
 def warp(frame: Frame, flow: Flow) -> Frame:
