@@ -18,7 +18,7 @@ PATCH = 64
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of Wang 2003, fine to coarse
-MS_SSIM_SIDE = (_WINDOW - 1) * 2 ** (len(_SCALES) - 1) + 1
+MS_SSIM_SIDE = _WINDOW * 2 ** (len(_SCALES) - 1)
 
 
 def psnr(actual: Picture, expected: Picture) -> float:
@@ -46,7 +46,7 @@ def ssim(first: Picture, second: Picture) -> float:
 def ms_ssim(first: Picture, second: Picture) -> float:
     """SSIM's contrast and structure over five scales, times its luminance at the coarsest. Negative terms count as 0.
 
-    Two pictures of one size. Returns a number in [0, 1]; 1 for equals. Raises InputError below 161 px a side.
+    Two pictures of one size. Returns a number in [0, 1]; 1 for equals. Raises InputError below 176 px a side.
     Paper: Wang, Simoncelli and Bovik, Asilomar 2003, eq. 7.
     """
     _check_side(first, MS_SSIM_SIDE, "ms_ssim")

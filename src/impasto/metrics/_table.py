@@ -146,7 +146,7 @@ _ROWS = (
         "0 to 1",
         "higher",
         "Wang et al., Asilomar 2003, eq. 7",
-        "as ssim, with more weight on large shapes; needs 161 px a side",
+        "as ssim, with more weight on large shapes; needs 176 px a side at longest side 512",
         "picture",
         _TO_CONTENT,
     ),
