@@ -21,6 +21,7 @@ Flow = NDArray[np.float32]
 
 VIDEO_SIDE = 512
 VISIBLE_LEAST = 0.25
+AGREEMENT = 0.1
 _QUARTER = 4
 
 
@@ -122,7 +123,9 @@ class Tally:
         if source.shape != earlier_source.shape:
             raise InputError("the video changes its size", "cut it where it does")
         back, forth = flow_between(source, earlier_source), flow_between(earlier_source, source)
-        seen = visible(back, forth)
+        # where even the input does not agree with itself, the flow is wrong or the light has changed
+        alike = np.abs(source - warp(earlier_source, back)).mean(2) < AGREEMENT
+        seen = visible(back, forth) & alike
         if seen.mean() >= VISIBLE_LEAST:  # below, it is a cut: there is nothing to compare
             error = warping_error(painted, earlier_painted, back, seen)
             self._errors.setdefault(distance, []).append(error)
