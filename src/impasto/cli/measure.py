@@ -80,6 +80,10 @@ def _measure_pictures(given: Sequence[str], names: list[str] | None, *, strict: 
         raise InputError(
             f"{len(given)} of CONTENT, STYLE and PASTICHE were given", "impasto measure --help has examples"
         )
+    if names is not None:
+        from impasto.metrics import check_names
+
+        check_names(names, ("picture", "set"))
     content, style, *pastiches = (Path(item) for item in given)
     cases = pair(content, style, pastiches)
     styles = pictures_of(style)
