@@ -17,7 +17,7 @@ from impasto.cli import app
 from impasto.cli.stylize import parse_style
 
 PAINTING = "museum:436535"
-COMMANDS = ["stylize", "redo", "styles", "methods", "demo", "doctor", "assets", "bench"]
+COMMANDS = ["stylize", "redo", "styles", "methods", "demo", "doctor", "assets", "bench", "measure"]
 
 
 @pytest.fixture
