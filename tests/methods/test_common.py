@@ -144,7 +144,8 @@ def test_a_starting_image_is_honoured_where_declared(row, stylizer):
 
 
 def test_declared_guides_are_fields_of_guide(row):
-    used = Guide(noise(8, 8), (Anchor(noise(8, 8), noise(8, 8)),), (Region(noise(8, 8), None),)).fields_in_use()
+    anchors, regions = (Anchor(noise(8, 8), noise(8, 8)),), (Region(noise(8, 8), None),)
+    used = Guide(noise(8, 8), anchors, regions, noise(8, 8)).fields_in_use()
     assert row.honours <= used
 
 
