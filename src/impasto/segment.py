@@ -34,10 +34,10 @@ _FACE_SCORE = 0.5  # of 0 to 1; at 0.35 leaves and fur begin to look like faces
 
 
 def find(what: str, image: Tensor, network: Path) -> Tensor:
-    """A mask of the subject, of what is not the subject, or of people.
+    """A mask of the subject or of people.
 
     Args:
-        what: a key of ASSETS.
+        what: "subject" or "person".
         image: `(1, 3, H, W)` in [0, 1].
         network: the ONNX file of `ASSETS[what]`.
 
@@ -54,7 +54,7 @@ def find(what: str, image: Tensor, network: Path) -> Tensor:
             f"no {name} was found in the photograph",
             "paint the whole picture with --style, or draw a mask: --region mask.png=STYLE",
         )
-    return 1 - found if what == "background" else found
+    return found
 
 
 def find_faces(image: Tensor, network: Path) -> list[Box]:

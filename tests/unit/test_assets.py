@@ -725,15 +725,18 @@ def test_the_cache_folder_can_be_moved(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_declared_assets_are_complete() -> None:
     declared = declared_assets()
-    assert set(declared) == {"vgg19-normalised", "adain-decoder", "photos", "museum"}
+    assert set(declared) == {
+        *("vgg19-normalised", "adain-decoder", "photos", "museum"),
+        *("u2netp", "modnet", "centerface"),
+    }
     files: dict[str, tuple[str, int]] = {}
     for asset in declared.values():
-        assert asset.kind in ("weights", "paintings", "photos")
+        assert asset.kind in ("weights", "networks", "paintings", "photos")
         assert asset.converter in _convert.CONVERTERS
         assert asset.summary
         assert asset.licence
         assert asset.licence_source
-        assert asset.kind != "weights" or (asset.paper and asset.trained_on and asset.preprocessing)
+        assert asset.kind not in ("weights", "networks") or (asset.paper and asset.trained_on and asset.preprocessing)
         hashes = [asset.stored]
         for item in asset.sources:
             assert bool(item.package) != bool(item.url)

@@ -108,6 +108,7 @@ CONVERTERS: Mapping[str, Callable[[Files], Files]] = {
     "adain-decoder": _convert_decoder,
     "museum": _convert_museum,
     "pictures": _base_names,
+    "copy": _base_names,
 }
 
 
