@@ -107,7 +107,7 @@ class MaskReader:
     feather: float = 0.0
     max_pixels: int = images.MAX_PIXELS
     on_progress: OnProgress = ignore
-    on_note: Callable[[str], None] = lambda note: None
+    on_note: Callable[[str], Any] = str  # hears nothing
     _found: dict[str, Tensor] = field(default_factory=dict)
 
     def read(self, mask: Any) -> Tensor:
@@ -120,9 +120,7 @@ class MaskReader:
         if isinstance(mask, str) and mask in segment.ASSETS and not Path(mask).exists():
             return masks.feather(self._find(mask), self.feather)
         if isinstance(mask, str) and not means_file(mask):
-            raise InputError(
-                f"{mask!r} is no mask", close_names(mask, [*segment.ASSETS, "or a file, such as mask.png"])
-            )
+            raise InputError(f"{mask!r} is no mask", f"give a file, or a word: {close_names(mask, segment.ASSETS)}")
         picture = images.read(mask, max_pixels=self.max_pixels)
         name = mask_name(mask)
         values = picture.pixels @ color.LUMA if picture.alpha is None or picture.alpha.min() == 1 else picture.alpha

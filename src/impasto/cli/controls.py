@@ -42,7 +42,7 @@ StrengthMap = Annotated[
 ]
 
 _FACES = "--protect-faces"
-_WORDS = ("subject", "background", "person")
+WORDS = ("subject", "background", "person")
 
 
 def spell_out(arguments: Sequence[str]) -> list[str]:
@@ -62,9 +62,9 @@ def parse_region(text: str) -> tuple[str, str]:
     splits = [(text[:place], text[place + 1 :]) for place, letter in enumerate(text) if letter == "="]
     wanted = "write it as --region mask.png=STYLE, or subject=STYLE, background=STYLE, person=STYLE"
     if not splits:
-        missing = "mask" if Path(text).suffix == "" and text not in _WORDS else "style"
+        missing = "mask" if Path(text).suffix == "" and text not in WORDS else "style"
         raise InputError(f"--region {text} names no {missing}", wanted)
-    mask, style = next((pair for pair in splits if pair[0] in _WORDS or Path(pair[0]).is_file()), splits[0])
+    mask, style = next((pair for pair in splits if pair[0] in WORDS or Path(pair[0]).is_file()), splits[0])
     if not mask or not style:
         raise InputError(f"--region {text} names no {'style' if mask else 'mask'}", wanted)
     return mask, style
@@ -76,9 +76,9 @@ def check_masks(masks: Sequence[str], max_pixels: int) -> None:
     from impasto.library import means_file
 
     for mask in masks:
-        if mask not in _WORDS or Path(mask).exists():
+        if mask not in WORDS or Path(mask).exists():
             if not means_file(mask):
-                raise InputError(f"{mask!r} is no mask", f"it is a file, or one of {', '.join(_WORDS)}")
+                raise InputError(f"{mask!r} is no mask", f"it is a file, or one of {', '.join(WORDS)}")
             images.probe(mask, max_pixels=max_pixels)
 
 
