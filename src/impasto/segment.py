@@ -68,7 +68,7 @@ def find_faces(image: Tensor, network: Path) -> list[Box]:
     pixels = F.interpolate(image, sides, mode="bilinear", antialias=True).mul(255).cpu().numpy().astype(np.float32)
     net = cv2.dnn.readNetFromONNX(str(network))
     net.setInput(pixels)
-    heat, size, offset = net.forward(["537", "538", "539"])
+    heat, size, offset, _landmarks = net.forward(["537", "538", "539", "540"])
     rows, columns = np.nonzero(heat[0, 0] > _FACE_SCORE)
     boxes, scores = [], []
     for row, column in zip(rows, columns, strict=True):

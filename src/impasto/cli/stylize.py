@@ -248,6 +248,7 @@ def slug(text: str) -> str:
 
 
 def unused(path: Path) -> Path:
+    """The path, numbered when it is taken."""
     candidate, number = path, 2
     while candidate.exists():
         candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
