@@ -134,10 +134,13 @@ class MaskReader:
 
     def faces(self) -> Tensor:
         """A mask of soft ovals over the faces; all zero, with a note, when there are none."""
-        network = self.store.file(segment.FACES, f"{segment.FACES}.onnx", self.on_progress)
-        boxes = segment.find_faces(self.photograph, network)
+        boxes = self._faces()
         self.on_note(f"{len(boxes)} face{'s' * (len(boxes) != 1)} found" if boxes else "no face was found to protect")
         return masks.ellipses([_grown(box) for box in boxes], *self.photograph.shape[2:])
+
+    def _faces(self) -> list[segment.Box]:
+        network = self.store.file(segment.FACES, f"{segment.FACES}.onnx", self.on_progress)
+        return segment.find_faces(self.photograph, network)
 
     def _find(self, what: str) -> Tensor:
         if what not in self._found:
@@ -147,6 +150,8 @@ class MaskReader:
                 self._found[what] = 1 - self._find("subject")
             else:
                 self._found[what] = segment.find(what, self.photograph, network)
+            if what == "person" and not self._faces():  # the network cuts out something from any picture
+                self.on_note("no face was seen: is there a person in the photograph? --region subject=STYLE asks less")
         return self._found[what]
 
 
