@@ -1,7 +1,9 @@
 """Tiny seeded networks and pictures for unit tests."""
 
 import torch
+from safetensors.torch import save_file
 
+from impasto.assets import Store
 from impasto.contract import Style, StyleImage
 
 CHANNELS = {1: 4, 2: 6, 3: 8, 4: 12, 5: 12}
@@ -49,3 +51,20 @@ def noise(height, width, *, seed=0, batch=1):
 
 def style_of(pixels, canvas=(64, 64), weight=1.0):
     return Style((StyleImage(pixels, weight, str(float(pixels.sum()))),), canvas)
+
+
+class TinyStore(Store):
+    """Hands out tiny weights and no paintings."""
+
+    def __init__(self, folder, weights):
+        super().__init__(folder, offline=True)
+        self.files = {}
+        for asset, tensors in weights.items():
+            self.files[asset] = folder / f"{asset}.safetensors"
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, self.files[asset])
+
+    def fetch(self, asset_ids, on_progress=None, *, force=False):
+        assert set(asset_ids) <= set(self.files)
+
+    def path(self, asset_id, on_progress=None):
+        return self.files[asset_id]

@@ -24,12 +24,14 @@ from impasto.errors import (
 if TYPE_CHECKING:
     from impasto.api import Painter, load, stylize
     from impasto.contract import Progress
+    from impasto.controls import Controls
     from impasto.engine import Engine, Request, Result
 
 __all__ = [
     "AssetError",
     "BatchError",
     "Cancelled",
+    "Controls",
     "Engine",
     "InputError",
     "MissingExtra",
@@ -45,6 +47,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Controls": "impasto.controls",
     "Engine": "impasto.engine",
     "Painter": "impasto.api",
     "Progress": "impasto.contract",

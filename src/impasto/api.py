@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from impasto.contract import OnProgress, ignore
+from impasto.controls import Controls
 from impasto.engine import Engine, Request, Result, StyleLike
 
 Knob = float | int | str | Sequence[str]
@@ -27,12 +28,13 @@ class Painter:
     def __call__(
         self,
         content: Any,
-        style: StyleLike | Sequence[StyleLike],
+        style: StyleLike | Sequence[StyleLike] = (),
         *,
         quality: str | None = None,
         size: int | None = None,
         init: Any = None,
         max_memory: int | None = None,
+        controls: Controls | None = None,
         on_progress: OnProgress = ignore,
         **knobs: Knob,
     ) -> Result:
@@ -46,13 +48,14 @@ class Painter:
             size: longest side of the result in pixels; the photograph's own by default.
             init: image to start from, for methods that start from one.
             max_memory: bytes that the job may take.
+            controls: colour, regions and what to keep. No style need be given where regions say what changes.
             on_progress: hears of every step; raise `Cancelled` in it to stop.
             knobs: the method's settings, as `impasto methods NAME` lists them.
 
         Raises:
             StyleError: see `impasto.errors`.
         """
-        request = Request(self.method, quality, size, init, knobs, max_memory)
+        request = Request(self.method, quality, size, init, knobs, max_memory, controls=controls or Controls())
         return self._engine.stylize(content, style, request, on_progress=on_progress)
 
 
@@ -71,7 +74,7 @@ def load(method: str = "auto", *, device: str = "auto", precision: str = "auto")
 
 def stylize(
     content: Any,
-    style: StyleLike | Sequence[StyleLike],
+    style: StyleLike | Sequence[StyleLike] = (),
     *,
     method: str = "auto",
     device: str = "auto",

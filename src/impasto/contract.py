@@ -132,7 +132,7 @@ class StyleCode:
 
 @dataclass(frozen=True)
 class Region:
-    """A soft mask `(1, 1, H, W)` in [0, 1] and the style that it gets."""
+    """A soft mask `(1, 1, H, W)` in [0, 1] and the style that it gets. Where masks overlap they sum to at most 1."""
 
     mask: Tensor
     code: StyleCode
@@ -155,16 +155,24 @@ class Guide:
     Attributes:
         init: `(1, 3, H, W)`, the image to start from.
         anchors: images to stay near, such as warped earlier frames.
-        regions: styles by soft mask.
+        regions: styles by soft mask. They replace the job's own code; what none covers stays the content, exactly
+            where the masks sum to 0.
+        strength: `(1, 1, H, W)` in [0, 1], multiplies the knob of that name; exactly the content where it is 0.
     """
 
     init: Tensor | None = None
     anchors: tuple[Anchor, ...] = ()
     regions: tuple[Region, ...] = ()
+    strength: Tensor | None = None
 
     def fields_in_use(self) -> frozenset[str]:
         """Names of the fields that are set."""
-        named = {"init": self.init is not None, "anchors": bool(self.anchors), "regions": bool(self.regions)}
+        named = {
+            "init": self.init is not None,
+            "anchors": bool(self.anchors),
+            "regions": bool(self.regions),
+            "strength": self.strength is not None,
+        }
         return frozenset(name for name, used in named.items() if used)
 
 

@@ -48,16 +48,17 @@ class PixelPyramid:
         start: `(B, 3, H, W)` in [0, 1].
         levels: number of corrections.
         falloff: scale of each correction against the next finer one, since its gradient adds up over more pixels.
+        wrap: enlarge corrections as if the image was tiled, so that they leave no seam.
     """
 
-    def __init__(self, start: Tensor, *, levels: int = 4, falloff: float = 0.6) -> None:
+    def __init__(self, start: Tensor, *, levels: int = 4, falloff: float = 0.6, wrap: bool = False) -> None:
         self._start = start.detach().clone(memory_format=torch.contiguous_format)
         batch, channels, height, width = start.shape
         sizes = [(max(1, height >> level), max(1, width >> level)) for level in range(levels)]
         self._corrections = [
             torch.zeros(batch, channels, *size, device=start.device, requires_grad=True) for size in sizes
         ]
-        self._falloff = falloff
+        self._falloff, self._wrap = falloff, wrap
 
     def parameters(self) -> Sequence[Tensor]:
         """Finest first."""
@@ -67,9 +68,16 @@ class PixelPyramid:
         """The start plus all corrections."""
         image = self._start + self._corrections[0]
         for level, correction in enumerate(self._corrections[1:], start=1):
-            wide = F.interpolate(correction, size=image.shape[2:], mode="bilinear", align_corners=False)
-            image = image + self._falloff**level * wide
+            image = image + self._falloff**level * self._enlarged(correction, image.shape[2], image.shape[3])
         return image
+
+    def _enlarged(self, correction: Tensor, height: int, width: int) -> Tensor:
+        if not self._wrap:
+            return F.interpolate(correction, size=(height, width), mode="bilinear", align_corners=False)
+        rows, columns = height // correction.shape[2], width // correction.shape[3]
+        framed = F.pad(correction, (1, 1, 1, 1), mode="circular")
+        wide = F.interpolate(framed, scale_factor=(rows, columns), mode="bilinear", align_corners=False)
+        return wide[:, :, rows:-rows, columns:-columns]
 
     @torch.no_grad()
     def project(self) -> None:
@@ -235,8 +243,17 @@ def pyramid_scales(height: int, width: int, *, coarsest: int) -> tuple[float, ..
     return tuple(0.5**level for level in reversed(range(count)))
 
 
-def resample(images: Tensor, height: int, width: int) -> Tensor:
-    """Resize `(B, C, H, W)` with an antialiased bicubic filter; differences keep their sign, so nothing is clamped."""
+def resample(images: Tensor, height: int, width: int, *, wrap: bool = False) -> Tensor:
+    """Resize `(B, C, H, W)` with an antialiased bicubic filter; differences keep their sign, so nothing is clamped.
+
+    Args:
+        images: the pictures.
+        height, width: the new size.
+        wrap: filter across the edges as if the picture was tiled.
+    """
     if images.shape[2:] == (height, width):
         return images
+    if wrap:
+        tiled = resample(images.tile(1, 1, 3, 3), 3 * height, 3 * width)
+        return tiled[:, :, height : 2 * height, width : 2 * width]
     return F.interpolate(images, size=(height, width), mode="bicubic", antialias=True, align_corners=False)

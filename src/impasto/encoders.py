@@ -98,11 +98,16 @@ class Encoder:
             for name, tensor in folded.items()
         }
 
-    def __call__(self, images: Tensor, layers: Iterable[str]) -> Features:
+    def __call__(self, images: Tensor, layers: Iterable[str], *, wrap: bool = False) -> Features:
         """Features of `images (B, 3, H, W)`, sRGB in [0, 1], at `layers`.
 
         Nothing above the deepest layer asked for is computed. Padding is by reflection, as AdaIN's decoder was
         trained, so that no dark frame enters the statistics.
+
+        Args:
+            images: the pictures.
+            layers: names of layers.
+            wrap: pad with the opposite edge instead, for pictures that tile; sides are multiples of the stride.
 
         Returns:
             One `(B, C, h, w)` a layer, in the placement's precision.
@@ -118,7 +123,7 @@ class Encoder:
         for block, convolutions in enumerate(self.architecture.blocks, start=1):
             for index in range(1, convolutions + 1):
                 name = f"{block}_{index}"
-                x = self._convolve(x, f"conv{name}")
+                x = self._convolve(x, f"conv{name}", "circular" if wrap else "reflect")
                 if f"conv{name}" in wanted:
                     found[f"conv{name}"] = x
                     x = F.relu(x)
@@ -131,8 +136,8 @@ class Encoder:
             x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
         raise AssertionError("every layer was checked to exist")
 
-    def _convolve(self, x: Tensor, name: str) -> Tensor:
-        padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
+    def _convolve(self, x: Tensor, name: str, border: str) -> Tensor:
+        padded = F.pad(x, (1, 1, 1, 1), mode=border)
         return F.conv2d(padded, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
 
     def _check(self, images: Tensor, wanted: frozenset[str]) -> None:

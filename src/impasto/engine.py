@@ -10,18 +10,32 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from impasto import device, images, params, recipes, registry
+from impasto import color, device, images, masks, params, recipes, registry
 from impasto.assets import Store, load_weights
-from impasto.contract import Guide, Job, OnProgress, Placement, Progress, Style, StyleCode, StyleImage, Stylizer, ignore
+from impasto.contract import (
+    Guide,
+    Job,
+    OnProgress,
+    Placement,
+    Progress,
+    Region,
+    Style,
+    StyleCode,
+    StyleImage,
+    Stylizer,
+    ignore,
+)
+from impasto.controls import Controls, Layout, MaskReader, lay_out, mask_name
 from impasto.errors import Cancelled, InputError
 from impasto.images import Picture
 from impasto.library import Library, means_file
@@ -33,6 +47,8 @@ StyleLike: TypeAlias = Any
 """A path, a style's name or words, a PIL image, an array or a tensor; or a pair of one of these and a weight."""
 
 SMALLEST_CONTENT = 8
+_SMALLEST_TEXTURE = 64
+_LEAST_PALETTE = 64  # pixels of a region whose colours say anything
 _CODES_KEPT = 32
 _SUSTAINED = 0.6  # of the convolution peak is what a whole pass reaches (bench/RESULTS.md)
 _ENLARGED = 2.0  # a style image is enlarged at most so much: beyond it there is nothing but blur to learn from
@@ -54,6 +70,7 @@ class Request:
         knobs: the method's settings by name.
         max_memory: bytes that the job may take, or None for what is available.
         max_pixels: refuse pictures with more.
+        controls: colour, regions and what to keep.
     """
 
     method: str = "auto"
@@ -63,6 +80,7 @@ class Request:
     knobs: Mapping[str, Any] = field(default_factory=dict)
     max_memory: int | None = None
     max_pixels: int = images.MAX_PIXELS
+    controls: Controls = field(default_factory=Controls)
 
 
 @dataclass(frozen=True)
@@ -80,6 +98,9 @@ class StyleSource:
     id: str
     picture: Picture
     weight: float = 1.0
+
+
+Sources: TypeAlias = tuple[StyleSource, ...]
 
 
 @dataclass(frozen=True)
@@ -162,7 +183,8 @@ class Engine:
 
         Args:
             content: a path, bytes, a file object, a PIL image, an array `(H, W, 3)` or a tensor.
-            styles: one style or several; each may be a pair with its weight.
+            styles: one style or several; each may be a pair with its weight. None may be given where the request's
+                regions say what changes.
 
         Raises:
             InputError: something given cannot be used.
@@ -171,17 +193,99 @@ class Engine:
             Cancelled: `on_progress` asked to stop; its `result` holds the best picture so far, if there is one.
         """
         request = request or Request()
+        request.controls.check()
         stages = self._plan(request)
         header = images.probe(content, max_pixels=request.max_pixels)
         width, height = _output_size(header.width, header.height, request.size)
         placements = [device.place(self._device, self._precision, tested=stage.method.precisions) for stage in stages]
-        self._check_fits(stages, placements, (height, width), request, on_note)
-        sources = self.find_styles(styles, max_pixels=request.max_pixels, on_progress=on_progress)
+        if not request.controls.color_only:
+            self._check_fits(stages, placements, (height, width), request, on_note)
+        sources, regions = self._find_all(styles, request, on_progress)
         picture = images.read(content, max_pixels=request.max_pixels)
-        for note in (*picture.notes, *(f"style {s.label}: {note}" for s in sources for note in s.picture.notes)):
+        everything = [*sources, *(source for _, own in regions for source in own)]
+        for note in (*picture.notes, *(f"style {s.label}: {note}" for s in everything for note in s.picture.notes)):
             on_note(note)
-        run = _Run(self, stages, placements, sources, _resized(picture, height, width), request)
-        return run.paint(on_progress)
+        resized = _resized(picture, height, width)
+        reader = MaskReader(
+            *(images.to_tensor(resized.pixels), (picture.width, picture.height), self.store, request.controls.feather),
+            *(request.max_pixels, on_progress, on_note),
+        )
+        layout = lay_out(request.controls, reader)
+        return _Run(self, stages, placements, sources, regions, layout, resized, request).paint(on_progress)
+
+    def mix(
+        self,
+        content: Any,
+        styles: Sequence[StyleLike],
+        weights: Iterable[Sequence[float]],
+        request: Request | None = None,
+        *,
+        on_progress: OnProgress = ignore,
+        on_note: OnNote = _silence,
+    ) -> Iterator[Result]:
+        """Paint one picture in several mixtures of the same styles.
+
+        Args:
+            content: as for `stylize`.
+            styles: two or more.
+            weights: for each mixture the share of each style, 0 or more, not all 0; see `recipes.mixtures`.
+        """
+        listed = list(weights)
+        for done, shares in enumerate(listed):
+            if not sum(shares) > 0:
+                raise InputError("the weights of the styles sum to 0", "give one of them a weight above 0")
+
+            def report(progress: Progress, done: int = done) -> None:
+                on_progress(replace(progress, stage="mixing", step=done, total=len(listed), unit="picture", done=None))
+
+            pairs = [(style, share) for style, share in zip(styles, shares, strict=True) if share > 0]
+            yield self.stylize(content, pairs, request, on_progress=report, on_note=_silence if done else on_note)
+
+    def texture(
+        self,
+        styles: StyleLike | Sequence[StyleLike],
+        *,
+        size: int = 512,
+        seamless: bool = False,
+        request: Request | None = None,
+        on_progress: OnProgress = ignore,
+        on_note: OnNote = _silence,
+    ) -> Result:
+        """Paint a square in a style with no content, from noise, by `optimize`.
+
+        Args:
+            styles: as for `stylize`.
+            size: side in pixels, 64 or more.
+            seamless: whether copies side by side show no seam; the side becomes a multiple of 16.
+
+        Raises:
+            InputError, ResourceError, AssetError, Cancelled: as `stylize`.
+
+        Paper: arXiv:1505.07376 (Gatys, Ecker and Bethge 2015).
+        """
+        request = request or Request()
+        if isinstance(size, bool) or not isinstance(size, int) or size < _SMALLEST_TEXTURE:
+            raise InputError(f"--size is {size!r}", f"a texture takes {_SMALLEST_TEXTURE} pixels or more")
+        side = round(size / 16) * 16 if seamless else size
+        if side != size:
+            on_note(f"a seamless texture has a side that 16 divides: {side} px")
+        knobs = {**request.knobs, "content_weight": 0.0, "border": "wrap" if seamless else "mirror"}
+        request = replace(request, method="optimize", init="noise", size=None, knobs=knobs)
+        blank = np.full((side, side, 3), 0.5, np.float32)
+        result = self.stylize(blank, styles, request, on_progress=on_progress, on_note=on_note)
+        return replace(result, record={**result.record, "texture": {"size": side, "seamless": seamless}})
+
+    def _find_all(
+        self, styles: StyleLike | Sequence[StyleLike], request: Request, on_progress: OnProgress
+    ) -> tuple[Sources, tuple[tuple[Any, Sources], ...]]:
+        """The styles of the whole picture, and masks with theirs."""
+
+        def find(wanted: StyleLike | Sequence[StyleLike]) -> Sources:
+            return self.find_styles(wanted, max_pixels=request.max_pixels, on_progress=on_progress)
+
+        regions = request.controls.regions
+        without = isinstance(styles, list | tuple) and not styles and bool(regions)
+        return () if without else find(styles), tuple((mask, find(style)) for mask, style in regions)
 
     def find_styles(
         self,
@@ -242,8 +346,14 @@ class Engine:
         values = dict(request.knobs)
         if request.init is not None:
             values["init"] = request.init if request.init in _init_choices(request) else "file"
-        stages = recipes.plan(request.method, request.quality, values)
+        method = request.method
+        if request.controls.color_only:
+            if method != "auto" or request.init is not None:
+                raise InputError("--color-only moves colours and paints nothing", "leave out --method and --init")
+            method = recipes.DRAFT_METHOD  # for its knobs: the strength
+        stages = recipes.plan(method, request.quality, values)
         for stage in stages:
+            _check_honoured(stage.method, request.controls.guide_fields())
             if "init" in values and stage is stages[-1] and "init" not in stage.method.honours:
                 raise InputError(f"method {stage.method.name} starts from no image", "leave out --init")
         return stages
@@ -275,7 +385,9 @@ class _Run:
     engine: Engine
     stages: Sequence[recipes.Stage]
     placements: Sequence[Placement]
-    sources: Sequence[StyleSource]
+    sources: Sources
+    regions: Sequence[tuple[Any, Sources]]
+    layout: Layout
     content: Picture
     request: Request
 
@@ -291,7 +403,9 @@ class _Run:
             on_progress(progress)
 
         init = None if self.stages[-1].knobs is None else self._given_init()
-        painted: Tensor | None = None
+        painted: Tensor | None = self._recolored() if self.request.controls.color_only else None
+        if painted is not None:
+            return self._painted(painted, losses, started)
         try:
             for stage, placement in zip(self.stages, self.placements, strict=True):
                 painted = self._stage(stage, placement, init if painted is None else painted, listen)
@@ -307,18 +421,69 @@ class _Run:
     ) -> Tensor:
         content = images.to_tensor(self.content.pixels).to(placement.device)
         stylizer = self.engine.stylizer(stage.method, placement, on_progress)
-        style = self._style(stage, placement)
-        code = self.engine.code(stage.method, placement, style, stage.knobs)
-        honoured = init if "init" in stage.method.honours else None
-        job = Job(code, stage.knobs, Guide(init=None if honoured is None else honoured.to(placement.device)))
-        return stylizer.stylize(content, [job], on_progress)
+        parts = [
+            (mask, self.engine.code(stage.method, placement, self._style(stage, placement, own, mask), stage.knobs))
+            for mask, own in self._parts()
+        ]
+        regions = tuple(Region(mask.to(placement.device), code) for mask, code in parts if mask is not None)
+        strength = self.layout.strength
+        guide = Guide(
+            init=init.to(placement.device) if init is not None and "init" in stage.method.honours else None,
+            regions=regions,
+            strength=None if strength is None else strength.to(placement.device),
+        )
+        return stylizer.stylize(content, [Job(parts[0][1], stage.knobs, guide)], on_progress)
 
-    def _style(self, stage: recipes.Stage, placement: Placement) -> Style:
+    def _parts(self) -> list[tuple[Tensor | None, Sources]]:
+        """Masks with their styles; the style of the whole picture takes what regions leave."""
+        if not self.regions:
+            return [(None, self.sources)]
+        parts: list[tuple[Tensor | None, Sources]] = [
+            (mask, own) for mask, (_, own) in zip(self.layout.regions, self.regions, strict=True)
+        ]
+        if self.sources and self.layout.rest is not None:
+            parts.append((self.layout.rest, self.sources))
+        return parts
+
+    def _recolored(self) -> Tensor:
+        """The photograph in the styles' colours: no painting."""
+        photograph = images.to_tensor(self.content.pixels)
+        changed = torch.zeros_like(photograph)
+        for mask, own in self._parts():
+            total = sum(source.weight for source in own)
+            for source in own:
+                moved = color.match_colors(photograph, images.to_tensor(_opaque(source.picture)))
+                share = torch.ones(()) if mask is None else mask
+                changed = changed + share * (source.weight / total) * (moved - photograph)
+        strength: Tensor | float = self.stages[-1].knobs.strength
+        if self.layout.strength is not None:
+            strength = strength * self.layout.strength
+        return (photograph + strength * changed).clamp(0, 1)
+
+    def _finished(self, image: Tensor) -> Tensor:
+        """What holds for every method: colour first, then what is kept of the photograph."""
+        photograph = images.to_tensor(self.content.pixels)
+        image = image.float().cpu()
+        if self.request.controls.keep_color == "luminance":
+            untouched = (image == photograph).all(1, keepdim=True)  # recolouring them would only round them
+            image = torch.where(untouched, photograph, color.with_chroma_of(image, photograph))
+        if self.layout.preserve is not None:
+            image = masks.compose(image, photograph, self.layout.preserve)
+        return image
+
+    def _own_palette(self, mask: Tensor | None) -> Tensor:
+        """The photograph's colours, `(1, 3, 1, N)`, where a region holds."""
+        photograph = images.to_tensor(self.content.pixels).flatten(2)
+        if mask is not None and (mask > 0.5).sum() >= _LEAST_PALETTE:
+            photograph = photograph[:, :, mask.flatten() > 0.5]
+        return photograph[:, :, None]
+
+    def _style(self, stage: recipes.Stage, placement: Placement, sources: Sources, mask: Tensor | None) -> Style:
         """The style images at the size at which their strokes are wanted."""
         canvas = self.content.pixels.shape[0], self.content.pixels.shape[1]
         scale = getattr(stage.knobs, "style_scale", 1.0)
         prepared = []
-        for source in self.sources:
+        for source in sources:
             own = source.picture.width, source.picture.height
             least = stage.method.smallest_side
             if min(own) < least:
@@ -330,8 +495,11 @@ class _Run:
             longest = max(longest, least * max(own) / min(own))  # the short side must still fill the deepest layer
             width, height = images.fit(*own, math.ceil(longest))
             pixels = images.resize(_opaque(source.picture), max(height, least), max(width, least))
-            tensor = images.to_tensor(pixels).to(placement.device)
-            prepared.append(StyleImage(tensor, source.weight, images.digest(source.picture.pixels)))
+            tensor, digest = images.to_tensor(pixels), images.digest(source.picture.pixels)
+            if self.request.controls.keep_color == "histogram":
+                tensor = color.match_colors(tensor, self._own_palette(mask))
+                digest = images.digest(tensor.numpy())
+            prepared.append(StyleImage(tensor.to(placement.device), source.weight, digest))
         return Style(tuple(prepared), canvas)
 
     def _given_init(self) -> Tensor | None:
@@ -348,7 +516,7 @@ class _Run:
         return images.to_tensor(images.resize(given.pixels, height, width))
 
     def _painted(self, image: Tensor, losses: Sequence[Mapping[str, float]], started: float) -> Result:
-        pixels = images.from_tensor(image)
+        pixels = images.from_tensor(self._finished(image))
         seconds = time.perf_counter() - started
         return self._result(replace(self.content, pixels=pixels), losses, seconds)
 
@@ -361,8 +529,10 @@ class _Run:
                 "name": picture.origin.path.name if picture.origin.path else "",
                 "pixels": images.digest(self.content.pixels),
             },
-            "styles": [{"id": source.id, "label": source.label, "weight": source.weight} for source in self.sources],
-            "method": last.method.name,
+            "styles": _listed(self.sources),
+            "regions": [{"mask": mask_name(mask), "styles": _listed(own)} for mask, own in self.regions],
+            "controls": self.request.controls.record(),
+            "method": "color" if self.request.controls.color_only else last.method.name,
             "quality": self.request.quality or recipes.DEFAULT_QUALITY,
             "stages": [stage.method.name for stage in self.stages],
             "knobs": params.as_record(last.knobs),
@@ -375,6 +545,18 @@ class _Run:
             "seconds": round(seconds, 3),
         }
         return Result(picture, tuple(losses), seconds, record)
+
+
+def _listed(sources: Sources) -> list[dict[str, Any]]:
+    return [{"id": source.id, "label": source.label, "weight": source.weight} for source in sources]
+
+
+def _check_honoured(method: registry.Method, fields: frozenset[str]) -> None:
+    """Raise InputError for what a method cannot take into account, naming those that can."""
+    words = {"regions": "regions", "strength": "a strength map or protected faces"}
+    for name in sorted(fields - method.honours):
+        able = [row.name for row in registry.methods().values() if name in row.honours]
+        raise InputError(f"method {method.name} cannot honour {words[name]}", f"use --method {' or '.join(able)}")
 
 
 def predicted_seconds(stage: recipes.Stage, placement: Placement, height: int, width: int) -> float:

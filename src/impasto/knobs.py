@@ -41,6 +41,9 @@ class OptimizeKnobs:
         choices=("draft", "content", "content+noise", "noise", "style", "file"),
         shapes_style=True,
     )
+    border: str = knob(
+        "mirror", "how the picture goes on beyond its edge; wrap makes it tile", choices=("mirror", "wrap")
+    )
     content_layers: tuple[str, ...] = knob(("relu4_2",), "layers that hold the content")
     style_layers: tuple[str, ...] = knob(STYLE_LAYERS, "layers that hold the style", shapes_style=True)
     seed: int = knob(0, "of the noise to start from", low=0, high=2**31 - 1)

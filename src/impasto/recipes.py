@@ -73,6 +73,30 @@ def _in_words(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
+def mixtures(styles: int, steps: int) -> list[tuple[float, ...]]:
+    """Shares of each style over a sheet, row by row.
+
+    Two styles give a strip of `steps` from the first to the second; four a square of `steps` rows, a style at each
+    corner (top left, top right, bottom left, bottom right), bilinear between.
+    """
+    along = [index / (steps - 1) for index in range(steps)]
+    if styles == 2:
+        return [(1 - x, x) for x in along]
+    return [((1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x) for y in along for x in along]
+
+
+def round_trip(styles: int, frames: int) -> list[tuple[float, ...]]:
+    """Shares of each style over a loop from each to the next and back to the first, `frames` between two styles."""
+    shares = []
+    for index in range(styles):
+        for frame in range(frames):
+            one = [0.0] * styles
+            one[index] = 1 - frame / frames
+            one[(index + 1) % styles] += frame / frames
+            shares.append(tuple(one))
+    return shares
+
+
 def _draft(values: Mapping[str, Any]) -> Stage:
     row = registry.find(DRAFT_METHOD)
     cls = row.load_knobs()

@@ -8,49 +8,66 @@ from torch import Tensor
 _EPSILON = 1e-5  # keeps a channel that never fires from dividing by zero
 
 
-def gram_matrix(features: Tensor) -> Tensor:
+def gram_matrix(features: Tensor, weight: Tensor | None = None) -> Tensor:
     """Products of all pairs of channels, averaged over positions.
 
     Args:
         features: `(B, C, h, w)`, any float type.
+        weight: `(B, 1, h, w)` or broadcastable, 0 or more: how much each position counts; evenly by default.
 
     Returns:
         `(B, C, C)` float32, `F F^T / (h w)`. Gatys does not divide; Johnson divides by `C h w` too. Dividing by the
         positions alone makes the matrices of pictures of different sizes comparable.
 
-    Paper: arXiv:1508.06576, eq. 3.
+    Paper: arXiv:1508.06576, eq. 3; weighted: arXiv:1611.07865, eq. 6, where the weight is the guide squared.
     """
     flat = features.flatten(2)  # (B, C, hw)
     # bfloat16 factors accumulate in float32 inside the product, and are several times faster where the CPU has them
-    return (flat @ flat.mT).float() / flat.shape[2]
+    if weight is None:
+        return (flat @ flat.mT).float() / flat.shape[2]
+    share = weight.flatten(2).float()
+    share = share / share.sum(2, keepdim=True).clamp_min(_EPSILON)
+    root = (share * flat.shape[2]).sqrt().to(flat.dtype)  # near 1, so that bfloat16 loses no range
+    guided = flat * root
+    return (guided @ guided.mT).float() / flat.shape[2]
 
 
-def mean_std(features: Tensor) -> tuple[Tensor, Tensor]:
+def mean_std(features: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel over positions.
 
     Args:
         features: `(B, C, h, w)`, any float type.
+        weight: `(B, 1, h, w)` or broadcastable, 0 or more: how much each position counts; evenly by default.
 
     Returns:
         Two tensors `(B, C, 1, 1)`, float32.
     """
     flat = features.flatten(2).float()  # (B, C, hw)
-    variance, mean = torch.var_mean(flat, dim=2, correction=0)
+    if weight is None:
+        variance, mean = torch.var_mean(flat, dim=2, correction=0)
+    else:
+        share = weight.flatten(2).float()
+        share = share / share.sum(2, keepdim=True).clamp_min(_EPSILON)
+        mean = (flat * share).sum(2)
+        variance = ((flat - mean[..., None]).square() * share).sum(2)
     return mean[..., None, None], (variance + _EPSILON).sqrt()[..., None, None]
 
 
-def adaptive_instance_norm(content: Tensor, style_mean: Tensor, style_std: Tensor) -> Tensor:
+def adaptive_instance_norm(
+    content: Tensor, style_mean: Tensor, style_std: Tensor, weight: Tensor | None = None
+) -> Tensor:
     """Give every channel of `content` the mean and standard deviation of the style.
 
     Args:
         content: `(B, C, h, w)`.
         style_mean, style_std: `(B, C, 1, 1)` or broadcastable.
+        weight: `(B, 1, h, w)`: the positions that take them on when weighted so; the others follow the same map.
 
     Returns:
         `(B, C, h, w)` in the type of `content`.
 
     Paper: arXiv:1703.06868, eq. 8.
     """
-    mean, std = mean_std(content)
+    mean, std = mean_std(content, weight)
     scale = style_std / std
     return content * scale.to(content.dtype) + (style_mean - mean * scale).to(content.dtype)

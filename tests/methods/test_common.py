@@ -144,8 +144,67 @@ def test_a_starting_image_is_honoured_where_declared(row, stylizer):
 
 
 def test_declared_guides_are_fields_of_guide(row):
-    used = Guide(noise(8, 8), (Anchor(noise(8, 8), noise(8, 8)),), (Region(noise(8, 8), None),)).fields_in_use()
+    anchors, regions = (Anchor(noise(8, 8), noise(8, 8)),), (Region(noise(8, 8), None),)
+    used = Guide(noise(8, 8), anchors, regions, noise(8, 8)).fields_in_use()
     assert row.honours <= used
+
+
+def guided(row, stylizer, content, *, masks=(), strength=None, seeds=(7, 8), **changes):
+    """Painted with a style for each mask."""
+    knobs = quick(row, **changes)
+    sides = tuple(content.shape[2:])
+    codes = [stylizer.encode_style(style_of(noise(64, 48, seed=seed), sides), knobs) for seed in seeds]
+    regions = tuple(Region(mask, code) for mask, code in zip(masks, codes, strict=False))
+    return stylizer.stylize(content, [Job(codes[0], knobs, Guide(regions=regions, strength=strength))])
+
+
+def left_half(height, width):
+    mask = torch.zeros(1, 1, height, width)
+    mask[..., : width // 2] = 1
+    return mask
+
+
+def test_outside_its_mask_a_region_leaves_the_picture_untouched(row, stylizer):
+    if "regions" not in row.honours:
+        return
+    content, mask = noise(50, 70), left_half(50, 70)
+    pastiche = guided(row, stylizer, content, masks=[mask])
+    assert torch.equal(pastiche[..., 35:], content[..., 35:])
+    assert (pastiche[..., :35] - content[..., :35]).abs().mean() > 1e-3
+
+
+def test_each_region_has_its_own_style(row, stylizer):
+    if "regions" not in row.honours:
+        return
+    content, mask = noise(48, 96), left_half(48, 96)
+    both = guided(row, stylizer, content, masks=[mask, 1 - mask])
+    same = guided(row, stylizer, content, masks=[mask, 1 - mask], seeds=(7, 7))
+    left, right = (both - same)[..., :24].abs().mean(), (both - same)[..., -24:].abs().mean()
+    assert right > 1e-4
+    assert left < 0.5 * right
+
+
+def test_a_region_that_covers_all_is_the_plain_style(row, stylizer):
+    if "regions" not in row.honours:
+        return
+    content = noise(48, 64)
+    whole = guided(row, stylizer, content, masks=[torch.ones(1, 1, 48, 64)])
+    torch.testing.assert_close(whole, guided(row, stylizer, content), atol=2e-3, rtol=0)
+
+
+def test_a_strength_map_goes_from_the_photograph_to_the_full_style(row, stylizer):
+    if "strength" not in row.honours:
+        return
+    content = noise(48, 64)
+    strength = torch.ones(1, 1, 48, 64)
+    full = guided(row, stylizer, content, strength=strength)
+    torch.testing.assert_close(full, guided(row, stylizer, content), atol=2e-3, rtol=0)
+    strength[..., 40:] = 0
+    part = guided(row, stylizer, content, strength=strength)
+    assert torch.equal(part[..., 40:], content[..., 40:])
+    assert (part[..., :32] - content[..., :32]).abs().mean() > 1e-3
+    weak = guided(row, stylizer, content, strength=torch.full((1, 1, 48, 64), 0.3))
+    assert (weak - content).abs().mean() < (full - content).abs().mean()
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -727,14 +727,15 @@ def test_declared_assets_are_complete() -> None:
     declared = declared_assets()
     assert {"vgg19-normalised", "adain-decoder", "photos", "museum"} < set(declared)
     assert {"lpips-vgg16", "lpips-alexnet", "inception-fid", "clips"} < set(declared)
+    assert {"u2netp", "modnet", "centerface"} < set(declared)
     files: dict[str, tuple[str, int]] = {}
     for asset in declared.values():
-        assert asset.kind in ("weights", "paintings", "photos", "clips")
+        assert asset.kind in ("weights", "networks", "paintings", "photos", "clips")
         assert asset.converter in _convert.CONVERTERS
         assert asset.summary
         assert asset.licence
         assert asset.licence_source
-        assert asset.kind != "weights" or (asset.paper and asset.trained_on and asset.preprocessing)
+        assert asset.kind not in ("weights", "networks") or (asset.paper and asset.trained_on and asset.preprocessing)
         hashes = [asset.stored]
         for item in asset.sources:
             assert bool(item.package) != bool(item.url)

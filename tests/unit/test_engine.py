@@ -4,35 +4,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from impasto import images, registry
-from impasto.assets import Store
 from impasto.contract import Placement
 from impasto.engine import Engine, Request, predicted_seconds
 from impasto.errors import Cancelled, InputError, ResourceError
 from impasto.methods.adain import AdaIN
 from impasto.recipes import plan
-from tiny import noise
+from tiny import TinyStore, noise
 
 QUICK = {"steps": 2}
-
-
-class TinyStore(Store):
-    """Hands out tiny weights and no paintings."""
-
-    def __init__(self, folder, weights):
-        super().__init__(folder, offline=True)
-        self.files = {}
-        for asset, tensors in weights.items():
-            self.files[asset] = folder / f"{asset}.safetensors"
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, self.files[asset])
-
-    def fetch(self, asset_ids, on_progress=None, *, force=False):
-        assert set(asset_ids) <= set(self.files)
-
-    def path(self, asset_id, on_progress=None):
-        return self.files[asset_id]
 
 
 @pytest.fixture

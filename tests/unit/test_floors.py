@@ -9,9 +9,9 @@ FLOORS = {
     0: {"errors"},
     1: {"contract", "params"},
     2: {"registry", "assets", "library", "device", "images", "knobs"},
-    3: {"encoders", "stats", "losses", "descent", "color", "masks", "tiling", "flow"},
+    3: {"encoders", "stats", "losses", "descent", "color", "masks", "tiling", "flow", "segment"},
     4: {"methods"},
-    5: {"recipes", "metrics", "bench"},
+    5: {"recipes", "controls", "metrics", "bench"},
     6: {"engine"},
     7: {"__init__", "__main__", "api", "cli"},
 }

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from impasto.losses import ContentLoss, GramLoss, TotalVariation, relative_error
+from impasto.losses import ContentLoss, GramLoss, RegionalGramLoss, TotalVariation, relative_error
 from impasto.stats import adaptive_instance_norm, gram_matrix, mean_std
 from tiny import noise
 
@@ -89,3 +89,35 @@ def test_noise_varies_more_than_a_smooth_picture():
     variation = TotalVariation()
     smooth, rough = noise(32, 32), torch.rand(1, 3, 32, 32)
     assert variation.statistics({"image": rough})["image"] > 3 * variation.statistics({"image": smooth})["image"]
+
+
+def test_weighted_statistics_are_those_of_the_positions_that_count():
+    features = torch.randn(1, 4, 6, 8)
+    weight = torch.zeros(1, 1, 6, 8)
+    weight[..., :3] = 0.5
+    part = features[..., :3]
+    torch.testing.assert_close(gram_matrix(features, weight), gram_matrix(part), atol=1e-4, rtol=1e-4)
+    for got, wanted in zip(mean_std(features, weight), mean_std(part), strict=True):
+        torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_even_weights_change_nothing():
+    features, ones = torch.randn(2, 4, 6, 8), torch.full((1, 1, 6, 8), 0.3)
+    torch.testing.assert_close(gram_matrix(features, ones), gram_matrix(features), atol=1e-4, rtol=1e-4)
+
+
+def test_regional_losses_of_one_full_mask_are_the_plain_one():
+    features, target = {"a": torch.randn(1, 3, 8, 8)}, {"a": torch.randn(1, 3, 3)}
+    whole = RegionalGramLoss({"a": 1.0}, torch.ones(1, 1, 32, 32))
+    plain = GramLoss({"a": 1.0})
+    torch.testing.assert_close(
+        whole.bind(target)(whole.statistics(features)), plain.bind(target)(plain.statistics(features))
+    )
+
+
+def test_variation_across_the_wrap():
+    ramp = torch.linspace(0, 1, 11).expand(1, 3, 5, 11)
+    wrapped = TotalVariation(wrap=True)
+    assert wrapped.statistics({"image": ramp})["image"].item() == pytest.approx((10 * 0.1 + 1) / 11)
+    half = TotalVariation(weight=torch.full((1, 1, 5, 11), 0.5))
+    assert half.statistics({"image": ramp})["image"].item() == pytest.approx(0.05)

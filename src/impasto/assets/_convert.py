@@ -154,6 +154,7 @@ CONVERTERS: Mapping[str, Callable[[Files], Files]] = {
     "inception-fid": _convert_inception,
     "museum": _convert_museum,
     "pictures": _base_names,
+    "copy": _base_names,
 }
 
 

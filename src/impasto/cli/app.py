@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from impasto.cli import demo, library, measure, redo, stylize, system
+from impasto.cli import controls, demo, library, measure, mix, redo, stylize, system
 from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 stylize.register(app)
+mix.register(app)
 redo.register(app)
 measure.register(app)
 library.register(app)
@@ -47,7 +48,8 @@ def run(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     debug = "--debug" in arguments
     try:
-        code = app(args=[word for word in arguments if word != "--debug"], prog_name="impasto", standalone_mode=False)
+        words = controls.spell_out([word for word in arguments if word != "--debug"])
+        code = app(args=words, prog_name="impasto", standalone_mode=False)
         sys.stdout.flush()
     except BaseException as error:
         if debug and isinstance(error, Exception) and not isinstance(error, Exit):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from impasto.cli.controls import WORDS
 from impasto.errors import InputError
+
+if TYPE_CHECKING:
+    from impasto.controls import Controls
 
 
 def register(app: typer.Typer) -> None:
@@ -26,29 +31,55 @@ def redo(
     """Paint a picture again from the settings in its metadata."""
     from impasto import images
     from impasto.cli.console import Reporter
-    from impasto.cli.stylize import Targets
-    from impasto.engine import Engine, Request
+    from impasto.cli.stylize import Targets, labels
+    from impasto.engine import Engine, Request, Result
 
     record = images.read_record(picture)
     if record is None:
         raise InputError(f"{picture} holds no settings of impasto", "give a picture that impasto has made")
-    source = content or _find(picture, record["content"]["name"])
+    made_of = record.get("texture")
+    source = content or (picture if made_of else _find(picture, record["content"]["name"]))
     styles = [(_style(picture, entry["id"]), entry["weight"]) for entry in record["styles"]]
     knobs = dict(record["knobs"])
     init = knobs.pop("init", None)
     if record["init"] is not None:
         init = _find(picture, record["init"])
     size = max(record["width"], record["height"])
-    request = Request(record["method"], record["quality"], size, init, knobs)
+    controls = _controls(picture, record)
+    method = "auto" if controls.color_only else record["method"]
+    request = Request(method, record["quality"], size, init, knobs, controls=controls)
     target = Targets(out, several=False)
     target.check(str(source), [style for style, _ in styles])
     with Reporter() as reporter:
         engine = Engine(device=device, precision=record["precision"])
-        result = engine.stylize(source, styles, request, on_progress=reporter, on_note=reporter.note)
+        result: Result
+        if made_of:
+            result = engine.texture(styles, **made_of, request=request, on_progress=reporter, on_note=reporter.note)
+        else:
+            result = engine.stylize(source, styles, request, on_progress=reporter, on_note=reporter.note)
         if result.record["content"]["pixels"] != record["content"]["pixels"]:
             reporter.note(f"{source} has changed since {picture} was made")
-    path = target.of(str(source), [entry["label"] for entry in record["styles"]])
+    path = target.of(str(source), labels(record))
     print(result.save(path or Path(f"{picture.stem}-again.png")))
+
+
+def _controls(picture: Path, record: Mapping[str, Any]) -> Controls:
+    """What was asked for beside content and style, with its masks found again."""
+    from impasto.controls import Controls
+
+    values = dict(record.get("controls", {}))
+    for name in ("preserve", "strength_map"):
+        if name in values:
+            values[name] = _mask(picture, values[name])
+    regions = tuple(
+        (_mask(picture, row["mask"]), [(_style(picture, entry["id"]), entry["weight"]) for entry in row["styles"]])
+        for row in record.get("regions", ())
+    )
+    return Controls(**values, regions=regions)
+
+
+def _mask(picture: Path, name: str) -> str:
+    return name if name in WORDS and not (picture.parent / name).exists() else str(_find(picture, name))
 
 
 def _style(picture: Path, name: str) -> str:

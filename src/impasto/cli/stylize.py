@@ -17,6 +17,7 @@ import typer
 
 from impasto import params, recipes, registry
 from impasto.assets import Store
+from impasto.cli import controls
 from impasto.errors import BatchError, Cancelled, InputError
 from impasto.library import Library, means_file
 
@@ -30,6 +31,7 @@ Examples:
   impasto stylize photo.jpg --style painting.jpg --quality best -o out.png
   impasto stylize holiday/ --style museum:436535 --quality draft -o painted/
   impasto stylize photo.jpg --style irises:2 --style 436535:1 --strength 0.7
+  impasto stylize photo.jpg --region subject=irises --region sky.png=436535 --feather 20
   cat photo.jpg | impasto stylize - --style painting.jpg > out.png"""
 
 _PANEL = "Settings of the method (impasto methods NAME tells which has which)"
@@ -69,27 +71,39 @@ def stylize(
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = 100_000_000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    keep_color: controls.KeepColor = None,
+    color_only: controls.ColorOnly = False,
+    region: controls.RegionFlags = None,
+    feather: controls.Feather = 0.0,
+    preserve: controls.Preserve = None,
+    protect_faces: controls.ProtectFaces = None,
+    strength_map: controls.StrengthMap = None,
     drop_gps: Annotated[bool, typer.Option("--drop-gps", help="Leave the place out of the metadata.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a picture on standard output.")] = False,
     **knobs: Any,
 ) -> None:
     """Paint photographs in the style of one picture or several."""
     styles = [parse_style(text) for text in style or ()]
-    if not styles:
+    regions = [controls.parse_region(text) for text in region or ()]
+    if not styles and not regions:
         raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; see impasto styles')
     contents = find_contents(content)
     targets = Targets(out, several=len(contents) > 1 or any(Path(item).is_dir() for item in content))
     if as_json and targets.to_stdout(contents):
         raise InputError("the picture and --json cannot both go to standard output", "name a file with -o")
     memory, pixels = parse_memory(max_memory), check_pixels(max_pixels)
-    recipes.plan(method, quality, {name: value for name, value in knobs.items() if name != "init"})
+    controls.check_masks([mask for mask in (*dict(regions), preserve, strength_map) if mask], pixels)
+    recipes.plan(
+        "adain" if color_only else method, quality, {name: value for name, value in knobs.items() if name != "init"}
+    )
     stdin = sys.stdin.buffer.read() if contents == ["-"] else b""
     for item in contents if len(contents) == 1 else ():
-        _check_inputs(item, stdin or item, styles, targets, pixels)
+        _check_inputs(item, stdin or item, [*styles, *((own, 1.0) for _, own in regions)], targets, pixels)
     from impasto.cli.console import Reporter
     from impasto.engine import Engine, Request
 
-    request = Request(method, quality, size, init, knobs, memory, pixels)
+    asked = controls.controls_of(keep_color, color_only, regions, feather, preserve, protect_faces, strength_map)
+    request = Request(method, quality, size, init, knobs, memory, pixels, asked)
     engine = Engine(device=device, precision=precision)
     painter = _Painter(engine, styles, request, targets, stdin, drop_gps=drop_gps, as_json=as_json)
     failed = 0
@@ -136,7 +150,10 @@ class _Painter:
 
     def paint(self, content: str, reporter: Reporter) -> None:
         """Paint and save one picture."""
-        self.targets.check(content, [style for style, _ in self.styles])
+        inputs = [style for style, _ in self.styles]
+        for mask, style in self.request.controls.regions:
+            inputs += [mask, style]
+        self.targets.check(content, inputs)
         source: Any = self.stdin if content == "-" else content
         try:
             result = self.engine.stylize(source, self.styles, self.request, on_progress=reporter, on_note=reporter.note)
@@ -148,7 +165,7 @@ class _Painter:
         self._save(content, result, reporter)
 
     def _save(self, content: str, result: Result, reporter: Reporter) -> None:
-        target = self.targets.of(content, [entry["label"] for entry in result.record["styles"]])
+        target = self.targets.of(content, labels(result.record))
         if target is None:
             from impasto import images
 
@@ -160,6 +177,12 @@ class _Painter:
         print(json.dumps(summary(content, target, result)) if self.as_json else target, flush=True)
 
 
+def labels(record: Mapping[str, Any]) -> list[str]:
+    """Names of the styles of a result, those of its regions after those of the whole, each once."""
+    groups = [record["styles"], *(region["styles"] for region in record.get("regions", ()))]
+    return list(dict.fromkeys(entry["label"] for group in groups for entry in group))
+
+
 def summary(content: str, target: Path, result: Result) -> dict[str, Any]:
     """The object that `--json` prints for a picture."""
     record = result.record
@@ -167,6 +190,7 @@ def summary(content: str, target: Path, result: Result) -> dict[str, Any]:
     return {
         "content": content,
         "style": [entry["id"] for entry in record["styles"]],
+        "regions": {region["mask"]: region["styles"][0]["id"] for region in record["regions"]},
         "output": str(target),
         **{name: record[name] for name in names},
     }
@@ -205,8 +229,8 @@ class Targets:
         stem = "stdin" if content == "-" else Path(content).stem
         name = f"{stem}-{slug(' and '.join(labels))}.png"
         if self._out is None:
-            return _unused(Path(content).parent / name)
-        return _unused(Path(self._out) / name) if self._folder else Path(self._out)
+            return unused(Path(content).parent / name)
+        return unused(Path(self._out) / name) if self._folder else Path(self._out)
 
     @staticmethod
     def _make_folder(folder: Path) -> None:
@@ -223,7 +247,8 @@ def slug(text: str) -> str:
     return re.sub(r"[^\w]+", "-", text.lower()).strip("-")[:60] or "style"
 
 
-def _unused(path: Path) -> Path:
+def unused(path: Path) -> Path:
+    """The path, numbered when it is taken."""
     candidate, number = path, 2
     while candidate.exists():
         candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")

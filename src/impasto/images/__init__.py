@@ -4,10 +4,12 @@ A `Picture` is upright sRGB in [0, 1] with its alpha kept apart, and remembers w
 source: bit depth, profile, EXIF, XMP, resolution. What a codec cannot carry is told in one-line notes, never dropped
 in silence.
 
-Formats read: PNG, JPEG, WebP, TIFF, GIF, BMP, HEIC, AVIF; written: PNG, JPEG, WebP, TIFF, BMP, HEIC, AVIF. Sixteen bits
+Formats read: PNG, JPEG, WebP, TIFF, GIF, BMP, HEIC, AVIF; written: PNG, JPEG, WebP, TIFF, BMP, HEIC, AVIF;
+animations: GIF, WebP. Sixteen bits
 in gives sixteen bits out for PNG and TIFF. Importing this package loads no torch.
 """
 
+from impasto.images._animation import ANIMATIONS, check_animation, write_animation
 from impasto.images._arrays import from_tensor, to_tensor
 from impasto.images._metadata import DIGITAL_SOURCE_TYPE
 from impasto.images._picture import Header, Origin, Picture, digest, fit, resize, to_pil
@@ -19,6 +21,7 @@ EXTENSIONS = frozenset({*WRITABLE_EXTENSIONS, ".gif"})
 """Endings by which a folder's pictures are known."""
 
 __all__ = [
+    "ANIMATIONS",
     "DIGITAL_SOURCE_TYPE",
     "EXTENSIONS",
     "MAX_PIXELS",
@@ -26,6 +29,7 @@ __all__ = [
     "Header",
     "Origin",
     "Picture",
+    "check_animation",
     "check_output",
     "contact_sheet",
     "digest",
@@ -38,4 +42,5 @@ __all__ = [
     "to_pil",
     "to_tensor",
     "write",
+    "write_animation",
 ]

@@ -70,9 +70,14 @@ def write(
     path = Path(path_or_file)
     kind = _named(format) if format else _by_extension(path)
     data, notes = _encoded(picture, kind, quality, record, drop_gps)
+    store_whole(path, data)
+    return notes
+
+
+def store_whole(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all. Raises as `write`."""
     with _storing(name_of(path)):
         _replace(path, data)
-    return notes
 
 
 def _encoded(
@@ -96,7 +101,7 @@ def _by_extension(path: Path) -> str:
     return kind
 
 
-def check_output(path: Path, inputs: Iterable[Path]) -> None:
+def check_output(path: Path, inputs: Iterable[Path], *, formats: Iterable[str] = WRITABLE_EXTENSIONS) -> None:
     """Refuse, before anything is computed, an output that could not be written or would replace an input.
 
     Raises:
@@ -105,7 +110,7 @@ def check_output(path: Path, inputs: Iterable[Path]) -> None:
     """
     name = name_of(path)
     try:
-        _check_place(path, name)
+        _check_place(path, name, tuple(formats))
         for given in inputs:
             if path.exists() and Path(given).exists() and path.samefile(given):
                 raise InputError(f"{name} is an input: it would be replaced", "choose another output with -o")
@@ -114,11 +119,12 @@ def check_output(path: Path, inputs: Iterable[Path]) -> None:
         raise InputError(f"{name[:200]} cannot be written: {reason}", "choose another output with -o") from error
 
 
-def _check_place(path: Path, name: str) -> None:
+def _check_place(path: Path, name: str, formats: tuple[str, ...]) -> None:
     folder = path.resolve().parent  # resolved, so that a link's target counts
     if path.is_dir():
         raise InputError(f"{name} is a folder, not a file", f"name a file in it, such as {name_of(path / 'out.png')}")
-    _by_extension(path)
+    if path.suffix.lower() not in formats:
+        _by_extension(path)
     above = next(place for place in (folder, *folder.parents) if place.exists())
     if not above.is_dir():
         raise InputError(f"{name} cannot be written: {name_of(above)} is a file, not a folder", "choose another folder")

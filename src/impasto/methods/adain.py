@@ -6,11 +6,13 @@ Paper: arXiv:1703.06868 (Huang and Belongie 2017).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto import masks
 from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleCode, ignore
 from impasto.encoders import VGG19, Encoder
 from impasto.knobs import AdaINKnobs
@@ -19,6 +21,7 @@ from impasto.tiling import crop_to, pad_to_multiple
 
 LAYER = "relu4_1"
 _STRIDE = 8
+_REACH = 3  # positions of relu4_1, 24 px: further away the decoder sees nothing of it
 
 
 class AdaIN:
@@ -59,17 +62,62 @@ class AdaIN:
         with torch.inference_mode():
             padded = pad_to_multiple(content, _STRIDE, least=2 * _STRIDE)
             features = self._encoder(padded, [LAYER])[LAYER]
-            strength = torch.tensor([job.knobs.strength for job in jobs], device=features.device)[:, None, None, None]
-            mean = torch.cat([job.code.tensors["mean"] for job in jobs]).to(features.device)
-            std = torch.cat([job.code.tensors["std"] for job in jobs]).to(features.device)
-            stylized = adaptive_instance_norm(features, mean, std)
-            blend = strength.to(features.dtype)
+            plans = [_Plan.of(job, features[i : i + 1], *padded.shape[2:]) for i, job in enumerate(jobs)]
+            strength = torch.cat([plan.strength for plan in plans])
+            stylized = torch.cat([plan.stylized for plan in plans])
+            blend = _shrunk(strength, features).to(features.dtype)
             pastiche = self._decoder(features + blend * (stylized - features))
             if (strength < 1).any():
                 pastiche = pastiche + (1 - strength) * (padded - self._decoder(features))
-            pastiche = torch.where(strength == 0, padded, pastiche)
+            cover = torch.cat([plan.cover for plan in plans])
+            pastiche = masks.compose(padded, pastiche.clamp(0, 1), cover)
         on_progress(Progress("painting", 1, 1, preview=pastiche))
-        return crop_to(pastiche, height, width).clamp(0, 1).float()
+        return crop_to(pastiche, height, width).float()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What one job makes of the photograph's features, over its whole padded size.
+
+    Attributes:
+        stylized: `(1, C, h, w)`, features at full strength, those of the regions joined.
+        strength: `(1, 1, H, W)` in [0, 1], by pixel.
+        cover: `(1, 1, H, W)` in [0, 1]; where it is 0 the photograph stays as it is.
+    """
+
+    stylized: Tensor
+    strength: Tensor
+    cover: Tensor
+
+    @classmethod
+    def of(cls, job: Job, features: Tensor, height: int, width: int) -> _Plan:
+        """The plan of one job."""
+        device = features.device
+        strength = torch.full((1, 1, height, width), float(job.knobs.strength), device=device)
+        cover = torch.ones_like(strength) if job.knobs.strength > 0 else torch.zeros_like(strength)
+        if job.guide.strength is not None:
+            given = pad_to_multiple(job.guide.strength.to(device), _STRIDE, least=2 * _STRIDE)
+            strength, cover = strength * given, cover * masks.onset(given)
+        if not job.guide.regions:
+            return cls(_renormalised(features, job.code), strength, cover)
+        maps = [pad_to_multiple(region.mask.to(device), _STRIDE, least=2 * _STRIDE) for region in job.guide.regions]
+        small = _shrunk(torch.cat(maps), features)
+        # regions reach beyond their masks here, and are cut out by the pixel below: no edge fades into the photograph
+        shares = masks.widen(small, _REACH).to(features.dtype)
+        stylized = features * (1 - shares.sum(0, keepdim=True))
+        for region, weight, share in zip(job.guide.regions, small, shares, strict=True):
+            stylized = stylized + share * _renormalised(features, region.code, weight[None])
+        return cls(stylized, strength, cover * masks.cover(maps))
+
+
+def _shrunk(maps: Tensor, features: Tensor) -> Tensor:
+    return F.adaptive_avg_pool2d(maps, (features.shape[2], features.shape[3]))
+
+
+def _renormalised(features: Tensor, code: StyleCode, weight: Tensor | None = None) -> Tensor:
+    """Features with the style's mean and deviation, where `weight (1, 1, h, w)` says so."""
+    mean, std = (code.tensors[name].to(features.device) for name in ("mean", "std"))
+    return adaptive_instance_norm(features, mean, std, weight)
 
 
 class Decoder:

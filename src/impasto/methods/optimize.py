@@ -12,14 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.contract import Job, OnProgress, Placement, Progress, Stats, Style, StyleCode, ignore
+from impasto import masks
+from impasto.contract import Guide, Job, Objective, OnProgress, Placement, Progress, Stats, Style, StyleCode, ignore
 from impasto.descent import PixelPyramid, Schedule, Score, descend, pyramid_scales, resample
 from impasto.encoders import VGG19, Encoder
 from impasto.errors import Cancelled, InputError
 from impasto.knobs import OptimizeKnobs
-from impasto.losses import ContentLoss, GramLoss, TotalVariation
+from impasto.losses import ContentLoss, GramLoss, RegionalGramLoss, TotalVariation
 from impasto.tiling import crop_to, pad_to_multiple
 
 STYLE_BALANCE = 6.5
@@ -28,6 +30,7 @@ VARIATION_BALANCE = 0.3
 COARSER_STEPS = 1.5
 """A coarser level takes this many times the steps of the next finer one: they cost a quarter."""
 _STRIDE = 16
+_LEAST_SHARE = 1e-5  # of the picture; a region smaller than that has no statistics
 
 
 class Optimize:
@@ -70,7 +73,7 @@ class Optimize:
         return StyleCode(tensors)
 
     def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:
-        """Optimise one picture after another; see `Stylizer`. Honours `guide.init`."""
+        """Optimise one picture after another; see `Stylizer`. Honours `init`, `regions` and `strength`."""
         return torch.cat([self._paint(content[i : i + 1], job, on_progress) for i, job in enumerate(jobs)])
 
     def _paint(self, content: Tensor, job: Job, on_progress: OnProgress) -> Tensor:
@@ -79,56 +82,141 @@ class Optimize:
         height, width = _shape(content)
         if knobs.strength == 0:
             return content.clone()
+        wrap = knobs.border == "wrap"
         content = pad_to_multiple(content, _STRIDE, least=2 * _STRIDE)
         start = pad_to_multiple(_start(crop_to(content, height, width), job), _STRIDE, least=2 * _STRIDE)
+        guide = _padded(job.guide, content.device)
+        mask = _whole_cover(guide)
         levels = _levels(height, width, knobs)
         reports = _Reports(on_progress, levels, f"refining {width}x{height}")
         change = torch.zeros_like(start)
+
+        def painted() -> Tensor:
+            whole = (start + change).clamp(0, 1)
+            return crop_to(whole if mask is None else masks.compose(content, whole, mask), height, width)
+
         for index, level in enumerate(levels):
             sides = _sides(*_shape(content), level.scale)
-            origin = resample(start, *sides)
-            score = self._score(resample(content, *sides).clamp(0, 1), job, index)
-            canvas = PixelPyramid((origin + resample(change, *sides)).clamp(0, 1))
+            origin = resample(start, *sides, wrap=wrap)
+            score = self._score(resample(content, *sides).clamp(0, 1), replace(job, guide=guide), index)
+            canvas = PixelPyramid((origin + resample(change, *sides, wrap=wrap)).clamp(0, 1), wrap=wrap)
             schedule = Schedule(level.steps, knobs.optimizer, knobs.learning_rate)
             try:
                 change = descend(canvas, score, schedule, on_progress=reports.of_level(index)).image - origin
             except Cancelled as cancelled:
                 if cancelled.partial is not None:
-                    change = resample(cancelled.partial - origin, *start.shape[2:])
-                    cancelled.partial = crop_to((start + change).clamp(0, 1), height, width)
+                    change = resample(cancelled.partial - origin, *start.shape[2:], wrap=wrap)
+                    cancelled.partial = painted()
                 raise
-        return crop_to((start + change).clamp(0, 1), height, width)
+        return painted()
 
     def _score(self, content: Tensor, job: Job, index: int) -> Score:
         """The loss at one level: content, style and total variation, weighted."""
         knobs: OptimizeKnobs = job.knobs
-        content_loss = ContentLoss(frozenset(knobs.content_layers))
-        gram = GramLoss(dict.fromkeys(knobs.style_layers, 1.0))
-        variation = TotalVariation()
-        style = {layer: job.code.tensors[f"{index}/{layer}"].to(content.device) for layer in knobs.style_layers}
-        if knobs.strength < 1:  # towards a blend of the two pictures' statistics: nothing shows through twice
-            own = self._statistics(gram, content)
-            style = {layer: torch.lerp(own[layer], style[layer], knobs.strength) for layer in style}
-        content_error = content_loss.bind(self._statistics(content_loss, content))
-        style_distance = gram.bind(style)
-        layers = content_loss.layers | gram.layers
+        wrap = knobs.border == "wrap"
+        content_loss = ContentLoss(frozenset(knobs.content_layers if knobs.content_weight > 0 else ()))
+        plan = _style_plan(content, job, index)
+        style = plan.target
+        if any(strength < 1 for strength in plan.strengths):
+            # towards a blend of the two pictures' statistics: nothing shows through twice
+            own = self._statistics(plan.loss, content, wrap=wrap)
+            blend = torch.tensor(plan.strengths, device=content.device)[:, None, None]
+            style = {layer: torch.lerp(own[layer], style[layer], blend) for layer in style}
+        kept = self._statistics(content_loss, content, wrap=wrap) if content_loss.layers else {}
+        content_error, style_distance = content_loss.bind(kept), plan.loss.bind(style)
+        variation = TotalVariation(wrap, plan.effect)
+        layers = content_loss.layers | plan.loss.layers
 
         def score(image: Tensor) -> Mapping[str, Tensor]:
-            features = self._encoder(image, layers)
-            return {
-                "content": knobs.content_weight * content_error(content_loss.statistics(features)),
-                "style": STYLE_BALANCE * knobs.style_weight * style_distance(gram.statistics(features)),
-                "tv": VARIATION_BALANCE
-                * knobs.tv_weight
-                * knobs.strength
-                * variation.bind({})(variation.statistics({"image": image})),
+            if plan.cover is not None:  # seen as it will be: cut out, on the photograph
+                image = torch.lerp(content, image, plan.cover)
+            features = self._encoder(image, layers, wrap=wrap)
+            smooth = variation.bind({})(variation.statistics({"image": image}))
+            losses = {
+                "style": STYLE_BALANCE * knobs.style_weight * style_distance(plan.loss.statistics(features)),
+                "tv": VARIATION_BALANCE * knobs.tv_weight * knobs.strength * smooth,
             }
+            if content_loss.layers:
+                kept = content_error(content_loss.statistics(features))
+                losses = {"content": knobs.content_weight * kept, **losses}
+            return losses
 
         return score
 
     @torch.no_grad()
-    def _statistics(self, objective: ContentLoss | GramLoss, pixels: Tensor) -> Stats:
-        return objective.statistics(self._encoder(pixels, objective.layers))
+    def _statistics(self, objective: Objective, pixels: Tensor, *, wrap: bool = False) -> Stats:
+        return objective.statistics(self._encoder(pixels, objective.layers, wrap=wrap))
+
+
+@dataclass(frozen=True)
+class _StylePlan:
+    """Which style holds where, at one level of the pyramid.
+
+    Attributes:
+        loss: what measures the style, over the whole picture or by region.
+        target: its target at full strength: `(R, C, C)` a layer; R is 1 without a guide.
+        strengths: of each of the R.
+        cover: `(1, 1, H, W)`, how far the painted picture replaces the photograph; None for everywhere.
+        effect: `(1, 1, H, W)`, how strong the style is by pixel, for what smooths; None for evenly.
+    """
+
+    loss: GramLoss | RegionalGramLoss
+    target: Stats
+    strengths: tuple[float, ...]
+    cover: Tensor | None = None
+    effect: Tensor | None = None
+
+
+def _style_plan(content: Tensor, job: Job, index: int) -> _StylePlan:
+    """Regions and strength levels as one list of soft masks, each with its style and strength."""
+    knobs: OptimizeKnobs = job.knobs
+    weights = dict.fromkeys(knobs.style_layers, 1.0)
+
+    def target(code: StyleCode) -> Stats:
+        return {layer: code.tensors[f"{index}/{layer}"].to(content.device) for layer in knobs.style_layers}
+
+    guide = job.guide
+    if not guide.regions and guide.strength is None:
+        return _StylePlan(GramLoss(weights), target(job.code), (knobs.strength,))
+    sides = _shape(content)
+    ones = torch.ones(1, 1, *sides, device=content.device)
+    regions = [(_shrunk(region.mask, *sides), region.code) for region in guide.regions] or [(ones, job.code)]
+    steps: list[tuple[float, Tensor]] = [(1.0, ones)]
+    if guide.strength is not None:
+        shares = masks.strength_shares(_shrunk(guide.strength, *sides))
+        steps = list(zip(masks.STRENGTH_LEVELS, shares, strict=True))
+    parts = [(mask * share, code, level) for mask, code in regions for level, share in steps]
+    parts = [part for part in parts if part[0].mean() > _LEAST_SHARE] or parts[:1]
+    targets = [target(code) for _, code, _ in parts]
+    maps = [mask for mask, _, _ in parts]
+    return _StylePlan(
+        RegionalGramLoss(weights, torch.cat(maps)),
+        {layer: torch.cat([each[layer] for each in targets]) for layer in weights},
+        tuple(knobs.strength * level for _, _, level in parts),
+        masks.cover(maps),
+        torch.stack([level * mask for mask, _, level in parts]).sum(0),
+    )
+
+
+def _padded(guide: Guide, device: torch.device) -> Guide:
+    """The guide's maps at the padded size of the picture."""
+
+    def pad(mask: Tensor) -> Tensor:
+        return pad_to_multiple(mask.to(device), _STRIDE, least=2 * _STRIDE)
+
+    regions = tuple(replace(region, mask=pad(region.mask)) for region in guide.regions)
+    return replace(guide, regions=regions, strength=None if guide.strength is None else pad(guide.strength))
+
+
+def _whole_cover(guide: Guide) -> Tensor | None:
+    """How far the painted picture replaces the photograph; None for everywhere."""
+    maps = [masks.cover([region.mask for region in guide.regions])] if guide.regions else []
+    maps += [] if guide.strength is None else [masks.onset(guide.strength)]
+    return math.prod(maps[1:], start=maps[0]) if maps else None
+
+
+def _shrunk(mask: Tensor, height: int, width: int) -> Tensor:
+    return F.adaptive_avg_pool2d(mask, (height, width))
 
 
 @dataclass(frozen=True)
@@ -199,9 +287,24 @@ def _start(content: Tensor, job: Job) -> Tensor:
         "content": lambda: content,
         "content+noise": lambda: (content + 0.1 * noise).clamp(0, 1),
         "noise": lambda: (0.5 + 0.15 * noise).clamp(0, 1),
-        "style": lambda: _covering(job.code.tensors["image"].to(content.device), *content.shape[2:]),
+        "style": lambda: _painting(content, job),
     }
     return starts[knobs.init]()
+
+
+def _painting(content: Tensor, job: Job) -> Tensor:
+    """The style image, cut to the size of the picture; in each region its own."""
+    sides = _shape(content)
+
+    def cut(code: StyleCode) -> Tensor:
+        return _covering(code.tensors["image"].to(content.device), *sides)
+
+    if not job.guide.regions:
+        return cut(job.code)
+    painting = content
+    for region in job.guide.regions:
+        painting = painting + region.mask.to(content.device) * (cut(region.code) - content)
+    return painting.clamp(0, 1)
 
 
 def _covering(image: Tensor, height: int, width: int) -> Tensor:

@@ -1,0 +1,129 @@
+"""`impasto mix`: what lies between styles. `impasto texture`: a style without a photograph."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from impasto import recipes
+from impasto.cli.stylize import check_pixels, parse_memory, parse_style, slug, unused
+from impasto.errors import InputError
+
+if TYPE_CHECKING:
+    from impasto.engine import Result
+
+STEPS = 5
+
+_MIX = """\b
+Examples:
+  impasto mix photo.jpg --style irises --style "wheat field with cypresses" -o strip.png
+  impasto mix photo.jpg -s a.jpg -s b.jpg -s c.jpg -s d.jpg -o square.png --size 256
+  impasto mix photo.jpg -s a.jpg -s b.jpg -o strip.png --video between.webp"""
+
+_TEXTURE = """\b
+Examples:
+  impasto texture --style "wheat field with cypresses" --size 512 -o texture.png
+  impasto texture --style painting.jpg --size 256 --seamless -o tile.png"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("mix", epilog=_MIX)(mix)
+    app.command("texture", epilog=_TEXTURE)(texture)
+
+
+def mix(
+    content: Annotated[str, typer.Argument(help="A photograph.")],
+    style: Annotated[
+        list[str] | None, typer.Option("--style", "-s", help="Two styles for a strip, four for a square.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The sheet.")] = Path("mix.png"),
+    video: Annotated[Path | None, typer.Option(help="Also a loop from style to style: .gif or .webp.")] = None,
+    frames: Annotated[int, typer.Option(help="Frames of the loop from one style to the next.")] = 12,
+    method: Annotated[str, typer.Option("--method", "-m", help="auto, or one of impasto methods.")] = "auto",
+    quality: Annotated[str, typer.Option("--quality", "-q", help="draft, good or best.")] = "draft",
+    size: Annotated[int, typer.Option(help="Longest side of each picture in pixels.")] = 256,
+    strength: Annotated[float | None, typer.Option(help="From the photograph (0) to the full styles (1).")] = None,
+    max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = 100_000_000,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+) -> None:
+    """Paint a photograph in mixtures of two or four styles: a strip or a square, and a loop on request."""
+    from impasto import images
+
+    styles = [parse_style(text)[0] for text in style or ()]
+    if len(styles) not in (2, 4):
+        raise InputError(f"{len(styles)} styles were given", "mix takes two (a strip) or four (a square)")
+    if not 1 <= frames <= 500:
+        raise InputError(f"--frames is {frames}", "it takes a whole number from 1 to 500")
+    inputs = [Path(name) for name in (content, *styles) if Path(name).is_file()]
+    images.check_output(out, inputs)
+    if video is not None:
+        images.check_animation(video, inputs)
+    recipes.plan(method, quality, {"strength": strength})
+    from impasto.cli.console import Reporter
+    from impasto.engine import Engine, Request
+
+    request = Request(method, quality, size, knobs={"strength": strength}, max_pixels=check_pixels(max_pixels))
+    engine = Engine(device=device)
+    with Reporter() as reporter:
+
+        def paint(weights: Any) -> list[Result]:
+            return list(engine.mix(content, styles, weights, request, on_progress=reporter, on_note=reporter.note))
+
+        shares = recipes.mixtures(len(styles), STEPS)
+        cells = [
+            (result.picture.pixels, _caption(result, share))
+            for result, share in zip(paint(shares), shares, strict=True)
+        ]
+        images.write(images.read(images.contact_sheet(cells, columns=STEPS, cell=size, lines=2)), out)
+        print(out, flush=True)
+        if video is not None:
+            images.write_animation(
+                [result.picture.pixels for result in paint(recipes.round_trip(len(styles), frames))], video
+            )
+            print(video)
+
+
+def _caption(result: Result, shares: tuple[float, ...]) -> str:
+    """Titles where a picture is of one style; shares elsewhere."""
+    if max(shares) == 1:
+        return str(result.record["styles"][0]["label"])
+    return " + ".join(f"{100 * share:.0f}" for share in shares) + " %"
+
+
+def texture(
+    style: Annotated[
+        list[str] | None, typer.Option("--style", "-s", help="As for stylize; several are blended.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture; STYLE-texture.png by default.")] = None,
+    size: Annotated[int, typer.Option(help="Side in pixels, 64 or more.")] = 512,
+    seamless: Annotated[bool, typer.Option("--seamless", help="Let copies side by side show no seam.")] = False,
+    quality: Annotated[str, typer.Option("--quality", "-q", help="good or best.")] = "good",
+    style_scale: Annotated[float | None, typer.Option(help="Size of the style image relative to the texture.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps at full size.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the noise that it grows from.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="Refuse what needs more, such as 2GB.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+) -> None:
+    """Paint a square of pure style, with no photograph."""
+    from impasto import images
+
+    styles = [parse_style(text) for text in style or ()]
+    if not styles:
+        raise InputError("no style was given", "add --style, such as --style irises; see impasto styles")
+    words = re.sub(r".*[/\\]|\.\w+$|^museum:", "", styles[0][0])
+    target = out or unused(Path(f"{slug(words)}-texture.png"))
+    images.check_output(target, [Path(name) for name, _ in styles if Path(name).is_file()])
+    from impasto.cli.console import Reporter
+    from impasto.engine import Engine, Request
+
+    knobs = {"style_scale": style_scale, "steps": steps, "seed": seed}
+    request = Request(quality=quality, knobs=knobs, max_memory=parse_memory(max_memory))
+    with Reporter() as reporter:
+        result = Engine(device=device).texture(
+            styles, size=size, seamless=seamless, request=request, on_progress=reporter, on_note=reporter.note
+        )
+    print(result.save(target, on_note=reporter.note))

@@ -1,0 +1,105 @@
+"""Colour apart from paint: keep the photograph's, or take the style's alone. Images are `(1, 3, H, W)` in [0, 1].
+
+Two ways to keep a photograph's colours (both in arXiv:1606.05897, Gatys et al. 2016, section 2):
+
+- luminance: paint, then give the painted luma the photograph's chroma (`with_chroma_of`). Exact, but a brush stroke of
+  another colour leaves no trace;
+- histogram: give the style image the photograph's colours, then paint with it (`match_colors`). Strokes keep their
+  colour contrasts, in the photograph's palette.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+LUMA = (0.299, 0.587, 0.114)
+"""Rec. ITU-R BT.601-7: the luma of YIQ (which Gatys 2016 uses), of Y'CbCr and of JPEG, on gamma-coded sRGB."""
+
+_LEAST_VARIANCE = 1e-5  # a grey palette has none across; 0.003 of deviation keeps its inverse finite
+_LARGEST_GAIN = 8.0  # a flat source cannot be spread further without showing its noise
+_QUANTILES = 256
+
+
+def luma(images: Tensor) -> Tensor:
+    """`(B, 1, H, W)` of `(B, 3, H, W)`: the weighted sum of the gamma-coded channels."""
+    weights = torch.tensor(LUMA, device=images.device, dtype=images.dtype)
+    return (images * weights[:, None, None]).sum(1, keepdim=True)
+
+
+def with_chroma_of(painted: Tensor, photograph: Tensor) -> Tensor:
+    """The luma of `painted` with the chroma of `photograph`, in [0, 1].
+
+    Chroma is a colour minus its own luma on every channel: the plane of Cb and Cr, or I and Q. Where the sum would
+    leave [0, 1], the chroma is shrunk towards grey, which lies on the line of the same luma; so the luma of the result
+    is that of `painted` everywhere, to rounding. (Clipping would shift it.)
+    """
+    light = luma(painted)
+    chroma = photograph - luma(photograph)
+    # the largest share of the chroma that fits between 0 and 1 on every channel
+    room = torch.where(chroma > 0, 1 - light, light)
+    share = (room / chroma.abs().clamp_min(1e-9)).amin(1, keepdim=True).clamp(max=1)
+    return (light + share * chroma).clamp(0, 1)
+
+
+def match_colors(image: Tensor, palette: Tensor) -> Tensor:
+    """`image` with the distribution of colours of `palette`, its structure kept.
+
+    First the linear map that carries mean and covariance over at the least cost (Monge and Kantorovich's optimal
+    transport between Gaussians), then a monotone curve along each principal axis of the palette, which matches its
+    histograms. Both are maps of colours: equal colours stay equal, so no grain or texture comes in.
+
+    Args:
+        image: `(1, 3, H, W)`.
+        palette: `(1, 3, h, w)`, of any size.
+
+    Paper: arXiv:1606.05897, eq. 6-10 (linear; there with a Cholesky or symmetric root, not the optimal one).
+    """
+    source, target = image.flatten(2)[0].double(), palette.flatten(2)[0].double()  # (3, N)
+    source_mean, target_mean = source.mean(1, keepdim=True), target.mean(1, keepdim=True)
+    source_spread, target_spread = _covariance(source - source_mean), _covariance(target - target_mean)
+    moved = _transport(source_spread, target_spread) @ (source - source_mean)
+    axes = torch.linalg.eigh(target_spread).eigenvectors  # (3, 3), a column each
+    along, wanted = axes.T @ moved, axes.T @ (target - target_mean)
+    curved = torch.stack([_match_histogram(values, goal) for values, goal in zip(along, wanted, strict=True)])
+    matched: Tensor = axes @ curved + target_mean
+    return matched.reshape_as(image[0])[None].clamp(0, 1).to(image.dtype)
+
+
+def _covariance(centred: Tensor) -> Tensor:
+    identity = torch.eye(3, dtype=centred.dtype, device=centred.device)
+    return torch.addmm(_LEAST_VARIANCE * identity, centred, centred.T, alpha=1 / centred.shape[1])
+
+
+def _transport(source: Tensor, target: Tensor) -> Tensor:
+    """The symmetric matrix T with `T source T = target`, its gains bounded."""
+    root = _root(source)
+    inverse = torch.linalg.inv(root)
+    matrix = inverse @ _root(root @ target @ root) @ inverse
+    values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+    return _composed(values.clamp(0, _LARGEST_GAIN), vectors)
+
+
+def _root(matrix: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    return _composed(values.clamp_min(0).sqrt(), vectors)
+
+
+def _composed(values: Tensor, vectors: Tensor) -> Tensor:
+    return torch.einsum("ij,j,kj->ik", vectors, values, vectors)
+
+
+def _match_histogram(values: Tensor, wanted: Tensor) -> Tensor:
+    """`values (N)` moved along a piecewise linear monotone curve until their quantiles are those of `wanted (M)`."""
+    levels = torch.linspace(0, 1, _QUANTILES, dtype=values.dtype, device=values.device)
+    have, want = _quantiles(values, levels), _quantiles(wanted, levels)
+    have = have + 1e-7 * torch.arange(_QUANTILES, dtype=values.dtype, device=values.device)  # strictly rising
+    place = torch.searchsorted(have, values.contiguous()).clamp(1, _QUANTILES - 1)
+    low, high = have[place - 1], have[place]
+    share = ((values - low) / (high - low)).clamp(0, 1)
+    return torch.lerp(want[place - 1], want[place], share)
+
+
+def _quantiles(values: Tensor, levels: Tensor) -> Tensor:
+    ordered = values.sort().values
+    return ordered[(levels * (len(ordered) - 1)).round().long()]
