@@ -8,10 +8,10 @@ import impasto
 FLOORS = {
     0: {"errors"},
     1: {"contract", "params"},
-    2: {"registry", "assets", "library", "device", "images", "knobs"},
+    2: {"registry", "assets", "library", "device", "images", "knobs", "meter"},
     3: {"encoders", "stats", "losses", "descent", "color", "masks", "tiling", "flow"},
     4: {"methods"},
-    5: {"recipes", "metrics", "bench"},
+    5: {"recipes", "metrics", "bench", "people", "report"},
     6: {"engine"},
     7: {"__init__", "__main__", "api", "cli"},
 }

@@ -50,7 +50,8 @@ class Peer:
             version(self.package)
         except PackageNotFoundError as error:
             raise MissingExtra(
-                f"{self.package} is not installed, and peer {self.name} needs it", f'pip install "impasto[{self.extra}]"'
+                f"{self.package} is not installed, and peer {self.name} needs it",
+                f'pip install "impasto[{self.extra}]"',
             ) from error
 
     def identity(self) -> dict[str, Any]:

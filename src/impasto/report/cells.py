@@ -273,7 +273,9 @@ class _Costs:
         return sum(known) / len(known) if known else 1.0
 
 
-def _share_of(missing: Sequence[Task], index: int, costs: _Costs, on_progress: OnProgress) -> Callable[[Progress], None]:
+def _share_of(
+    missing: Sequence[Task], index: int, costs: _Costs, on_progress: OnProgress
+) -> Callable[[Progress], None]:
     """Turns a contender's own progress into the share of the whole run."""
     each = [costs.of(task.contender.name) for task in missing]
     before, own, total = sum(each[:index]), each[index], sum(each)

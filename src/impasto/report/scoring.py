@@ -53,7 +53,9 @@ class Score:
 SCORES: Mapping[str, Score] = {
     score.key: score
     for score in (
-        Score("style_distance", "relative Gram distance to the style, mean of relu1_1 .. relu5_1; 0 is the style itself"),
+        Score(
+            "style_distance", "relative Gram distance to the style, mean of relu1_1 .. relu5_1; 0 is the style itself"
+        ),
         Score("content_error", "relative feature error to the photograph at relu4_1; 0 is the photograph itself"),
     )
 }

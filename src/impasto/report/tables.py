@@ -55,7 +55,14 @@ def markdown(
     if opinions:
         text += ["", "## Opinions", "", OPINION_NOTE, "", *_markdown_table(OPINION_HEADINGS, opinion_rows(opinions))]
     if ranking:
-        text += ["", "## Blind comparison", "", RANK_NOTE + note, "", *_markdown_table(RANK_HEADINGS, rank_rows(ranking))]
+        text += [
+            "",
+            "## Blind comparison",
+            "",
+            RANK_NOTE + note,
+            "",
+            *_markdown_table(RANK_HEADINGS, rank_rows(ranking)),
+        ]
     text += ["", "## Made by", ""]
     text += [f"- {key}: {value}" for key, value in {"command": comparison.command, **comparison.machine}.items()]
     return "\n".join(text) + "\n"
