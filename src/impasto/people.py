@@ -207,7 +207,7 @@ def half_width(values: Sequence[float]) -> float:
 
 
 def student_quantile(freedom: int, confidence: float = CONFIDENCE) -> float:
-    """The t whose central interval holds `confidence` of Student's distribution with `freedom` degrees, by bisection."""
+    """The t whose central interval holds `confidence` of Student's distribution, by bisection."""
     low, high = 0.0, 1.0
     while _central_share(high, freedom) < confidence:
         high *= 2
@@ -283,7 +283,7 @@ def bradley_terry(wins: Counts) -> Counts:
     strengths: Counts = np.full(len(wins), 1 / len(wins))
     for _ in range(_MOST_ROUNDS):
         sums = strengths[:, None] + strengths[None, :]
-        updated = won / (games / sums).sum(1)
+        updated: Counts = won / (games / sums).sum(1)
         updated /= updated.sum()
         if np.abs(np.log(updated / strengths)).max() < 1e-10:
             return updated
@@ -296,7 +296,8 @@ def _log_strengths(wins: Counts) -> Counts:
     if not _is_connected(wins):
         wins = wins + _PRIOR / 2 * (1 - np.eye(len(wins)))
     logs: Counts = np.log(bradley_terry(wins))
-    return logs - logs.mean()
+    logs -= logs.mean()
+    return logs
 
 
 def has_maximum(answers: Sequence[Answer]) -> bool:

@@ -196,7 +196,7 @@ def run(
         costs.learn(scored)
     if missing:
         on_progress(Progress("comparing", len(missing), len(missing), "cell", done=1.0))
-    return tuple(cell for task in wanted if (cell := found[task.key]) is not None), tuple(failures)
+    return tuple(one for task in wanted if (one := found[task.key]) is not None), tuple(failures)
 
 
 def read_cell(folder: Path, file: str) -> Cell | None:

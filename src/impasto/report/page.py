@@ -136,7 +136,7 @@ def _numbers(comparison: Comparison) -> Markup:
         if score.direction == "lower"
     ]
     reading = (
-        "The dashed line is the Pareto front: for each method off it (drawn hollow), another is both quicker and nearer. "
+        "The dashed line is the Pareto front: for a method off it (drawn hollow), another is both quicker and nearer. "
         "Style distance and content error pull against each other, so look at both, and at the pictures."
     )
     legend = element("dl", *(part for score in comparison.scores for part in _defined(score.key, score.summary)))
