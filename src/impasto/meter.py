@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import sys
 import threading
 from pathlib import Path
@@ -15,8 +17,8 @@ class PeakMemory:
     """Watches how far a block of code lets memory grow.
 
     On a CPU this is the growth of the process's resident memory, looked at every few milliseconds by a thread. What an
-    allocator kept from earlier work counts as there already, so the first block of a process tells most. On CUDA it is
-    the peak of what torch has allocated. Where neither can be read, `bytes` stays None.
+    allocator keeps from earlier work counts as there already; with glibc that is given back first. On CUDA it is the
+    peak of what torch has allocated. Where neither can be read, `bytes` stays None.
 
     Args:
         device: a torch device string.
@@ -34,7 +36,7 @@ class PeakMemory:
 
             torch.cuda.reset_peak_memory_stats(self._device)
             self._before = torch.cuda.memory_allocated(self._device)
-        elif (before := resident()) is not None:
+        elif (before := _trimmed()) is not None:
             self._before = self._highest = before
             self._thread = threading.Thread(target=self._watch, daemon=True)
             self._thread.start()
@@ -55,6 +57,14 @@ class PeakMemory:
     def _watch(self) -> None:
         while not self._done.wait(_SECONDS):
             self._highest = max(self._highest, resident() or 0)
+
+
+def _trimmed() -> int | None:
+    """Resident memory after the C library has given back what it only keeps for later, where it can."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # musl has no such call
+            ctypes.CDLL(None).malloc_trim(0)
+    return resident()
 
 
 def resident() -> int | None:

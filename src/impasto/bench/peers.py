@@ -18,8 +18,8 @@ Floats: TypeAlias = NDArray[np.float32]
 PaintPeer: TypeAlias = Callable[[Floats, Floats], Floats]
 """Content and style `(H, W, 3)` in [0, 1] of any size; returns the pastiche in the content's size."""
 
-GATYS_STEPS = 100
-"""Steps of the plain optimisation: a tutorial takes 300 and more, for little that is still to be seen."""
+GATYS_STEPS = 50
+"""Steps of the plain optimisation. A tutorial takes some hundreds; so many already cost it more time than `best`."""
 
 
 @dataclass(frozen=True)
