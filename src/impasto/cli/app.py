@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from impasto.cli import compare, demo, library, redo, stylize, system
+from impasto.cli import bench, compare, demo, library, redo, stylize, system
 from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ redo.register(app)
 compare.register(app)
 library.register(app)
 demo.register(app)
+bench.register(app)
 system.register(app)
 
 

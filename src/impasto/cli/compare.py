@@ -85,7 +85,9 @@ def compare(
         load_comparison(out)
     elif picture_set is not None and (content or style):
         raise InputError("--set brings its own photographs and paintings", "leave out CONTENT and --style")
-    asked = _Asked(tuple(content or ()), tuple(style or ()), picture_set, size, device, precision)
+    asked = Asked(
+        tuple(content or ()), tuple(style or ()), picture_set=picture_set, size=size, device=device, precision=precision
+    )
     contenders, scores = _find(methods, quality, metrics) if paints else ((), ())
     if paints:
         asked.check()
@@ -123,17 +125,18 @@ def _find(
     return find_contenders("draft,good" if methods is None else methods, quality=quality), find_scores(metrics)
 
 
-class _Asked:
+class Asked:
     """What to paint, and where."""
 
     def __init__(
         self,
-        contents: tuple[str, ...],
-        styles: tuple[str, ...],
-        picture_set: str | None,
-        size: int | None,
-        device: str,
-        precision: str,
+        contents: tuple[str, ...] = (),
+        styles: tuple[str, ...] = (),
+        *,
+        picture_set: str | None = None,
+        size: int | None = None,
+        device: str = "auto",
+        precision: str = "auto",
     ) -> None:
         self._contents, self._styles, self._set, self._size = contents, styles, picture_set, size
         self._device, self._precision = device, precision
