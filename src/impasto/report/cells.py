@@ -182,8 +182,8 @@ def run(
     costs = _Costs([cell for cell in found.values() if cell is not None])
     failures: list[Failure] = []
     for index, task in enumerate(missing):
-        listen = _share_of(missing, index, costs, on_progress)
         try:
+            listen = _share_of(missing, index, costs, on_progress)
             cell = found[task.key] or _paint(task, folder, paint, device, listen)
             scored = _scored(cell, task, folder, score)
         except Cancelled as cancelled:
