@@ -7,6 +7,7 @@
   const against = $("against"), slide = $("slide");
   let shown = null, zoom = 1;
 
+  const named = (image) => ({ content: "photograph", style: "style" })[image.dataset.kind] ?? image.dataset.label;
   const row = () => all.filter((image) => image.dataset.row === shown.dataset.row);
 
   function layout() {
@@ -35,13 +36,16 @@
     $("label").textContent = image.dataset.label;
     against.replaceChildren(new Option("nothing", ""));
     row().forEach((other, index) => {
-      if (other !== image) against.append(new Option(other.dataset.kind === "result" ? other.dataset.label : other.dataset.kind, index));
+      if (other !== image) against.append(new Option(named(other), index));
     });
     const names = [...against.options].map((option) => option.textContent);
-    const wanted = kept !== undefined ? names.indexOf(kept) : image.dataset.kind === "result" ? names.indexOf("content") : 0;
+    const wanted = kept !== undefined ? names.indexOf(kept) : image.dataset.kind === "result" ? names.indexOf("photograph") : 0;
     against.selectedIndex = Math.max(0, wanted);
     compare();
-    if (!viewer.open) viewer.showModal();
+    if (!viewer.open) {
+      viewer.showModal();
+      stage.focus();
+    }
     over.decode().then(layout, layout);
   }
 
