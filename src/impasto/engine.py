@@ -325,6 +325,11 @@ class Engine:
                 self._stylizers[key] = stylizer
             return self._stylizers[key]
 
+    def forget_styles(self) -> None:
+        """Drop what styles boiled down to, so that the next picture's time includes it."""
+        with self._lock:
+            self._codes.clear()
+
     def code(self, row: registry.Method, placement: Placement, style: Style, knobs: Any) -> StyleCode:
         """What a style boils down to for a method; computed once for all that shapes it."""
         key = (

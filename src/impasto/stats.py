@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -21,15 +23,36 @@ def gram_matrix(features: Tensor, weight: Tensor | None = None) -> Tensor:
 
     Paper: arXiv:1508.06576, eq. 3; weighted: arXiv:1611.07865, eq. 6, where the weight is the guide squared.
     """
-    flat = features.flatten(2)  # (B, C, hw)
-    # bfloat16 factors accumulate in float32 inside the product, and are several times faster where the CPU has them
-    if weight is None:
-        return (flat @ flat.mT).float() / flat.shape[2]
-    share = weight.flatten(2).float()
-    share = share / share.sum(2, keepdim=True).clamp_min(_EPSILON)
-    root = (share * flat.shape[2]).sqrt().to(flat.dtype)  # near 1, so that bfloat16 loses no range
-    guided = flat * root
-    return (guided @ guided.mT).float() / flat.shape[2]
+    if weight is not None:
+        share = weight.float() / weight.float().sum((2, 3), keepdim=True).clamp_min(_EPSILON)
+        positions = features.shape[2] * features.shape[3]
+        features = features * (share * positions).sqrt().to(features.dtype)  # near 1: bfloat16 loses no range
+    gram: Tensor = _Gram.apply(features)  # type: ignore[no-untyped-call]
+    return gram
+
+
+class _Gram(torch.autograd.Function):
+    """The Gram matrix with a gradient that costs one product of that size, where autograd would take two and add them.
+
+    It also keeps the layout of the features: a gradient in another layout makes every later addition slow.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        ctx.save_for_backward(features)
+        rows = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, hw, C), a view when the channels come last
+        # bfloat16 factors accumulate in float32 inside the product, and are several times faster where the CPU has them
+        gram: Tensor = (rows.mT @ rows).float() / rows.shape[1]
+        return gram
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (features,) = ctx.saved_tensors
+        batch, channels, height, width = features.shape
+        rows = features.permute(0, 2, 3, 1).flatten(1, 2)
+        symmetric = (gradients[0] + gradients[0].mT) / rows.shape[1]
+        product = rows @ symmetric.to(rows.dtype)  # (B, hw, C)
+        return product.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def mean_std(features: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:

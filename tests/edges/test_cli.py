@@ -17,7 +17,20 @@ from impasto.cli import app
 from impasto.cli.stylize import parse_style
 
 PAINTING = "museum:436535"
-COMMANDS = ["stylize", "redo", "styles", "methods", "demo", "doctor", "assets", "bench", "measure"]
+COMMANDS = [
+    "stylize",
+    "redo",
+    "mix",
+    "texture",
+    "styles",
+    "methods",
+    "demo",
+    "doctor",
+    "assets",
+    "bench",
+    "measure",
+    "compare",
+]
 
 
 @pytest.fixture

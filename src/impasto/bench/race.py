@@ -1,0 +1,80 @@
+"""Timing several ways of doing one thing, in turn."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from impasto import device
+from impasto.meter import PeakMemory
+
+T = TypeVar("T")
+
+
+@dataclass
+class Laps(Generic[T]):
+    """What one runner did.
+
+    Attributes:
+        seconds: of each counted round.
+        peaks: growth of memory in bytes of each counted round, where it can be told.
+        last: what it returned last.
+    """
+
+    last: T | None = None
+    seconds: list[float] = field(default_factory=list)
+    peaks: list[int] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """Median time in seconds."""
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """Longest less shortest time, as a share of the median."""
+        return (max(self.seconds) - min(self.seconds)) / self.median
+
+    @property
+    def peak_mb(self) -> float | None:
+        """The most that memory grew, in megabytes."""
+        return max(self.peaks) / 1e6 if self.peaks else None
+
+
+def race(runners: Mapping[str, Callable[[], T]], *, runs: int, on_device: str) -> dict[str, Laps[T]]:
+    """Run all in turn, again and again, so that a noisy minute hits every side; one warm-up round is not counted.
+
+    Args:
+        runners: by name.
+        runs: counted rounds.
+        on_device: waited for before the clock is read.
+    """
+    laps: dict[str, Laps[T]] = {name: Laps() for name in runners}
+    for round_number in range(runs + 1):
+        for name, runner in runners.items():
+            with PeakMemory(on_device) as peak:
+                started = time.perf_counter()
+                laps[name].last = runner()
+                device.synchronize(on_device)
+                seconds = time.perf_counter() - started
+            if round_number:
+                laps[name].seconds.append(seconds)
+                laps[name].peaks += [] if peak.bytes is None else [peak.bytes]
+    return laps
+
+
+def against(laps: Mapping[str, Laps[Any]], reference: str = "reference", own: str = "ours") -> dict[str, Any]:
+    """One side's figures beside the other's, as columns."""
+    ours, plain = laps[own], laps[reference]
+    return {
+        "seconds": ours.median,
+        "reference_seconds": plain.median,
+        "times_faster": plain.median / ours.median,
+        "spread": ours.spread,
+        "peak_mb": ours.peak_mb,
+        "reference_peak_mb": plain.peak_mb,
+        "runs": len(ours.seconds),
+    }

@@ -1,0 +1,52 @@
+"""Fixed picture sets by name, from the assets: the same pairs for every benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from impasto.assets import Store
+from impasto.contract import OnProgress, ignore
+from impasto.errors import InputError
+from impasto.library import Library
+from impasto.params import close_names
+from impasto.report.cells import Subject, load_subjects
+
+Pairs: TypeAlias = tuple[tuple[Subject, Subject], ...]
+
+SETS: Mapping[str, Sequence[tuple[str, str]]] = {
+    "one": (("chelsea.png", "436535"),),
+    "three": (("chelsea.png", "436535"), ("coffee.png", "436528"), ("rocket.jpg", "436535")),
+    "standard": tuple(
+        (photo, painting)
+        for photo in ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png")
+        for painting in ("436535", "436528")
+    ),
+}
+"""Photograph of the asset "photos" and number of the painting in the library, for each pair."""
+
+
+def load_set(name: str, store: Store, *, size: int, on_progress: OnProgress = ignore) -> Pairs:
+    """The pairs of a set.
+
+    Args:
+        name: one of SETS.
+        store: where the pictures are; they are fetched when missing.
+        size: longest side of the photographs in pixels; paintings keep their own.
+        on_progress: hears of fetching.
+
+    Raises:
+        InputError: there is no such set.
+        AssetError: the pictures cannot be had.
+    """
+    if name not in SETS:
+        raise InputError(f"there is no picture set {name!r}", close_names(name, SETS))
+    photos, library = store.path("photos", on_progress), Library(store)
+    wanted = SETS[name]
+    paintings = {number: library.find(number, on_progress=on_progress) for _, number in wanted}
+    files = [(Path(photo).stem, photos / photo) for photo in dict.fromkeys(photo for photo, _ in wanted)]
+    contents = {path.name: one for (_, path), one in zip(files, load_subjects(files, size=size), strict=True)}
+    titled = [(one.title, library.path(one, on_progress=on_progress)) for one in paintings.values()]
+    styles = dict(zip(paintings, load_subjects(titled), strict=True))
+    return tuple((contents[photo], styles[number]) for photo, number in wanted)

