@@ -47,7 +47,7 @@ class _Gram(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (features,) = ctx.saved_tensors
+        features: Tensor = ctx.saved_tensors[0]
         batch, channels, height, width = features.shape
         rows = features.permute(0, 2, 3, 1).flatten(1, 2)
         symmetric = (gradients[0] + gradients[0].mT) / rows.shape[1]

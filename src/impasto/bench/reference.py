@@ -74,8 +74,14 @@ class Gatys:
     def __init__(self, encoder_weights: Mapping[str, Tensor], content: Tensor, style: Tensor) -> None:
         self.encoder = vgg19(encoder_weights, "relu5_1")
         with torch.no_grad():
+            features = self._features(style)
+            self.grams = {layer: self._gram(features[layer]) for layer in GRAM_LAYERS}
+        self.start(content)
+
+    def start(self, content: Tensor) -> None:
+        """Begin again from a photograph."""
+        with torch.no_grad():
             self.content = self._features(content)["relu4_2"]
-            self.grams = {layer: self._gram(self._features(style)[layer]) for layer in GRAM_LAYERS}
         self.image = content.clone().requires_grad_(True)
 
     def run(self, steps: int, learning_rate: float = 0.02) -> list[float]:

@@ -96,6 +96,7 @@ def optimize(*, size: int, runs: int, paint: Paint) -> dict[str, Any]:
         return ours.stylize(content.to(placement.device), [Job(code, knobs, Guide())])
 
     def tutorial() -> Tensor:
+        plain.start(content)  # ours encodes the photograph each time, too
         plain.run(_STEPS)
         return plain.image
 
