@@ -20,6 +20,15 @@ from impasto.metrics._networks import INCEPTION_SIDE, Inception, Lpips
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """On a busy machine the threads of Inception's hundreds of small convolutions wait minutes for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def judge(store: Store) -> Judge:
     return Judge(store=store)
@@ -133,8 +142,8 @@ def test_a_real_clip(store: Store) -> None:
 
 
 def test_cuts_of_a_real_film_do_not_count(store: Store) -> None:
-    film = [images.resize(frame, 90, 160) for frame in _video.read_frames(store.file("clips", "bigbuckbunny.mp4"))]
-    assert len(film) == 132
+    frames = itertools.islice(_video.read_frames(store.file("clips", "bigbuckbunny.mp4")), 70)
+    film = [cv2.resize(frame, (160, 90), interpolation=cv2.INTER_AREA) for frame in frames]
     counted = _video.tally(film, film, (1,))
     assert counted.warping_error(1) < 0.05
     assert max(counted._errors[1]) < 0.01
