@@ -141,7 +141,7 @@ def test_a_real_clip(store: Store) -> None:
     assert found["flicker"] > 0.01
 
 
-def test_cuts_of_a_real_film_do_not_count(store: Store) -> None:
+def test_a_real_film_is_steady_beside_itself(store: Store) -> None:
     frames = itertools.islice(_video.read_frames(store.file("clips", "bigbuckbunny.mp4")), 70)
     film = [cv2.resize(frame, (160, 90), interpolation=cv2.INTER_AREA) for frame in frames]
     counted = _video.tally(film, film, (1,))
