@@ -16,7 +16,7 @@ from PIL import Image
 from impasto.cli import app
 
 PAINTING = "museum:436535"
-COMMANDS = ["stylize", "redo", "styles", "methods", "demo", "doctor", "assets", "bench", "compare"]
+COMMANDS = ["stylize", "redo", "styles", "methods", "demo", "doctor", "assets", "bench", "compare", "measure"]
 
 
 @pytest.fixture

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from impasto.assets import _pickles
 from impasto.assets._failures import one_line
 from impasto.errors import AssetError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 Files: TypeAlias = Mapping[str, bytes]
@@ -43,18 +46,59 @@ def _rename_layers(members: Files, names: Mapping[int, str]) -> Files:
     import torch
 
     (payload,) = members.values()
-    try:
+    with _unreadable():
         layers: dict[str, Tensor] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         renamed = {
             f"{name}.{part}": layers.pop(f"{key}.{part}") for key, name in names.items() for part in ("weight", "bias")
         }
-    except Exception as error:  # torch.load fails in a dozen ways; any of them means that this is another file
+    assert not layers, f"layers left over: {sorted(layers)}"
+    return {"weights": _safetensors_bytes(renamed)}
+
+
+def _convert_lpips(members: Files) -> Files:
+    """A backbone and its linear heads: `conv1.weight (O, I, kh, kw)`, `conv1.bias (O)`, ..., `head1.weight (C)`, ..."""
+    (payload,) = members.values()
+    with _unreadable():
+        arrays = _pickles.read_arrays(payload)
+    renamed = {}
+    for name, array in arrays.items():
+        module, layer, part = name.split(".")
+        number = int((module if module.startswith("NetLin") else layer).rpartition("_")[2]) + 1
+        if module.startswith("NetLin"):
+            renamed[f"head{number}.weight"] = _as_torch(array.reshape(-1))
+        elif part == "kernel":
+            renamed[f"conv{number}.weight"] = _as_torch(array.transpose(3, 2, 0, 1))  # from (kh, kw, I, O)
+        else:
+            renamed[f"conv{number}.{part}"] = _as_torch(array)
+    return {"weights": _safetensors_bytes(renamed)}
+
+
+def _convert_inception(members: Files) -> Files:
+    """Inception-v3 as the archive names it, such as `mixed_4.tower.conv_1.weight`; `beta`, `mean` and `var` beside."""
+    (payload,) = members.values()
+    with _unreadable():
+        arrays = _pickles.read_torchscript(payload)
+    renamed = {name.removeprefix("net.layers."): _as_torch(array) for name, array in arrays.items()}
+    return {"weights": _safetensors_bytes(renamed)}
+
+
+def _as_torch(array: NDArray[Any]) -> Tensor:
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))  # a copy: what is read cannot be written
+
+
+@contextmanager
+def _unreadable() -> Iterator[None]:
+    """Turn what a reader raises into an AssetError: whatever it is, this is another file than was declared."""
+    try:
+        yield
+    except Exception as error:
         raise AssetError(
             f"the checkpoint cannot be read ({type(error).__name__}: {one_line(error)})",
             "the declaration does not fit the package; please report it",
         ) from error
-    assert not layers, f"layers left over: {sorted(layers)}"
-    return {"weights": _safetensors_bytes(renamed)}
 
 
 def _safetensors_bytes(tensors: Mapping[str, Tensor]) -> bytes:
@@ -106,6 +150,8 @@ def _base_names(members: Files) -> dict[str, bytes]:
 CONVERTERS: Mapping[str, Callable[[Files], Files]] = {
     "vgg19-normalised": _convert_vgg19,
     "adain-decoder": _convert_decoder,
+    "lpips": _convert_lpips,
+    "inception-fid": _convert_inception,
     "museum": _convert_museum,
     "pictures": _base_names,
 }

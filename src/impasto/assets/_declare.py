@@ -51,7 +51,7 @@ class Asset:
 
     Attributes:
         id: what `impasto assets fetch` takes.
-        kind: "weights", "paintings" or "photos".
+        kind: "weights", "paintings", "photos" or "clips".
         summary: one line for people.
         licence: licence, in words.
         licence_source: where that licence is stated.

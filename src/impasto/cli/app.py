@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from impasto.cli import bench, compare, demo, library, redo, stylize, system
+from impasto.cli import bench, compare, demo, library, measure, redo, stylize, system
 from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 stylize.register(app)
 redo.register(app)
 compare.register(app)
+measure.register(app)
 library.register(app)
 demo.register(app)
 bench.register(app)
