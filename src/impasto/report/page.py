@@ -122,8 +122,8 @@ def _numbers(comparison: Comparison) -> Markup:
     marked = [[element("td", text, class_="best" if best else None) for text, best in row] for row in rows]
     pairs = max((row.pairs for row in comparison.rows()), default=0)
     text = (
-        f"Median time, highest peak of memory and mean scores over {_counted(pairs, 'pair')} that all have painted. ↓ less is "
-        "better, ↑ more is better; the best of a column is marked."
+        f"Median time, highest peak of memory and mean scores over {_counted(pairs, 'pair')} that all have painted. "
+        "↓ less is better, ↑ more is better; the best of a column is marked."
     )
     plots = [
         svg.scatter(
