@@ -31,8 +31,8 @@ def page(
         note: what to say of the ranking.
     """
     ours = len(comparison.contenders) - len(comparison.peers)
-    peers = f" and {len(comparison.peers)} peers" if comparison.peers else ""
-    lead = f"{ours} of Impasto's methods{peers} on {len(comparison.pairs)} pairs of photograph and style."
+    peers = f" and {_counted(len(comparison.peers), 'peer')}" if comparison.peers else ""
+    lead = f"{ours} of Impasto's methods{peers} on {_counted(len(comparison.pairs), 'pair')} of photograph and style."
     parts = [
         element("header", element("h1", "Comparison"), element("p", lead)),
         _pictures(comparison),
@@ -122,8 +122,8 @@ def _numbers(comparison: Comparison) -> Markup:
     marked = [[element("td", text, class_="best" if best else None) for text, best in row] for row in rows]
     pairs = max((row.pairs for row in comparison.rows()), default=0)
     text = (
-        f"Median time, highest peak of memory and mean scores over the {pairs} pairs that all have painted. ↓ less is "
-        "better, ↑ more is better; the best of a column is marked."
+        f"Median time, highest peak of memory and mean scores over {_counted(pairs, 'pair')} that all have painted. "
+        "↓ less is better, ↑ more is better; the best of a column is marked."
     )
     plots = [
         svg.scatter(
@@ -150,6 +150,10 @@ def _numbers(comparison: Comparison) -> Markup:
         element("p", reading),
         legend,
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _defined(key: str, summary: str) -> tuple[Markup, Markup]:

@@ -12,8 +12,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.assets import Store, load_weights
+from impasto.assets import Store
 from impasto.errors import InputError
+from impasto.metrics import METRICS, Judge, names_of
 from impasto.params import close_names
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -51,13 +52,7 @@ class Score:
 
 
 SCORES: Mapping[str, Score] = {
-    score.key: score
-    for score in (
-        Score(
-            "style_distance", "relative Gram distance to the style, mean of relu1_1 .. relu5_1; 0 is the style itself"
-        ),
-        Score("content_error", "relative feature error to the photograph at relu4_1; 0 is the photograph itself"),
-    )
+    name: Score(name, METRICS[name].summary, METRICS[name].direction) for name in names_of("picture")
 }
 DEFAULT_SCORES = ("style_distance", "content_error")
 
@@ -79,24 +74,12 @@ def find_scores(names: str | None) -> tuple[Score, ...]:
 
 def scorer(store: Store, scores: Sequence[Score]) -> Scorer:
     """What gives pictures these scores; weights are loaded when the first picture comes."""
-    judges: list[Scorer] = []
+    names = [score.key for score in scores]
+    judges: list[Judge] = []
 
     def score(content: Floats, style: Floats, pastiche: Floats) -> Mapping[str, float]:
         if not judges:
-            judges.append(_judge(store))
-        found = judges[0](content, style, pastiche)
-        return {wanted.key: found[wanted.key] for wanted in scores}
-
-    return score
-
-
-def _judge(store: Store) -> Scorer:
-    from impasto.metrics import Judge
-
-    judge = Judge(load_weights(store.path("vgg19-normalised")))
-
-    def score(content: Floats, style: Floats, pastiche: Floats) -> Mapping[str, float]:
-        found = judge.scores(content, style, pastiche)
-        return {"style_distance": found.style_distance, "content_error": found.content_error}
+            judges.append(Judge(store=store))
+        return judges[0].measure(content, style, pastiche, names)
 
     return score

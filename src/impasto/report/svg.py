@@ -57,7 +57,9 @@ def scatter(points: Sequence[Point], *, title: str, x_label: str, y_label: str) 
         tip = element("title", f"{point.label}: {x_label} {point.x:.3g}, {y_label} {point.y:.3g}")
         fill = colour[point.series] if point in front else _PAPER
         drawn.append(element("circle", tip, cx=_px(x), cy=_px(y), r=5.5, fill=fill, stroke=colour[point.series]))
-        drawn.append(_label(point.label, x + 9, _free(x + 9, y, len(point.label) * 6.2, taken), colour[point.series]))
+        wide = len(point.label) * 6.6
+        start = x + 9 if x + 9 + wide < WIDTH else max(_LEFT, x - 9 - wide)  # left of the point where it would be cut
+        drawn.append(_label(point.label, start, _free(start, y, wide, taken), colour[point.series]))
     if len(names) > 1:
         drawn.append(_legend(colour))
     return _plot(title, drawn)

@@ -40,7 +40,7 @@ def markdown(
 ) -> str:
     """The report as text: what was compared, the table, the Pareto fronts, what failed, what people say."""
     headings, table = summary_table(comparison)
-    text = ["# Comparison", "", f"{len(comparison.pairs)} pairs of photograph and style:", ""]
+    text = ["# Comparison", "", f"Pairs of photograph and style: {len(comparison.pairs)}", ""]
     text += [f"- {content} × {style}" for content, style in comparison.pairs]
     text += ["", "Medians of time, the highest peak of memory, means of scores; the best of each column is bold.", ""]
     text += _markdown_table(headings, [[f"**{cell}**" if best else cell for cell, best in row] for row in table])
