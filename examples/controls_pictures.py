@@ -1,6 +1,6 @@
 """Makes the pictures of docs/controls.md: our own pastiches of free photographs and paintings.
 
-    python examples/controls_pictures.py [FOLDER]
+    python examples/controls_pictures.py [FOLDER [CHAPTER...]]
 
 Photographs: scikit-image's astronaut and rocket (public domain), chelsea and coffee (CC0). Paintings: the Metropolitan
 Museum of Art's open access (CC0). All are fetched by Impasto itself. Subjects need: pip install "impasto[segment]"
@@ -41,9 +41,11 @@ class Album:
         """Show pixels, such as a mask."""
         self.cells.append((pixels, label))
 
-    def save(self, name, columns=None):
+    def save(self, name, columns=None, cell=CELL, lines=1):
         """Write the sheet at the best quality that stays small enough; begin another."""
-        sheet = images.read(images.contact_sheet(self.cells, columns=columns or len(self.cells), cell=CELL, lines=1))
+        sheet = images.read(
+            images.contact_sheet(self.cells, columns=columns or len(self.cells), cell=cell, lines=lines)
+        )
         path = self.folder / f"{name}.jpg"
         for quality in range(88, 40, -4):
             images.write(sheet, path, quality=quality)
@@ -76,13 +78,11 @@ def mixing(album):
     album.paint("3:1", "coffee.png", [(WHEAT, 3.0), (STRAW_HAT, 1.0)])
     album.paint("1:3", "coffee.png", [(WHEAT, 1.0), (STRAW_HAT, 3.0)])
     album.save("styles")
-    request = Request(quality="draft", size=128)
+    request = Request(quality="draft", size=112)
     styles = [WHEAT, IRISES, STRAW_HAT, "museum:437658"]
-    for result in album.engine.mix(album.photos / "coffee.png", styles, mixtures(4, 5), request):
-        album.cells.append((result.picture.pixels, ""))
-    sheet = images.read(images.contact_sheet(album.cells, columns=5, cell=128, lines=0))
-    images.write(sheet, album.folder / "mix.jpg", quality=72)
-    album.cells = []
+    for result in album.engine.mix(album.photos / "chelsea.png", styles, mixtures(4, 5), request):
+        album.show(result.picture.pixels, "")
+    album.save("mix", columns=5, cell=112, lines=0)
 
 
 def colour(album):
@@ -130,7 +130,8 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     album = Album(folder)
     for chapter in (strength, strength_map, mixing, colour, regions, keeping, textures):
-        chapter(album)
+        if chapter.__name__ in (sys.argv[2:] or chapter.__name__):
+            chapter(album)
 
 
 if __name__ == "__main__":
