@@ -286,10 +286,17 @@ def _start(content: Tensor, job: Job) -> Tensor:
     starts: dict[str, Callable[[], Tensor]] = {
         "content": lambda: content,
         "content+noise": lambda: (content + 0.1 * noise).clamp(0, 1),
-        "noise": lambda: (0.5 + 0.15 * noise).clamp(0, 1),
+        "noise": lambda: _clouds(content, generator),
         "style": lambda: _painting(content, job),
     }
     return starts[knobs.init]()
+
+
+def _clouds(content: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise of some eight pixels' grain. Finer grain would stay: what the levels pass on is the change to the start."""
+    height, width = _shape(content)
+    coarse = torch.randn(1, 3, max(1, height // 8), max(1, width // 8), generator=generator)
+    return (0.5 + 0.2 * resample(coarse, height, width, wrap=True).to(content.device)).clamp(0, 1)
 
 
 def _painting(content: Tensor, job: Job) -> Tensor:

@@ -1,0 +1,138 @@
+"""Makes the pictures of docs/controls.md: our own pastiches of free photographs and paintings.
+
+    python examples/controls_pictures.py [FOLDER [CHAPTER...]]
+
+Photographs: scikit-image's astronaut and rocket (public domain), chelsea and coffee (CC0). Paintings: the Metropolitan
+Museum of Art's open access (CC0). All are fetched by Impasto itself. Subjects need: pip install "impasto[segment]"
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from impasto import Controls, Engine, Request, images
+from impasto.recipes import mixtures
+
+WHEAT, IRISES, STRAW_HAT = "museum:436535", "museum:436528", "museum:436532"
+CELL, LARGEST = 224, 60_000
+
+
+class Album:
+    """Paints, and keeps labelled pictures for one sheet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.engine = folder, Engine()
+        self.photos = self.engine.store.path("photos")
+        self.cells = []
+
+    def photo(self, name):
+        """Show a photograph as it is."""
+        picture = images.read(self.photos / name)
+        self.cells.append((picture.pixels, "the photograph"))
+
+    def paint(self, label, name, styles, *, quality="draft", knobs=None, **controls):
+        """Paint and show."""
+        request = Request(quality=quality, size=CELL, knobs=knobs or {}, controls=Controls(**controls))
+        result = self.engine.stylize(self.photos / name, styles, request)
+        self.cells.append((result.picture.pixels, label))
+
+    def show(self, pixels, label):
+        """Show pixels, such as a mask."""
+        self.cells.append((pixels, label))
+
+    def save(self, name, columns=None, cell=CELL, lines=1):
+        """Write the sheet at the best quality that stays small enough; begin another."""
+        sheet = images.read(
+            images.contact_sheet(self.cells, columns=columns or len(self.cells), cell=cell, lines=lines)
+        )
+        path = self.folder / f"{name}.jpg"
+        for quality in range(88, 40, -4):
+            images.write(sheet, path, quality=quality)
+            if path.stat().st_size < LARGEST:
+                break
+        print(f"{path}: {path.stat().st_size:,} bytes, quality {quality}", flush=True)
+        self.cells = []
+
+
+def ramp(height, width):
+    """Black on the left, white on the right."""
+    return np.linspace(0, 1, width, dtype=np.float32)[None].repeat(height, 0)
+
+
+def strength(album):
+    for value in (0.0, 0.33, 0.67, 1.0):
+        album.paint(f"--strength {value:g}", "chelsea.png", WHEAT, knobs={"strength": value})
+    album.save("strength")
+
+
+def strength_map(album):
+    grey = ramp(150, CELL)
+    album.show(grey[..., None].repeat(3, 2), "ramp.png")
+    album.paint("--strength-map ramp.png", "chelsea.png", WHEAT, strength_map=grey)
+    album.save("strength-map")
+
+
+def mixing(album):
+    album.paint("two styles, 1:1", "coffee.png", [(WHEAT, 1.0), (STRAW_HAT, 1.0)])
+    album.paint("3:1", "coffee.png", [(WHEAT, 3.0), (STRAW_HAT, 1.0)])
+    album.paint("1:3", "coffee.png", [(WHEAT, 1.0), (STRAW_HAT, 3.0)])
+    album.save("styles")
+    request = Request(quality="draft", size=112)
+    styles = [WHEAT, IRISES, STRAW_HAT, "museum:437658"]
+    for result in album.engine.mix(album.photos / "chelsea.png", styles, mixtures(4, 5), request):
+        album.show(result.picture.pixels, "")
+    album.save("mix", columns=5, cell=112, lines=0)
+
+
+def colour(album):
+    album.photo("astronaut.png")
+    album.paint("plain", "astronaut.png", WHEAT)
+    album.paint("--keep-color luminance", "astronaut.png", WHEAT, keep_color="luminance")
+    album.paint("--keep-color histogram", "astronaut.png", WHEAT, keep_color="histogram")
+    album.save("keep-color")
+    album.photo("coffee.png")
+    album.paint("--color-only, wheat field", "coffee.png", WHEAT, color_only=True)
+    album.paint("--color-only, irises", "coffee.png", IRISES, color_only=True)
+    album.save("color-only")
+
+
+def regions(album):
+    disc = (np.hypot(*np.mgrid[-1:1:149j, -1:1:224j]) < 0.75).astype(np.float32)
+    album.show(disc[..., None].repeat(3, 2), "disc.png")
+    album.paint("--region disc.png=...", "rocket.jpg", [], regions=((disc, WHEAT),))
+    album.paint("and --feather 60", "rocket.jpg", [], regions=((disc, WHEAT),), feather=60)
+    album.save("region")
+    album.paint("--region subject=...", "astronaut.png", [], regions=(("subject", WHEAT),))
+    album.paint("--region background=...", "astronaut.png", [], regions=(("background", WHEAT),))
+    album.paint("both, two styles", "astronaut.png", [], regions=(("subject", STRAW_HAT), ("background", WHEAT)))
+    album.save("subject")
+
+
+def keeping(album):
+    album.paint("plain", "astronaut.png", WHEAT)
+    album.paint("--protect-faces", "astronaut.png", WHEAT, protect_faces=0.7)
+    album.paint("--preserve subject", "astronaut.png", WHEAT, preserve="subject")
+    album.save("keep")
+
+
+def textures(album):
+    request = Request(knobs={"steps": 12})
+    plain = album.engine.texture(WHEAT, size=CELL, request=request)
+    tile = album.engine.texture(WHEAT, size=112, seamless=True, request=request)
+    album.show(plain.picture.pixels, "texture")
+    album.show(np.tile(tile.picture.pixels, (2, 2, 1)), "--seamless, 2x2 tiles")
+    album.save("texture")
+
+
+def main():
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images/controls")
+    folder.mkdir(parents=True, exist_ok=True)
+    album = Album(folder)
+    for chapter in (strength, strength_map, mixing, colour, regions, keeping, textures):
+        if chapter.__name__ in (sys.argv[2:] or chapter.__name__):
+            chapter(album)
+
+
+if __name__ == "__main__":
+    main()
