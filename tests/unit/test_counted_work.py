@@ -125,7 +125,7 @@ def test_a_step_of_the_descent_is_one_pass_forth_and_one_back(tiny_weights, pass
     assert len(passes) - forth == 1 + 3
     # A pass to relu5_1; backwards the same again, since the gradient goes to the pixels alone and never to the weights.
     convolutions = 2 * sum(convolution(*shape) for shape in encoder_convolutions(5, 1))
-    # A Gram product at each of five layers, 2 C^2 HW forth. Back, the gradient is made symmetric first: once that again.
+    # A Gram product at each of five layers, 2 C^2 HW forth. Back, with the gradient made symmetric: once that again.
     grams = sum(2 * 2 * CHANNELS[block] ** 2 * (SIDE >> (block - 1)) ** 2 for block in CHANNELS)
     assert b - a == convolutions + grams == 10_373_120
 
