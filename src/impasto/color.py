@@ -17,7 +17,8 @@ LUMA = (0.299, 0.587, 0.114)
 """Rec. ITU-R BT.601-7: the luma of YIQ (which Gatys 2016 uses), of Y'CbCr and of JPEG, on gamma-coded sRGB."""
 
 _LEAST_VARIANCE = 1e-5  # a grey palette has none across; 0.003 of deviation keeps its inverse finite
-_LARGEST_GAIN = 8.0  # a flat source cannot be spread further without showing its noise
+_LARGEST_GAIN = 3.0  # a flat source cannot be spread further without showing its noise
+_STEEPEST = 1.5  # of the curves: a white sky that had to fill half a palette would break into bands
 _QUANTILES = 256
 
 
@@ -90,14 +91,22 @@ def _composed(values: Tensor, vectors: Tensor) -> Tensor:
 
 
 def _match_histogram(values: Tensor, wanted: Tensor) -> Tensor:
-    """`values (N)` moved along a piecewise linear monotone curve until their quantiles are those of `wanted (M)`."""
+    """`values (N)` moved along a piecewise linear monotone curve towards the quantiles of `wanted (M)`.
+
+    The curve is nowhere steeper than _STEEPEST, and keeps mean and, within that bound, deviation.
+    `wanted` is centred.
+    """
     levels = torch.linspace(0, 1, _QUANTILES, dtype=values.dtype, device=values.device)
     have, want = _quantiles(values, levels), _quantiles(wanted, levels)
     have = have + 1e-7 * torch.arange(_QUANTILES, dtype=values.dtype, device=values.device)  # strictly rising
+    want = torch.cat([want[:1], want[0] + torch.minimum(want.diff(), _STEEPEST * have.diff()).cumsum(0)])
     place = torch.searchsorted(have, values.contiguous()).clamp(1, _QUANTILES - 1)
     low, high = have[place - 1], have[place]
     share = ((values - low) / (high - low)).clamp(0, 1)
-    return torch.lerp(want[place - 1], want[place], share)
+    curved = torch.lerp(want[place - 1], want[place], share)
+    centred = curved - curved.mean()
+    gain = (wanted.square().mean() / centred.square().mean().clamp_min(1e-9)).sqrt().clamp(max=_STEEPEST)
+    return gain * centred + wanted.mean()
 
 
 def _quantiles(values: Tensor, levels: Tensor) -> Tensor:

@@ -22,6 +22,9 @@ from impasto.tiling import crop_to, pad_to_multiple
 LAYER = "relu4_1"
 _STRIDE = 8
 _REACH = 3  # positions of relu4_1, 24 px: further away the decoder sees nothing of it
+_SHRINKAGE = (
+    0.1  # of the whole picture in the statistics of a region: a small one has flat channels, which would blow up
+)
 
 
 class AdaIN:
@@ -106,7 +109,7 @@ class _Plan:
         shares = masks.widen(small, _REACH).to(features.dtype)
         stylized = features * (1 - shares.sum(0, keepdim=True))
         for region, weight, share in zip(job.guide.regions, small, shares, strict=True):
-            stylized = stylized + share * _renormalised(features, region.code, weight[None])
+            stylized = stylized + share * _renormalised(features, region.code, weight[None] + _SHRINKAGE)
         return cls(stylized, strength, cover * masks.cover(maps))
 
 
