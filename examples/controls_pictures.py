@@ -15,7 +15,7 @@ from impasto import Controls, Engine, Request, images
 from impasto.recipes import mixtures
 
 WHEAT, IRISES, STRAW_HAT = "museum:436535", "museum:436528", "museum:436532"
-CELL, LARGEST = 224, 60_000
+CELL, PAINTED, LARGEST = 224, 320, 60_000
 
 
 class Album:
@@ -26,14 +26,9 @@ class Album:
         self.photos = self.engine.store.path("photos")
         self.cells = []
 
-    def photo(self, name):
-        """Show a photograph as it is."""
-        picture = images.read(self.photos / name)
-        self.cells.append((picture.pixels, "the photograph"))
-
-    def paint(self, label, name, styles, *, quality="draft", knobs=None, **controls):
-        """Paint and show."""
-        request = Request(quality=quality, size=CELL, knobs=knobs or {}, controls=Controls(**controls))
+    def paint(self, label, name, styles, *, quality="good", knobs=None, **controls):
+        """Paint and show. The photographs themselves are not part of this project, so none is shown bare."""
+        request = Request(quality=quality, size=PAINTED, knobs=knobs or {}, controls=Controls(**controls))
         result = self.engine.stylize(self.photos / name, styles, request)
         self.cells.append((result.picture.pixels, label))
 
@@ -61,7 +56,7 @@ def ramp(height, width):
 
 
 def strength(album):
-    for value in (0.0, 0.33, 0.67, 1.0):
+    for value in (0.25, 0.5, 0.75, 1.0):
         album.paint(f"--strength {value:g}", "chelsea.png", WHEAT, knobs={"strength": value})
     album.save("strength")
 
@@ -86,12 +81,10 @@ def mixing(album):
 
 
 def colour(album):
-    album.photo("astronaut.png")
     album.paint("plain", "astronaut.png", WHEAT)
     album.paint("--keep-color luminance", "astronaut.png", WHEAT, keep_color="luminance")
     album.paint("--keep-color histogram", "astronaut.png", WHEAT, keep_color="histogram")
     album.save("keep-color")
-    album.photo("coffee.png")
     album.paint("--color-only, wheat field", "coffee.png", WHEAT, color_only=True)
     album.paint("--color-only, irises", "coffee.png", IRISES, color_only=True)
     album.save("color-only")
@@ -100,8 +93,9 @@ def colour(album):
 def regions(album):
     disc = (np.hypot(*np.mgrid[-1:1:149j, -1:1:224j]) < 0.75).astype(np.float32)
     album.show(disc[..., None].repeat(3, 2), "disc.png")
-    album.paint("--region disc.png=...", "rocket.jpg", [], regions=((disc, WHEAT),))
-    album.paint("and --feather 60", "rocket.jpg", [], regions=((disc, WHEAT),), feather=60)
+    both = ((disc, WHEAT), (1 - disc, STRAW_HAT))
+    album.paint("--region disc.png=...", "coffee.png", [], regions=both)
+    album.paint("and --feather 40", "coffee.png", [], regions=both, feather=40)
     album.save("region")
     album.paint("--region subject=...", "astronaut.png", [], regions=(("subject", WHEAT),))
     album.paint("--region background=...", "astronaut.png", [], regions=(("background", WHEAT),))
