@@ -4,9 +4,10 @@ The rules for code in README.md, ARCHITECTURE.md, CONTRIBUTING.md and docs/:
 
 - Python blocks of a page run in order and share their names; `photo.jpg` and `painting.jpg` lie beside them.
 - Every `impasto` line of a bash block runs, the lines of one block in one folder, which also holds `photo2.jpg`,
-  `sketch.png` and the folder `holiday`. Those in `PARSED` take long or change the machine and are only parsed.
-- Sizes that are named are cut to 48 px, and steps to 1 (to 2 in the script of docs/from-scratch.md); `impasto stylize`
+  `sketch.png`, `mask.png` and the folder `holiday`. Those in `PARSED` take long or change the machine and are only parsed.
+- Sizes that are named are cut to 48 px (of a texture to 64, its least), and steps to 1 (to 2 in the script of docs/from-scratch.md); `impasto stylize`
   without steps takes 1. All else runs as it stands, with the real weights.
+- The guides (controls, measuring, comparing, defaults) ask for extras, many pictures and videos: their lines are parsed.
 - Chinese pages hold the same code, comments and docstrings aside, so it runs once.
 """
 
@@ -33,8 +34,9 @@ from impasto.cli import app
 ROOT = Path(__file__).parents[2]
 ENGLISH = ["README.md", "docs/from-scratch.md", "docs/troubleshooting.md"]
 PAGES = [*ENGLISH, "ARCHITECTURE.md", "CONTRIBUTING.md"]
+GUIDES = ["docs/controls.md", "docs/measuring.md", "docs/comparing.md", "docs/defaults.md"]
 PAIRS = [(name, name.replace(".md", ".zh.md")) for name in ENGLISH]
-ALL = [*PAGES, "CHANGELOG.md", *(chinese for _, chinese in PAIRS)]
+ALL = [*PAGES, *GUIDES, "CHANGELOG.md", *(chinese for _, chinese in PAIRS)]
 
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 PARSED = ("impasto demo", "impasto bench", "impasto assets fetch vgg19")
@@ -116,6 +118,7 @@ def folder(tmp_path, monkeypatch, photos, painting):
         for name in ("photo.jpg", "photo2.jpg", "sketch.png", "holiday/one.jpg", "holiday/two.jpg"):
             small.save(tmp_path / name)
         painted.convert("RGB").resize((96, 76)).save(tmp_path / "painting.jpg")
+    Image.linear_gradient("L").resize((72, 48)).save(tmp_path / "mask.png")
     yield tmp_path
     torch.set_num_threads(threads)
 
@@ -128,7 +131,7 @@ def run(line, monkeypatch, capfd):
     line, _, target = line.partition(" > ")
     source, _, ours = line.rpartition(" | ")
     words = shlex.split(ours)[1:]
-    for flag, value in (("--size", "48"), ("--steps", "1")):
+    for flag, value in (("--size", "64" if words[0] == "texture" else "48"), ("--steps", "1")):
         if flag in words:
             words[words.index(flag) + 1] = value
     if words[0] == "stylize" and not re.search("--quality draft|--method adain|--steps", ours):
@@ -181,6 +184,12 @@ def test_shell_lines_run(page, index, folder, monkeypatch, capfd):
     if "> out.png" in blocks(page, "bash")[index][1]:
         with Image.open("out.png") as picture:
             assert picture.size == (72, 48)
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_the_lines_of_the_guides_parse(page):
+    for line in re.findall(r"^(?: {4})?(impasto [a-z].+)$", read(page), re.MULTILINE):
+        parse(line)
 
 
 @pytest.mark.real
@@ -258,7 +267,7 @@ def test_the_example_method_passes_the_common_suite(palette, placement):
 
 
 def test_every_command_and_flag_is_mentioned():
-    text = "\n".join(map(read, ENGLISH))
+    text = "\n".join(map(read, [*ENGLISH, *GUIDES]))
     missing = [f"impasto {words}" for words in tree() if f"impasto {words}".strip() not in text]
     missing += [
         f"impasto {words} {flag}"
