@@ -7,10 +7,9 @@ The rules for code in README.md, ARCHITECTURE.md, CONTRIBUTING.md and docs/:
   `sketch.png`, `mask.png` and the folder `holiday`. Those in `PARSED` take long or change the machine and are only
   parsed.
 - Sizes that are named are cut to 48 px (of a texture to 64, its least), and steps to 1 (to 2 in the script of
-docs/from-scratch.md); `impasto stylize`
-  without steps takes 1. All else runs as it stands, with the real weights.
+  docs/from-scratch.md); `impasto stylize` without steps takes 1. All else runs as it stands, with the real weights.
 - The guides (controls, measuring, comparing, defaults) ask for extras, many pictures and videos: their lines are
-parsed.
+  parsed.
 - Chinese pages hold the same code, comments and docstrings aside, so it runs once.
 """
 
