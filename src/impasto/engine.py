@@ -611,8 +611,12 @@ def _weight(weight: Any) -> float:
 
 
 def _init_choices(request: Request) -> tuple[str, ...]:
-    choices = ("draft", "content", "content+noise", "noise", "style")
-    return choices if isinstance(request.init, str) else ()
+    """What a method's own `init` may be in words; anything else is a picture to start from."""
+    if not isinstance(request.init, str):
+        return ()
+    rows = registry.methods().values()
+    knobs = (knob for row in rows for knob in params.knobs_of(row.load_knobs()) if knob.name == "init")
+    return tuple(choice for knob in knobs for choice in knob.choices if choice != "file")
 
 
 def _duration(seconds: float) -> str:

@@ -68,7 +68,6 @@ def test_a_regions_statistics_move_towards_its_own_style(engine, encoder, photos
 
 
 def test_subjects_and_people_are_found(store):
-    pytest.importorskip("onnxruntime")
     astronaut, coffee = tensor(store, "astronaut.png"), tensor(store, "coffee.png")
     for what in ("subject", "person"):
         asset = segment.ASSETS[what]
@@ -83,14 +82,12 @@ def test_subjects_and_people_are_found(store):
 
 
 def test_no_subject_in_nothing(store):
-    pytest.importorskip("onnxruntime")
     with pytest.raises(InputError, match="no subject was found") as caught:
         segment.find("subject", torch.full((1, 3, 96, 128), 0.5), store.file("u2netp", "u2netp.onnx"))
     assert "whole picture" in caught.value.hint
 
 
 def test_subject_and_background_share_the_picture(engine, photos):
-    pytest.importorskip("onnxruntime")
     photo = photos / "astronaut.png"
     only = paint(engine, photo, [], regions=(("subject", IRISES),)).picture.pixels
     plain = images.resize(images.read(photo).pixels, 128, 128)
