@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from impasto.api import Painter, load, stylize
     from impasto.contract import Progress
     from impasto.controls import Controls
-    from impasto.engine import Engine, Request, Result
+    from impasto.engine import Engine
+    from impasto.job import Request, Result
 
 __all__ = [
     "AssetError",
@@ -51,8 +52,8 @@ _LAZY = {
     "Engine": "impasto.engine",
     "Painter": "impasto.api",
     "Progress": "impasto.contract",
-    "Request": "impasto.engine",
-    "Result": "impasto.engine",
+    "Request": "impasto.job",
+    "Result": "impasto.job",
     "load": "impasto.api",
     "stylize": "impasto.api",
 }

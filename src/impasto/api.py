@@ -8,7 +8,8 @@ from typing import Any
 
 from impasto.contract import OnProgress, ignore
 from impasto.controls import Controls
-from impasto.engine import Engine, Request, Result, StyleLike
+from impasto.engine import Engine, StyleLike
+from impasto.job import Request, Result
 
 Knob = float | int | str | Sequence[str]
 

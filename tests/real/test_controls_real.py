@@ -9,8 +9,9 @@ from impasto.assets import load_weights
 from impasto.contract import STYLE_LAYERS, Placement
 from impasto.controls import Controls
 from impasto.encoders import VGG19, Encoder
-from impasto.engine import Engine, Request
+from impasto.engine import Engine
 from impasto.errors import InputError
+from impasto.job import Request
 from impasto.losses import relative_error
 from impasto.stats import gram_matrix
 

@@ -9,7 +9,8 @@ from impasto import images
 from impasto.assets import load_weights
 from impasto.contract import STYLE_LAYERS, Placement
 from impasto.encoders import VGG19, Encoder
-from impasto.engine import Engine, Request
+from impasto.engine import Engine
+from impasto.job import Request
 from impasto.losses import relative_error
 from impasto.metrics import psnr
 from impasto.stats import gram_matrix

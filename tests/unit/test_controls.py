@@ -6,8 +6,9 @@ import torch
 
 from impasto import color, images, registry
 from impasto.controls import Controls
-from impasto.engine import Engine, Request
+from impasto.engine import Engine
 from impasto.errors import InputError
+from impasto.job import Request
 from impasto.recipes import mixtures, round_trip
 from tiny import TinyStore, noise
 

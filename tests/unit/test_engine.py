@@ -7,8 +7,9 @@ from PIL import Image
 
 from impasto import images, registry
 from impasto.contract import Placement
-from impasto.engine import Engine, Request, predicted_seconds
+from impasto.engine import Engine, predicted_seconds
 from impasto.errors import Cancelled, InputError, ResourceError
+from impasto.job import Request
 from impasto.methods.adain import AdaIN
 from impasto.recipes import plan
 from tiny import TinyStore, noise

@@ -12,7 +12,7 @@ FLOORS = {
     3: {"encoders", "stats", "losses", "descent", "color", "masks", "tiling", "flow", "segment"},
     4: {"methods"},
     5: {"recipes", "controls", "metrics", "bench", "people", "report"},
-    6: {"engine"},
+    6: {"engine", "job"},
     7: {"__init__", "__main__", "api", "cli"},
 }
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules}

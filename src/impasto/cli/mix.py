@@ -13,7 +13,7 @@ from impasto.cli.stylize import check_pixels, parse_memory, parse_style, slug, u
 from impasto.errors import InputError
 
 if TYPE_CHECKING:
-    from impasto.engine import Result
+    from impasto.job import Result
 
 STEPS = 5
 
@@ -64,7 +64,8 @@ def mix(
         images.check_animation(video, inputs)
     recipes.plan(method, quality, {"strength": strength})
     from impasto.cli.console import Reporter
-    from impasto.engine import Engine, Request
+    from impasto.engine import Engine
+    from impasto.job import Request
 
     request = Request(method, quality, size, knobs={"strength": strength}, max_pixels=check_pixels(max_pixels))
     engine = Engine(device=device)
@@ -118,7 +119,8 @@ def texture(
     target = out or unused(Path(f"{slug(words)}-texture.png"))
     images.check_output(target, [Path(name) for name, _ in styles if Path(name).is_file()])
     from impasto.cli.console import Reporter
-    from impasto.engine import Engine, Request
+    from impasto.engine import Engine
+    from impasto.job import Request
 
     knobs = {"style_scale": style_scale, "steps": steps, "seed": seed}
     request = Request(quality=quality, knobs=knobs, max_memory=parse_memory(max_memory))

@@ -32,7 +32,8 @@ def redo(
     from impasto import images
     from impasto.cli.console import Reporter
     from impasto.cli.stylize import Targets, labels
-    from impasto.engine import Engine, Request, Result
+    from impasto.engine import Engine
+    from impasto.job import Request, Result
 
     record = images.read_record(picture)
     if record is None:

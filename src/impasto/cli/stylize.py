@@ -23,7 +23,8 @@ from impasto.library import Library, means_file
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
-    from impasto.engine import Engine, Request, Result
+    from impasto.engine import Engine
+    from impasto.job import Request, Result
 
 _EXAMPLES = """\b
 Examples:
@@ -100,7 +101,8 @@ def stylize(
     for item in contents if len(contents) == 1 else ():
         _check_inputs(item, stdin or item, [*styles, *((own, 1.0) for _, own in regions)], targets, pixels)
     from impasto.cli.console import Reporter
-    from impasto.engine import Engine, Request
+    from impasto.engine import Engine
+    from impasto.job import Request
 
     asked = controls.controls_of(keep_color, color_only, regions, feather, preserve, protect_faces, strength_map)
     request = Request(method, quality, size, init, knobs, memory, pixels, asked)
