@@ -17,7 +17,9 @@ LUMA = (0.299, 0.587, 0.114)
 """Rec. ITU-R BT.601-7: the luma of YIQ (which Gatys 2016 uses), of Y'CbCr and of JPEG, on gamma-coded sRGB."""
 
 _LEAST_VARIANCE = 1e-5  # a grey palette has none across; 0.003 of deviation keeps its inverse finite
-_LARGEST_GAIN = 3.0  # a flat source cannot be spread further without showing its noise
+_LARGEST_GAIN = (
+    2.0  # a flat source cannot be spread further without showing its noise: at 3 grey walls turn green and violet
+)
 _STEEPEST = 1.5  # of the curves: a white sky that had to fill half a palette would break into bands
 _QUANTILES = 256
 

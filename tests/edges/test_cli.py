@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from impasto.cli import app
 from impasto.cli.stylize import parse_style
 
 PAINTING = "museum:436535"
@@ -31,17 +30,6 @@ COMMANDS = [
     "measure",
     "compare",
 ]
-
-
-@pytest.fixture
-def run(capfd):
-    def go(*arguments, code=0):
-        got = app.run([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        assert got == code, err
-        return out
-
-    return go
 
 
 def impasto(*arguments, **options):

@@ -31,27 +31,6 @@ def quick_scores(monkeypatch):
     monkeypatch.setattr("impasto.metrics.Judge.measure", measure)
 
 
-@pytest.fixture
-def run(capfd):
-    def go(*arguments, code=0):
-        got = app.run([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        assert got == code, err
-        return out if code == 0 else err
-
-    return go
-
-
-@pytest.fixture
-def refused(run):
-    def go(*arguments, code=2):
-        err = run(*arguments, code=code)
-        assert re.fullmatch(r"error: [^\n]+\nhint:  [^\n]+\n", err)
-        return err
-
-    return go
-
-
 @pytest.fixture(scope="module")
 def report(tmp_path_factory, painting):
     """A report over one pair, made once."""
@@ -88,7 +67,7 @@ def test_a_second_run_picks_up_what_is_done(report, run):
     assert before == {path: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}
 
 
-def test_people_without_painting(report, run, tmp_path):
+def test_people_without_painting(report, run, refused, tmp_path):
     _, out = report
     printed = run("compare", "--study", "--seed", "4", "-o", out)
     assert "study.html" in printed
@@ -99,7 +78,7 @@ def test_people_without_painting(report, run, tmp_path):
     lines = [f"{who},{codes['draft']},{codes['opencv-stylization']},{choice}" for who, choice in chosen.items()]
     answers.write_text("\n".join(["rater,left,right,choice", *lines]))
     ratings.write_text("rater,rating,picture\nann,4,photo\n")
-    assert "picture is 'photo'" in run("compare", "--ratings", ratings, "-o", out, code=2)
+    assert "picture is 'photo'" in refused("compare", "--ratings", ratings, "-o", out)
     ratings.write_text("rater,rating,method\nann,4,draft\nbob,2,draft\n")
     run("compare", "--ratings", ratings, "--answers", answers, "-o", out)
     text = (out / "report.md").read_text()

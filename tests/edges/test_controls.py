@@ -5,38 +5,10 @@ import pytest
 from PIL import Image
 
 from impasto import images
-from impasto.cli import app
 from impasto.cli.controls import parse_region, spell_out
 from impasto.errors import InputError
 
 PAINTING, OTHER = "museum:436535", "museum:436528"
-
-
-@pytest.fixture
-def run(capfd):
-    def go(*arguments, code=0):
-        got = app.run([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        assert got == code, err
-        return out.strip(), err
-
-    return go
-
-
-@pytest.fixture
-def refused(run, tmp_path):
-    """Runs what must fail; returns its standard error after checking its form."""
-
-    def go(*arguments, code=2):
-        before = set(tmp_path.rglob("*"))
-        out, err = run(*arguments, code=code)
-        lines = [line for line in err.splitlines() if not line.startswith("note:")]
-        assert out == ""
-        assert [line[:7] for line in lines] == ["error: ", "hint:  "], err
-        assert set(tmp_path.rglob("*")) == before
-        return err
-
-    return go
 
 
 @pytest.fixture
@@ -65,16 +37,16 @@ def test_a_region_without_a_style_leaves_the_rest_and_is_done_again(run, picture
     assert record["regions"] == [
         {"mask": "mask.png", "styles": [{"id": PAINTING, "label": "Wheat Field with Cypresses", "weight": 1.0}]}
     ]
-    again, _ = run("redo", target, "-o", tmp_path / "again.png")
+    again = run("redo", target, "-o", tmp_path / "again.png").strip()
     assert np.array_equal(pixels(again), pixels(target))
 
 
-def test_every_control_is_recorded_and_repeated(run, picture_file, mask_file, tmp_path):
+def test_every_control_is_recorded_and_repeated(run, outcome, picture_file, mask_file, tmp_path):
     photo, mask, keep = picture_file(), mask_file(), mask_file("keep.png", left=0.2)
     ramp = mask_file("ramp.png", left=0.9, value=180)
     target = tmp_path / "out.png"
     controls = ["--region", f"{mask}={OTHER}", "--preserve", keep, "--strength-map", ramp, "--keep-color", "luminance"]
-    _, err = run(
+    _, _, err = outcome(
         *("stylize", photo, "--style", PAINTING, *controls, "--protect-faces", "--feather", "3", "-q", "draft"),
         *("-o", target),
     )
@@ -86,20 +58,20 @@ def test_every_control_is_recorded_and_repeated(run, picture_file, mask_file, tm
         "protect_faces": 0.7,
         "strength_map": "ramp.png",
     }
-    again, _ = run("redo", target, "-o", tmp_path / "again.png")
+    again = run("redo", target, "-o", tmp_path / "again.png").strip()
     assert np.array_equal(pixels(again), pixels(target))
 
 
 def test_colour_only_and_again(run, picture_file, tmp_path):
     target = tmp_path / "out.png"
     run("stylize", picture_file(), "--style", PAINTING, "--color-only", "-o", target)
-    again, _ = run("redo", target, "-o", tmp_path / "again.png")
+    again = run("redo", target, "-o", tmp_path / "again.png").strip()
     assert np.array_equal(pixels(again), pixels(target))
 
 
 def test_a_strip_a_square_and_a_loop(run, picture_file, tmp_path):
     photo = picture_file()
-    out, _ = run(
+    out = run(
         *("mix", photo, "-s", PAINTING, "-s", OTHER, "-o", tmp_path / "strip.png", "--size", "48"),
         *("--video", tmp_path / "loop.gif", "--frames", "2"),
     )
@@ -114,21 +86,21 @@ def test_a_texture_and_again(run, tmp_path):
     target = tmp_path / "tile.png"
     run("texture", "--style", PAINTING, "--size", "64", "--seamless", "--steps", "2", "-o", target)
     assert pixels(target).shape == (64, 64, 3)
-    again, _ = run("redo", target, "-o", tmp_path / "again.png")
+    again = run("redo", target, "-o", tmp_path / "again.png").strip()
     assert np.abs(pixels(again) - pixels(target)).max() <= 1
 
 
-def test_mask_of_another_size_is_told(run, picture_file, mask_file, tmp_path):
-    _, err = run(
+def test_mask_of_another_size_is_told(outcome, picture_file, mask_file, tmp_path):
+    _, _, err = outcome(
         *("stylize", picture_file(), "--region", f"{mask_file(width=20, height=20)}={PAINTING}", "-q", "draft"),
         *("-o", tmp_path / "out.png"),
     )
     assert "mask.png is 20x20 px: resized to 64x48" in err
 
 
-def test_overlapping_masks_are_told(run, picture_file, mask_file, tmp_path):
+def test_overlapping_masks_are_told(outcome, picture_file, mask_file, tmp_path):
     one, two = mask_file("one.png", left=0.6), mask_file("two.png", left=0.9)
-    _, err = run(
+    _, _, err = outcome(
         *("stylize", picture_file(), "--region", f"{one}={PAINTING}", "--region", f"{two}={OTHER}", "-q", "draft"),
         *("-o", tmp_path / "out.png"),
     )

@@ -8,8 +8,8 @@ The rules for code in README.md, ARCHITECTURE.md, CONTRIBUTING.md and docs/:
   parsed.
 - Sizes that are named are cut to 48 px (of a texture to 64, its least), and steps to 1 (to 2 in the script of
   docs/from-scratch.md); `impasto stylize` without steps takes 1. All else runs as it stands, with the real weights.
-- The guides (controls, measuring, comparing, defaults) ask for extras, many pictures and videos: their lines are
-  parsed.
+- The guides (controls, measuring, comparing, defaults) ask for extras, many pictures and videos: their shell lines are
+  parsed. The Python of the controls runs.
 - Chinese pages hold the same code, comments and docstrings aside, so it runs once.
 """
 
@@ -195,7 +195,7 @@ def test_the_lines_of_the_guides_parse(page):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("page", [page for page in ENGLISH if blocks(page, "python")])
+@pytest.mark.parametrize("page", [page for page in [*ENGLISH, "docs/controls.md"] if blocks(page, "python")])
 def test_python_runs(page, folder, capsys):
     names = {"__name__": "__main__"}
     for number, (_, text) in enumerate(blocks(page, "python"), start=1):

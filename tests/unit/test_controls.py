@@ -5,12 +5,15 @@ import pytest
 import torch
 
 from impasto import color, images, registry
+from impasto.contract import Guide, Job
 from impasto.controls import Controls
 from impasto.engine import Engine
 from impasto.errors import InputError
 from impasto.job import Request
+from impasto.knobs import OptimizeKnobs
+from impasto.methods.optimize import Optimize
 from impasto.recipes import mixtures, round_trip
-from tiny import TinyStore, noise
+from tiny import TinyStore, noise, style_of
 
 
 def picture(height=48, width=64, seed=0):
@@ -165,6 +168,22 @@ def test_a_seamless_texture_tiles(engine):
     assert "64 px" in notes[0]
     assert seam(result.picture.pixels) < 1.2
     assert result.record["texture"] == {"size": 64, "seamless": True}
+
+
+def test_a_wrapped_descent_knows_no_edge(tiny_weights, placement):
+    """Rolled noise grows into the rolled texture, over two levels: where the border lies is nowhere known, so a step
+    across it is drawn from what lies inside. (With mirrored borders the difference is thousands of times larger.)"""
+    optimize = Optimize(tiny_weights, placement)
+    knobs = OptimizeKnobs(steps=3, coarsest=64, border="wrap", init="file", content_weight=0.0)
+    code = optimize.encode_style(style_of(noise(128, 128, seed=3), canvas=(128, 128)), knobs)
+    start, blank = noise(128, 128, seed=1), torch.full((1, 3, 128, 128), 0.5)
+
+    def grown(image):
+        return optimize.stylize(blank, [Job(code, knobs, Guide(init=image))])
+
+    here, there = grown(start), grown(start.roll((32, 64), (2, 3)))
+    assert (here - start).abs().mean() > 1e-3
+    torch.testing.assert_close(here.roll((32, 64), (2, 3)), there, atol=1e-4, rtol=0)
 
 
 def test_a_wrapped_encoder_sees_no_edge(tiny_weights, placement):
