@@ -9,21 +9,31 @@ The name "image" among the layers stands for the pixels themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.contract import Features, Stats
-from impasto.stats import gram_matrix
+from impasto.stats import gram_matrix, precise
 
 
 def relative_error(actual: Tensor, target: Tensor) -> Tensor:
-    """`|actual - target|^2 / |target|^2` for each batch item, in float32. Shapes `(B, ...)`; returns `(B,)`."""
-    difference = (actual.float() - target.float()).flatten(1).square().sum(1)
-    return difference / target.float().flatten(1).square().sum(1).clamp_min(1e-12)
+    """`|actual - target|^2 / |target|^2` for each batch item, in float32 at least. `(B, ...)`; returns `(B,)`."""
+    actual, target = precise(actual), precise(target)
+    difference = (actual - target).flatten(1).square().sum(1)
+    return difference / target.flatten(1).square().sum(1).clamp_min(1e-12)
+
+
+def sum_of(tensors: Iterable[Tensor]) -> Tensor:
+    """The sum of one tensor or more."""
+    first, *rest = tensors
+    for tensor in rest:
+        first = first + tensor
+    return first
 
 
 @dataclass(frozen=True)
@@ -46,38 +56,86 @@ class ContentLoss:
 
 
 @dataclass(frozen=True)
-class GramLoss:
-    """Relative distance of Gram matrices: gives the texture and colours of the style.
+class StyleLoss:
+    """What all style losses share: statistics of each layer's feature vectors, and a relative distance of them.
+
+    A subclass says what the statistics are (`summary`) and how far apart two are (`distance`).
 
     Attributes:
         weights: share of each layer; normalised to sum to 1.
-
-    Paper: arXiv:1508.06576, eq. 5, made relative.
     """
 
     weights: Mapping[str, float]
-    additive: bool = True
+    additive: ClassVar[bool] = True
 
     @property
     def layers(self) -> frozenset[str]:
         """Layers with a weight."""
         return frozenset(self.weights)
 
-    def statistics(self, features: Features) -> Stats:
-        """`(B, C, C)` float32 a layer."""
-        return {layer: gram_matrix(features[layer]) for layer in self.weights}
+    def statistics(self, features: Features, weight: Tensor | None = None) -> Stats:
+        """One tensor a layer, the batch first, float32 or more precise.
+
+        weight: `(1, 1, H, W)` in [0, 1] over the image, how much each pixel counts; evenly by default. It is averaged
+        down to each layer's positions.
+        """
+        return {layer: self.summary(features[layer], _shrunk(weight, features[layer])) for layer in self.weights}
 
     def bind(self, target: Stats) -> Callable[[Stats], Tensor]:
-        """Weighted mean over layers, summed over the batch."""
-        return lambda stats: _mean_relative_error(stats, target, self.weights)
+        """Weighted mean over layers, summed over the batch so that items stay independent."""
+        ready = self.prepare(target)
+        return lambda stats: self.errors(stats, ready).sum()
+
+    def prepare(self, target: Stats) -> Stats:
+        """The target with what can be computed once for all steps."""
+        return target
+
+    def errors(self, stats: Stats, target: Stats) -> Tensor:
+        """Weighted mean over layers for each batch item, `(B,)`, against a target that was prepared."""
+        errors = [weight * self.distance(stats[name], target[name]) for name, weight in self.weights.items()]
+        return torch.stack(errors).sum(0) / sum(self.weights.values())
+
+    def pool(self, parts: Sequence[tuple[float, Stats]]) -> Stats:
+        """The statistics of several style images as one, from pairs of share (they sum to 1) and statistics."""
+        return {name: sum_of(share * stats[name] for share, stats in parts) for name in parts[0][1]}
+
+    def toward(self, own: Stats, target: Stats, strengths: Tensor) -> Stats:
+        """The target at less than full strength: between the content's own statistics and the style's.
+
+        own, target: the batch first. strengths: `(B,)` in [0, 1].
+        """
+        return {
+            name: torch.lerp(own[name], target[name], strengths.to(own[name]).view(-1, *[1] * (own[name].dim() - 1)))
+            for name in target
+        }
+
+    def summary(self, features: Tensor, weight: Tensor | None) -> Tensor:
+        """Statistics of one layer's `features (B, C, h, w)`; weight: `(1, 1, h, w)` or None."""
+        raise NotImplementedError
+
+    def distance(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        """How far apart one layer's statistics are, for each batch item; 1.0 is as far as an empty feature map."""
+        return relative_error(ours, theirs)
 
 
 @dataclass(frozen=True)
-class RegionalGramLoss:
-    """Relative distances of Gram matrices, one for each soft mask: each region takes on its own style.
+class GramLoss(StyleLoss):
+    """Relative distance of Gram matrices: gives the texture and colours of the style.
+
+    Statistics: `(B, C, C)` a layer. Paper: arXiv:1508.06576, eq. 5, made relative.
+    """
+
+    def summary(self, features: Tensor, weight: Tensor | None) -> Tensor:
+        """See `StyleLoss`."""
+        return gram_matrix(features, weight)
+
+
+@dataclass(frozen=True)
+class RegionalLoss:
+    """One style loss for each soft mask: each region takes on its own style.
 
     Attributes:
-        weights: share of each layer; normalised to sum to 1.
+        loss: what measures the style of a region.
         masks: `(R, 1, H, W)` in [0, 1] over the image. A region's loss counts by the share of the image that it
             covers, so that a pixel is pushed as hard as without regions.
 
@@ -85,34 +143,28 @@ class RegionalGramLoss:
     positions and not eroded by the receptive field: thin regions would vanish.
     """
 
-    weights: Mapping[str, float]
+    loss: StyleLoss
     masks: Tensor
-    additive: bool = False
+    additive: ClassVar[bool] = False
 
     @property
     def layers(self) -> frozenset[str]:
         """Layers with a weight."""
-        return frozenset(self.weights)
+        return self.loss.layers
 
     def statistics(self, features: Features) -> Stats:
-        """`(R, C, C)` float32 a layer, of one image's features `(1, C, h, w)`."""
-        return {layer: torch.cat([self._gram(features[layer], mask) for mask in self.masks]) for layer in self.weights}
+        """The loss's statistics, one batch item a region, of one image's features `(1, C, h, w)`."""
+        parts = [self.loss.statistics(features, mask[None]) for mask in self.masks]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def bind(self, target: Stats) -> Callable[[Stats], Tensor]:
         """Weighted mean over layers, summed over regions by their share."""
-        shares = self.masks.mean(dim=(1, 2, 3))
-        total = sum(self.weights.values())
+        shares, ready = self.masks.mean(dim=(1, 2, 3)), self.loss.prepare(target)
+        return lambda stats: (self.loss.errors(stats, ready) * shares).sum()
 
-        def loss(stats: Stats) -> Tensor:
-            errors = [weight * relative_error(stats[name], target[name]) for name, weight in self.weights.items()]
-            return (torch.stack(errors) * shares).sum() / total
-
-        return loss
-
-    @staticmethod
-    def _gram(features: Tensor, mask: Tensor) -> Tensor:
-        weight = F.adaptive_avg_pool2d(mask, (features.shape[2], features.shape[3]))
-        return gram_matrix(features, weight[None])
+    def toward(self, own: Stats, target: Stats, strengths: Tensor) -> Stats:
+        """As the loss does it, each region at its own strength."""
+        return self.loss.toward(own, target, strengths)
 
 
 @dataclass(frozen=True)
@@ -133,7 +185,7 @@ class TotalVariation:
 
     def statistics(self, features: Features) -> Stats:
         """`(B,)`: the mean over pixels and channels of both absolute differences."""
-        image = features["image"].float()
+        image = precise(features["image"])
         down, right = (image.roll(-1, 2) - image).abs(), (image.roll(-1, 3) - image).abs()
         if self.weight is not None:
             down, right = down * self.weight, right * self.weight
@@ -144,6 +196,97 @@ class TotalVariation:
     def bind(self, target: Stats) -> Callable[[Stats], Tensor]:  # noqa: ARG002 - it has no target
         """The variation itself, summed over the batch."""
         return lambda stats: stats["image"].sum()
+
+
+@dataclass(frozen=True)
+class SelfSimilarityLoss:
+    """Error of how alike the places of a picture are to one another: keeps its layout, and lets it be recoloured.
+
+    Attributes:
+        samples: positions that are compared with one another, at most.
+        seed: of their choice.
+
+    Paper: arXiv:1904.12785 (Kolkin, Salavon and Shakhnarovich 2019), eq. 8. Departs from it in squaring the
+    differences of the normalised distances, not taking their absolute value, and in dividing by those of a map whose
+    places are all equally unlike, so that 1.0 means "no layout at all".
+    """
+
+    layers: frozenset[str]
+    samples: int = 1024
+    seed: int = 0
+    additive: ClassVar[bool] = False
+
+    def statistics(self, features: Features) -> Stats:
+        """`(B, N, N)` a layer: cosine distances of the sampled positions; columns sum to 1."""
+        return {layer: self._distances(features[layer]) for layer in self.layers}
+
+    def bind(self, target: Stats) -> Callable[[Stats], Tensor]:
+        """Mean over layers, summed over the batch."""
+        scales = {name: (wanted - 1 / wanted.shape[1]).square().sum((1, 2)) for name, wanted in target.items()}
+
+        def loss(stats: Stats) -> Tensor:
+            errors = [
+                (stats[name] - target[name]).square().sum((1, 2)) / scales[name].clamp_min(1e-12)
+                for name in sorted(self.layers)
+            ]
+            return torch.stack(errors).sum() / len(errors)
+
+        return loss
+
+    def _distances(self, features: Tensor) -> Tensor:
+        positions = features.shape[2] * features.shape[3]
+        generator = torch.Generator().manual_seed(self.seed)
+        chosen = torch.randperm(positions, generator=generator)[: self.samples].to(features.device)
+        vectors = F.normalize(precise(features.flatten(2)[:, :, chosen]), dim=1)  # (B, C, N)
+        distances = (1 - vectors.mT @ vectors).clamp_min(0)
+        return distances / distances.sum(1, keepdim=True).clamp_min(1e-12)
+
+
+@dataclass(frozen=True)
+class LaplacianLoss:
+    """Relative error of the picture's Laplacian at several pooled sizes: keeps outlines and small shapes.
+
+    Attributes:
+        pools: sides in pixels of the cells that the picture is averaged over.
+        wrap: whether the picture goes on at its opposite edge.
+
+    Paper: arXiv:1707.01253 (Li, Xu, Nie and Chua 2017), eq. 5, made relative. A floor keeps a photograph without any
+    outline from dividing by nothing: changes of a hundredth of the range then count as a whole.
+    """
+
+    pools: tuple[int, ...] = (4, 16)
+    wrap: bool = False
+    layers: frozenset[str] = frozenset({"image"})
+    additive: ClassVar[bool] = False
+
+    def statistics(self, features: Features) -> Stats:
+        """`image/POOL`, each `(B, 3, H / pool, W / pool)`; a picture too small for a pool has it at 1 pixel."""
+        image = precise(features["image"])
+        fitting = {pool: pool if min(image.shape[2:]) >= 3 * pool else 1 for pool in self.pools}
+        return {f"image/{name}": self._laplacian(F.avg_pool2d(image, pool)) for name, pool in fitting.items()}
+
+    def bind(self, target: Stats) -> Callable[[Stats], Tensor]:
+        """Mean over pools, summed over the batch."""
+
+        def scale(wanted: Tensor) -> Tensor:
+            return wanted.flatten(1).square().sum(1) + 1e-4 * wanted[0].numel()
+
+        def loss(stats: Stats) -> Tensor:
+            errors = [(stats[name] - target[name]).flatten(1).square().sum(1) / scale(target[name]) for name in target]
+            return torch.stack(errors).sum() / len(errors)
+
+        return loss
+
+    def _laplacian(self, image: Tensor) -> Tensor:
+        framed = F.pad(image, (1, 1, 1, 1), mode="circular" if self.wrap else "replicate")
+        inner = framed[:, :, 1:-1, 1:-1]
+        around = framed[:, :, :-2, 1:-1] + framed[:, :, 2:, 1:-1] + framed[:, :, 1:-1, :-2] + framed[:, :, 1:-1, 2:]
+        return around - 4 * inner
+
+
+def _shrunk(weight: Tensor | None, features: Tensor) -> Tensor | None:
+    """A map over the image, averaged down to a layer's positions."""
+    return None if weight is None else F.adaptive_avg_pool2d(weight, (features.shape[2], features.shape[3]))
 
 
 def _mean_relative_error(stats: Stats, target: Stats, weights: Mapping[str, float]) -> Tensor:

@@ -10,6 +10,11 @@ from torch import Tensor
 _EPSILON = 1e-5  # keeps a channel that never fires from dividing by zero
 
 
+def precise(tensor: Tensor) -> Tensor:
+    """The same in float32 at least, the type that statistics and losses are kept in."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
 def gram_matrix(features: Tensor, weight: Tensor | None = None) -> Tensor:
     """Products of all pairs of channels, averaged over positions.
 
@@ -42,7 +47,7 @@ class _Gram(torch.autograd.Function):
         ctx.save_for_backward(features)
         rows = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, hw, C), a view when the channels come last
         # bfloat16 factors accumulate in float32 inside the product, and are several times faster where the CPU has them
-        gram: Tensor = (rows.mT @ rows).float() / rows.shape[1]
+        gram: Tensor = precise(rows.mT @ rows) / rows.shape[1]
         return gram
 
     @staticmethod
@@ -65,7 +70,7 @@ def mean_std(features: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Te
     Returns:
         Two tensors `(B, C, 1, 1)`, float32.
     """
-    flat = features.flatten(2).float()  # (B, C, hw)
+    flat = precise(features.flatten(2))  # (B, C, hw)
     if weight is None:
         variance, mean = torch.var_mean(flat, dim=2, correction=0)
     else:

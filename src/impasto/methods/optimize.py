@@ -21,7 +21,7 @@ from impasto.descent import PixelPyramid, Schedule, Score, descend, pyramid_scal
 from impasto.encoders import VGG19, Encoder
 from impasto.errors import Cancelled, InputError
 from impasto.knobs import OptimizeKnobs
-from impasto.losses import ContentLoss, GramLoss, RegionalGramLoss, TotalVariation
+from impasto.losses import ContentLoss, GramLoss, RegionalLoss, StyleLoss, TotalVariation
 from impasto.tiling import crop_to, pad_to_multiple
 
 STYLE_BALANCE = 6.5
@@ -62,12 +62,11 @@ class Optimize:
         gram = GramLoss(dict.fromkeys(knobs.style_layers, 1.0))
         tensors: dict[str, Tensor] = {}
         for index, level in enumerate(_levels(*style.canvas, knobs)):
+            parts = []
             for image, share in zip(style.images, style.shares(), strict=True):
                 sides = _sides(*_shape(image.pixels), level.scale)
-                pixels = resample(image.pixels, *sides).clamp(0, 1)
-                for layer, matrix in self._statistics(gram, pixels).items():
-                    name = f"{index}/{layer}"
-                    tensors[name] = share * matrix + tensors.get(name, 0)
+                parts.append((share, self._statistics(gram, resample(image.pixels, *sides).clamp(0, 1))))
+            tensors |= {f"{index}/{name}": tensor for name, tensor in gram.pool(parts).items()}
         if knobs.init == "style":
             tensors["image"] = max(style.images, key=lambda image: image.weight).pixels
         return StyleCode(tensors)
@@ -120,8 +119,7 @@ class Optimize:
         if any(strength < 1 for strength in plan.strengths):
             # towards a blend of the two pictures' statistics: nothing shows through twice
             own = self._statistics(plan.loss, content, wrap=wrap)
-            blend = torch.tensor(plan.strengths, device=content.device)[:, None, None]
-            style = {layer: torch.lerp(own[layer], style[layer], blend) for layer in style}
+            style = plan.loss.toward(own, style, torch.tensor(plan.strengths, device=content.device))
         kept = self._statistics(content_loss, content, wrap=wrap) if content_loss.layers else {}
         content_error, style_distance = content_loss.bind(kept), plan.loss.bind(style)
         variation = TotalVariation(wrap, plan.effect)
@@ -154,13 +152,13 @@ class _StylePlan:
 
     Attributes:
         loss: what measures the style, over the whole picture or by region.
-        target: its target at full strength: `(R, C, C)` a layer; R is 1 without a guide.
+        target: its target at full strength, one batch item for each of R parts; R is 1 without a guide.
         strengths: of each of the R.
         cover: `(1, 1, H, W)`, how far the painted picture replaces the photograph; None for everywhere.
         effect: `(1, 1, H, W)`, how strong the style is by pixel, for what smooths; None for evenly.
     """
 
-    loss: GramLoss | RegionalGramLoss
+    loss: StyleLoss | RegionalLoss
     target: Stats
     strengths: tuple[float, ...]
     cover: Tensor | None = None
@@ -173,7 +171,12 @@ def _style_plan(content: Tensor, job: Job, index: int) -> _StylePlan:
     weights = dict.fromkeys(knobs.style_layers, 1.0)
 
     def target(code: StyleCode) -> Stats:
-        return {layer: code.tensors[f"{index}/{layer}"].to(content.device) for layer in knobs.style_layers}
+        level = f"{index}/"
+        return {
+            name.removeprefix(level): tensor.to(content.device)
+            for name, tensor in code.tensors.items()
+            if name.startswith(level)
+        }
 
     guide = job.guide
     if not guide.regions and guide.strength is None:
@@ -190,8 +193,8 @@ def _style_plan(content: Tensor, job: Job, index: int) -> _StylePlan:
     targets = [target(code) for _, code, _ in parts]
     maps = [mask for mask, _, _ in parts]
     return _StylePlan(
-        RegionalGramLoss(weights, torch.cat(maps)),
-        {layer: torch.cat([each[layer] for each in targets]) for layer in weights},
+        RegionalLoss(GramLoss(weights), torch.cat(maps)),
+        {name: torch.cat([each[name] for each in targets]) for name in targets[0]},
         tuple(knobs.strength * level for _, _, level in parts),
         masks.cover(maps),
         torch.stack([level * mask for mask, _, level in parts]).sum(0),
