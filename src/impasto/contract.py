@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -86,6 +86,60 @@ class Placement:
         dtype = getattr(torch, self.precision)
         assert isinstance(dtype, torch.dtype)
         return dtype
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of a picture. The tiles of a picture cover it, and each position is counted in exactly one.
+
+    Attributes:
+        rows, columns: first and last-but-one, in pixels; multiples of the encoder's stride.
+        picture: height and width of the whole picture.
+        wrap: whether the picture goes on beyond its edges with the opposite ones.
+    """
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    picture: tuple[int, int]
+    wrap: bool = False
+
+    @property
+    def share(self) -> float:
+        """Of the picture's positions, those that are counted here."""
+        height, width = self.picture
+        return (self.rows[1] - self.rows[0]) * (self.columns[1] - self.columns[0]) / (height * width)
+
+    def margins(self, reach: int) -> tuple[int, int, int, int]:
+        """Pixels of the neighbourhood within `reach`: above, below, to the left, to the right."""
+        if self.wrap:
+            return reach, reach, reach, reach
+        (top, bottom), (left, right), (height, width) = self.rows, self.columns, self.picture
+        return min(top, reach), min(height - bottom, reach), min(left, reach), min(width - right, reach)
+
+    def cuts(self, reach: int) -> tuple[bool, bool, bool, bool]:
+        """On which of the four sides a window of that reach ends inside the picture and not at its edge."""
+        if self.wrap:
+            return True, True, True, True
+        (top, bottom), (left, right), (height, width) = self.rows, self.columns, self.picture
+        return top > reach, height - bottom > reach, left > reach, width - right > reach
+
+    def crop(self, maps: Tensor, reach: int = 0) -> Tensor:
+        """The window of maps `(B, C, H, W)` over the tile and its margins within `reach`; a view where it can be."""
+        above, below, before, after = self.margins(reach)
+        (top, bottom), (left, right) = self.rows, self.columns
+        if not self.wrap:
+            return maps[:, :, top - above : bottom + below, left - before : right + after]
+        wrapped_rows, wrapped_columns = self.indices(reach, maps.device)
+        return maps.index_select(2, wrapped_rows).index_select(3, wrapped_columns)
+
+    def indices(self, reach: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Rows and columns of the window in a picture that wraps."""
+        import torch
+
+        above, below, before, after = self.margins(reach)
+        rows = torch.arange(self.rows[0] - above, self.rows[1] + below, device=device) % self.picture[0]
+        columns = torch.arange(self.columns[0] - before, self.columns[1] + after, device=device) % self.picture[1]
+        return rows, columns
 
 
 @dataclass(frozen=True)
@@ -202,7 +256,8 @@ class Objective(Protocol):
 
     Attributes:
         layers: the layers it reads, so that one encoder pass serves all objectives.
-        additive: its statistics are means over positions, so they add up over tiles.
+        additive: its statistics are means over positions, so those of tiles, weighted by their shares, add up to those
+            of the picture. An objective that is not additive cannot be tiled exactly.
     """
 
     @property
@@ -221,4 +276,36 @@ class Objective(Protocol):
 
     def bind(self, target: Stats) -> Callable[[Stats], Tensor]:
         """A scalar loss of an image's statistics against `target`."""
+        ...
+
+
+@runtime_checkable
+class PlacedObjective(Objective, Protocol):
+    """An Objective that knows places: it holds maps over the picture, or looks at neighbours.
+
+    Attributes:
+        margin: pixels beyond a tile that it looks at; tiles begin at multiples of it.
+    """
+
+    @property
+    def margin(self) -> int:
+        """See above."""
+        ...
+
+    def partial(self, features: Features, tile: Tile) -> Stats:
+        """What a tile adds to the statistics of the whole picture; the sum over all tiles is `statistics`.
+
+        Args:
+            features: layers over the tile alone; "image" over `tile.margins(self.margin)` too.
+            tile: where it lies.
+        """
+        ...
+
+
+@runtime_checkable
+class MappedObjective(Objective, Protocol):
+    """An Objective whose statistics are maps over the picture, and whose loss is a sum over positions."""
+
+    def placed(self, target: Stats) -> PlacedObjective:
+        """The same loss against `target` as something to add up over tiles."""
         ...

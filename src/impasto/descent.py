@@ -18,8 +18,21 @@ from impasto.errors import Cancelled
 
 _RANGE_WEIGHT = 10.0  # keeps L-BFGS near [0, 1]; weights from 1 to 100 gave the same pictures
 
-Score = Callable[[Tensor], Mapping[str, Tensor]]
-"""Losses of an image `(B, 3, H, W)` by name, weighted, each a scalar; their sum is what descends."""
+Score = Callable[[Tensor], tuple[Mapping[str, Tensor], Tensor]]
+"""Losses of an image `(B, 3, H, W)` by name, weighted, each a scalar, and the gradient of their sum, which descends."""
+
+
+def differentiated(losses: Callable[[Tensor], Mapping[str, Tensor]]) -> Score:
+    """A Score of losses that autograd can differentiate."""
+
+    def score(image: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+        leaf = image.detach().requires_grad_()
+        found = losses(leaf)
+        torch.stack(tuple(found.values())).sum().backward()  # type: ignore[no-untyped-call]
+        assert leaf.grad is not None
+        return {name: loss.detach() for name, loss in found.items()}, leaf.grad
+
+    return score
 
 
 class Canvas(Protocol):
@@ -169,9 +182,13 @@ class _Watch:
         for parameter in self._canvas.parameters():
             parameter.grad = None
         image = self._canvas.render()
-        losses = self._score(image)
-        total = torch.stack(tuple(losses.values())).sum() + _RANGE_WEIGHT * _outside(image)
-        total.backward()  # type: ignore[no-untyped-call]
+        losses, gradient = self._score(image)
+        with torch.no_grad():
+            outside = image - image.clamp(0, 1)
+            total = torch.stack(tuple(losses.values())).sum() + _RANGE_WEIGHT * outside.square().mean()
+            gradient.add_(outside, alpha=2 * _RANGE_WEIGHT / outside.numel())
+            del outside
+        image.backward(gradient)  # type: ignore[no-untyped-call]
         value = total.item()
         if value < self._lowest:
             self._lowest = value
@@ -181,7 +198,7 @@ class _Watch:
             {**{name: loss.item() for name, loss in losses.items()}, "total": value, "seconds": seconds}
         )
         self.report(len(self.history))
-        return total.detach()
+        return total
 
     def report(self, step: int) -> None:
         """Tell of a step; a Cancelled on its way out takes the best image along."""
@@ -191,11 +208,6 @@ class _Watch:
         except Cancelled as cancelled:
             cancelled.partial = self.best.clamp(0, 1)
             raise
-
-
-def _outside(image: Tensor) -> Tensor:
-    """Mean squared distance to [0, 1]."""
-    return (image - image.clamp(0, 1)).square().mean()
 
 
 def _run_adam(canvas: Canvas, watch: _Watch, schedule: Schedule) -> None:

@@ -9,15 +9,17 @@ The name "image" among the layers stands for the pixels themselves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.contract import Features, Stats
+from impasto.contract import Features, Stats, Tile
 from impasto.stats import gram_matrix, precise
 
 
@@ -44,7 +46,7 @@ class ContentLoss:
     """
 
     layers: frozenset[str]
-    additive: bool = False
+    additive: bool = True
 
     def statistics(self, features: Features) -> Stats:
         """The feature maps themselves."""
@@ -53,6 +55,55 @@ class ContentLoss:
     def bind(self, target: Stats) -> Callable[[Stats], Tensor]:
         """Mean over layers, summed over the batch so that items stay independent."""
         return lambda stats: _mean_relative_error(stats, target, dict.fromkeys(sorted(self.layers), 1.0))
+
+    def placed(self, target: Stats) -> PlacedContentLoss:
+        """The same for tiles; see `MappedObjective`."""
+        return PlacedContentLoss(target)
+
+
+@dataclass(frozen=True)
+class PlacedContentLoss:
+    """`ContentLoss` as a sum over tiles: each adds the squared error of its own features.
+
+    Attributes:
+        target: the photograph's feature maps.
+    """
+
+    target: Stats
+    additive: bool = True
+    margin: int = 0
+
+    @property
+    def layers(self) -> frozenset[str]:
+        """Layers with a target."""
+        return frozenset(self.target)
+
+    def statistics(self, features: Features) -> Stats:
+        """`(B,)` a layer: the relative error."""
+        return {layer: relative_error(features[layer], wanted) for layer, wanted in self.target.items()}
+
+    def partial(self, features: Features, tile: Tile) -> Stats:
+        """See `PlacedObjective`."""
+        return {layer: self._error_in(tile, features[layer], layer) for layer in self.target}
+
+    def bind(self, target: Stats) -> Callable[[Stats], Tensor]:  # noqa: ARG002 - it holds its target
+        """Mean over layers, summed over the batch."""
+        return lambda stats: torch.stack([stats[layer].sum() for layer in sorted(self.target)]).mean()
+
+    def _error_in(self, tile: Tile, features: Tensor, layer: str) -> Tensor:
+        wanted = self.target[layer]
+        stride = tile.picture[0] // wanted.shape[2]
+        rows, columns = (slice(start // stride, stop // stride) for start, stop in (tile.rows, tile.columns))
+        difference = precise(features) - precise(wanted[:, :, rows, columns])
+        return difference.flatten(1).square().sum(1) / self._sizes[layer]
+
+    @cached_property
+    def _sizes(self) -> Stats:
+        """Squared size of each target, `(B,)`, summed channel by channel: a precise copy of it all would be large."""
+        return {
+            layer: sum_of(precise(channel).flatten(1).square().sum(1) for channel in wanted.unbind(1)).clamp_min(1e-12)
+            for layer, wanted in self.target.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -145,7 +196,12 @@ class RegionalLoss:
 
     loss: StyleLoss
     masks: Tensor
-    additive: ClassVar[bool] = False
+    margin: ClassVar[int] = 0
+
+    @property
+    def additive(self) -> bool:
+        """As the loss is."""
+        return self.loss.additive
 
     @property
     def layers(self) -> frozenset[str]:
@@ -156,6 +212,19 @@ class RegionalLoss:
         """The loss's statistics, one batch item a region, of one image's features `(1, C, h, w)`."""
         parts = [self.loss.statistics(features, mask[None]) for mask in self.masks]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def partial(self, features: Features, tile: Tile) -> Stats:
+        """See `PlacedObjective`: each region's statistics over the tile, by the share of the region that lies there."""
+        own = tile.crop(self.masks)
+        shares = own.sum((1, 2, 3), dtype=torch.float64) / self._areas
+        return {
+            name: value * shares.to(value.dtype).view(-1, *[1] * (value.dim() - 1))
+            for name, value in replace(self, masks=own).statistics(features).items()
+        }
+
+    @cached_property
+    def _areas(self) -> Tensor:
+        return self.masks.sum((1, 2, 3), dtype=torch.float64).clamp_min(1e-12)
 
     def bind(self, target: Stats) -> Callable[[Stats], Tensor]:
         """Weighted mean over layers, summed over regions by their share."""
@@ -182,16 +251,30 @@ class TotalVariation:
     weight: Tensor | None = None
     layers: frozenset[str] = frozenset({"image"})
     additive: bool = True
+    margin: int = 1
 
     def statistics(self, features: Features) -> Stats:
         """`(B,)`: the mean over pixels and channels of both absolute differences."""
-        image = precise(features["image"])
-        down, right = (image.roll(-1, 2) - image).abs(), (image.roll(-1, 3) - image).abs()
+        sides = features["image"].shape[2], features["image"].shape[3]
+        tile = Tile((0, sides[0]), (0, sides[1]), sides, self.wrap)
+        return self.partial({"image": tile.crop(features["image"], self.margin)}, tile)
+
+    def partial(self, features: Features, tile: Tile) -> Stats:
+        """See `PlacedObjective`."""
+        above, _, before, _ = tile.margins(self.margin)
+        image = precise(features["image"])[:, :, above:, before:]
+        height, width = tile.rows[1] - tile.rows[0], tile.columns[1] - tile.columns[0]
+        under, beside = image[:, :, 1 : height + 1, :width], image[:, :, :height, 1 : width + 1]
+        down = (under - image[:, :, : under.shape[2], :width]).abs()  # the picture's last row has nothing under it
+        right = (beside - image[:, :, :height, : beside.shape[3]]).abs()
         if self.weight is not None:
-            down, right = down * self.weight, right * self.weight
-        if not self.wrap:
-            down, right = down[:, :, :-1], right[..., :-1]
-        return {"image": down.flatten(1).mean(1) + right.flatten(1).mean(1)}
+            weight = tile.crop(self.weight)
+            down, right = down * weight[:, :, : down.shape[2]], right * weight[..., : right.shape[3]]
+        rows, columns = tile.picture
+        last = 0 if self.wrap else 1
+        downs, rights = (rows - last) * columns, rows * (columns - last)
+        total = down.flatten(1).sum(1) / downs + right.flatten(1).sum(1) / rights
+        return {"image": total / image.shape[1]}
 
     def bind(self, target: Stats) -> Callable[[Stats], Tensor]:  # noqa: ARG002 - it has no target
         """The variation itself, summed over the batch."""
@@ -257,31 +340,92 @@ class LaplacianLoss:
     pools: tuple[int, ...] = (4, 16)
     wrap: bool = False
     layers: frozenset[str] = frozenset({"image"})
-    additive: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
 
     def statistics(self, features: Features) -> Stats:
         """`image/POOL`, each `(B, 3, H / pool, W / pool)`; a picture too small for a pool has it at 1 pixel."""
         image = precise(features["image"])
-        fitting = {pool: pool if min(image.shape[2:]) >= 3 * pool else 1 for pool in self.pools}
-        return {f"image/{name}": self._laplacian(F.avg_pool2d(image, pool)) for name, pool in fitting.items()}
+        sides = image.shape[2], image.shape[3]
+        mode = "circular" if self.wrap else "replicate"
+        pooled = {name: F.avg_pool2d(image, pool) for name, pool in self.fitting(sides).items()}
+        return {name: _laplacian(F.pad(cells, (1, 1, 1, 1), mode=mode)) for name, cells in pooled.items()}
+
+    def fitting(self, sides: tuple[int, int]) -> Mapping[str, int]:
+        """The pools by the names of their statistics, with 1 for those too large for a picture of that size."""
+        return {f"image/{pool}": pool if min(sides) >= 3 * pool else 1 for pool in self.pools}
+
+    def placed(self, target: Stats) -> PlacedLaplacianLoss:
+        """The same for tiles; see `MappedObjective`."""
+        return PlacedLaplacianLoss(self, target)
 
     def bind(self, target: Stats) -> Callable[[Stats], Tensor]:
         """Mean over pools, summed over the batch."""
 
-        def scale(wanted: Tensor) -> Tensor:
-            return wanted.flatten(1).square().sum(1) + 1e-4 * wanted[0].numel()
-
         def loss(stats: Stats) -> Tensor:
-            errors = [(stats[name] - target[name]).flatten(1).square().sum(1) / scale(target[name]) for name in target]
+            errors = [
+                (stats[name] - wanted).flatten(1).square().sum(1) / _outline_scale(wanted)
+                for name, wanted in target.items()
+            ]
             return torch.stack(errors).sum() / len(errors)
 
         return loss
 
-    def _laplacian(self, image: Tensor) -> Tensor:
-        framed = F.pad(image, (1, 1, 1, 1), mode="circular" if self.wrap else "replicate")
-        inner = framed[:, :, 1:-1, 1:-1]
-        around = framed[:, :, :-2, 1:-1] + framed[:, :, 2:, 1:-1] + framed[:, :, 1:-1, :-2] + framed[:, :, 1:-1, 2:]
-        return around - 4 * inner
+
+@dataclass(frozen=True)
+class PlacedLaplacianLoss:
+    """`LaplacianLoss` as a sum over tiles.
+
+    Attributes:
+        loss: which it is.
+        target: the photograph's statistics.
+    """
+
+    loss: LaplacianLoss
+    target: Stats
+    layers: frozenset[str] = frozenset({"image"})
+    additive: bool = True
+
+    @property
+    def margin(self) -> int:
+        """One cell of every pool."""
+        return math.lcm(*self.loss.pools)
+
+    def statistics(self, features: Features) -> Stats:
+        """`(B,)` a pool: the relative error."""
+        sides = features["image"].shape[2], features["image"].shape[3]
+        tile = Tile((0, sides[0]), (0, sides[1]), sides, self.loss.wrap)
+        return self.partial({"image": tile.crop(features["image"], self.margin)}, tile)
+
+    def partial(self, features: Features, tile: Tile) -> Stats:
+        """See `PlacedObjective`."""
+        image, margins = precise(features["image"]), tile.margins(self.margin)
+        found: dict[str, Tensor] = {}
+        for name, pool in self.loss.fitting(tile.picture).items():
+            above, below, left, right = (max(0, margin // pool - 1) for margin in margins)
+            cells = F.avg_pool2d(image, pool)
+            cells = cells[:, :, above : cells.shape[2] - below, left : cells.shape[3] - right]
+            edge = [int(margin == 0) for margin in margins]
+            own = _laplacian(F.pad(cells, (edge[2], edge[3], edge[0], edge[1]), mode="replicate"))
+            rows, columns = (slice(start // pool, stop // pool) for start, stop in (tile.rows, tile.columns))
+            error = (own - self.target[name][:, :, rows, columns]).flatten(1).square().sum(1)
+            found[name] = error / _outline_scale(self.target[name])
+        return found
+
+    def bind(self, target: Stats) -> Callable[[Stats], Tensor]:  # noqa: ARG002 - it holds its target
+        """Mean over pools, summed over the batch."""
+        return lambda stats: torch.stack([error.sum() for error in stats.values()]).mean()
+
+
+def _outline_scale(wanted: Tensor) -> Tensor:
+    """What an error of the Laplacian is relative to."""
+    return wanted.flatten(1).square().sum(1) + 1e-4 * wanted[0].numel()
+
+
+def _laplacian(framed: Tensor) -> Tensor:
+    """Of the inside of maps with a frame of one position."""
+    inner = framed[:, :, 1:-1, 1:-1]
+    around = framed[:, :, :-2, 1:-1] + framed[:, :, 2:, 1:-1] + framed[:, :, 1:-1, :-2] + framed[:, :, 1:-1, 2:]
+    return around - 4 * inner
 
 
 def _shrunk(weight: Tensor | None, features: Tensor) -> Tensor | None:

@@ -29,7 +29,7 @@ def gram_matrix(features: Tensor, weight: Tensor | None = None) -> Tensor:
     Paper: arXiv:1508.06576, eq. 3; weighted: arXiv:1611.07865, eq. 6, where the weight is the guide squared.
     """
     if weight is not None:
-        share = weight.float() / weight.float().sum((2, 3), keepdim=True).clamp_min(_EPSILON)
+        share = precise(weight) / precise(weight).sum((2, 3), keepdim=True).clamp_min(_EPSILON)
         positions = features.shape[2] * features.shape[3]
         features = features * (share * positions).sqrt().to(features.dtype)  # near 1: bfloat16 loses no range
     gram: Tensor = _Gram.apply(features)  # type: ignore[no-untyped-call]
@@ -74,7 +74,7 @@ def mean_std(features: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Te
     if weight is None:
         variance, mean = torch.var_mean(flat, dim=2, correction=0)
     else:
-        share = weight.flatten(2).float()
+        share = precise(weight.flatten(2))
         share = share / share.sum(2, keepdim=True).clamp_min(_EPSILON)
         mean = (flat * share).sum(2)
         variance = ((flat - mean[..., None]).square() * share).sum(2)

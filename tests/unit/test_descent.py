@@ -3,13 +3,13 @@ import math
 import pytest
 import torch
 
-from impasto.descent import PixelPyramid, Schedule, descend, pyramid_scales, resample
+from impasto.descent import PixelPyramid, Schedule, descend, differentiated, pyramid_scales, resample
 from impasto.errors import Cancelled
 from tiny import noise
 
 
 def towards(target):
-    return lambda image: {"distance": (image - target).square().mean()}
+    return differentiated(lambda image: {"distance": (image - target).square().mean()})
 
 
 def test_pyramid_starts_as_the_start():
@@ -28,8 +28,12 @@ def test_descent_reaches_a_known_minimum(schedule):
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_image_stays_legal_and_can_come_back(optimizer):
     """Pulled far above 1 for a while, pixels must still be able to go down."""
+
+    def upwards(image):
+        return {"up": -image.mean()}
+
     canvas = PixelPyramid(torch.full((1, 3, 8, 8), 0.9))
-    pulled = descend(canvas, lambda image: {"up": -image.mean()}, Schedule(20, optimizer, learning_rate=0.1))
+    pulled = descend(canvas, differentiated(upwards), Schedule(20, optimizer, learning_rate=0.1))
     assert pulled.image.max() <= 1
     back = descend(canvas, towards(torch.full((1, 3, 8, 8), 0.2)), Schedule(60, optimizer, learning_rate=0.1))
     assert back.image.mean() < 0.4
@@ -43,7 +47,7 @@ def test_lbfgs_takes_no_more_steps_than_allowed():
         return {"loss": (image * 40).sin().mean()}
 
     reports = []
-    descend(PixelPyramid(noise(16, 16)), rugged, Schedule(7), on_progress=reports.append)
+    descend(PixelPyramid(noise(16, 16)), differentiated(rugged), Schedule(7), on_progress=reports.append)
     assert len(calls) <= 7
     assert reports[-1].step == 7
 
@@ -56,7 +60,9 @@ def test_best_image_is_kept_when_the_last_is_worse():
         worse_later = 1.0 if len(seen) < 4 else 100.0
         return {"loss": (image - 0.8).square().mean() * worse_later}
 
-    trace = descend(PixelPyramid(torch.full((1, 3, 8, 8), 0.2)), score, Schedule(10, "adam", learning_rate=0.05))
+    trace = descend(
+        PixelPyramid(torch.full((1, 3, 8, 8), 0.2)), differentiated(score), Schedule(10, "adam", learning_rate=0.05)
+    )
     lowest = min(range(len(trace.losses)), key=lambda step: trace.losses[step]["total"])
     torch.testing.assert_close(trace.image, seen[lowest])
 

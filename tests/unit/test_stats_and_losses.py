@@ -38,10 +38,11 @@ def test_relative_error_of_nothing_is_one():
     torch.testing.assert_close(relative_error(torch.zeros_like(target), target), torch.ones(3))
 
 
-@pytest.mark.parametrize("objective", [ContentLoss(frozenset({"a"})), GramLoss({"a": 1.0, "b": 2.0})])
-def test_losses_are_zero_at_the_target_and_differentiable(objective):
+@pytest.mark.parametrize("kind", ["content", "gram"])
+def test_losses_are_zero_at_the_target_and_differentiable(kind):
     torch.manual_seed(0)
-    features = {name: torch.randn(1, 3, 4, 4, dtype=torch.float64) for name in objective.layers}
+    features = {name: torch.randn(1, 3, 4, 4, dtype=torch.float64) for name in "ab"}
+    objective = ContentLoss(frozenset("ab")) if kind == "content" else GramLoss({"a": 1.0, "b": 2.0})
     loss = objective.bind(objective.statistics(features))
     assert loss(objective.statistics(features)).item() == 0
     assert loss(objective.statistics({name: 2 * value for name, value in features.items()})).item() > 0.5

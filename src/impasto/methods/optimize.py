@@ -17,12 +17,12 @@ from torch import Tensor
 
 from impasto import masks
 from impasto.contract import Guide, Job, Objective, OnProgress, Placement, Progress, Stats, Style, StyleCode, ignore
-from impasto.descent import PixelPyramid, Schedule, Score, descend, pyramid_scales, resample
+from impasto.descent import PixelPyramid, Schedule, descend, pyramid_scales, resample
 from impasto.encoders import VGG19, Encoder
 from impasto.errors import Cancelled, InputError
 from impasto.knobs import OptimizeKnobs
 from impasto.losses import ContentLoss, GramLoss, RegionalLoss, StyleLoss, TotalVariation
-from impasto.tiling import crop_to, pad_to_multiple
+from impasto.tiling import Evaluator, Term, crop_to, pad_to_multiple
 
 STYLE_BALANCE = 6.5
 """Weight of the relative Gram distance against the relative content error when both knobs are 1."""
@@ -109,37 +109,26 @@ class Optimize:
                 raise
         return painted()
 
-    def _score(self, content: Tensor, job: Job, index: int) -> Score:
+    def _score(self, content: Tensor, job: Job, index: int) -> Evaluator:
         """The loss at one level: content, style and total variation, weighted."""
         knobs: OptimizeKnobs = job.knobs
         wrap = knobs.border == "wrap"
-        content_loss = ContentLoss(frozenset(knobs.content_layers if knobs.content_weight > 0 else ()))
         plan = _style_plan(content, job, index)
         style = plan.target
         if any(strength < 1 for strength in plan.strengths):
             # towards a blend of the two pictures' statistics: nothing shows through twice
             own = self._statistics(plan.loss, content, wrap=wrap)
             style = plan.loss.toward(own, style, torch.tensor(plan.strengths, device=content.device))
-        kept = self._statistics(content_loss, content, wrap=wrap) if content_loss.layers else {}
-        content_error, style_distance = content_loss.bind(kept), plan.loss.bind(style)
-        variation = TotalVariation(wrap, plan.effect)
-        layers = content_loss.layers | plan.loss.layers
-
-        def score(image: Tensor) -> Mapping[str, Tensor]:
-            if plan.cover is not None:  # seen as it will be: cut out, on the photograph
-                image = torch.lerp(content, image, plan.cover)
-            features = self._encoder(image, layers, wrap=wrap)
-            smooth = variation.bind({})(variation.statistics({"image": image}))
-            losses = {
-                "style": STYLE_BALANCE * knobs.style_weight * style_distance(plan.loss.statistics(features)),
-                "tv": VARIATION_BALANCE * knobs.tv_weight * knobs.strength * smooth,
-            }
-            if content_loss.layers:
-                kept = content_error(content_loss.statistics(features))
-                losses = {"content": knobs.content_weight * kept, **losses}
-            return losses
-
-        return score
+        terms = [
+            Term("style", STYLE_BALANCE * knobs.style_weight, plan.loss, style),
+            Term("tv", VARIATION_BALANCE * knobs.tv_weight * knobs.strength, TotalVariation(wrap, plan.effect)),
+        ]
+        if knobs.content_weight > 0 and knobs.content_layers:
+            kept = ContentLoss(frozenset(knobs.content_layers))
+            target = self._statistics(kept, content, wrap=wrap)
+            terms.insert(0, Term("content", knobs.content_weight, kept, target))
+        backdrop = None if plan.cover is None else (content, plan.cover)
+        return Evaluator(self._encoder, terms, wrap=wrap, backdrop=backdrop)
 
     @torch.no_grad()
     def _statistics(self, objective: Objective, pixels: Tensor, *, wrap: bool = False) -> Stats:
