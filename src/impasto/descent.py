@@ -16,7 +16,8 @@ from torch import Tensor
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import Cancelled
 
-_RANGE_WEIGHT = 10.0  # keeps L-BFGS near [0, 1]; weights from 1 to 100 gave the same pictures
+_RANGE_WEIGHT = 10.0  # brings pixels back that L-BFGS has moved out of [0, 1]; from 1 to 100 gave the same pictures
+_LEAST_SIDE = 4  # of the smallest correction, in pixels
 
 Score = Callable[[Tensor], tuple[Mapping[str, Tensor], Tensor]]
 """Losses of an image `(B, 3, H, W)` by name, weighted, each a scalar, and the gradient of their sum, which descends."""
@@ -52,26 +53,27 @@ class Canvas(Protocol):
 
 
 class PixelPyramid:
-    """An image as the sum of a start and corrections at full, half, quarter ... size.
+    """An image as the sum of a start and corrections at full, half, quarter ... size, down to a few pixels.
 
     The same pictures can be written as with plain pixels, but a step moves whole areas at once: at equal steps the loss
     ends lower (bench/NOTES.md).
 
     Args:
         start: `(B, 3, H, W)` in [0, 1].
-        levels: number of corrections.
         falloff: scale of each correction against the next finer one, since its gradient adds up over more pixels.
+        unit: what 1 in a parameter changes in the image. L-BFGS's first step sums to one unit, so a unit of x times the
+            number of values makes it change a value by x on average.
         wrap: enlarge corrections as if the image was tiled, so that they leave no seam.
     """
 
-    def __init__(self, start: Tensor, *, levels: int = 4, falloff: float = 0.6, wrap: bool = False) -> None:
+    def __init__(self, start: Tensor, *, falloff: float = 0.6, unit: float = 1.0, wrap: bool = False) -> None:
         self._start = start.detach().clone(memory_format=torch.contiguous_format)
         batch, channels, height, width = start.shape
-        sizes = [(max(1, height >> level), max(1, width >> level)) for level in range(levels)]
+        sizes = [(height >> level, width >> level) for level in range(_correction_levels(height, width, wrap=wrap))]
         self._corrections = [
             torch.zeros(batch, channels, *size, device=start.device, requires_grad=True) for size in sizes
         ]
-        self._falloff, self._wrap = falloff, wrap
+        self._falloff, self._unit, self._wrap = falloff, unit, wrap
 
     def parameters(self) -> Sequence[Tensor]:
         """Finest first."""
@@ -79,10 +81,10 @@ class PixelPyramid:
 
     def render(self) -> Tensor:
         """The start plus all corrections."""
-        image = self._start + self._corrections[0]
+        change = self._corrections[0]
         for level, correction in enumerate(self._corrections[1:], start=1):
-            image = image + self._falloff**level * self._enlarged(correction, image.shape[2], image.shape[3])
-        return image
+            change = change + self._falloff**level * self._enlarged(correction, change.shape[2], change.shape[3])
+        return self._start + self._unit * change
 
     def _enlarged(self, correction: Tensor, height: int, width: int) -> Tensor:
         if not self._wrap:
@@ -99,7 +101,15 @@ class PixelPyramid:
         A clamp inside `render` would cut the gradient of every pixel that has once left the range.
         """
         image = self.render()
-        self._corrections[0] += image.clamp(0, 1) - image
+        self._corrections[0] += (image.clamp(0, 1) - image) / self._unit
+
+
+def _correction_levels(height: int, width: int, *, wrap: bool) -> int:
+    """As many as leave `_LEAST_SIDE` pixels; in a tile, as many as divide it evenly too."""
+    levels = max(1, 1 + int(math.log2(max(1, min(height, width) // _LEAST_SIDE))))
+    if wrap:
+        levels = min(levels, *(1 + (side & -side).bit_length() - 1 for side in (height, width)))
+    return levels
 
 
 @dataclass(frozen=True)
@@ -182,11 +192,12 @@ class _Watch:
         for parameter in self._canvas.parameters():
             parameter.grad = None
         image = self._canvas.render()
-        losses, gradient = self._score(image)
+        # what is beyond [0, 1] will not be seen, so it may neither count nor pull
+        losses, gradient = self._score(image.detach().clamp(0, 1))
         with torch.no_grad():
             outside = image - image.clamp(0, 1)
             total = torch.stack(tuple(losses.values())).sum() + _RANGE_WEIGHT * outside.square().mean()
-            gradient.add_(outside, alpha=2 * _RANGE_WEIGHT / outside.numel())
+            gradient = gradient.masked_fill_(outside != 0, 0).add_(outside, alpha=2 * _RANGE_WEIGHT / outside.numel())
             del outside
         image.backward(gradient)  # type: ignore[no-untyped-call]
         value = total.item()

@@ -11,7 +11,7 @@ from impasto.errors import Cancelled
 from tiny import noise, style_of
 
 METHODS = [row for row in registry.methods().values() if not row.extra]
-QUICK = {"steps": 3, "init": "content", "coarsest": 32}
+QUICK = {"steps": 5, "init": "content", "coarsest": 32}
 
 
 def quick(row, **changes):

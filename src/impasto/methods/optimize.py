@@ -27,6 +27,8 @@ from impasto.tiling import Evaluator, Term, crop_to, pad_to_multiple
 STYLE_BALANCE = 6.5
 """Weight of the relative Gram distance against the relative content error when both knobs are 1."""
 VARIATION_BALANCE = 0.3
+FIRST_STEP = 0.01
+"""Mean change of a value in L-BFGS's first step. Torch's own rule moves it some thousand times less: lost steps."""
 COARSER_STEPS = 1.5
 """A coarser level takes this many times the steps of the next finer one: they cost a quarter."""
 _STRIDE = 16
@@ -98,7 +100,9 @@ class Optimize:
             sides = _sides(*_shape(content), level.scale)
             origin = resample(start, *sides, wrap=wrap)
             score = self._score(resample(content, *sides).clamp(0, 1), replace(job, guide=guide), index)
-            canvas = PixelPyramid((origin + resample(change, *sides, wrap=wrap)).clamp(0, 1), wrap=wrap)
+            begin = (origin + resample(change, *sides, wrap=wrap)).clamp(0, 1)
+            unit = FIRST_STEP * begin.numel() if knobs.optimizer == "lbfgs" else 1.0
+            canvas = PixelPyramid(begin, unit=unit, wrap=wrap)
             schedule = Schedule(level.steps, knobs.optimizer, knobs.learning_rate)
             try:
                 change = descend(canvas, score, schedule, on_progress=reports.of_level(index)).image - origin
