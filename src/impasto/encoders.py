@@ -1,19 +1,21 @@
 """Encoders: pretrained networks whose named layers are the features of the field.
 
-A layer is named as in the papers: `conv4_1` is the output of a convolution, `relu4_1` the same after its ReLU. The
-preprocessing (channel order, mean) lives inside: every encoder takes sRGB in [0, 1].
+Which there are, and how their layers are named, is told by `architectures.py`. The preprocessing (channel order, mean)
+lives inside: every encoder takes sRGB in [0, 1]. All padding is by reflection, also where a network was trained with
+zeros: they would paint a frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.architectures import Architecture, Convolution, Fork, Pooling, Residual, Unit
 from impasto.contract import Placement, Tile
 from impasto.errors import InputError
 
@@ -21,65 +23,13 @@ if TYPE_CHECKING:
     from impasto.contract import Features
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """One encoder as a row of the table.
-
-    Attributes:
-        name: what `--encoder` takes.
-        asset: id of its weights.
-        blocks: convolutions in each block; a 2x2 pooling lies between two blocks. Block 3's second is `conv3_2`.
-        paper: the source of the network.
-    """
-
-    name: str
-    asset: str
-    blocks: tuple[int, ...]
-    paper: str
-
-    def layers(self) -> tuple[str, ...]:
-        """All layer names, shallow to deep."""
-        return tuple(
-            f"{kind}{block}_{index}"
-            for block, convolutions in enumerate(self.blocks, start=1)
-            for index in range(1, convolutions + 1)
-            for kind in ("conv", "relu")
-        )
-
-    def stride(self, layer: str) -> int:
-        """Pixels of the image per position of `layer`, along one side."""
-        return int(2 ** (int(layer[4]) - 1))
-
-    def reach(self, layers: Iterable[str]) -> int:
-        """Pixels beyond its own cell that a position of the deepest of `layers` depends on, on each side."""
-        deepest = max((int(layer[4]), int(layer[6:])) for layer in layers)
-        counts = (*self.blocks[: deepest[0] - 1], deepest[1])
-        return int(sum(count * 2**block for block, count in enumerate(counts)))
-
-    def check(self, layers: Iterable[str]) -> None:
-        """Raise InputError for a layer that this encoder lacks."""
-        known = self.layers()
-        unknown = [layer for layer in layers if layer not in known]
-        if unknown:
-            raise InputError(f"{self.name} has no layer {unknown[0]!r}", f"its layers are {', '.join(known)}")
-
-    def smallest_side(self, layers: Iterable[str]) -> int:
-        """The least side in pixels that leaves two positions for reflection padding at each convolution."""
-        return 2 * max((self.stride(layer) for layer in layers), default=1)
-
-
-VGG19 = Architecture("vgg19", "vgg19-normalised", (2, 2, 4, 4, 4), "arXiv:1409.1556; normalised as in Gatys 2016")
-
-ARCHITECTURES = {row.name: row for row in (VGG19,)}
-
-
 class Encoder:
     """A frozen network that maps images to named feature maps.
 
     Args:
         architecture: its row in the table.
-        weights: tensors `conv1_1.weight (C, 3, 3, 3)`, `conv1_1.bias (C)`, ..., and the colour map
-            `preprocess.weight (3, 3, 1, 1)`, `preprocess.bias (3)` that precedes the first convolution.
+        weights: tensors by the keys of the architecture's convolutions and normalisations, which are folded into them;
+            and, where it names no mean, the colour map `preprocess.weight (3, 3, 1, 1)`, `preprocess.bias (3)`.
         placement: device, precision and layout.
         pooling: "max" (as trained) or "average" (Gatys 2016 found it smoother).
     """
@@ -95,7 +45,7 @@ class Encoder:
         self.architecture = architecture
         self.placement = placement
         self.pooling = pooling
-        folded = _fold_preprocessing(weights)
+        folded = _folded(architecture, weights)
         layout = torch.channels_last if placement.channels_last else torch.contiguous_format
         self._weights = {
             name: tensor.to(placement.device, placement.dtype).contiguous(
@@ -117,8 +67,8 @@ class Encoder:
             layers: names of layers.
             wrap: pad with the opposite edge instead, for pictures that tile; sides are multiples of the stride.
             tile: the images are its crop with `architecture.reach(layers)`; the features are those of the whole
-                picture over the tile. Where the crop ends inside the picture nothing is padded: each convolution
-                takes a ring off the margin, which is gone when the deepest layer is reached.
+                picture over the tile. Where the crop ends inside the picture nothing is padded: each window takes
+                its overlap off the margin, which is gone when the deepest layer is reached.
 
         Returns:
             One `(B, C, h, w)` a layer, in the placement's precision.
@@ -128,29 +78,77 @@ class Encoder:
         """
         wanted = frozenset(layers)
         self._check(images if tile is None else None, wanted)
-        border = _Border.of(tile, self.architecture.reach(wanted), "circular" if wrap else "reflect")
+        mode = "circular" if wrap else "reflect"
+        border = _Border(mode) if tile is None else _Border.of(tile, self.architecture.reach(wanted), mode)
         layout = torch.channels_last if self.placement.channels_last else torch.contiguous_format
         x = images.to(self.placement.dtype).contiguous(memory_format=layout)
         found: dict[str, Tensor] = {}
-        for block, convolutions in enumerate(self.architecture.blocks, start=1):
-            for index in range(1, convolutions + 1):
-                name = f"{block}_{index}"
-                x = self._convolve(x, f"conv{name}", border)
-                border.pass_convolution(2 ** (block - 1))
-                if f"conv{name}" in wanted:
-                    found[f"conv{name}"] = border.inside(x, 2 ** (block - 1))
-                    x = F.relu(x)
-                else:
-                    x = F.relu_(x)  # nobody else holds x, so its memory can be used again
-                if f"relu{name}" in wanted:
-                    found[f"relu{name}"] = border.inside(x, 2 ** (block - 1))
-                if len(found) == len(wanted):
-                    return found
-            x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
+        for unit in self.architecture.units:
+            x, border = self._run(unit, x, border, wanted, found)
+            if len(found) == len(wanted):
+                return found
         raise AssertionError("every layer was checked to exist")
 
-    def _convolve(self, x: Tensor, name: str, border: _Border) -> Tensor:
-        return F.conv2d(border.pad(x), self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+    def _run(
+        self, unit: Unit, x: Tensor, border: _Border, wanted: frozenset[str], found: dict[str, Tensor]
+    ) -> tuple[Tensor, _Border]:
+        """One unit; the layers in it that are wanted go into `found`."""
+        if isinstance(unit, Pooling):
+            x, border = self._framed(x, unit, border)
+            return (F.max_pool2d if self.pooling == "max" else F.avg_pool2d)(x, unit.kernel, unit.stride), border
+        if isinstance(unit, Convolution):
+            x, border = self._convolve(x, unit, border)
+            if unit.raw in wanted:
+                found[unit.raw] = border.inside(x)
+            x = _activated(x, unit.activation, inplace=unit.raw not in wanted)
+        elif isinstance(unit, Fork):
+            x, border = self._fork(x, unit, border)
+        else:
+            x, border = self._add(x, unit, border)
+        if unit.layer in wanted:
+            found[unit.layer] = border.inside(x)
+        return x, border
+
+    def _fork(self, x: Tensor, unit: Fork, border: _Border) -> tuple[Tensor, _Border]:
+        sides = [self._convolve(x, one, border) for one in unit.branches]
+        least = _Border.least([own for _, own in sides], border)
+        parts = [
+            _activated(own.inside(part, least), one.activation, inplace=False)
+            for one, (part, own) in zip(unit.branches, sides, strict=True)
+        ]
+        return torch.cat(parts, 1), least
+
+    def _add(self, x: Tensor, unit: Residual, border: _Border) -> tuple[Tensor, _Border]:
+        added, after = x, border
+        for one in unit.inner:
+            added, after = self._convolve(added, one, after)
+            added = _activated(added, one.activation)
+        if unit.shortcut is not None:
+            kept, own = self._convolve(x, unit.shortcut, border)
+            added = added + own.inside(kept, after)
+        elif unit.adds:
+            added = added + border.inside(x, after)
+        return _activated(added, unit.activation), after
+
+    def _convolve(self, x: Tensor, one: Convolution, border: _Border) -> tuple[Tensor, _Border]:
+        weight, bias = self._weights[f"{one.key}.weight"], self._weights[f"{one.key}.bias"]
+        x, border = self._framed(x, one, border)
+        return F.conv2d(x, weight, bias, one.stride, groups=x.shape[1] if one.depthwise else 1), border
+
+    def _framed(self, x: Tensor, window: Convolution | Pooling, border: _Border) -> tuple[Tensor, _Border]:
+        """The map as a window needs it, padded at the picture's edges; and the border after it."""
+        pads = [self._pads(length, window.kernel, window.stride, whole=not border.tiled) for length in x.shape[2:]]
+        return border.pass_window(x, window.kernel, window.stride, (*pads[0], *pads[1]))
+
+    def _pads(self, length: int, kernel: int, stride: int, *, whole: bool) -> tuple[int, int]:
+        """Positions to add before and after a side; windows that do not overlap get none."""
+        if kernel <= stride:
+            return 0, 0
+        if not self.architecture.lopsided:
+            return kernel // 2, kernel // 2
+        cells = -(-length // stride) if whole else length // stride  # the sides of a tiled picture are multiples
+        total = max((cells - 1) * stride + kernel - (length if whole else cells * stride), 0)
+        return total // 2, total - total // 2
 
     def _check(self, images: Tensor | None, wanted: frozenset[str]) -> None:
         """Layers, and the size of images that are not a crop."""
@@ -169,51 +167,96 @@ class Encoder:
             )
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Border:
-    """How a crop of a picture, or a whole one, is bordered on its way through the convolutions.
+    """How a crop of a picture, or a whole one, is bordered at some depth of the network.
 
     Attributes:
         mode: of padding, at the edges of the picture.
+        tiled: whether it is a crop.
         cuts: sides (above, below, left, right) that end inside the picture.
-        margins: pixels beyond the tile on each side.
-        spare: pixels of the margins on the sides that are cut, which convolutions use up.
+        margins: positions beyond the tile on each side.
     """
 
     mode: str
-    cuts: tuple[bool, bool, bool, bool] = (False, False, False, False)
-    margins: tuple[int, int, int, int] = (0, 0, 0, 0)
-    spare: int = 0
+    tiled: bool = False
+    cuts: tuple[bool, ...] = (False, False, False, False)
+    margins: tuple[int, ...] = (0, 0, 0, 0)
 
     @classmethod
-    def of(cls, tile: Tile | None, reach: int, mode: str) -> _Border:
-        """That of a tile's crop, or of a whole picture."""
-        return cls(mode) if tile is None else cls(mode, tile.cuts(reach), tile.margins(reach), reach)
+    def of(cls, tile: Tile, reach: int, mode: str) -> _Border:
+        """That of a tile's crop."""
+        return cls(mode, True, tile.cuts(reach), tile.margins(reach))
 
-    def pad(self, x: Tensor) -> Tensor:
-        """One position on each side that lies at the picture's edge."""
-        above, below, left, right = (0 if cut else 1 for cut in self.cuts)
-        return F.pad(x, (left, right, above, below), mode=self.mode) if above + below + left + right else x
+    @classmethod
+    def least(cls, borders: Sequence[_Border], like: _Border) -> _Border:
+        """The one with the narrowest margins of all."""
+        return replace(like, margins=tuple(map(min, zip(*(each.margins for each in borders), strict=True))))
 
-    def pass_convolution(self, stride: int) -> None:
-        """A 3x3 convolution has taken one position off each side that is cut."""
-        self.spare -= stride
+    def pass_window(self, x: Tensor, kernel: int, stride: int, pads: tuple[int, ...]) -> tuple[Tensor, _Border]:
+        """What a window needs to see of `x`, and the border of what comes out of it.
 
-    def inside(self, x: Tensor, stride: int) -> Tensor:
-        """The features over the tile."""
-        if not any(self.margins):
-            return x
-        above, below, left, right = (
-            (self.spare if cut else margin) // stride for cut, margin in zip(self.cuts, self.margins, strict=True)
-        )
-        return x[:, :, above : x.shape[2] - below, left : x.shape[3] - right]
+        At a cut nothing is padded, and so the margin shrinks by what windows overlap. Before the first row or column,
+        positions that no window starts at are dropped, which keeps windows where they are in the whole picture.
+        """
+        dropped, padded, margins = [0] * 4, [0] * 4, [0] * 4
+        for side, (cut, margin) in enumerate(zip(self.cuts, self.margins, strict=True)):
+            before = pads[side - side % 2]
+            if not cut:
+                padded[side], margins[side] = pads[side], margin // stride
+            elif side % 2 == 0:
+                dropped[side], margins[side] = (margin - before) % stride, (margin - before) // stride
+            else:
+                margins[side] = (margin - kernel + before) // stride + 1
+        x = _trimmed(x, dropped)
+        above, below, left, right = padded
+        x = F.pad(x, (left, right, above, below), mode=self.mode) if any(padded) else x
+        return x, replace(self, margins=tuple(margins))
+
+    def inside(self, x: Tensor, wanted: _Border | None = None) -> Tensor:
+        """The features over the tile, or with the margins that are wanted."""
+        kept = (0, 0, 0, 0) if wanted is None else wanted.margins
+        return _trimmed(x, [margin - keep for margin, keep in zip(self.margins, kept, strict=True)])
 
 
-def _fold_preprocessing(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Merge the 1x1 colour map into conv1_1; exact, because a pointwise map commutes with reflection padding."""
-    colour, offset = weights["preprocess.weight"][:, :, 0, 0], weights["preprocess.bias"]
-    first = weights["conv1_1.weight"]  # (C, 3, 3, 3)
-    folded = {name: tensor for name, tensor in weights.items() if not name.startswith("preprocess.")}
-    folded["conv1_1.weight"] = torch.einsum("omhw,mi->oihw", first, colour)
-    folded["conv1_1.bias"] = weights["conv1_1.bias"] + torch.einsum("omhw,m->o", first, offset)
+def _trimmed(x: Tensor, sides: Sequence[int]) -> Tensor:
+    """Without so many positions above, below, to the left and to the right."""
+    above, below, left, right = sides
+    return x[:, :, above : x.shape[2] - below, left : x.shape[3] - right] if any(sides) else x
+
+
+def _activated(x: Tensor, activation: str, *, inplace: bool = True) -> Tensor:
+    """After the activation; in place where nobody else holds x, so that its memory can be used again."""
+    if activation == "relu":
+        return F.relu_(x) if inplace else F.relu(x)
+    return F.relu6(x, inplace) if activation == "relu6" else x
+
+
+def _folded(architecture: Architecture, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights and biases by key, with normalisation and preprocessing merged into the convolutions."""
+    folded: dict[str, Tensor] = {}
+    for one in architecture.convolutions():
+        weight = weights[f"{one.key}.weight"]
+        bias = weights.get(f"{one.key}.bias", weight.new_zeros(len(weight)))
+        if one.norm:
+            parts = ("weight", "bias", "running_mean", "running_var")
+            gain, shift, mean, variance = (weights[f"{one.norm}.{part}"].double() for part in parts)
+            scale = gain / (variance + architecture.epsilon).sqrt()
+            bias = ((bias.double() - mean) * scale + shift).to(weight)
+            weight = (weight.double() * scale[:, None, None, None]).to(weight)
+        folded[f"{one.key}.weight"], folded[f"{one.key}.bias"] = weight, bias
+    first = next(architecture.convolutions()).key
+    colour, offset = (part.to(folded[f"{first}.bias"]) for part in _preprocessing(architecture, weights))
+    # exact, because a map of single pixels commutes with reflection padding
+    folded[f"{first}.bias"] = folded[f"{first}.bias"] + torch.einsum("omhw,m->o", folded[f"{first}.weight"], offset)
+    folded[f"{first}.weight"] = torch.einsum("omhw,mi->oihw", folded[f"{first}.weight"], colour)
     return folded
+
+
+def _preprocessing(architecture: Architecture, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """What precedes the first convolution, as a matrix `(3, 3)` and an offset `(3,)`."""
+    if architecture.mean is None:
+        return weights["preprocess.weight"][:, :, 0, 0], weights["preprocess.bias"]
+    scale = 1 / torch.tensor(architecture.deviation)
+    colour, offset = torch.diag(scale), -torch.tensor(architecture.mean) * scale
+    return (colour.flip(0), offset.flip(0)) if architecture.reverse else (colour, offset)

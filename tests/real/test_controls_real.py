@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from impasto import color, images, segment
+from impasto.architectures import VGG19
 from impasto.assets import load_weights
 from impasto.contract import STYLE_LAYERS, Placement
 from impasto.controls import Controls
-from impasto.encoders import VGG19, Encoder
+from impasto.encoders import Encoder
 from impasto.engine import Engine
 from impasto.errors import InputError
 from impasto.job import Request

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from impasto import images
+from impasto.architectures import VGG19
 from impasto.assets import load_weights
 from impasto.contract import STYLE_LAYERS, Placement
-from impasto.encoders import VGG19, Encoder
+from impasto.encoders import Encoder
 from impasto.engine import Engine
 from impasto.job import Request
 from impasto.losses import relative_error

@@ -187,7 +187,8 @@ def test_a_wrapped_descent_knows_no_edge(tiny_weights, placement):
 
 
 def test_a_wrapped_encoder_sees_no_edge(tiny_weights, placement):
-    from impasto.encoders import VGG19, Encoder
+    from impasto.architectures import VGG19
+    from impasto.encoders import Encoder
 
     encoder = Encoder(VGG19, tiny_weights["vgg19-normalised"], placement)
     image = noise(64, 64)

@@ -18,8 +18,9 @@ from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 
 from impasto import images, metrics
+from impasto.architectures import VGG19
 from impasto.contract import STYLE_LAYERS, Placement
-from impasto.encoders import VGG19, Encoder
+from impasto.encoders import Encoder
 from impasto.errors import InputError
 from impasto.metrics import METRICS, Judge, _networks, _pixels, _sets, _style
 from tiny import noise

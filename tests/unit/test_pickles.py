@@ -33,6 +33,11 @@ def test_arrays_come_back_by_dotted_name(protocol, array):
     assert found["Conv_0.kernel"].dtype == array.dtype
 
 
+def test_lists_of_arrays_count_from_0():
+    found = read_arrays(pickle.dumps({"conv1": [np.ones((1, 2)), np.zeros(2)]}, protocol=3))
+    assert {name: array.shape for name, array in found.items()} == {"conv1.0": (1, 2), "conv1.1": (2,)}
+
+
 @pytest.mark.parametrize(
     "evil",
     [
@@ -53,7 +58,7 @@ def test_a_pickle_that_would_run_code_is_refused(evil, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("other", [{"a": 1}, {"a": "text"}, [np.ones(2)], {"a": np.array(["x"])}, {"a": [np.ones(2)]}])
+@pytest.mark.parametrize("other", [{"a": 1}, {"a": "text"}, [np.ones(2)], {"a": np.array(["x"])}, {"a": ["x"]}])
 def test_what_is_no_array_is_refused(other):
     with pytest.raises(pickle.UnpicklingError):
         read_arrays(pickle.dumps(other, protocol=3))

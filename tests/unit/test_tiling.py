@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from impasto.architectures import VGG19
 from impasto.contract import Placement, Tile
-from impasto.encoders import VGG19, Encoder
+from impasto.encoders import Encoder
 from impasto.errors import InputError
 from impasto.losses import ContentLoss, GramLoss, LaplacianLoss, RegionalLoss, TotalVariation
 from impasto.matching import MomentsLoss, WassersteinLoss

@@ -29,6 +29,7 @@ _VGG19 = tuple(
 )
 _VGG19_KEYS = (2, 5, 9, 12, 16, 19, 22, 25, 29, 32, 35, 38, 42, 45, 48, 51)
 _DECODER = ("conv4_1", "conv3_4", "conv3_3", "conv3_2", "conv3_1", "conv2_2", "conv2_1", "conv1_2", "conv1_1")
+_LITE_BLOCKS = 11  # of EfficientNet-Lite0, down to a stride of 16 pixels
 _DECODER_KEYS = (1, 5, 8, 11, 14, 18, 21, 25, 28)
 
 
@@ -71,6 +72,40 @@ def _convert_lpips(members: Files) -> Files:
         else:
             renamed[f"conv{number}.{part}"] = _as_torch(array)
     return {"weights": _safetensors_bytes(renamed)}
+
+
+def _convert_squeezenet(members: Files) -> Files:
+    """SqueezeNet's features: `conv1.weight (O, I, kh, kw)`, `conv1.bias (O)`, `fire2.squeeze.weight`, ..."""
+    (payload,) = members.values()
+    with _unreadable():
+        arrays = _pickles.read_arrays(payload)
+    renamed = {}
+    for name, array in sorted(arrays.items()):
+        layer, _, part = name.rpartition(".")
+        if layer == "conv10":
+            continue
+        key = layer.replace("/squeeze1x1", ".squeeze").replace("/", ".")
+        if part == "0":
+            renamed[f"{key}.weight"] = _as_torch(array.transpose(3, 2, 0, 1))  # from (kh, kw, I, O)
+        else:
+            renamed[f"{key}.bias"] = _as_torch(array.reshape(-1))
+    return {"weights": _safetensors_bytes(renamed)}
+
+
+def _convert_efficientnet(members: Files) -> Files:
+    """EfficientNet-Lite's stem and its blocks 0 to 10, as the checkpoint names them; normalisations stay apart."""
+    import torch
+
+    (payload,) = members.values()
+    with _unreadable():
+        tensors: dict[str, Tensor] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        blocks = tuple(f"_blocks.{index}." for index in range(_LITE_BLOCKS))
+        kept = {
+            name: tensor
+            for name, tensor in sorted(tensors.items())
+            if name.startswith(("_conv_stem.", "_bn0.", *blocks)) and not name.endswith("num_batches_tracked")
+        }
+    return {"weights": _safetensors_bytes(kept)}
 
 
 def _convert_inception(members: Files) -> Files:
@@ -151,6 +186,8 @@ CONVERTERS: Mapping[str, Callable[[Files], Files]] = {
     "vgg19-normalised": _convert_vgg19,
     "adain-decoder": _convert_decoder,
     "lpips": _convert_lpips,
+    "squeezenet": _convert_squeezenet,
+    "efficientnet-lite": _convert_efficientnet,
     "inception-fid": _convert_inception,
     "museum": _convert_museum,
     "pictures": _base_names,

@@ -1,7 +1,7 @@
 """Pickles read by allow-list: a pickle is a program, so only the few calls that make arrays are let through.
 
-Two kinds are read. A pickle of nested dicts of numpy arrays gives its arrays by dotted name. A TorchScript archive (a
-zip of a pickle, code and raw storages) gives its tensors by dotted name; the code inside is never looked at.
+Two kinds are read. A pickle of nested dicts and lists of numpy arrays gives its arrays by dotted name. A TorchScript
+archive (a zip of a pickle, code and raw storages) gives its tensors by dotted name; the code inside is never looked at.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _DTYPES = ("f2", "f4", "f8", "i4", "i8")
 
 
 def read_arrays(payload: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of a pickle of nested dicts of numpy arrays, such as `{"Conv_0.kernel": (11, 11, 3, 64)}`.
+    """The arrays of a pickle of nested dicts and lists of numpy arrays, such as `{"Conv_0.kernel": (11, 11, 3, 64)}`.
+
+    Lists count from 0: `{"conv1": [kernel, bias]}` gives `conv1.0` and `conv1.1`.
 
     Raises:
         pickle.UnpicklingError: the pickle asks for anything but numpy arrays, or holds anything else.
@@ -167,6 +169,8 @@ def _flatten(
     if not isinstance(parts, dict):
         raise pickle.UnpicklingError(f"{prefix or 'the pickle'} is no dict of arrays but {type(node).__name__}")
     for name, part in parts.items():
+        if isinstance(part, list) and not isinstance(node, _Module):
+            part = {str(index): one for index, one in enumerate(part)}  # noqa: PLW2901
         array = leaf(part)
         if array is not None:
             yield f"{prefix}{name}", array

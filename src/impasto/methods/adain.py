@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto import masks
+from impasto.architectures import VGG19
 from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleCode, ignore
-from impasto.encoders import VGG19, Encoder
+from impasto.encoders import Encoder
 from impasto.knobs import AdaINKnobs
 from impasto.stats import adaptive_instance_norm, mean_std
 from impasto.tiling import crop_to, pad_to_multiple

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto import masks
+from impasto.architectures import VGG19
 from impasto.contract import Guide, Job, Objective, OnProgress, Placement, Progress, Stats, Style, StyleCode, ignore
 from impasto.descent import PixelPyramid, Schedule, descend, pyramid_scales, resample
-from impasto.encoders import VGG19, Encoder
+from impasto.encoders import Encoder
 from impasto.errors import Cancelled, InputError
 from impasto.knobs import OptimizeKnobs
 from impasto.losses import ContentLoss, GramLoss, RegionalLoss, StyleLoss, TotalVariation

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from impasto import images
+from impasto.architectures import VGG19
 from impasto.assets import Store, load_weights
 from impasto.contract import STYLE_LAYERS, Features, OnProgress, Placement, Progress, ignore
-from impasto.encoders import VGG19, Encoder
+from impasto.encoders import Encoder
 from impasto.metrics import _pixels, _sets, _style, _video
 from impasto.metrics._networks import INCEPTION_FEATURES, INCEPTION_SIDE, Inception, Lpips
 from impasto.metrics._pixels import Picture
