@@ -149,9 +149,8 @@ class MaskReader:
             if what == "background":
                 self._found[what] = 1 - self._find("subject")
             else:
-                self._found[what] = segment.find(what, self.photograph, network)
-            if what == "person" and not self._faces():  # the network cuts out something from any picture
-                self.on_note("no face was seen: is there a person in the photograph? --region subject=STYLE asks less")
+                faces = self._faces() if what == "person" else ()
+                self._found[what] = segment.find(what, self.photograph, network, faces)
         return self._found[what]
 
 

@@ -6,6 +6,7 @@ The networks are stored as they were published, in ONNX: those for subject and p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,34 +28,52 @@ ASSETS = {"subject": "u2netp", "background": "u2netp", "person": "modnet"}
 FACES = "centerface"
 
 _LEAST_AREA = 0.004  # of the picture: below it a mask is noise
+_LEAST_SURE = (
+    0.15  # of what a network marks at all; lawns, mountains and orchestras have less, whatever stands out more
+)
 _SALIENT = 320  # side of the square that U2-Net was trained on
 _MATTE = 512  # MODNet's short side
 _FACE_SIDE = 640
 _FACE_SCORE = 0.5  # of 0 to 1; at 0.35 leaves and fur begin to look like faces
 
 
-def find(what: str, image: Tensor, network: Path) -> Tensor:
+def find(what: str, image: Tensor, network: Path, faces: Sequence[Box] = ()) -> Tensor:
     """A mask of the subject or of people.
 
     Args:
         what: "subject" or "person".
         image: `(1, 3, H, W)` in [0, 1].
         network: the ONNX file of `ASSETS[what]`.
+        faces: those of the picture. People are taken for such where one of these lies in what was cut out: the network
+            for people cuts something out of most pictures, and the one for faces now and then sees one in a castle.
+            Of 236 photographs the two agreed on the ten with people near enough, and on sculptures and one monkey.
 
     Raises:
         InputError: there is none in the picture.
         MissingExtra: ONNX Runtime is not installed.
     """
     found = _matte(image, network) if what == "person" else _salient(image, network)
+    sure, marked = (float((found > least).float().mean()) for least in (0.5, 0.1))
+    if sure < max(_LEAST_AREA, _LEAST_SURE * marked):
+        raise _none(what)
+    if what == "person" and not any(_covers(found, face) for face in faces):
+        raise _none("person")
     found = masks.refine(found, image, radius=max(2, max(image.shape[2:]) // 80))
-    found = ((found - 0.1) / 0.8).clamp(0, 1)  # the networks hedge: clear cases become 0 and 1
-    if (found > 0.5).float().mean() < _LEAST_AREA:
-        name = "person" if what == "person" else "subject"
-        raise InputError(
-            f"no {name} was found in the photograph",
-            "paint the whole picture with --style, or draw a mask: --region mask.png=STYLE",
-        )
-    return found
+    return ((found - 0.1) / 0.8).clamp(0, 1)  # the networks hedge: clear cases become 0 and 1
+
+
+def _none(what: str) -> InputError:
+    ways = "paint the whole picture with --style, or draw a mask: --region mask.png=STYLE"
+    if what == "person":  # seen from behind, say
+        return InputError("no person with a face was found in the photograph", f"try --region subject=STYLE, or {ways}")
+    return InputError("no subject was found in the photograph: nothing stands out", ways)
+
+
+def _covers(mask: Tensor, box: Box) -> bool:
+    """Whether most of a box lies in the mask."""
+    left, top, right, bottom = (max(0, round(side)) for side in box)
+    inside = mask[:, :, top : max(bottom, top + 1), left : max(right, left + 1)]
+    return inside.numel() > 0 and float(inside.mean()) > 0.5
 
 
 def find_faces(image: Tensor, network: Path) -> list[Box]:

@@ -71,9 +71,10 @@ def test_a_regions_statistics_move_towards_its_own_style(engine, encoder, photos
 
 def test_subjects_and_people_are_found(store):
     astronaut, coffee = tensor(store, "astronaut.png"), tensor(store, "coffee.png")
+    faces = segment.find_faces(astronaut, store.file("centerface", "centerface.onnx"))
     for what in ("subject", "person"):
         asset = segment.ASSETS[what]
-        mask = segment.find(what, astronaut, store.file(asset, f"{asset}.onnx"))
+        mask = segment.find(what, astronaut, store.file(asset, f"{asset}.onnx"), faces)
         assert mask.shape == (1, 1, 256, 256)
         assert mask[0, 0, 60, 110] > 0.9  # the face
         assert mask[0, 0, 200, 90] > 0.9  # the suit
@@ -84,9 +85,31 @@ def test_subjects_and_people_are_found(store):
 
 
 def test_no_subject_in_nothing(store):
-    with pytest.raises(InputError, match="no subject was found") as caught:
-        segment.find("subject", torch.full((1, 3, 96, 128), 0.5), store.file("u2netp", "u2netp.onnx"))
+    blank = torch.full((1, 3, 96, 128), 0.5)
+    lawn = (
+        torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+        * torch.tensor([0.4, 1, 0.3])[:, None, None]
+    )
+    for image in (blank, lawn):
+        with pytest.raises(InputError, match="no subject was found") as caught:
+            segment.find("subject", image, store.file("u2netp", "u2netp.onnx"))
+        assert "whole picture" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["chelsea.png", "coffee.png", "rocket.jpg"])
+def test_no_person_where_there_is_none(engine, photos, name):
+    """MODNet alone cuts out a cat, a cup, or a rocket."""
+    with pytest.raises(InputError, match="no person with a face was found") as caught:
+        paint(engine, photos / name, [], regions=(("person", IRISES),))
     assert "whole picture" in caught.value.hint
+
+
+def test_a_person_is_painted_where_there_is_one(engine, photos):
+    photo = photos / "astronaut.png"
+    painted = paint(engine, photo, [], regions=(("person", IRISES),)).picture.pixels
+    plain = images.resize(images.read(photo).pixels, 128, 128)
+    assert np.array_equal(painted[:10, 24:34], plain[:10, 24:34])
+    assert np.abs(painted[95:120, 35:60] - plain[95:120, 35:60]).mean() > 0.02
 
 
 def test_subject_and_background_share_the_picture(engine, photos):
