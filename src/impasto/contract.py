@@ -24,6 +24,18 @@ Stats: TypeAlias = "Mapping[str, Tensor]"
 """Named statistics of feature maps, float32, the batch first."""
 
 
+class Snapshot(Protocol):
+    """A running job as it stands. Good until the callback that was given it returns: copy what is kept."""
+
+    def image(self) -> Tensor:
+        """What the job would give if it ended now, `(1, 3, H, W)` in [0, 1] at full size."""
+        ...
+
+    def state(self) -> Mapping[str, Tensor]:
+        """All that `Job.resume` takes to go on from here, by name, not copied; `steps` tells how many are done."""
+        ...
+
+
 @dataclass(frozen=True)
 class Progress:
     """One report of a running job.
@@ -36,6 +48,7 @@ class Progress:
         done: share of the work that is done, from 0 to 1, where steps differ in cost; None when they do not.
         losses: losses of this step by name.
         preview: `(B, 3, H, W)` in [0, 1], detached and not copied: copy it before keeping it.
+        snapshot: what the job has come to, from methods that can go on from one; None from others.
     """
 
     stage: str
@@ -45,6 +58,7 @@ class Progress:
     done: float | None = None
     losses: Mapping[str, float] = field(default_factory=dict)
     preview: Tensor | None = None
+    snapshot: Snapshot | None = None
 
     @property
     def share(self) -> float:
@@ -232,11 +246,16 @@ class Guide:
 
 @dataclass(frozen=True)
 class Job:
-    """One batch item's style code, knobs (the method's frozen dataclass) and guide."""
+    """One batch item's style code, knobs (the method's frozen dataclass) and guide.
+
+    Attributes:
+        resume: the state of a Snapshot of this very job, to go on from.
+    """
 
     code: StyleCode
     knobs: Any
     guide: Guide = Guide()
+    resume: Mapping[str, Tensor] | None = None
 
 
 class Stylizer(Protocol):

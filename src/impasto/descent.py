@@ -15,6 +15,7 @@ from torch import Tensor
 
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import Cancelled
+from impasto.lbfgs import LBFGS
 
 _RANGE_WEIGHT = 10.0  # brings pixels back that L-BFGS has moved out of [0, 1]; from 1 to 100 gave the same pictures
 _LEAST_SIDE = 4  # of the smallest correction, in pixels
@@ -141,7 +142,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Trace:
-    """What a descent leaves: the best image `(B, 3, H, W)`, and the losses and the time in seconds of each step."""
+    """What a descent leaves: the best image `(B, 3, H, W)`, and losses and time in seconds of each step it took."""
 
     image: Tensor
     losses: tuple[Mapping[str, float], ...]
@@ -154,29 +155,49 @@ def descend(
     *,
     stage: str = "refining",
     on_progress: OnProgress = ignore,
+    resume: Mapping[str, Tensor] | None = None,
 ) -> Trace:
     """Move the canvas down the loss and keep the best image seen.
+
+    Args:
+        canvas: what is moved.
+        score: what is descended.
+        schedule: how.
+        stage: for reports.
+        on_progress: hears of every step; its snapshots hold a state.
+        resume: the state of such a snapshot. A descent of the same canvas and score goes on from there to the same end.
 
     Raises:
         Cancelled: as raised by `on_progress`, with the best image so far in its `partial`.
     """
-    watch = _Watch(canvas, score, schedule.steps, stage, on_progress)
-    watch.report(0)
-    if schedule.optimizer == "adam":
-        _run_adam(canvas, watch, schedule)
-    else:
-        _run_lbfgs(canvas, watch, schedule)
-    if len(watch.history) < schedule.steps:  # L-BFGS has found that no step leads further down
+    optimizer: _Adam | _LBFGS = (_Adam if schedule.optimizer == "adam" else _LBFGS)(canvas, schedule)
+    watch = _Watch(canvas, score, optimizer, schedule.steps, stage, on_progress)
+    if resume is not None:
+        watch.load(resume)
+    watch.report(watch.count)
+    with contextlib.suppress(_ExhaustedError):
+        optimizer.run(watch)
+    if not watch.exhausted:  # L-BFGS has found that no step leads further down
         watch.report(schedule.steps)
     return Trace(watch.best.clamp(0, 1), tuple(watch.history))
 
 
 class _Watch:
-    """Evaluates, and remembers what was seen."""
+    """Evaluates, and remembers what was seen. It is the Snapshot of the descent."""
 
-    def __init__(self, canvas: Canvas, score: Score, steps: int, stage: str, on_progress: OnProgress) -> None:
+    def __init__(
+        self,
+        canvas: Canvas,
+        score: Score,
+        optimizer: _Adam | _LBFGS,
+        steps: int,
+        stage: str,
+        on_progress: OnProgress,
+    ) -> None:
         self._canvas, self._score, self._steps, self._stage = canvas, score, steps, stage
-        self._on_progress = on_progress
+        self._optimizer, self._on_progress = optimizer, on_progress
+        self.count = 0  # of evaluations
+        self._settled = 0  # of them, those that the optimiser's state accounts for
         self._started = time.perf_counter()
         self._lowest = math.inf
         self.best = canvas.render().detach().clone()
@@ -185,10 +206,33 @@ class _Watch:
     @property
     def exhausted(self) -> bool:
         """Whether all steps are taken."""
-        return len(self.history) >= self._steps
+        return self.count >= self._steps
+
+    def settle(self) -> None:
+        """The optimiser's state is now that after `count` evaluations."""
+        self._settled = self.count
+
+    def image(self) -> Tensor:
+        """The best image."""
+        return self.best.clamp(0, 1)
+
+    def state(self) -> dict[str, Tensor]:
+        """See `Snapshot`. An evaluation that the optimiser's state lacks is made again."""
+        own = {f"optimizer/{name}": tensor for name, tensor in self._optimizer.state().items()}
+        lowest = torch.tensor(self._lowest, dtype=torch.float64)
+        return {"steps": torch.tensor(self._settled), "lowest": lowest, "best": self.best, **own}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state."""
+        self.count = self._settled = int(state["steps"])
+        self._lowest = float(state["lowest"])
+        self.best.copy_(state["best"])
+        self._optimizer.load(below(state, "optimizer/"))
 
     def evaluate(self) -> Tensor:
         """One step: the loss, whose gradients are left in the parameters."""
+        if self.exhausted:
+            raise _ExhaustedError
         for parameter in self._canvas.parameters():
             parameter.grad = None
         image = self._canvas.render()
@@ -208,51 +252,76 @@ class _Watch:
         self.history.append(
             {**{name: loss.item() for name, loss in losses.items()}, "total": value, "seconds": seconds}
         )
-        self.report(len(self.history))
+        self.count += 1
+        self.report(self.count)
         return total
 
     def report(self, step: int) -> None:
         """Tell of a step; a Cancelled on its way out takes the best image along."""
         losses = self.history[-1] if self.history else {}
         try:
-            self._on_progress(Progress(self._stage, step, self._steps, losses=losses, preview=self.best))
+            self._on_progress(Progress(self._stage, step, self._steps, losses=losses, preview=self.best, snapshot=self))
         except Cancelled as cancelled:
             cancelled.partial = self.best.clamp(0, 1)
             raise
 
 
-def _run_adam(canvas: Canvas, watch: _Watch, schedule: Schedule) -> None:
-    adam = torch.optim.Adam(canvas.parameters(), betas=schedule.betas)
-    for step in range(schedule.steps):
-        watch.evaluate()
-        for group in adam.param_groups:
-            group["lr"] = schedule.learning_rate * schedule.rate(step)
-        if not watch.exhausted:  # nobody would see what the last step gives
-            adam.step()
-            canvas.project()
+class _Adam:
+    """Adam with the schedule's rate."""
+
+    def __init__(self, canvas: Canvas, schedule: Schedule) -> None:
+        self._canvas, self._schedule = canvas, schedule
+        self._adam = torch.optim.Adam(canvas.parameters(), betas=schedule.betas)
+
+    def run(self, watch: _Watch) -> None:
+        """Take all steps."""
+        while not watch.exhausted:
+            watch.settle()
+            rate = self._schedule.learning_rate * self._schedule.rate(watch.count)
+            watch.evaluate()
+            for group in self._adam.param_groups:
+                group["lr"] = rate
+            if not watch.exhausted:  # nobody would see what the last step gives
+                self._adam.step()
+                self._canvas.project()
+
+    def state(self) -> dict[str, Tensor]:
+        """Parameters and moments."""
+        tensors: dict[str, Tensor] = {}
+        for index, parameter in enumerate(self._canvas.parameters()):
+            moments = {name: value for name, value in self._adam.state[parameter].items() if torch.is_tensor(value)}
+            tensors |= {f"{index}/{name}": value for name, value in {"value": parameter.detach(), **moments}.items()}
+        return tensors
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Put them back."""
+        for index, parameter in enumerate(self._canvas.parameters()):
+            found = {name: tensor.clone() for name, tensor in below(state, f"{index}/").items()}
+            parameter.copy_(found.pop("value"))
+            moved = {name: tensor if name == "step" else tensor.to(parameter) for name, tensor in found.items()}
+            self._adam.state[parameter].update(moved)
 
 
-def _run_lbfgs(canvas: Canvas, watch: _Watch, schedule: Schedule) -> None:
-    lbfgs = torch.optim.LBFGS(
-        canvas.parameters(),
-        max_iter=schedule.steps,
-        history_size=schedule.history,
-        line_search_fn="strong_wolfe",
-        tolerance_grad=0,
-        tolerance_change=0,
-    )
+class _LBFGS:
+    """L-BFGS, which watches nothing but the loss."""
 
-    def closure() -> Tensor:
-        if watch.exhausted:  # a line search may ask for more than `max_eval` allows
-            raise _ExhaustedError
-        return watch.evaluate()
+    def __init__(self, canvas: Canvas, schedule: Schedule) -> None:
+        self._lbfgs = LBFGS(canvas.parameters(), history=schedule.history)
+        self.state, self.load = self._lbfgs.state, self._lbfgs.load
 
-    with contextlib.suppress(_ExhaustedError):
-        lbfgs.step(closure)  # type: ignore[no-untyped-call]
+    def run(self, watch: _Watch) -> None:
+        """Take steps until all are taken or none leads further down."""
+        self._lbfgs.run(watch.evaluate, watch.settle)
 
 
 class _ExhaustedError(Exception):
     """All steps are taken."""
+
+
+def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The part of a state whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
 def pyramid_scales(height: int, width: int, *, coarsest: int) -> tuple[float, ...]:

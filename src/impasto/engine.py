@@ -24,6 +24,7 @@ from impasto.errors import InputError
 from impasto.images import Picture
 from impasto.job import OnNote, Request, Result, Run, Sources, StyleSource, silence
 from impasto.library import Library, means_file
+from impasto.masks import STRENGTH_LEVELS
 
 StyleLike: TypeAlias = Any
 """A path, a style's name or words, a PIL image, an array or a tensor; or a pair of one of these and a weight."""
@@ -31,6 +32,7 @@ StyleLike: TypeAlias = Any
 SMALLEST_CONTENT = 8
 _SMALLEST_TEXTURE = 64
 _CODES_KEPT = 32
+_MASK_SHARE = 0.1  # of a step that each further mask costs: one more weighted Gram matrix a layer
 _SUSTAINED = 0.6  # of the convolution peak is what a whole pass reaches (bench/RESULTS.md)
 
 
@@ -259,7 +261,7 @@ class Engine:
             share = 1.0 if placement.precision == "float32" else 0.5
             needed = int(stage.method.memory * share * height * width)
             device.check_memory(needed, width, height, limit=request.max_memory, device=placement.device)
-            seconds += predicted_seconds(stage, placement, height, width)
+            seconds += predicted_seconds(stage, placement, height, width, masks=_mask_count(request))
         if seconds >= 5:
             on_note(f"{width}x{height} px by {stages[-1].method.name}: about {_duration(seconds)}")
 
@@ -272,12 +274,28 @@ def _check_honoured(method: registry.Method, fields: frozenset[str]) -> None:
         raise InputError(f"method {method.name} cannot honour {words[name]}", f"use --method {' or '.join(able)}")
 
 
-def predicted_seconds(stage: recipes.Stage, placement: Placement, height: int, width: int) -> float:
-    """Time that a stage will take, from its operations and the measured rate of this machine."""
+def predicted_seconds(stage: recipes.Stage, placement: Placement, height: int, width: int, *, masks: int = 1) -> float:
+    """Time that a stage will take, from its operations and the measured rate of this machine.
+
+    Args:
+        stage: the method and its settings.
+        placement: where it computes.
+        height, width: of the picture.
+        masks: soft masks whose statistics are taken apart.
+    """
     cls = stage.method.load_class()
     passes = cls.passes(height, width, stage.knobs) if hasattr(cls, "passes") else 1.0
+    if stage.method.kind == "objective":
+        passes *= 1 + _MASK_SHARE * (masks - 1)
     operations = float(stage.method.operations * passes * height * width)
     return operations / (device.convolution_rate(placement) * _SUSTAINED)
+
+
+def _mask_count(request: Request) -> int:
+    """How many parts of the picture have statistics of their own: regions and their rest, by levels of strength."""
+    controls = request.controls
+    parts = len(controls.regions) + 1 if controls.regions else 1
+    return parts * (len(STRENGTH_LEVELS) if "strength" in controls.guide_fields() else 1)
 
 
 def _output_size(width: int, height: int, size: int | None) -> tuple[int, int]:

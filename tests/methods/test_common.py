@@ -104,6 +104,25 @@ def test_progress_ends_at_its_total_with_a_preview(row, stylizer):
     assert not reports[-1].preview.requires_grad
 
 
+def test_a_snapshot_of_any_moment_leads_to_the_same_picture(row, stylizer):
+    if row.kind != "objective":
+        pytest.skip("one pass, from which there is nothing to resume")
+    content, knobs = noise(64, 96), quick(row)
+    code = stylizer.encode_style(style_of(noise(64, 48, seed=7), (64, 96)), knobs)
+    shots = []
+
+    def keep(progress):
+        state = {name: tensor.clone() for name, tensor in progress.snapshot.state().items()}
+        shots.append((state, progress.snapshot.image()))
+
+    whole = stylizer.stylize(content, [Job(code, knobs)], keep)
+    assert torch.equal(shots[-1][1], whole)
+    assert [int(state["steps"]) for state, _ in shots] == sorted(int(state["steps"]) for state, _ in shots)
+    for state, image in shots[::3]:
+        assert image.shape == content.shape
+        assert torch.equal(stylizer.stylize(content, [Job(code, knobs, resume=state)]), whole)
+
+
 def test_strength_goes_evenly_from_the_photograph(row, stylizer):
     content = noise(48, 64)
     guide = Guide(init=content) if "init" in row.honours else Guide()

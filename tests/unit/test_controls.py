@@ -144,11 +144,13 @@ def test_the_ends_of_a_mix_are_the_styles_alone(engine):
 
 
 def seam(pixels):
-    """Mean step across the wrap against the mean step inside, worst of both directions."""
-    return max(
-        np.abs(pixels.take(0, axis) - pixels.take(-1, axis)).mean() / np.abs(np.diff(pixels, axis=axis)).mean()
-        for axis in (0, 1)
-    )
+    """The step across the wrap in standard deviations above the steps inside, worst of both directions."""
+    found = []
+    for axis in (0, 1):
+        inside = np.abs(np.diff(pixels, axis=axis)).mean(axis=(1 - axis, 2))
+        across = np.abs(pixels.take(0, axis) - pixels.take(-1, axis)).mean()
+        found.append((across - inside.mean()) / inside.std())
+    return max(found)
 
 
 def test_a_texture_has_the_size_asked_for_and_its_seed(engine):
@@ -166,7 +168,8 @@ def test_a_seamless_texture_tiles(engine):
     result = engine.texture(STYLE, size=70, seamless=True, request=request, on_note=notes.append)
     assert result.picture.pixels.shape == (64, 64, 3)
     assert "64 px" in notes[0]
-    assert seam(result.picture.pixels) < 1.2
+    assert seam(result.picture.pixels) < 2.5
+    assert seam(result.picture.pixels[:-8]) > 2.5  # cut where it does not tile
     assert result.record["texture"] == {"size": 64, "seamless": True}
 
 

@@ -80,6 +80,28 @@ def test_cancelling_hands_over_the_best_so_far():
     assert (caught.value.partial - target).abs().mean() < (start - target).abs().mean()
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+@pytest.mark.parametrize("stop", [0, 1, 4, 9])
+def test_a_descent_goes_on_from_a_snapshot_to_the_same_end(optimizer, stop):
+    target, start = noise(24, 32, seed=1), noise(24, 32)
+    schedule = Schedule(12, optimizer, learning_rate=0.03)
+    kept = {}
+
+    def break_off(progress):
+        if progress.step == stop:
+            kept.update({name: tensor.clone() for name, tensor in progress.snapshot.state().items()})
+            raise Cancelled("killed")
+
+    whole = descend(PixelPyramid(start), towards(target), schedule)
+    with pytest.raises(Cancelled):
+        descend(PixelPyramid(start), towards(target), schedule, on_progress=break_off)
+    reports = []
+    rest = descend(PixelPyramid(start), towards(target), schedule, on_progress=reports.append, resume=kept)
+    assert torch.equal(rest.image, whole.image)
+    assert reports[0].step == int(kept["steps"]) <= stop
+    assert len(rest.losses) == 12 - int(kept["steps"])
+
+
 def test_rate_rises_then_falls_to_zero():
     schedule = Schedule(20, warmup=3)
     rates = [schedule.rate(step) for step in range(21)]

@@ -101,6 +101,9 @@ def test_long_jobs_are_announced(engine):
     stage = plan("optimize", "best", {"steps": 1000, "init": "content"})[0]
     assert predicted_seconds(stage, Placement(), 512, 512) > 10
     assert predicted_seconds(stage, Placement(), 1024, 1024) > 2 * predicted_seconds(stage, Placement(), 512, 512)
+    assert predicted_seconds(stage, Placement(), 512, 512, masks=4) > 1.2 * predicted_seconds(
+        stage, Placement(), 512, 512
+    )
 
 
 def test_alpha_is_kept_and_resized(engine):

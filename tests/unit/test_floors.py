@@ -9,7 +9,7 @@ FLOORS = {
     0: {"errors"},
     1: {"contract", "params"},
     2: {"registry", "architectures", "assets", "library", "device", "images", "knobs", "meter"},
-    3: {"encoders", "stats", "losses", "matching", "descent", "color", "masks", "tiling", "flow", "segment"},
+    3: {"encoders", "stats", "losses", "matching", "descent", "lbfgs", "color", "masks", "tiling", "flow", "segment"},
     4: {"methods"},
     5: {"recipes", "controls", "metrics", "bench", "people", "report"},
     6: {"engine", "job"},

@@ -17,8 +17,20 @@ from torch import Tensor
 
 from impasto import masks
 from impasto.architectures import VGG19
-from impasto.contract import Guide, Job, Objective, OnProgress, Placement, Progress, Stats, Style, StyleCode, ignore
-from impasto.descent import PixelPyramid, Schedule, descend, pyramid_scales, resample
+from impasto.contract import (
+    Guide,
+    Job,
+    Objective,
+    OnProgress,
+    Placement,
+    Progress,
+    Snapshot,
+    Stats,
+    Style,
+    StyleCode,
+    ignore,
+)
+from impasto.descent import PixelPyramid, Schedule, below, descend, pyramid_scales, resample
 from impasto.encoders import Encoder
 from impasto.errors import Cancelled, InputError
 from impasto.knobs import OptimizeKnobs
@@ -33,6 +45,7 @@ FIRST_STEP = 0.01
 COARSER_STEPS = 1.5
 """A coarser level takes this many times the steps of the next finer one: they cost a quarter."""
 _STRIDE = 16
+_GRAIN = 8  # pixels from the middle of a grain of noise to where it has faded
 _LEAST_SHARE = 1e-5  # of the picture; a region smaller than that has no statistics
 
 
@@ -86,18 +99,21 @@ class Optimize:
             return content.clone()
         wrap = knobs.border == "wrap"
         content = pad_to_multiple(content, _STRIDE, least=2 * _STRIDE)
-        start = pad_to_multiple(_start(crop_to(content, height, width), job), _STRIDE, least=2 * _STRIDE)
+        began = _start(crop_to(content, height, width), job) if job.resume is None else job.resume["start"]
+        start = pad_to_multiple(began.to(content.device), _STRIDE, least=2 * _STRIDE)
         guide = _padded(job.guide, content.device)
         mask = _whole_cover(guide)
         levels = _levels(height, width, knobs)
         reports = _Reports(on_progress, levels, f"refining {width}x{height}")
-        change = torch.zeros_like(start)
+        first, change = 0, torch.zeros_like(start)
+        if job.resume is not None:
+            first, change = int(job.resume["level"]), job.resume["change"].to(start)
 
-        def painted() -> Tensor:
-            whole = (start + change).clamp(0, 1)
+        def painted(change: Tensor) -> Tensor:
+            whole = (start + resample(change, *start.shape[2:], wrap=wrap)).clamp(0, 1)
             return crop_to(whole if mask is None else masks.compose(content, whole, mask), height, width)
 
-        for index, level in enumerate(levels):
+        for index, level in list(enumerate(levels))[first:]:
             sides = _sides(*_shape(content), level.scale)
             origin = resample(start, *sides, wrap=wrap)
             score = self._score(resample(content, *sides).clamp(0, 1), replace(job, guide=guide), index)
@@ -105,14 +121,16 @@ class Optimize:
             unit = FIRST_STEP * begin.numel() if knobs.optimizer == "lbfgs" else 1.0
             canvas = PixelPyramid(begin, unit=unit, wrap=wrap)
             schedule = Schedule(level.steps, knobs.optimizer, knobs.learning_rate)
+            taken = _Taken(index, start[:, :, :height, :width], change, origin, painted)
+            resume = None if job.resume is None or index > first else below(job.resume, "descent/")
+            report = reports.of_level(index, taken)
             try:
-                change = descend(canvas, score, schedule, on_progress=reports.of_level(index)).image - origin
+                change = descend(canvas, score, schedule, on_progress=report, resume=resume).image - origin
             except Cancelled as cancelled:
                 if cancelled.partial is not None:
-                    change = resample(cancelled.partial - origin, *start.shape[2:], wrap=wrap)
-                    cancelled.partial = painted()
+                    cancelled.partial = painted(cancelled.partial - origin)
                 raise
-        return painted()
+        return painted(change)
 
     def _score(self, content: Tensor, job: Job, index: int) -> Evaluator:
         """The loss at one level: content, style and total variation, weighted."""
@@ -251,13 +269,49 @@ def _sides(height: int, width: int, scale: float) -> tuple[int, int]:
     )
 
 
+@dataclass(frozen=True)
+class _Taken:
+    """A snapshot of the whole descent: that of its present level, and how that level began.
+
+    Attributes:
+        level: its index.
+        start: `(1, 3, H, W)`, the image that the first level began with.
+        change: what the levels before have changed of it.
+        origin: the start at the size of this level.
+        painted: from a change at any size to the picture.
+        descent: the snapshot of this level.
+        before: steps of all levels before.
+    """
+
+    level: int
+    start: Tensor
+    change: Tensor
+    origin: Tensor
+    painted: Callable[[Tensor], Tensor]
+    descent: Snapshot | None = None
+    before: int = 0
+
+    def image(self) -> Tensor:
+        """See `Snapshot`."""
+        assert self.descent is not None
+        return self.painted(self.descent.image() - self.origin)
+
+    def state(self) -> dict[str, Tensor]:
+        """See `Snapshot`."""
+        assert self.descent is not None
+        own = self.descent.state()
+        mine = {"steps": own["steps"] + self.before, "level": torch.tensor(self.level)}
+        theirs = {f"descent/{name}": tensor for name, tensor in own.items()}
+        return {**mine, "start": self.start, "change": self.change, **theirs}
+
+
 class _Reports:
     """Joins the reports of the levels into one count, weighing steps by the pixels that they move."""
 
     def __init__(self, on_progress: OnProgress, levels: Sequence[_Level], stage: str) -> None:
         self._on_progress, self._levels, self._stage = on_progress, levels, stage
 
-    def of_level(self, index: int) -> OnProgress:
+    def of_level(self, index: int, taken: _Taken) -> OnProgress:
         """The callback for one level."""
         before = self._levels[:index]
         steps, total = sum(level.steps for level in before), sum(level.steps for level in self._levels)
@@ -266,7 +320,9 @@ class _Reports:
 
         def report(progress: Progress) -> None:
             done = (work + area * progress.step) / all_work
-            self._on_progress(replace(progress, stage=self._stage, step=steps + progress.step, total=total, done=done))
+            snapshot = replace(taken, descent=progress.snapshot, before=steps)
+            told = replace(progress, stage=self._stage, step=steps + progress.step, total=total, snapshot=snapshot)
+            self._on_progress(replace(told, done=done))
 
         return report
 
@@ -290,10 +346,20 @@ def _start(content: Tensor, job: Job) -> Tensor:
 
 
 def _clouds(content: Tensor, generator: torch.Generator) -> Tensor:
-    """Noise of some eight pixels' grain. Finer grain would stay: what the levels pass on is the change to the start."""
+    """Noise of some eight pixels' grain. Finer grain would stay: what the levels pass on is the change to the start.
+
+    Blurred, not enlarged: enlarged noise is steep between its samples and flat at them, and that grid stays too. The
+    blur goes round the edges, so that a tile has no seam.
+    """
     height, width = _shape(content)
-    coarse = torch.randn(1, 3, max(1, height // 8), max(1, width // 8), generator=generator)
-    return (0.5 + 0.2 * resample(coarse, height, width, wrap=True).to(content.device)).clamp(0, 1)
+    noise = torch.randn(3, 1, height, width, generator=generator).to(content.device)
+    along = torch.arange(-_GRAIN, _GRAIN + 1, device=content.device)
+    kernel = torch.cos(along * (torch.pi / (2 * _GRAIN + 2))).square()
+    for axis, sides in ((2, (0, 0, _GRAIN, _GRAIN)), (3, (_GRAIN, _GRAIN, 0, 0))):
+        shape = [1, 1, 1, 1]
+        shape[axis] = len(kernel)
+        noise = F.conv2d(F.pad(noise, sides, mode="circular"), kernel.view(shape))
+    return (0.5 + 0.2 * noise.transpose(0, 1) / noise.std()).clamp(0, 1)
 
 
 def _painting(content: Tensor, job: Job) -> Tensor:
