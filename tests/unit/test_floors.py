@@ -8,7 +8,7 @@ import impasto
 FLOORS = {
     0: {"errors"},
     1: {"contract", "params"},
-    2: {"registry", "architectures", "assets", "library", "device", "images", "knobs", "meter"},
+    2: {"registry", "architectures", "assets", "library", "device", "images", "knobs", "meter", "videos"},
     3: {"encoders", "stats", "losses", "matching", "descent", "lbfgs", "color", "masks", "tiling", "flow", "segment"},
     4: {"methods"},
     5: {"recipes", "controls", "metrics", "bench", "people", "report"},
@@ -18,7 +18,7 @@ FLOORS = {
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules}
 ROOT = Path(impasto.__file__).parent
 # Floor 7 stylises through the engine; of floors 2 to 4 it may only read the public listings.
-LISTINGS = {"registry", "assets", "library", "images", "device"}
+LISTINGS = {"registry", "assets", "library", "images", "videos", "device"}
 
 
 def imports():

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from impasto import metrics
+from impasto import flow, metrics
 from impasto.errors import InputError
 from impasto.metrics import _video
 from tiny import noise
@@ -32,7 +32,7 @@ def test_warping_error_of_known_motion_is_zero(distance, step):
     shift = step * distance
     # what is at x now was further right before, when the window stood further left
     back, forth = constant_flow(shift, 0), constant_flow(-shift, 0)
-    seen = _video.visible(back, forth)
+    seen = flow.visible(back, forth)
     assert seen[:, : 80 - shift].all()
     assert not seen[:, 80 - shift :].any()
     assert _video.warping_error(frames[-1], frames[0], back, seen) == pytest.approx(0, abs=1e-12)
@@ -43,14 +43,14 @@ def test_warping_error_of_known_motion_is_zero(distance, step):
 
 def test_flow_finds_known_motion():
     frames = panned(2, 3)
-    flow = _video.flow_between(frames[1], frames[0])
-    assert np.median(flow[5:-5, 5:-10], axis=(0, 1)) == pytest.approx([3, 0], abs=0.1)
+    found = flow.flow_between(frames[1], frames[0])
+    assert np.median(found[5:-5, 5:-10], axis=(0, 1)) == pytest.approx([3, 0], abs=0.1)
 
 
 def test_what_was_hidden_is_not_seen():
     back, forth = constant_flow(0, 0), constant_flow(0, 0)
     forth[20:30, 20:40] = (9, 0)  # something moved away over this place
-    seen = _video.visible(back, forth)
+    seen = flow.visible(back, forth)
     assert not seen[20:30, 20:40].any()
     assert seen.sum() == seen.size - 200
 
@@ -122,15 +122,3 @@ def test_bad_videos(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(InputError, match="cannot be read as a video"):
         metrics.measure_video(tmp_path / "text.mp4", frames)
-
-
-def test_frames_of_a_file_are_rgb(tmp_path):
-    path = str(tmp_path / "clip.avi")
-    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"MJPG"), 10, (48, 32))
-    for _ in range(3):
-        writer.write(np.full((32, 48, 3), (10, 20, 250), np.uint8))  # OpenCV's order is blue first
-    writer.release()
-    frames = list(_video.read_frames(path))
-    assert len(frames) == 3
-    assert frames[0].shape == (32, 48, 3)
-    assert frames[0].mean((0, 1)) == pytest.approx([250 / 255, 20 / 255, 10 / 255], abs=0.02)

@@ -23,6 +23,7 @@ from impasto.metrics._networks import INCEPTION_FEATURES, INCEPTION_SIDE, Incept
 from impasto.metrics._pixels import Picture
 from impasto.metrics._style import CONTENT_LAYER
 from impasto.metrics._table import INCEPTION_ASSET, LPIPS_ASSETS, VGG19_ASSET, check_names, names_of
+from impasto.videos import VideoReader
 
 SCORE_SIZE = 512
 _KEPT = 4  # feature maps of styles and contents that are measured again and again
@@ -279,9 +280,13 @@ def measure_video(
     """
     wanted = check_names(names_of("video") if names is None else names, ("video",))
     distances = tuple(distance for name, distance in _DISTANCES.items() if name in wanted)
-    inputs, outputs = (_video.read_frames(item) if isinstance(item, str | Path) else item for item in (source, painted))
+    inputs, outputs = (_frames(item) if isinstance(item, str | Path) else item for item in (source, painted))
     counted = _video.tally(_told(inputs, on_progress), outputs, distances)
     return {name: _VIDEO_MEASURES[name](counted) for name in wanted}
+
+
+def _frames(path: Path | str) -> Iterable[Picture]:
+    return (frame.pixels for frame in VideoReader(Path(path)))
 
 
 def _told(frames: Iterable[Picture], on_progress: OnProgress) -> Iterable[Picture]:

@@ -4,79 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from impasto import images
 from impasto.errors import InputError
+from impasto.flow import Flow, Frame, flow_between, visible, warp
 from impasto.metrics._pixels import luma
-
-Frame = NDArray[np.float32]
-Flow = NDArray[np.float32]
 
 VIDEO_SIDE = 512
 VISIBLE_LEAST = 0.25
 AGREEMENT = 0.1
 _QUARTER = 4
-
-
-def read_frames(path: Path | str) -> Iterator[Frame]:
-    """The frames of a video, `(H, W, 3)`, sRGB in [0, 1].
-
-    Raises:
-        InputError: the file is missing or holds no video.
-    """
-    if not Path(path).is_file():
-        raise InputError(f"there is no file {path}", "give a video file")
-    capture = cv2.VideoCapture(str(path))
-    try:
-        found, frame = capture.read()
-        if not found:
-            raise InputError(f"{path} cannot be read as a video", "give an MP4, MKV, MOV, WebM or AVI file")
-        while found:
-            yield frame[..., ::-1].astype(np.float32) / np.float32(255)
-            found, frame = capture.read()
-    finally:
-        capture.release()
-
-
-def flow_between(first: Frame, second: Frame) -> Flow:
-    """Optical flow `(H, W, 2)` in pixels, x then y: what is at `p` in `first` is at `p + flow[p]` in `second`.
-
-    By dense inverse search, medium preset (arXiv:1603.03590), on 8-bit grey; frames `(H, W, 3)` of one size.
-    """
-    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    greys = [np.rint(255 * luma(frame)).clip(0, 255).astype(np.uint8) for frame in (first, second)]
-    return np.asarray(finder.calc(greys[0], greys[1], np.zeros((*greys[0].shape, 2), np.float32)), dtype=np.float32)
-
-
-def warp(frame: Frame, flow: Flow) -> Frame:
-    """`frame (H, W, C)` looked up bilinearly at `p + flow[p]`; beyond its border, the nearest pixel."""
-    height, width = flow.shape[:2]
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    at_x, at_y = x + flow[..., 0], y + flow[..., 1]
-    return np.asarray(cv2.remap(frame, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-
-
-def visible(back: Flow, forth: Flow) -> NDArray[np.bool_]:
-    """Where a pixel was in sight before: the flow back and the flow forth from there cancel, and it lies inside.
-
-    back: `(H, W, 2)` from the frame to the earlier one; forth: the other way. Returns `(H, W)`.
-    Paper: Sundaram, Brox and Keutzer, ECCV 2010, eq. 5, as in Ruder et al., arXiv:1604.08610, eq. 5.
-    """
-    height, width = back.shape[:2]
-    returned = warp(forth, back)
-    gap = ((back + returned) ** 2).sum(2)
-    agrees = gap < 0.01 * ((back**2).sum(2) + (returned**2).sum(2)) + 0.5
-    x, y = np.meshgrid(np.arange(width), np.arange(height))
-    at_x, at_y = x + back[..., 0], y + back[..., 1]
-    inside: NDArray[np.bool_] = agrees & (at_x >= 0) & (at_x <= width - 1) & (at_y >= 0) & (at_y <= height - 1)
-    return inside
 
 
 def warping_error(later: Frame, earlier: Frame, back: Flow, seen: NDArray[np.bool_]) -> float:

@@ -1,0 +1,133 @@
+"""Optical flow: where things move between two frames, what can be trusted of it, and pictures brought along.
+
+Frames are arrays `(H, W, 3)`, sRGB in [0, 1], float32. A flow is `(H, W, 2)` in pixels, x then y: what is at `p` in the
+first frame is at `p + flow[p]` in the second. So a picture of the second frame, looked up at `p + flow[p]`, fits the
+first one: flows that bring earlier pictures along point *back* in time.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Frame: TypeAlias = NDArray[np.float32]
+Flow: TypeAlias = NDArray[np.float32]
+Grey: TypeAlias = NDArray[np.uint8]
+Mask: TypeAlias = NDArray[np.bool_]
+Map: TypeAlias = NDArray[np.float32]
+"""`(H, W)` in [0, 1]."""
+
+_PRESETS = {
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+}
+PRESETS = tuple(_PRESETS)
+"""Cheapest first."""
+
+_INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "lanczos": cv2.INTER_LANCZOS4}
+_LEAST_SIDE = 16  # smaller frames are enlarged for the search: its patches are 8 px wide
+
+
+class FlowFinder:
+    """Dense inverse search, arXiv:1603.03590, on 8-bit grey. It reuses its memory: one for each thread.
+
+    Args:
+        preset: one of `PRESETS`.
+    """
+
+    def __init__(self, preset: str = "medium") -> None:
+        self._search = cv2.DISOpticalFlow.create(_PRESETS[preset])
+
+    def __call__(self, first: Frame | Grey, second: Frame | Grey) -> Flow:
+        """The flow from `first` to `second`: frames of one size, or what `grey` made of them."""
+        greys = [grey(frame) for frame in (first, second)]
+        height, width = greys[0].shape
+        scale = -(-_LEAST_SIDE // min(height, width))
+        if scale > 1:
+            greys = [np.kron(each, np.ones((scale, scale), np.uint8)) for each in greys]
+        found = self._search.calc(greys[0], greys[1], None)  # type: ignore[call-overload]
+        if scale == 1:
+            return np.asarray(found, dtype=np.float32)
+        return np.asarray(cv2.resize(found, (width, height), interpolation=cv2.INTER_AREA) / scale, dtype=np.float32)
+
+
+def flow_between(first: Frame, second: Frame, *, preset: str = "medium") -> Flow:
+    """The flow from `first` to `second`, two frames `(H, W, 3)` of one size. See `FlowFinder`."""
+    return FlowFinder(preset)(first, second)
+
+
+def grey(frame: Frame | Grey) -> Grey:
+    """`(H, W)`, luma as 8 bits (ITU-R BT.601): what the search looks at. What is grey already stays."""
+    if frame.ndim == 2:
+        return frame.astype(np.uint8, copy=False)
+    luma = cv2.cvtColor(np.ascontiguousarray(frame, dtype=np.float32), cv2.COLOR_RGB2GRAY)
+    return np.asarray(np.rint(255 * luma).clip(0, 255).astype(np.uint8))
+
+
+def positions(height: int, width: int) -> tuple[Map, Map]:
+    """X and y of every pixel, each `(H, W)`."""
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return x, y
+
+
+def warp(frame: NDArray[np.float32], flow: Flow, *, interpolation: str = "linear") -> NDArray[np.float32]:
+    """`frame (H, W, C)` or `(H, W)` looked up at `p + flow[p]`; beyond its border, the nearest pixel.
+
+    Args:
+        interpolation: "linear", "cubic" or "lanczos". Linear never overshoots and blurs most; the others keep detail
+            when frames are brought along again and again.
+    """
+    x, y = positions(*flow.shape[:2])
+    at_x, at_y = x + flow[..., 0], y + flow[..., 1]
+    return np.asarray(cv2.remap(frame, at_x, at_y, _INTERPOLATIONS[interpolation], borderMode=cv2.BORDER_REPLICATE))
+
+
+def compose(near: Flow, far: Flow) -> Flow:
+    """The flow from the first to the third of three frames, from the flows first to second and second to third."""
+    return near + warp(far, near)
+
+
+def visible(back: Flow, forth: Flow) -> Mask:
+    """Where a pixel was in sight before: the flow back and the flow forth from there cancel, and it lies inside.
+
+    back: `(H, W, 2)` from the frame to the earlier one; forth: the other way. Returns `(H, W)`.
+    Paper: Sundaram, Brox and Keutzer, ECCV 2010, eq. 5, as in Ruder et al., arXiv:1604.08610, eq. 5.
+    """
+    height, width = back.shape[:2]
+    returned = warp(forth, back)
+    gap = ((back + returned) ** 2).sum(2)
+    agrees = gap < 0.01 * ((back**2).sum(2) + (returned**2).sum(2)) + 0.5
+    x, y = positions(height, width)
+    at_x, at_y = x + back[..., 0], y + back[..., 1]
+    inside: Mask = agrees & (at_x >= 0) & (at_x <= width - 1) & (at_y >= 0) & (at_y <= height - 1)
+    return inside
+
+
+def motion_boundaries(flow: Flow) -> Mask:
+    """Where the flow changes abruptly, `(H, W)`: there it is off by a pixel or two, and warping tears objects.
+
+    Paper: arXiv:1604.08610, eq. 6 (Ruder et al. 2016), after Sundaram, Brox and Keutzer.
+    """
+    steepness = np.zeros(flow.shape[:2], np.float32)
+    for component in range(2):
+        down, right = np.gradient(flow[..., component])
+        steepness += down**2 + right**2
+    edges: Mask = steepness > 0.01 * (flow**2).sum(2) + 0.002
+    return edges
+
+
+def agreement(later: Frame, brought: Frame, *, tolerance: float) -> Map:
+    """How far a frame and the earlier one brought to it look alike, by pixel: 1 for equal, 0.5 at `tolerance`.
+
+    It finds what consistency of the flow misses: light that changes, and flows that are wrong both ways.
+
+    Args:
+        later, brought: `(H, W, 3)`.
+        tolerance: difference in [0, 1], of colours averaged over 5x5 pixels so that sensor noise cancels.
+    """
+    gap = cv2.blur(np.abs(cv2.blur(later - brought, (5, 5))).mean(2), (3, 3))
+    return np.asarray(1 / (1 + (gap / tolerance) ** 4), dtype=np.float32)

@@ -1,0 +1,27 @@
+"""Videos in and out, by FFmpeg's libraries (PyAV, the extra `video`): the only importer of video codecs.
+
+Frames are arrays `(H, W, 3)` float32, sRGB-coded in [0, 1], upright. They stream: memory does not grow with a clip.
+Time stamps are exact, in the source's own unit. Colour matrix and range are honoured; BT.2020's wide colours and HDR's
+transfer are not mapped to sRGB, the file's tags are passed on.
+"""
+
+from impasto.videos._coding import CODECS, VIDEO_EXTENSIONS, Coding, choose_coding
+from impasto.videos._read import VideoFrame, VideoHeader, VideoReader, probe_video
+from impasto.videos._write import Beside, Segment, SegmentWriter, VideoWriter, assemble, segment_coding
+
+__all__ = [
+    "CODECS",
+    "VIDEO_EXTENSIONS",
+    "Beside",
+    "Coding",
+    "Segment",
+    "SegmentWriter",
+    "VideoFrame",
+    "VideoHeader",
+    "VideoReader",
+    "VideoWriter",
+    "assemble",
+    "choose_coding",
+    "probe_video",
+    "segment_coding",
+]
