@@ -47,3 +47,32 @@ class OptimizeKnobs:
     content_layers: tuple[str, ...] = knob(("relu4_2",), "layers that hold the content")
     style_layers: tuple[str, ...] = knob(STYLE_LAYERS, "layers that hold the style", shapes_style=True)
     seed: int = knob(0, "of the noise to start from", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True)
+class FeedForwardKnobs:
+    """Settings of `feedforward`."""
+
+    strength: float = knob(1.0, "from the photograph (0) to the full style (1)", low=0, high=1)
+
+
+@dataclass(frozen=True)
+class TrainKnobs:
+    """Settings of training: `impasto train`."""
+
+    network: str = knob("tiny", "the network", choices=("tiny", "small", "johnson"))
+    minutes: float = knob(25.0, "how long to train; --steps counts instead where it is given", low=0.01, high=100000)
+    steps: int = knob(0, "steps to train, instead of minutes; a run can then be repeated exactly", low=0, high=10**8)
+    batch: int = knob(4, "photographs a step", low=1, high=1024)
+    accumulate: int = knob(1, "batches whose gradients make one step", low=1, high=1024)
+    crop: int = knob(256, "side in pixels of the squares that are cut from the photographs", low=64, high=2048)
+    canvas: int = knob(512, "longest side at which pictures will be painted: sets the size of strokes", low=64, high=8192)
+    learning_rate: float = knob(3e-3, "of Adam, after the warm-up; falls to 0 as a cosine", low=1e-6, high=1)
+    content_budget: float = knob(
+        0.9, "content error to keep to, as a share of the AdaIN draft's; the style weight adjusts itself", low=0.1, high=10
+    )
+    style_weight: float = knob(4.0, "how much the style counts at the start", low=0, high=1000)
+    tv_weight: float = knob(0.05, "how much smoothness counts, relative to the painting's own", low=0, high=1000)
+    ema: float = knob(0.995, "share of the averaged weights that each step keeps", low=0, high=0.99999)
+    patience: int = knob(0, "stop after so many validations without progress; 0 never", low=0, high=1000)
+    seed: int = knob(0, "of first weights, crops and order", low=0, high=2**31 - 1)

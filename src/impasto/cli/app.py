@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from impasto.cli import bench, compare, controls, demo, library, measure, mix, redo, stylize, system
+from impasto.cli import bench, compare, controls, demo, library, measure, mix, redo, stylize, system, train
 from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ mix.register(app)
 redo.register(app)
 measure.register(app)
 compare.register(app)
+train.register(app)
 library.register(app)
 demo.register(app)
 bench.register(app)

@@ -1,0 +1,379 @@
+"""Feed-forward networks: a photograph in, a pastiche out, in one pass; and the files that hold trained ones.
+
+A network's convolutions are shared by all its styles. A style is nothing but the scales and shifts after each instance
+normalisation, its *code*, so one network holds many styles, mixes them by mixing codes, and learns a new one by
+learning those numbers alone. Paper: arXiv:1610.07629 (Dumoulin, Shlens and Kudlur 2017).
+
+Every width is read off the tensors, so that a narrower (pruned) network loads like any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impasto.errors import InputError
+from impasto.stats import instance_norm
+
+FORMAT = 1
+"""Version of the file format; what is older is brought up to date when it is read."""
+
+_STYLE = "style."
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One network as a row of the table.
+
+    Attributes:
+        name: what `--network` takes.
+        summary: one line for people.
+        widths: channels after the stem and after each halving of the sides.
+        blocks: residual blocks at the coarsest level.
+        separable: whether their convolutions are split into a depthwise and a pointwise one.
+        stem: kernel side of the first convolution.
+        stem_stride: 1, or 2 to halve the sides at once: then the encoder does nothing at full size.
+        head: kernel side of the last convolution.
+        last: channels at full size before the head, where the stem halved; 0 otherwise.
+        skip: whether the features before the last halving are added back after the first doubling.
+        paper: where it comes from.
+    """
+
+    name: str
+    summary: str
+    widths: tuple[int, ...]
+    blocks: int
+    separable: bool
+    stem: int
+    stem_stride: int
+    head: int
+    last: int
+    skip: bool
+    paper: str = "own design"
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    row.name: row
+    for row in (
+        Architecture("tiny", "for video and phones", (16, 32, 48), 3, True, 5, 2, 3, 12, True),
+        Architecture("small", "many styles in one file", (32, 64, 80), 3, False, 7, 2, 3, 16, True),
+        Architecture(
+            *("johnson", "the paper's, as a yardstick", (32, 64, 128), 5, False, 9, 1, 9, 0, False),
+            paper="arXiv:1603.08155 (Johnson, Alahi and Fei-Fei 2016), nearest upsampling in place of fractional strides",
+        ),
+    )
+}
+
+
+class _Convolution(nn.Module):
+    """A convolution with reflection padding, in the precision of its input; weights are kept in float32."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.stride, self.groups = stride, groups
+        self.weight = nn.Parameter(torch.empty(outputs, inputs // groups, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.to(x.dtype)
+        border = weight.shape[2] // 2
+        padded = F.pad(x, (border,) * 4, mode="reflect") if border else x
+        return F.conv2d(padded, weight, self.bias.to(x.dtype), self.stride, groups=self.groups)
+
+
+class _Separable(nn.Module):
+    """A depthwise convolution and a pointwise one."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depthwise = _Convolution(channels, channels, 3, groups=channels)
+        self.pointwise = _Convolution(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.pointwise(self.depthwise(x))
+        return result
+
+
+class _Block(nn.Module):
+    """A residual block: two convolutions, the input added."""
+
+    def __init__(self, channels: int, *, separable: bool) -> None:
+        super().__init__()
+        self.first = _Separable(channels) if separable else _Convolution(channels, channels, 3)
+        self.second = _Separable(channels) if separable else _Convolution(channels, channels, 3)
+
+    def forward(self, x: Tensor, code: _Code) -> Tensor:
+        inner = F.relu_(code.normalise(self.first(x)))
+        return x + code.normalise(self.second(inner))
+
+
+class _Code:
+    """Hands out a code's scales and shifts, layer after layer."""
+
+    def __init__(self, code: Tensor) -> None:
+        self._code, self._at = code, 0
+
+    def normalise(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        scale = self._code[:, self._at : self._at + channels]
+        shift = self._code[:, self._at + channels : self._at + 2 * channels]
+        self._at += 2 * channels
+        return instance_norm(x, scale, shift)
+
+
+class Network(nn.Module):
+    """The shared convolutions; a code says which style.
+
+    Args:
+        architecture: its row.
+        generator: of the first weights; None leaves them zero, to be loaded.
+
+    Papers: arXiv:1603.08155 for the shape, 1607.08022 for the instance normalisation. Doubles by nearest neighbours
+    and a convolution (Odena, Dumoulin and Olah 2016), not by fractional strides, which leave checkerboards.
+    """
+
+    def __init__(self, architecture: Architecture, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.architecture = architecture
+        widths, strided = architecture.widths, architecture.stem_stride == 2
+        pairs = list(zip(widths, widths[1:], strict=False))
+        self.stem = _Convolution(3, widths[0], architecture.stem, stride=architecture.stem_stride)
+        self.down = nn.ModuleList(_Convolution(a, b, 3, stride=2) for a, b in pairs)
+        self.blocks = nn.ModuleList(
+            _Block(widths[-1], separable=architecture.separable) for _ in range(architecture.blocks)
+        )
+        self.up = nn.ModuleList(_Convolution(b, a, 3) for a, b in reversed(pairs))
+        self.skip = nn.Parameter(torch.ones(widths[-2])) if architecture.skip else None
+        self.full = _Convolution(widths[0], architecture.last, 3) if strided else None
+        self.head = _Convolution(architecture.last if strided else widths[0], 3, architecture.head)
+        if generator is not None:
+            self._initialise(generator)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def stride(self) -> int:
+        """Sides of the pictures are multiples of it."""
+        return int(self.architecture.stem_stride * 2 ** len(self.down))
+
+    @property
+    def code_length(self) -> int:
+        """Numbers that make a style: a scale and a shift for each normalised channel."""
+        widths = self.architecture.widths
+        return 2 * (sum(widths) + 2 * len(self.blocks) * widths[-1] + sum(widths[:-1]))
+
+    def neutral_code(self) -> Tensor:
+        """`(1, N)`: scales 1, shifts 0, to start from."""
+        widths = self.architecture.widths
+        layers = [*widths, *[widths[-1]] * (2 * len(self.blocks)), *reversed(widths[:-1])]
+        return torch.cat([torch.cat([torch.ones(c), torch.zeros(c)]) for c in layers])[None]
+
+    def forward(self, images: Tensor, code: Tensor) -> Tensor:
+        """Pastiches `(B, 3, H, W)` in [0, 1], in the precision of `images`.
+
+        Args:
+            images: `(B, 3, H, W)` in [0, 1]; sides are multiples of `stride`.
+            code: `(B, N)` float32, a row an item.
+        """
+        styles = _Code(code)
+        x = F.relu_(styles.normalise(self.stem(images - 0.5)))
+        before = x
+        for layer in self.down:
+            before = x
+            x = F.relu_(styles.normalise(layer(x)))
+        for block in self.blocks:
+            x = block(x, styles)
+        for index, layer in enumerate(self.up):
+            x = F.relu_(styles.normalise(layer(_doubled(x))))
+            if index == 0 and self.skip is not None:
+                x = torch.addcmul(x, before, self.skip.to(x.dtype)[:, None, None])
+        if self.full is not None:
+            x = F.relu_(self.full(_doubled(x)))
+        return torch.sigmoid(self.head(x))
+
+    def operations(self) -> float:
+        """Floating-point operations a pixel, convolutions alone."""
+        total, at = 0.0, 1.0 / self.architecture.stem_stride**2
+        total += _operations(self.stem) * at
+        for layer in self.down:
+            at /= 4
+            total += _operations(layer) * at
+        total += sum(_operations(layer) for layer in self.blocks.modules() if isinstance(layer, _Convolution)) * at
+        for layer in self.up:
+            at *= 4
+            total += _operations(layer) * at
+        if self.full is not None:
+            total += _operations(self.full)
+        return total + _operations(self.head)
+
+    def _initialise(self, generator: torch.Generator) -> None:
+        for layer in self.modules():
+            if isinstance(layer, _Convolution):
+                # He et al. 2015 (arXiv:1502.01852); the head starts near grey, where the sigmoid is steep
+                gain = 0.5 if layer is self.head else 2.0
+                fan = layer.weight[0].numel()
+                nn.init.normal_(layer.weight, std=(gain / fan) ** 0.5, generator=generator)
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def _operations(layer: nn.Module) -> float:
+    return 2.0 * layer.weight.numel() if isinstance(layer, _Convolution) else 0.0
+
+
+def architecture_of(tensors: Mapping[str, Tensor]) -> Architecture:
+    """The architecture whose tensors these are, with its actual widths.
+
+    Raises:
+        InputError: they are those of no network of ours.
+    """
+    try:
+        downs = _count(tensors, "down.")
+        widths = [tensors["stem.weight"].shape[0], *(tensors[f"down.{i}.weight"].shape[0] for i in range(downs))]
+        strided = "full.weight" in tensors
+        found = Architecture(
+            name="custom",
+            summary="",
+            widths=tuple(widths),
+            blocks=_count(tensors, "blocks."),
+            separable="blocks.0.first.depthwise.weight" in tensors,
+            stem=tensors["stem.weight"].shape[2],
+            stem_stride=2 if strided else 1,
+            head=tensors["head.weight"].shape[2],
+            last=tensors["full.weight"].shape[0] if strided else 0,
+            skip="skip" in tensors,
+        )
+    except (KeyError, IndexError) as error:
+        raise InputError("the file holds no network of ours", "give one that impasto train has written") from error
+    same = (row for row in ARCHITECTURES.values() if _shape(row) == _shape(found))
+    return next(same, found)
+
+
+def _shape(row: Architecture) -> tuple[Any, ...]:
+    return row.widths, row.blocks, row.separable, row.stem, row.stem_stride, row.head, row.last, row.skip
+
+
+def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
+    return len({name.split(".")[1] for name in tensors if name.startswith(prefix)})
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network as its file holds it.
+
+    Attributes:
+        tensors: the shared convolutions by name, and a code `style.NAME (N)` for each style.
+        about: recipe, losses, licences and thumbnails, as plain values; see `train`.
+    """
+
+    tensors: Mapping[str, Tensor]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Names of the styles, in the order in which they were trained."""
+        return style_names(self.tensors, self.about)
+
+    @property
+    def architecture(self) -> Architecture:
+        """See `architecture_of`."""
+        return architecture_of(self.tensors)
+
+    def network(self) -> Network:
+        """The shared convolutions, loaded."""
+        network = Network(self.architecture)
+        shared = {name: tensor.float() for name, tensor in self.tensors.items() if not name.startswith(_STYLE)}
+        try:
+            network.load_state_dict(shared)
+        except RuntimeError as error:
+            raise InputError("the file holds no network of ours", "give one that impasto train has written") from error
+        return network
+
+    def code(self, style: str) -> Tensor:
+        """`(1, N)` float32."""
+        return self.tensors[_STYLE + style].float()[None]
+
+    def save(self, path: Path) -> None:
+        """Write a single safetensors file, in half precision, whole or not at all."""
+        from safetensors.torch import save_file
+
+        halves = {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in self.tensors.items()}
+        about = {"format": FORMAT, **self.about, "styles": list(self.styles), "network": self.architecture.name}
+        partial = path.with_name(f".{path.name}.part")
+        save_file(halves, partial, metadata={"impasto": json.dumps(about)})
+        partial.replace(path)
+
+
+def style_names(tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """Names of the styles in a network's tensors."""
+    held = [name.removeprefix(_STYLE) for name in tensors if name.startswith(_STYLE)]
+    order = {name: index for index, name in enumerate((about or {}).get("styles", ()))}
+    return tuple(sorted(held, key=lambda name: order.get(name, len(order))))
+
+
+def pack(network: Network, codes: Tensor, styles: Sequence[str]) -> dict[str, Tensor]:
+    """The tensors of a file: shared convolutions and `codes (S, N)`."""
+    tensors = {name: tensor.detach().float().cpu() for name, tensor in network.state_dict().items()}
+    return {**tensors, **{_STYLE + name: code.detach().float().cpu() for name, code in zip(styles, codes, strict=True)}}
+
+
+def read(path: str | Path) -> Trained:
+    """A trained network from its file.
+
+    Raises:
+        InputError: it is missing, or no network of ours, or of a newer format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be read as a network", "give one that impasto train has written") from error
+    about = _up_to_date(_parsed(metadata), path)
+    trained = Trained(tensors, about)
+    _check(trained, path)
+    return trained
+
+
+def _parsed(metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        about = json.loads(metadata.get("impasto", "{}"))
+    except json.JSONDecodeError:
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def _up_to_date(about: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """What a file says of itself, in today's format. Files without a version are format 0: tensors alone."""
+    version = about.get("format", 0)
+    if not isinstance(version, int) or version > FORMAT:
+        raise InputError(f"{path} has format {version}; this impasto reads up to {FORMAT}", "upgrade impasto")
+    return {"styles": [], "thumbnails": {}, "licences": {}, "recipe": {}, "losses": {}, **about, "format": FORMAT}
+
+
+def _check(trained: Trained, path: str | Path) -> None:
+    hint = "give one that impasto train has written"
+    if not trained.styles:
+        raise InputError(f"{path} holds no style", hint)
+    length = Network(trained.architecture).code_length
+    for name in trained.styles:
+        if trained.tensors[_STYLE + name].shape != (length,):
+            raise InputError(f"style {name} of {path} is not of its network", hint)
+    if not all(torch.isfinite(tensor).all() for tensor in trained.tensors.values()):
+        raise InputError(f"{path} holds numbers that are not finite", hint)
+
+
+def digest(path: str | Path) -> str:
+    """sha256 of a network's file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

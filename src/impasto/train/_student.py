@@ -1,0 +1,211 @@
+"""The network in training, as Lightning sees it; and the batches that it is fed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from impasto import images, networks
+from impasto.contract import Placement
+from impasto.data import Crops, items
+from impasto.knobs import TrainKnobs
+from impasto.train._teacher import Balance, Teacher
+
+_WARM_UP = 0.02  # of the training: the learning rate rises
+_SETTLED = 0.1  # of the training: from then on the style weights move
+_LEAST_RATE = 0.01  # of the learning rate is left at the end
+CACHED = 1 << 30
+"""Bytes of content features that are kept."""
+
+Batch = dict[str, Tensor]
+
+
+class Batches(IterableDataset[Batch]):
+    """An endless row of batches that the seed settles; `start` skips those that an earlier run has used.
+
+    Args:
+        crops: what they are made of.
+        styles: how many there are.
+        knobs: of the training.
+        start: batches of this process that are done.
+        rank, world: which of how many processes this is; together they take the items in order.
+    """
+
+    def __init__(
+        self, crops: Crops, styles: int, knobs: TrainKnobs, *, start: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
+        self.crops, self.styles, self.knobs = crops, styles, knobs
+        self.start, self.rank, self.world = start, rank, world
+
+    def __iter__(self) -> Iterator[Batch]:
+        number, size = self.start, self.knobs.batch
+        while True:
+            first = (number * self.world + self.rank) * size
+            chosen = items(first, size, crops=len(self.crops), styles=self.styles, seed=self.knobs.seed)
+            yield {
+                "crops": torch.tensor([item.crop for item in chosen]),
+                "styles": torch.tensor([item.style for item in chosen]),
+                "images": torch.cat([images.to_tensor(self.crops[item.crop]) for item in chosen]),
+            }
+            number += 1
+
+
+class Student(lightning.LightningModule):
+    """A network and its codes, their running averages, and one training step.
+
+    Args:
+        network: the shared convolutions.
+        codes: `(S, N)`, a row a style.
+        teacher: scores.
+        balance: weights of the style loss.
+        knobs: of the training.
+        placement: device and precision of the convolutions; weights and their averages stay in float32.
+        only_codes: leave the convolutions as they are and learn the styles alone.
+    """
+
+    def __init__(
+        self,
+        network: networks.Network,
+        codes: Tensor,
+        teacher: Teacher,
+        balance: Balance,
+        knobs: TrainKnobs,
+        placement: Placement,
+        *,
+        only_codes: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network, self.codes, self.balance = network, torch.nn.Parameter(codes.clone()), balance
+        self.knobs, self.only_codes = knobs, only_codes
+        network.requires_grad_(not only_codes)
+        self.average = networks.Network(network.architecture).requires_grad_(False)
+        self.average.load_state_dict(network.state_dict())
+        self.register_buffer("average_codes", codes.clone())
+        self.loader: Callable[[int, int], DataLoader[Batch]] | None = None
+        self.history: list[dict[str, float]] = []
+        self.spent = 0.0  # seconds of training, those of earlier runs included
+        self._teacher, self._placement = [teacher], placement  # in a list: it is no part of what is learnt
+        self._content: dict[int, Tensor] = {}
+        self._clock = time.monotonic()
+        self._sums: dict[str, float] = {}
+
+    @property
+    def share(self) -> float:
+        """Share of the training that is done."""
+        if self.knobs.steps:
+            return min(1.0, self.global_step / self.knobs.steps)
+        return min(1.0, self.spent / (60 * self.knobs.minutes))
+
+    @property
+    def teacher(self) -> Teacher:
+        """What scores it."""
+        return self._teacher[0]
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches for this process."""
+        assert self.loader is not None
+        return self.loader(self.trainer.global_rank, self.trainer.world_size)
+
+    def paint(self, photographs: Tensor, styles: Tensor, *, average: bool = True) -> Tensor:
+        """Pastiches `(B, 3, H, W)` float32 of photographs in `styles (B,)`; by the running averages or the newest."""
+        codes: Tensor = self.average_codes if average else self.codes  # type: ignore[assignment]
+        network = self.average if average else self.network
+        inside = photographs.to(self._placement.dtype).contiguous(memory_format=torch.channels_last)
+        result: Tensor = network(inside, codes[styles])
+        return result.float()
+
+    def content(self, batch: Batch) -> Tensor:
+        """The teacher's content features, computed once for each crop as far as memory goes."""
+        numbers = batch["crops"].tolist()
+        missing = [place for place, number in enumerate(numbers) if number not in self._content]
+        if missing:
+            found = self.teacher.content(batch["images"][missing])
+            fits = (len(self._content) + len(missing)) * found[0].numel() * found.element_size() <= CACHED
+            if not fits:
+                self._content.clear()
+            for place, feature in zip(missing, found, strict=True):
+                self._content[numbers[place]] = feature.clone()
+        return torch.stack([self._content[number] for number in numbers])
+
+    def training_step(self, batch: Batch, _index: int) -> Tensor:
+        """One batch: its loss, whose gradient is wanted."""
+        styles = batch["styles"]
+        inside = batch["images"].to(self._placement.dtype).contiguous(memory_format=torch.channels_last)
+        pastiches = self.network(inside, self.codes[styles])
+        losses = self.teacher.losses(pastiches, self.content(batch), styles)
+        weights = self.balance.weights[styles]
+        loss = (losses["content"] + weights * losses["style"] + self.knobs.tv_weight * losses["tv"]).mean()
+        self._note(styles, losses)
+        return loss
+
+    @torch.no_grad()
+    def validate(self, photographs: Tensor) -> dict[str, float]:
+        """Mean losses of the averaged network on photographs `(B, 3, H, W)`, the styles by turns; and their sum."""
+        photographs = photographs.to(self.device)
+        styles = torch.arange(len(photographs), device=self.device) % len(self.codes)
+        losses = self.teacher.losses(self.paint(photographs, styles), self.teacher.content(photographs), styles)
+        means = {name: float(values.mean()) for name, values in losses.items()}
+        # style weights move; what is compared over time must not
+        means["loss"] = means["content"] + self.knobs.style_weight * means["style"]
+        return means
+
+    def _note(self, styles: Tensor, losses: dict[str, Tensor]) -> None:
+        """Sum up what a step's batches, on all processes, have shown."""
+        errors = losses["content"].detach()
+        if self.trainer.world_size > 1:
+            styles, errors = self.all_gather(styles).flatten(), self.all_gather(errors).flatten()
+        self.balance.update(styles, errors, settled=self.share >= _SETTLED)
+        for name, values in losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(values.detach().mean()) / self.knobs.accumulate
+
+    def on_train_start(self) -> None:
+        """The clock starts when steps do."""
+        self._clock = time.monotonic()
+
+    def on_train_batch_start(self, _batch: Batch, _index: int) -> None:
+        """Set the learning rate: warm-up, then a cosine over steps or minutes (arXiv:1608.03983)."""
+        if not self.knobs.steps:
+            now = time.monotonic()
+            self.spent, self._clock = self.spent + now - self._clock, now
+            if self.trainer.world_size > 1:  # all processes have to agree on the hour
+                self.spent = float(self.trainer.strategy.broadcast(self.spent))
+        share = self.share
+        rise = min(1.0, (share + 1e-4) / _WARM_UP)
+        fall = _LEAST_RATE + (1 - _LEAST_RATE) * 0.5 * (1 + math.cos(math.pi * share))
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.knobs.learning_rate * rise * fall
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        """A step, then the running averages and the history follow."""
+        super().optimizer_step(*arguments, **named)
+        with torch.no_grad():
+            kept = min(self.knobs.ema, (1 + self.global_step) / (10 + self.global_step))  # young averages are short
+            ours = [*self.average.parameters(), self.average_codes]
+            torch._foreach_lerp_(ours, [*self.network.parameters(), self.codes.data], 1 - kept)
+        self.history.append({"step": float(self.global_step), **self._sums})
+        self._sums = {}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam; the codes alone may learn."""
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return torch.optim.Adam(learning, lr=self.knobs.learning_rate, betas=(0.9, 0.99))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is not a tensor."""
+        checkpoint["impasto"] = {"history": self.history, "spent": self.spent}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it up again."""
+        self.history = list(checkpoint["impasto"]["history"])
+        self.spent = float(checkpoint["impasto"]["spent"])
+
+    def tensors(self, styles: list[str]) -> dict[str, Tensor]:
+        """The averaged network as a file holds it."""
+        return networks.pack(self.average, self.average_codes, styles)  # type: ignore[arg-type]

@@ -1,0 +1,157 @@
+"""What a network is taught by: relative content and Gram losses of a frozen VGG-19, and weights that balance themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from impasto import images
+from impasto.contract import Job, Placement, Style, StyleImage
+from impasto.encoders import VGG19, Encoder
+from impasto.knobs import AdaINKnobs, TrainKnobs
+from impasto.losses import TotalVariation, relative_error
+from impasto.methods.adain import AdaIN
+from impasto.stats import gram_matrix
+
+Floats: TypeAlias = NDArray[np.float32]
+
+CONTENT_LAYER = "relu4_1"
+LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+"""Without relu5_1: it would make each step half as long again, and the first four carry it along."""
+
+ASSETS = ("vgg19-normalised", "adain-decoder")
+_FRAME = 0.03  # of each side of a painting is left out: photographs of paintings show their frames
+_REACH = 8.0  # the style weight stays within this factor of where it started
+_RATE = 0.02  # of the balance, by step
+_MEMORY = 0.95  # of the running content error, by step in which the style occurred
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A style to be learnt.
+
+    Attributes:
+        name: what it will be called.
+        pixels: the painting, `(H, W, 3)` in [0, 1].
+        id: what finds the painting again, such as "museum:436528".
+        licence: under what the painting may be used.
+    """
+
+    name: str
+    pixels: Floats
+    id: str = ""
+    licence: str = ""
+
+
+class Teacher:
+    """Scores pastiches against photographs and paintings.
+
+    Args:
+        weights: of `ASSETS`, by id.
+        lessons: the styles; their statistics are taken once, here.
+        knobs: of the training.
+        placement: where, and in which precision.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Mapping[str, Tensor]],
+        lessons: Sequence[Lesson],
+        knobs: TrainKnobs,
+        placement: Placement,
+    ) -> None:
+        self.placement = placement
+        self._encoder = Encoder(VGG19, weights[ASSETS[0]], placement)
+        self._draft = AdaIN({asset: weights[asset] for asset in ASSETS}, placement)
+        paintings = [_painting(lesson, knobs.canvas).to(placement.device) for lesson in lessons]
+        with torch.no_grad():
+            self._paintings = paintings
+            found = [self._encoder(painting, LAYERS) for painting in paintings]
+            self._grams = {layer: torch.cat([gram_matrix(one[layer]) for one in found]) for layer in LAYERS}
+            self._roughness = torch.cat([_variation(painting) for painting in paintings])
+
+    @torch.no_grad()
+    def content(self, photographs: Tensor) -> Tensor:
+        """What has to be kept of photographs `(B, 3, H, W)`: their relu4_1."""
+        return self._encoder(photographs, [CONTENT_LAYER])[CONTENT_LAYER]
+
+    def losses(self, pastiches: Tensor, content: Tensor, styles: Tensor) -> dict[str, Tensor]:
+        """Relative content error, Gram distance and roughness, each `(B,)` float32.
+
+        Args:
+            pastiches: `(B, 3, H, W)` in [0, 1].
+            content: `content()` of their photographs.
+            styles: `(B,)`, numbers of the lessons.
+        """
+        features = self._encoder(pastiches, LAYERS)
+        distances = [relative_error(gram_matrix(features[layer]), self._grams[layer][styles]) for layer in LAYERS]
+        return {
+            "content": relative_error(features[CONTENT_LAYER], content),
+            "style": torch.stack(distances).mean(0),
+            "tv": _variation(pastiches) / self._roughness[styles],
+        }
+
+    @torch.inference_mode()
+    def budgets(self, photographs: Tensor) -> Tensor:
+        """The content error `(S,)` of AdaIN's draft of these photographs `(B, 3, H, W)`, the mean for each style."""
+        wanted = self.content(photographs)
+        found = []
+        for painting in self._paintings:
+            code = self._draft.encode_style(Style((StyleImage(painting),)), AdaINKnobs())
+            drafts = self._draft.stylize(photographs, [Job(code, AdaINKnobs())] * len(photographs))
+            found.append(relative_error(self.content(drafts), wanted).mean())
+        return torch.stack(found).clone()
+
+
+class Balance(torch.nn.Module):
+    """A style weight for each style, moved so that the content error comes to rest at its budget.
+
+    This is dual ascent on "the least style distance at a content error of at most the budget": a style that keeps
+    more of the photograph than it has to is asked for more style, and the other way round. So one set of defaults
+    suits bold and quiet paintings.
+
+    Args:
+        styles: how many.
+        knobs: of the training.
+    """
+
+    budgets: Tensor
+    weights: Tensor
+    running: Tensor
+
+    def __init__(self, styles: int, knobs: TrainKnobs) -> None:
+        super().__init__()
+        self._start = knobs.style_weight
+        self.register_buffer("budgets", torch.ones(styles))
+        self.register_buffer("weights", torch.full((styles,), knobs.style_weight))
+        self.register_buffer("running", torch.zeros(styles))
+
+    def update(self, styles: Tensor, errors: Tensor, *, settled: bool) -> None:
+        """Take note of content errors `(B,)` of `styles (B,)`, and move the weights when training has `settled`."""
+        for style, error in zip(styles.tolist(), errors.tolist(), strict=True):
+            before = float(self.running[style])
+            now = error if before == 0 else _MEMORY * before + (1 - _MEMORY) * error
+            self.running[style] = now
+            if settled:
+                spare = 1 - now / float(self.budgets[style])
+                moved = float(self.weights[style]) * (1 + _RATE * max(-1.0, min(1.0, spare)))
+                self.weights[style] = max(self._start / _REACH, min(self._start * _REACH, moved))
+
+
+def _painting(lesson: Lesson, canvas: int) -> Tensor:
+    height, width = lesson.pixels.shape[:2]
+    top, left = round(height * _FRAME), round(width * _FRAME)
+    inside = lesson.pixels[top : height - top, left : width - left]
+    width, height = images.fit(inside.shape[1], inside.shape[0], canvas)
+    least = VGG19.smallest_side(LAYERS)
+    return images.to_tensor(images.resize(inside, max(height, least), max(width, least)))
+
+
+def _variation(pictures: Tensor) -> Tensor:
+    return TotalVariation().statistics({"image": pictures})["image"].clamp_min(1e-4)
