@@ -49,8 +49,21 @@ def noise(height, width, *, seed=0, batch=1):
     return torch.nn.functional.interpolate(small, size=(height, width), mode="bilinear")
 
 
+def tiny_network():
+    """A trained network's tensors with few channels and 97 styles, named s0 to s96."""
+    from impasto import networks
+
+    generator = torch.Generator().manual_seed(2)
+    row = networks.Architecture("", "", (4, 6, 8), 1, True, 5, 2, 3, 4, True)
+    network = networks.Network(row, generator)
+    codes = network.neutral_code() + 0.3 * torch.randn(97, network.code_length, generator=generator)
+    return networks.pack(network, codes, [f"s{number}" for number in range(97)])
+
+
 def style_of(pixels, canvas=(64, 64), weight=1.0):
-    return Style((StyleImage(pixels, weight, str(float(pixels.sum()))),), canvas)
+    """A style of one image; for a trained network, whose styles have names, the image's sum settles the name."""
+    total = float(pixels.sum())
+    return Style((StyleImage(pixels, weight, str(total), f"s{int(total * 1000) % 97}"),), canvas)
 
 
 class TinyStore(Store):
@@ -68,3 +81,22 @@ class TinyStore(Store):
 
     def path(self, asset_id, on_progress=None):
         return self.files[asset_id]
+
+
+def lessons(count):
+    """Styles to be learnt, made of noise."""
+    from impasto.train import Lesson
+
+    pictures = [noise(80, 96, seed=20 + index)[0].permute(1, 2, 0).numpy() for index in range(count)]
+    return [Lesson(f"style{index}", picture, f"museum:{index}", "CC0") for index, picture in enumerate(pictures)]
+
+
+def write_photographs(folder, count, *, side=80):
+    """Small pictures to train on."""
+    from impasto import images
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        pixels = noise(side, side + 16, seed=40 + index)[0].permute(1, 2, 0).contiguous().numpy()
+        images.write(images.read(pixels), folder / f"{index:02d}.png")
+    return folder

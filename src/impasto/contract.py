@@ -164,26 +164,26 @@ class StyleImage:
         pixels: `(1, 3, H, W)`, sRGB in [0, 1].
         weight: its share, above 0; shares are normalised to sum to 1.
         digest: sha256 of the decoded pixels, the cache key.
+        name: a style of a trained network, which this image is only a specimen of.
     """
 
     pixels: Tensor
     weight: float = 1.0
     digest: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Style:
-    """What to paint like: one or several weighted style images, or the named style of a trained network.
+    """What to paint like: one or several weighted style images, or named styles of a trained network.
 
     Attributes:
         images: the style images, each at the size at which its strokes are wanted.
         canvas: height and width of the picture to be painted, for methods that work at several sizes.
-        name: a style of a trained network.
     """
 
     images: tuple[StyleImage, ...] = ()
     canvas: tuple[int, int] = (512, 512)
-    name: str = ""
 
     def shares(self) -> tuple[float, ...]:
         """The weights of the images, divided by their sum."""

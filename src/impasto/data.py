@@ -1,7 +1,7 @@
 """Photographs to train on: found, checked, decoded once, and cut into crops that a number settles.
 
-A folder of pictures (and of folders) or webdataset shards (tar files) are read the same way, through `images`: sizes are
-checked before decoding, nothing is unpickled or run. What cannot be read is named and left out.
+A folder of pictures (and of folders) or webdataset shards (tar files) are read the same way, through `images`: sizes
+are checked before decoding, nothing is unpickled or run. What cannot be read is named and left out.
 """
 
 from __future__ import annotations
@@ -232,7 +232,9 @@ def items(start: int, count: int, *, crops: int, styles: int, seed: int) -> list
     All crops come once before any comes again, and so do all styles, each in an order of its own. A run that goes on
     after a stop only needs to know how many it has used.
     """
-    return [Item(_shuffled(at, crops, [seed, 4]), _shuffled(at, styles, [seed, 5])) for at in range(start, start + count)]
+    return [
+        Item(_shuffled(at, crops, [seed, 4]), _shuffled(at, styles, [seed, 5])) for at in range(start, start + count)
+    ]
 
 
 def _shuffled(at: int, count: int, seed: list[int]) -> int:

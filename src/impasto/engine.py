@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from impasto import device, images, params, recipes, registry
+from impasto import device, images, networks, params, recipes, registry, trained
 from impasto.assets import Store, load_weights
 from impasto.contract import OnProgress, Placement, Progress, Style, StyleCode, Stylizer, ignore
 from impasto.controls import MaskReader, lay_out
@@ -33,6 +33,7 @@ SMALLEST_CONTENT = 8
 _SMALLEST_TEXTURE = 64
 _CODES_KEPT = 32
 _MASK_SHARE = 0.1  # of a step that each further mask costs: one more weighted Gram matrix a layer
+_BLANK = np.full((16, 16, 3), 0.5, np.float32)  # stands for a trained style without a thumbnail
 _SUSTAINED = 0.6  # of the convolution peak is what a whole pass reaches (bench/RESULTS.md)
 
 
@@ -49,7 +50,7 @@ class Engine:
         self.store = store or Store()
         self.library = Library(self.store)
         self._device, self._precision = device, precision
-        self._stylizers: dict[tuple[str, Placement], Stylizer] = {}
+        self._stylizers: dict[tuple[Any, ...], Stylizer] = {}
         self._codes: OrderedDict[tuple[Any, ...], StyleCode] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -77,6 +78,7 @@ class Engine:
         """
         request = request or Request()
         request.controls.check()
+        request = _for_trained(request, styles)
         stages = self._plan(request)
         header = images.probe(content, max_pixels=request.max_pixels)
         width, height = _output_size(header.width, header.height, request.size)
@@ -177,7 +179,7 @@ class Engine:
         max_pixels: int = images.MAX_PIXELS,
         on_progress: OnProgress = ignore,
     ) -> tuple[StyleSource, ...]:
-        """Read style images: files first, then the library by number or words.
+        """Read style images: styles of trained networks and files first, then the library by number or words.
 
         Raises:
             InputError: no style, a weight that is not above 0, nothing found, or several candidates.
@@ -189,6 +191,9 @@ class Engine:
         return tuple(self._find_style(style, _weight(weight), max_pixels, on_progress) for style, weight in pairs)
 
     def _find_style(self, style: Any, weight: float, max_pixels: int, on_progress: OnProgress) -> StyleSource:
+        if trained.is_trained(style):
+            found = trained.find(style)
+            return StyleSource(found.name, found.id, images.read(found.thumbnail or _BLANK), weight, found)
         if isinstance(style, str) and not means_file(style):
             painting = self.library.find(style, on_progress=on_progress)
             picture = images.read(self.library.path(painting, on_progress=on_progress), max_pixels=max_pixels)
@@ -197,13 +202,22 @@ class Engine:
         name = Path(style).name if isinstance(style, str | Path) else "picture"
         return StyleSource(Path(name).stem, name, picture, weight)
 
-    def stylizer(self, row: registry.Method, placement: Placement, on_progress: OnProgress = ignore) -> Stylizer:
-        """The loaded method; weights are fetched and loaded the first time."""
+    def stylizer(
+        self,
+        row: registry.Method,
+        placement: Placement,
+        on_progress: OnProgress = ignore,
+        *,
+        network: Path | None = None,
+    ) -> Stylizer:
+        """The loaded method; weights are fetched and loaded the first time, those of a `network` from its file."""
         with self._lock:
-            key = (row.name, placement)
+            key = (row.name, placement, _version(network))
             if key not in self._stylizers:
                 self.store.fetch(row.assets, on_progress=on_progress)
                 weights = {asset: load_weights(self.store.path(asset)) for asset in row.assets}
+                if network is not None:
+                    weights["network"] = dict(networks.read(network).tensors)
                 stylizer: Stylizer = row.load_class()(weights, placement)
                 self._stylizers[key] = stylizer
             return self._stylizers[key]
@@ -213,18 +227,21 @@ class Engine:
         with self._lock:
             self._codes.clear()
 
-    def code(self, row: registry.Method, placement: Placement, style: Style, knobs: Any) -> StyleCode:
+    def code(
+        self, row: registry.Method, placement: Placement, style: Style, knobs: Any, network: Path | None = None
+    ) -> StyleCode:
         """What a style boils down to for a method; computed once for all that shapes it."""
         key = (
             row.name,
             placement,
+            _version(network),
             tuple((image.digest, image.pixels.shape, image.weight) for image in style.images),
             style.canvas,
             params.style_key(knobs),
         )
         with self._lock:
             if key not in self._codes:
-                self._codes[key] = self.stylizer(row, placement).encode_style(style, knobs)
+                self._codes[key] = self.stylizer(row, placement, network=network).encode_style(style, knobs)
             self._codes.move_to_end(key)
             while len(self._codes) > _CODES_KEPT:
                 self._codes.popitem(last=False)
@@ -264,6 +281,39 @@ class Engine:
             seconds += predicted_seconds(stage, placement, height, width, masks=_mask_count(request))
         if seconds >= 5:
             on_note(f"{width}x{height} px by {stages[-1].method.name}: about {_duration(seconds)}")
+
+
+def _for_trained(request: Request, styles: Any) -> Request:
+    """Choose the method for styles of a trained network, and refuse what such styles cannot do."""
+    named = [*_each(styles), *(one for _, own in request.controls.regions for one in _each(own))]
+    found = [trained.find(one) for one in named if trained.is_trained(one)]
+    asked = None if request.method == "auto" else registry.find(request.method)
+    if not found:
+        if asked is not None and asked.trained:
+            hint = "give one with --style, such as NET.safetensors; impasto train makes it"
+            raise InputError(f"method {asked.name} paints the styles of a trained network", hint)
+        return request
+    if len(found) < len(named):
+        raise InputError("styles of a trained network do not mix with pictures", "give the one or the other")
+    if len({one.path for one in found}) > 1:
+        raise InputError("the styles belong to several networks", "mix styles of one")
+    if asked is not None and not asked.trained:
+        raise InputError(f"{found[0].id} is a trained style; method {asked.name} takes pictures", "leave out --method")
+    if request.controls.color_only or request.controls.keep_color == "histogram":
+        given = "--color-only" if request.controls.color_only else "--keep-color histogram"
+        raise InputError(f"{given} needs a painting's colours", "give a painting, or use --keep-color luminance")
+    return replace(request, method="feedforward" if asked is None else asked.name)
+
+
+def _each(styles: Any) -> list[Any]:
+    """The styles without their weights."""
+    listed = list(styles) if isinstance(styles, list) or _is_several(styles) else [styles]
+    return [one[0] if isinstance(one, tuple) else one for one in listed]
+
+
+def _version(network: Path | None) -> tuple[str, int] | None:
+    """A network's file as it is now: one that was written again is loaded again."""
+    return None if network is None else (str(network.resolve()), network.stat().st_mtime_ns)
 
 
 def _check_honoured(method: registry.Method, fields: frozenset[str]) -> None:

@@ -18,6 +18,7 @@ from impasto.contract import Guide, Job, OnProgress, Placement, Progress, Region
 from impasto.controls import Controls, Layout, mask_name
 from impasto.errors import Cancelled, InputError
 from impasto.images import Picture
+from impasto.trained import TrainedStyle
 
 if TYPE_CHECKING:
     from impasto.engine import Engine
@@ -67,12 +68,14 @@ class StyleSource:
         id: what finds it again: a library id or a file name.
         picture: its pixels.
         weight: its share.
+        trained: the style of a trained network that this is; the picture is then a specimen.
     """
 
     label: str
     id: str
     picture: Picture
     weight: float = 1.0
+    trained: TrainedStyle | None = None
 
 
 Sources: TypeAlias = tuple[StyleSource, ...]
@@ -171,9 +174,15 @@ class Run:
         self, stage: recipes.Stage, placement: Placement, init: Tensor | None, on_progress: OnProgress
     ) -> Tensor:
         content = images.to_tensor(self.content.pixels).to(placement.device)
-        stylizer = self.engine.stylizer(stage.method, placement, on_progress)
+        network = self._network() if stage.method.trained else None
+        stylizer = self.engine.stylizer(stage.method, placement, on_progress, network=network)
         parts = [
-            (mask, self.engine.code(stage.method, placement, self._style(stage, placement, own, mask), stage.knobs))
+            (
+                mask,
+                self.engine.code(
+                    stage.method, placement, self._style(stage, placement, own, mask), stage.knobs, network
+                ),
+            )
             for mask, own in self._parts()
         ]
         regions = tuple(Region(mask.to(placement.device), code) for mask, code in parts if mask is not None)
@@ -184,6 +193,10 @@ class Run:
             strength=None if strength is None else strength.to(placement.device),
         )
         return stylizer.stylize(content, [Job(parts[0][1], stage.knobs, guide)], on_progress)
+
+    def _network(self) -> Path | None:
+        """The file of the trained network whose styles these are; the engine has seen to it that there is one."""
+        return next((one.trained.path for _, own in self._parts() for one in own if one.trained is not None), None)
 
     def _parts(self) -> list[tuple[Tensor | None, Sources]]:
         """Masks with their styles; the style of the whole picture takes what regions leave."""
@@ -235,6 +248,10 @@ class Run:
         scale = getattr(stage.knobs, "style_scale", 1.0)
         prepared = []
         for source in sources:
+            if source.trained is not None:
+                tensor = images.to_tensor(_opaque(source.picture))
+                prepared.append(StyleImage(tensor, source.weight, source.trained.id, source.trained.name))
+                continue
             own = source.picture.width, source.picture.height
             least = stage.method.smallest_side
             if min(own) < least:

@@ -66,10 +66,15 @@ class TrainKnobs:
     batch: int = knob(4, "photographs a step", low=1, high=1024)
     accumulate: int = knob(1, "batches whose gradients make one step", low=1, high=1024)
     crop: int = knob(256, "side in pixels of the squares that are cut from the photographs", low=64, high=2048)
-    canvas: int = knob(512, "longest side at which pictures will be painted: sets the size of strokes", low=64, high=8192)
+    canvas: int = knob(
+        512, "longest side at which pictures will be painted: sets the size of strokes", low=64, high=8192
+    )
     learning_rate: float = knob(3e-3, "of Adam, after the warm-up; falls to 0 as a cosine", low=1e-6, high=1)
     content_budget: float = knob(
-        0.9, "content error to keep to, as a share of the AdaIN draft's; the style weight adjusts itself", low=0.1, high=10
+        0.9,
+        "content error to keep to, as a share of the AdaIN draft's; the style weight adjusts itself",
+        low=0.1,
+        high=10,
     )
     style_weight: float = knob(4.0, "how much the style counts at the start", low=0, high=1000)
     tv_weight: float = knob(0.05, "how much smoothness counts, relative to the painting's own", low=0, high=1000)

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Architecture("small", "many styles in one file", (32, 64, 80), 3, False, 7, 2, 3, 16, True),
         Architecture(
             *("johnson", "the paper's, as a yardstick", (32, 64, 128), 5, False, 9, 1, 9, 0, False),
-            paper="arXiv:1603.08155 (Johnson, Alahi and Fei-Fei 2016), nearest upsampling in place of fractional strides",
+            paper="arXiv:1603.08155 (Johnson, Alahi and Fei-Fei 2016), but for nearest upsampling",
         ),
     )
 }
@@ -144,7 +145,7 @@ class Network(nn.Module):
         super().__init__()
         self.architecture = architecture
         widths, strided = architecture.widths, architecture.stem_stride == 2
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         self.stem = _Convolution(3, widths[0], architecture.stem, stride=architecture.stem_stride)
         self.down = nn.ModuleList(_Convolution(a, b, 3, stride=2) for a, b in pairs)
         self.blocks = nn.ModuleList(
@@ -322,8 +323,8 @@ def style_names(tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None =
 
 def pack(network: Network, codes: Tensor, styles: Sequence[str]) -> dict[str, Tensor]:
     """The tensors of a file: shared convolutions and `codes (S, N)`."""
-    tensors = {name: tensor.detach().float().cpu() for name, tensor in network.state_dict().items()}
-    return {**tensors, **{_STYLE + name: code.detach().float().cpu() for name, code in zip(styles, codes, strict=True)}}
+    tensors = {**network.state_dict(), **{_STYLE + name: code for name, code in zip(styles, codes, strict=True)}}
+    return {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def read(path: str | Path) -> Trained:
@@ -335,7 +336,7 @@ def read(path: str | Path) -> Trained:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except (OSError, SafetensorError) as error:

@@ -34,6 +34,7 @@ class Method:
         memory: bytes a pixel at its peak in float32 (measured; half of it in bfloat16).
         tiling: "safe", "shared statistics" or "no".
         extra: optional dependency group, or empty.
+        trained: its styles are those of a trained network's file, which comes with the style.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Method:
     memory: float = 0.0
     tiling: str = "no"
     extra: str = ""
+    trained: bool = False
 
     def load_class(self) -> Any:
         """The Stylizer class. Raises MissingExtra when its optional packages are not there."""
@@ -88,6 +90,21 @@ BUILT_IN = (
         smallest_side=32,
         operations=1.44e6,
         memory=4000.0,
+    ),
+    Method(
+        name="feedforward",
+        target="impasto.methods.feedforward:FeedForward",
+        knobs="impasto.knobs:FeedForwardKnobs",
+        summary="the styles of a trained network in one quick pass; impasto train makes one",
+        paper="arXiv:1603.08155 (Johnson, Alahi and Fei-Fei 2016), arXiv:1610.07629 (Dumoulin et al. 2017)",
+        kind="map",
+        assets=(),
+        honours=frozenset({"regions", "strength"}),
+        precisions=("float32", "bfloat16"),
+        smallest_side=1,
+        operations=310e3,
+        memory=1500.0,
+        trained=True,
     ),
 )
 

@@ -8,9 +8,8 @@ The rules for code in README.md, ARCHITECTURE.md, CONTRIBUTING.md and docs/:
   parsed.
 - Sizes that are named are cut to 48 px (of a texture to 64, its least), and steps to 1 (to 2 in the script of
   docs/from-scratch.md); `impasto stylize` without steps takes 1. All else runs as it stands, with the real weights.
-- The guides (controls, measuring, comparing, defaults) ask for extras, many pictures and videos: their shell lines are
-  parsed. The Python of the controls runs.
-- Chinese pages hold the same code, comments and docstrings aside, so it runs once.
+- The guides (controls, measuring, comparing, defaults, training) ask for extras, many pictures and videos: their
+  shell lines are parsed. The Python of the controls runs.
 """
 
 import ast
@@ -36,12 +35,12 @@ from impasto.cli import app
 ROOT = Path(__file__).parents[2]
 ENGLISH = ["README.md", "docs/from-scratch.md", "docs/troubleshooting.md"]
 PAGES = [*ENGLISH, "ARCHITECTURE.md", "CONTRIBUTING.md"]
-GUIDES = ["docs/controls.md", "docs/measuring.md", "docs/comparing.md", "docs/defaults.md"]
+GUIDES = ["docs/controls.md", "docs/measuring.md", "docs/comparing.md", "docs/defaults.md", "docs/training.md"]
 PAIRS = [(name, name.replace(".md", ".zh.md")) for name in ENGLISH]
 ALL = [*PAGES, *GUIDES, "CHANGELOG.md", *(chinese for _, chinese in PAIRS)]
 
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-PARSED = ("impasto demo", "impasto bench", "impasto assets fetch vgg19")
+PARSED = ("impasto demo", "impasto train", "impasto bench", "impasto assets fetch vgg19")
 FOREIGN_FLAGS = {"--index-url", "--no-deps", "--no-build-isolation", "--editable"}
 
 

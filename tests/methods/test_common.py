@@ -8,7 +8,7 @@ import torch
 from impasto import registry
 from impasto.contract import Anchor, Guide, Job, Placement, Region
 from impasto.errors import Cancelled
-from tiny import noise, style_of
+from tiny import noise, style_of, tiny_network
 
 METHODS = [row for row in registry.methods().values() if not row.extra]
 QUICK = {"steps": 5, "init": "content", "coarsest": 32}
@@ -22,7 +22,10 @@ def quick(row, **changes):
 
 
 def build(row, tiny_weights, placement):
-    return row.load_class()({asset: tiny_weights[asset] for asset in row.assets}, placement)
+    weights = {asset: tiny_weights[asset] for asset in row.assets}
+    if row.trained:
+        weights["network"] = tiny_network()
+    return row.load_class()(weights, placement)
 
 
 def paint(row, stylizer, content, knobs=None, style=None, guide=None, on_progress=None):

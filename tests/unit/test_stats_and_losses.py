@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from impasto.losses import ContentLoss, GramLoss, RegionalLoss, TotalVariation, relative_error
-from impasto.stats import adaptive_instance_norm, gram_matrix, mean_std
+from impasto.stats import adaptive_instance_norm, gram_matrix, instance_norm, mean_std
 from tiny import noise
 
 
@@ -122,3 +122,12 @@ def test_variation_across_the_wrap():
     assert wrapped.statistics({"image": ramp})["image"].item() == pytest.approx((10 * 0.1 + 1) / 11)
     half = TotalVariation(weight=torch.full((1, 1, 5, 11), 0.5))
     assert half.statistics({"image": ramp})["image"].item() == pytest.approx(0.05)
+
+
+def test_instance_norm_is_its_formula_and_so_is_its_gradient():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 3, 4, 5, dtype=torch.float64, generator=generator, requires_grad=True)
+    scale, shift = (torch.randn(2, 3, dtype=torch.float64, generator=generator, requires_grad=True) for _ in range(2))
+    slow = torch.nn.functional.instance_norm(features) * scale[:, :, None, None] + shift[:, :, None, None]
+    torch.testing.assert_close(instance_norm(features, scale, shift), slow)
+    assert torch.autograd.gradcheck(instance_norm, (features, scale, shift))

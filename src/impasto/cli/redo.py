@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from impasto import trained
 from impasto.cli.controls import WORDS
 from impasto.errors import InputError
 
@@ -86,7 +87,12 @@ def _mask(picture: Path, name: str) -> str:
 def _style(picture: Path, name: str) -> str:
     """A library id as it is; a file where it can be found."""
     prefix = name.partition(":")[0]
-    return name if prefix == "museum" and not Path(name).exists() else str(_find(picture, name))
+    if prefix in ("museum", "pack") and not Path(name).exists():
+        return name
+    if trained.is_trained(name):
+        file, _, style = name.rpartition(":")
+        return f"{_find(picture, file)}:{style}"
+    return str(_find(picture, name))
 
 
 def _find(picture: Path, name: Any) -> Path:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto import params, recipes, registry
+from impasto import params, recipes, registry, trained
 from impasto.assets import Store
 from impasto.cli import controls
 from impasto.errors import BatchError, Cancelled, InputError
@@ -132,7 +132,9 @@ def _check_inputs(
     images.probe(b"" if source == "-" else source, max_pixels=max_pixels)
     library = Library(Store())
     for style, _ in styles:
-        if means_file(style):
+        if trained.is_trained(style):
+            trained.find(style)
+        elif means_file(style):
             images.probe(style, max_pixels=max_pixels)
         elif library.store.is_present("museum"):
             library.find(style)

@@ -44,7 +44,8 @@ def train(
         str | None, typer.Option("--from", help="Start from a trained network: pack, or a .safetensors file.")
     ] = None,
     only_style: Annotated[
-        bool, typer.Option("--only-style", help="With --from: learn the new styles' numbers, leave the network as it is.")
+        bool,
+        typer.Option("--only-style", help="With --from: learn the new styles' numbers, leave the network as it is."),
     ] = False,
     devices: Annotated[int, typer.Option(help="Processes, one a device, that train together.", min=1)] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the last checkpoint stands.")] = False,
@@ -74,18 +75,23 @@ def train(
     with Reporter() as reporter:
         lessons = _lessons(store, named, reporter)
         store.fetch(training.ASSETS, on_progress=reporter)
-        outcome = training.train(
+        course = training.Course(
             *(lessons, content, out, asked),
-            weights={asset: load_weights(store.path(asset)) for asset in training.ASSETS},
-            placement=placement,
-            start=None if start is None else training.read(start),
+            start=None if start is None else training.load(start),
             only_codes=only_style,
             specimen=_specimen(store),
             devices=devices,
             resume=resume,
+        )
+        outcome = training.train(
+            course,
+            weights={asset: load_weights(store.path(asset)) for asset in training.ASSETS},
+            placement=placement,
             on_progress=reporter,
             on_note=reporter.note,
         )
+    if not outcome.leader:
+        return
     if as_json:
         print(json.dumps({**dataclasses.asdict(outcome), "path": str(outcome.path)}))
     else:
@@ -94,29 +100,36 @@ def train(
 
 def _named(text: str) -> tuple[str, str]:
     """The name of a style, empty when none was given, and its painting."""
-    match = None if Path(text).exists() else re.fullmatch(r"([\w-]+)=(.+)", text)
+    match = None if Path(text).exists() else re.fullmatch(r"([A-Za-z][\w-]*)=(.+)", text)
     return (match.group(1), match.group(2)) if match else ("", text)
 
 
 def _lessons(store: Store, named: list[tuple[str, str]], reporter: Any) -> list[Lesson]:
     from impasto import images
-    from impasto.cli.stylize import slug
     from impasto.train import Lesson
 
     library, lessons = Library(store), []
     for name, text in named:
         if means_file(text):
             pixels = images.read(text).pixels
-            lessons.append(Lesson(name or slug(Path(text).stem), pixels, Path(text).name, "not stated"))
+            lessons.append(Lesson(name or _plain(Path(text).stem), pixels, Path(text).name, "not stated"))
         else:
             painting = library.find(text, on_progress=reporter)
             pixels = images.read(library.path(painting, on_progress=reporter)).pixels
-            lessons.append(Lesson(name or slug(painting.title), pixels, painting.id, painting.licence))
+            lessons.append(Lesson(name or _plain(painting.title), pixels, painting.id, painting.licence))
     names = [lesson.name for lesson in lessons]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"two styles are called {twice!r}", "name them apart: --style NAME=PAINTING")
     return lessons
+
+
+def _plain(title: str) -> str:
+    """A title as a style's name, which no weight can be mistaken for."""
+    from impasto.cli.stylize import slug
+
+    name = slug(title)
+    return name if name[0].isalpha() else f"style-{name}"
 
 
 def _specimen(store: Store) -> Any:

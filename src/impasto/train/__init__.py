@@ -1,6 +1,6 @@
 """Training of feed-forward networks, on Lightning. Needs the extra `train`."""
 
-from impasto.train._run import Outcome, train
+from impasto.train._run import Course, Outcome, load, train
 from impasto.train._teacher import ASSETS, Lesson
 
-__all__ = ["ASSETS", "Lesson", "Outcome", "train"]
+__all__ = ["ASSETS", "Course", "Lesson", "Outcome", "load", "train"]

@@ -20,11 +20,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from impasto import images, networks
+from impasto import images, networks, trained
 from impasto.contract import OnProgress, Placement, Progress, ignore
 from impasto.data import Crops, Photographs, load_photographs
 from impasto.errors import Cancelled, InputError
 from impasto.knobs import TrainKnobs
+from impasto.report.files import write_whole
 from impasto.train import _pages
 from impasto.train._student import CACHED, Batch, Batches, Student
 from impasto.train._teacher import Balance, Floats, Lesson, Teacher
@@ -48,6 +49,7 @@ class Outcome:
         losses: validation losses at the end.
         pictures_a_second: photographs that this run learnt from, a second.
         early: whether it stopped because nothing got better.
+        leader: whether this is the first of the processes that trained together.
     """
 
     path: Path
@@ -56,70 +58,99 @@ class Outcome:
     losses: Mapping[str, float]
     pictures_a_second: float
     early: bool
+    leader: bool = True
 
 
-def train(
-    lessons: Sequence[Lesson],
-    source: Path,
-    target: Path,
-    knobs: TrainKnobs,
-    *,
-    weights: Mapping[str, Mapping[str, Tensor]],
-    placement: Placement,
-    start: networks.Trained | None = None,
-    only_codes: bool = False,
-    specimen: Floats | None = None,
-    devices: int = 1,
-    resume: bool = False,
-    on_progress: OnProgress = ignore,
-    on_note: Callable[[str], None] = lambda _: None,
-) -> Outcome:
-    """Train one network in one style or several.
+@dataclass(frozen=True)
+class Course:
+    """What to train, from what, and where it goes.
 
-    Beside `target`, a folder `NAME.training` holds the checkpoint, the losses (CSV, TensorBoard, a curve) and sheets of
-    validation pictures; `target` itself is written again at each checkpoint.
-
-    Args:
+    Attributes:
         lessons: the styles.
         source: photographs, as `load_photographs` takes them.
         target: the file to write, `.safetensors`.
         knobs: of the training.
-        weights: of `ASSETS`, by id.
-        placement: device and precision.
         start: a network to start from, whose architecture then counts.
         only_codes: keep its convolutions and learn the new styles' codes alone; its own styles stay in the file.
         specimen: the photograph of the thumbnails, `(H, W, 3)`; a validation photograph by default.
         devices: processes on as many devices, joined by Lightning's DDP; those of torchrun are noticed.
         resume: go on where the checkpoint stands.
+    """
+
+    lessons: Sequence[Lesson]
+    source: Path
+    target: Path
+    knobs: TrainKnobs
+    start: networks.Trained | None = None
+    only_codes: bool = False
+    specimen: Floats | None = None
+    devices: int = 1
+    resume: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoint and everything else lie."""
+        return self.target.with_name(f"{self.target.stem}.training")
+
+    def recipe(self) -> dict[str, Any]:
+        """What a run that goes on has to have in common with the one before."""
+        names = [lesson.name for lesson in self.lessons]
+        return {**asdict(self.knobs), "styles": names, "only_codes": self.only_codes}
+
+
+def train(
+    course: Course,
+    *,
+    weights: Mapping[str, Mapping[str, Tensor]],
+    placement: Placement,
+    on_progress: OnProgress = ignore,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Train one network in one style or several.
+
+    Beside the target, a folder `NAME.training` holds the checkpoint, the losses (CSV, TensorBoard, a curve) and sheets
+    of validation pictures; the target itself is written again at each checkpoint.
+
+    Args:
+        course: what to train.
+        weights: of `ASSETS`, by id.
+        placement: device and precision.
 
     Raises:
         InputError: too few photographs, or a checkpoint that does not fit.
         Cancelled: `on_progress` asked to stop; the checkpoint is written.
     """
-    folder = target.with_name(f"{target.stem}.training")
-    recipe = {**asdict(knobs), "styles": [lesson.name for lesson in lessons], "only_codes": only_codes}
-    done = _checkpoint(folder, recipe, resume=resume)
+    knobs, folder = course.knobs, course.folder
+    done = _checkpoint(course)
     photographs = load_photographs(
-        source, least_side=knobs.crop, seed=knobs.seed, on_progress=on_progress, on_note=on_note
+        course.source, least_side=knobs.crop, seed=knobs.seed, on_progress=on_progress, on_note=on_note
     )
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
+    write_whole(folder / "recipe.json", json.dumps(course.recipe(), indent=2) + "\n")
     learning, held = photographs.split(seed=knobs.seed)
     on_progress(Progress("measuring the styles", 0, 1))
-    student = _student(lessons, knobs, weights, placement, start, only_codes=only_codes)
+    student = _student(course, weights, placement)
     if done is None:  # a checkpoint brings its own
-        student.balance.budgets.copy_(
-            knobs.content_budget * student.teacher.budgets(_squares(held, knobs, _VALIDATED // 2).to(placement.device))
-        )
+        squares = _squares(held, knobs, _VALIDATED // 2).to(placement.device)
+        student.balance.budgets.copy_(knobs.content_budget * student.teacher.budgets(squares))
     crops = Crops(learning, knobs.crop, knobs.canvas, knobs.seed, _crop_count(len(learning), knobs))
-    desk = _Desk(target, folder, lessons, held, specimen, knobs, start if only_codes else None)
-    attendant = _Attendant(desk, on_progress)
+    attendant = _Attendant(_Desk(course, held), on_progress)
+    student.loader = _Loader(crops, len(course.lessons), knobs, 0 if done is None else done)
     with _quiet():
-        trainer = _trainer(folder, knobs, placement, attendant, devices)
-        loader = _Loader(crops, len(lessons), knobs, 0 if done is None else done)
-        student.loader = loader
+        trainer = _trainer(course, placement, attendant)
         trainer.fit(student, ckpt_path=folder / "last.ckpt" if done is not None else None, weights_only=True)
     return attendant.outcome(trainer, student)
+
+
+def load(name: str) -> networks.Trained:
+    """A network to start from: `pack`, or a file.
+
+    Raises:
+        InputError: there is none, or it is no network of ours.
+    """
+    if name == "pack" and not trained.PACK.exists():
+        raise InputError("no pack of styles is installed", "give a file that impasto train has written")
+    return networks.read(trained.PACK if name == "pack" else name)
 
 
 class _Loader:
@@ -134,29 +165,22 @@ class _Loader:
         return DataLoader(batches, batch_size=None)
 
 
-def _checkpoint(folder: Path, recipe: Mapping[str, Any], *, resume: bool) -> int | None:
+def _checkpoint(course: Course) -> int | None:
     """Steps that are done, or None when there is nothing to go on from."""
-    path = folder / "last.ckpt"
+    path = course.folder / "last.ckpt"
     if not path.exists():
         return None
-    if not resume:
-        raise InputError(f"{folder} holds a training", "go on with --resume, or remove the folder to start anew")
-    before = json.loads((folder / "recipe.json").read_text())
-    for name, value in recipe.items():
+    if not course.resume:
+        raise InputError(f"{course.folder} holds a training", "go on with --resume, or remove it to start anew")
+    before = json.loads((course.folder / "recipe.json").read_text())
+    for name, value in course.recipe().items():
         if name not in _FREE and before.get(name) != value:
-            raise InputError(f"the training in {folder} has {name} {before.get(name)}, not {value}", "give the same")
+            raise InputError(f"{course.folder} was begun with {name} {before.get(name)}, not {value}", "give the same")
     return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
 
 
-def _student(
-    lessons: Sequence[Lesson],
-    knobs: TrainKnobs,
-    weights: Mapping[str, Mapping[str, Tensor]],
-    placement: Placement,
-    start: networks.Trained | None,
-    *,
-    only_codes: bool,
-) -> Student:
+def _student(course: Course, weights: Mapping[str, Mapping[str, Tensor]], placement: Placement) -> Student:
+    lessons, knobs, start = course.lessons, course.knobs, course.start
     teacher = Teacher(weights, lessons, knobs, placement)
     if start is None:
         generator = torch.Generator().manual_seed(knobs.seed)
@@ -166,7 +190,8 @@ def _student(
         network = start.network()
         mean = torch.cat([start.code(name) for name in start.styles]).mean(0, keepdim=True)
         codes = torch.cat([start.code(one.name) if one.name in start.styles else mean for one in lessons])
-    return Student(network, codes, teacher, Balance(len(lessons), knobs), knobs, placement, only_codes=only_codes)
+    balance = Balance(len(lessons), knobs)
+    return Student(network, codes, teacher, balance, placement=placement, knobs=knobs, only_codes=course.only_codes)
 
 
 def _crop_count(photographs: int, knobs: TrainKnobs) -> int:
@@ -181,16 +206,17 @@ def _squares(photographs: Photographs, knobs: TrainKnobs, count: int) -> Tensor:
     return torch.cat([images.to_tensor(crops[index]) for index in range(count)])
 
 
-def _trainer(
-    folder: Path, knobs: TrainKnobs, placement: Placement, attendant: lightning.Callback, devices: int
-) -> lightning.Trainer:
+def _trainer(course: Course, placement: Placement, attendant: lightning.Callback) -> lightning.Trainer:
+    knobs, folder = course.knobs, course.folder
     kind, _, index = placement.device.partition(":")
-    joined = devices > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
+    nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))  # these two are torchrun's
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", course.devices))
+    joined = nodes * devices > 1
     named = [int(index)] if index and not joined and kind == "cuda" else devices
     return lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(kind, kind),
         devices=named,
-        num_nodes=max(1, int(os.environ.get("WORLD_SIZE", "1")) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))),
+        num_nodes=nodes,
         strategy="ddp" if joined else "auto",
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         callbacks=[attendant],
@@ -236,60 +262,56 @@ def _quiet() -> Iterator[None]:
 class _Desk:
     """Writes what a training shows of itself."""
 
-    target: Path
-    folder: Path
-    lessons: Sequence[Lesson]
+    course: Course
     held: Photographs
-    specimen: Floats | None
-    knobs: TrainKnobs
-    kept: networks.Trained | None
 
     def write_losses(self, student: Student, validations: Sequence[Mapping[str, float]]) -> None:
         """CSV and curves."""
-        _pages.write_csv(self.folder / "losses.csv", student.history)
-        _pages.write_csv(self.folder / "validation.csv", validations)
-        _pages.write_curves(self.folder / "losses.svg", student.history)
+        _pages.write_csv(self.course.folder / "losses.csv", student.history)
+        _pages.write_csv(self.course.folder / "validation.csv", validations)
+        _pages.write_curves(self.course.folder / "losses.svg", student.history)
 
     def write_network(self, student: Student, validations: Sequence[Mapping[str, float]]) -> None:
         """The file, good for stylising."""
-        names = [lesson.name for lesson in self.lessons]
+        names = [lesson.name for lesson in self.course.lessons]
         tensors, about = student.tensors(names), self._about(student, validations)
-        if self.kept is not None:  # the styles that the network had before stay in it
-            tensors = {**self.kept.tensors, **tensors}
+        kept = self.course.start
+        if kept is not None and self.course.only_codes:  # the styles that the network had before stay in it
+            tensors = {**kept.tensors, **tensors}
             for key in ("thumbnails", "licences", "paintings"):
-                about[key] = {**self.kept.about.get(key, {}), **about[key]}
-            about["styles"] = [*self.kept.styles, *(name for name in names if name not in self.kept.styles)]
-        networks.Trained(tensors, about).save(self.target)
+                about[key] = {**kept.about.get(key, {}), **about[key]}
+            about["styles"] = [*kept.styles, *(name for name in names if name not in kept.styles)]
+        networks.Trained(tensors, about).save(self.course.target)
 
     def write_sheet(self, student: Student) -> None:
         """Validation photographs in the styles."""
-        path = self.folder / f"sheet-{student.global_step:06d}.png"
+        path = self.course.folder / f"sheet-{student.global_step:06d}.png"
         _pages.write_sheet(path, self._pictures(student))
 
     def _pictures(self, student: Student) -> Iterator[tuple[Floats, str]]:
-        for row, lesson in enumerate(self.lessons):
+        for row, lesson in enumerate(self.course.lessons):
             for photograph in self.held.pixels[:3]:
-                yield self._painted(student, row, photograph, 320), lesson.name
+                yield self._painted(student, row, photograph, min(320, self.course.knobs.canvas)), lesson.name
 
     def _painted(self, student: Student, style: int, photograph: Any, longest: int) -> Floats:
         unit = photograph.astype(np.float32) / np.float32(255) if photograph.dtype == np.uint8 else photograph
         return _pages.painted(student, style, unit, longest)
 
     def _about(self, student: Student, validations: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-        specimen = self.held.pixels[0] if self.specimen is None else self.specimen
+        specimen = self.held.pixels[0] if self.course.specimen is None else self.course.specimen
         thumbnails = {
             lesson.name: _pages.thumbnail(self._painted(student, row, specimen, 256))
-            for row, lesson in enumerate(self.lessons)
+            for row, lesson in enumerate(self.course.lessons)
         }
         return {
-            "styles": [lesson.name for lesson in self.lessons],
-            "paintings": {lesson.name: lesson.id for lesson in self.lessons},
-            "licences": {lesson.name: lesson.licence for lesson in self.lessons},
+            "styles": [lesson.name for lesson in self.course.lessons],
+            "paintings": {lesson.name: lesson.id for lesson in self.course.lessons},
+            "licences": {lesson.name: lesson.licence for lesson in self.course.lessons},
             "thumbnails": thumbnails,
-            "recipe": {**asdict(self.knobs), "steps_done": student.global_step, "seconds": round(student.spent)},
+            "recipe": {**asdict(self.course.knobs), "steps_done": student.global_step, "seconds": round(student.spent)},
             "style_weights": {
                 lesson.name: round(float(weight), 3)
-                for lesson, weight in zip(self.lessons, student.balance.weights, strict=True)
+                for lesson, weight in zip(self.course.lessons, student.balance.weights, strict=True)
             },
             "losses": _pages.thinned(student.history),
             "validation": list(validations),
@@ -340,10 +362,8 @@ class _Attendant(lightning.Callback):
         latest = {name: value for name, value in student.history[-1].items() if name != "step"}
         if trainer.logger is not None and student.global_step % 10 == 0:
             trainer.logger.log_metrics(latest, step=student.global_step)
-        total = self.desk.knobs.steps
-        report = Progress(
-            *("training", student.global_step, total if total else 0), done=student.share, losses=latest
-        )
+        total = self.desk.course.knobs.steps
+        report = Progress(*("training", student.global_step, total if total else 0), done=student.share, losses=latest)
         try:
             self.on_progress(report)
         except Cancelled:
@@ -351,7 +371,9 @@ class _Attendant(lightning.Callback):
             raise
 
     def _validate(self, trainer: lightning.Trainer, student: Student) -> None:
-        losses = student.validate(_squares(self.desk.held, self.desk.knobs, max(_VALIDATED, len(self.desk.lessons))))
+        losses = student.validate(
+            _squares(self.desk.held, self.desk.course.knobs, max(_VALIDATED, len(self.desk.course.lessons)))
+        )
         losses = {name: float(trainer.strategy.broadcast(value)) for name, value in losses.items()}
         self.validations.append({"step": float(student.global_step), **losses})
         if trainer.is_global_zero:
@@ -359,17 +381,17 @@ class _Attendant(lightning.Callback):
             if trainer.logger is not None:
                 named = {f"validation_{name}": value for name, value in losses.items()}
                 trainer.logger.log_metrics(named, step=student.global_step)
-        patience = self.desk.knobs.patience
+        patience = self.desk.course.knobs.patience
         totals = [one["loss"] for one in self.validations]
         if patience and len(totals) > patience:
             self.early = min(totals[-patience:]) > min(totals[:-patience]) * (1 - _PROGRESS)
 
     def _save(self, trainer: lightning.Trainer, student: Student) -> None:
         """Checkpoint, network and losses, each whole or not at all."""
-        partial = self.desk.folder / ".last.ckpt.part"
+        partial = self.desk.course.folder / ".last.ckpt.part"
         trainer.save_checkpoint(partial)
         if trainer.is_global_zero:
-            partial.replace(self.desk.folder / "last.ckpt")
+            partial.replace(self.desk.course.folder / "last.ckpt")
             self.desk.write_network(student, self.validations)
             self.desk.write_losses(student, self.validations)
         self._saved = time.monotonic()
@@ -384,8 +406,16 @@ class _Attendant(lightning.Callback):
 
     def outcome(self, trainer: lightning.Trainer, student: Student) -> Outcome:
         """What the training came to."""
-        knobs = self.desk.knobs
+        knobs = self.desk.course.knobs
         pictures = (student.global_step - self._first) * knobs.batch * knobs.accumulate * trainer.world_size
         losses = {name: value for name, value in self.validations[-1].items() if name != "step"}
         took = max(1e-9, time.monotonic() - self._began)
-        return Outcome(self.desk.target, student.global_step, student.spent, losses, pictures / took, self.early)
+        return Outcome(
+            self.desk.course.target,
+            student.global_step,
+            student.spent,
+            losses,
+            pictures / took,
+            self.early,
+            trainer.is_global_zero,
+        )

@@ -76,9 +76,9 @@ class Student(lightning.LightningModule):
         codes: Tensor,
         teacher: Teacher,
         balance: Balance,
+        *,
         knobs: TrainKnobs,
         placement: Placement,
-        *,
         only_codes: bool = False,
     ) -> None:
         super().__init__()
@@ -87,6 +87,7 @@ class Student(lightning.LightningModule):
         network.requires_grad_(not only_codes)
         self.average = networks.Network(network.architecture).requires_grad_(False)
         self.average.load_state_dict(network.state_dict())
+        self.average_codes: Tensor
         self.register_buffer("average_codes", codes.clone())
         self.loader: Callable[[int, int], DataLoader[Batch]] | None = None
         self.history: list[dict[str, float]] = []
@@ -115,7 +116,7 @@ class Student(lightning.LightningModule):
 
     def paint(self, photographs: Tensor, styles: Tensor, *, average: bool = True) -> Tensor:
         """Pastiches `(B, 3, H, W)` float32 of photographs in `styles (B,)`; by the running averages or the newest."""
-        codes: Tensor = self.average_codes if average else self.codes  # type: ignore[assignment]
+        codes: Tensor = self.average_codes if average else self.codes
         network = self.average if average else self.network
         inside = photographs.to(self._placement.dtype).contiguous(memory_format=torch.channels_last)
         result: Tensor = network(inside, codes[styles])
@@ -160,7 +161,7 @@ class Student(lightning.LightningModule):
         """Sum up what a step's batches, on all processes, have shown."""
         errors = losses["content"].detach()
         if self.trainer.world_size > 1:
-            styles, errors = self.all_gather(styles).flatten(), self.all_gather(errors).flatten()
+            styles, errors = _gathered(styles), _gathered(errors)
         self.balance.update(styles, errors, settled=self.share >= _SETTLED)
         for name, values in losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(values.detach().mean()) / self.knobs.accumulate
@@ -208,4 +209,11 @@ class Student(lightning.LightningModule):
 
     def tensors(self, styles: list[str]) -> dict[str, Tensor]:
         """The averaged network as a file holds it."""
-        return networks.pack(self.average, self.average_codes, styles)  # type: ignore[arg-type]
+        return networks.pack(self.average, self.average_codes, styles)
+
+
+def _gathered(values: Tensor) -> Tensor:
+    """The values `(B,)` of all processes, one after the other."""
+    found = [torch.empty_like(values) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(found, values.contiguous())
+    return torch.cat(found)

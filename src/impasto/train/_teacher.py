@@ -1,4 +1,4 @@
-"""What a network is taught by: relative content and Gram losses of a frozen VGG-19, and weights that balance themselves."""
+"""What a network is taught by: relative content and Gram losses of VGG-19, and weights that balance themselves."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from impasto import images
+from impasto.architectures import VGG19
 from impasto.contract import Job, Placement, Style, StyleImage
-from impasto.encoders import VGG19, Encoder
+from impasto.encoders import Encoder
 from impasto.knobs import AdaINKnobs, TrainKnobs
 from impasto.losses import TotalVariation, relative_error
 from impasto.methods.adain import AdaIN
@@ -129,7 +130,7 @@ class Balance(torch.nn.Module):
         super().__init__()
         self._start = knobs.style_weight
         self.register_buffer("budgets", torch.ones(styles))
-        self.register_buffer("weights", torch.full((styles,), knobs.style_weight))
+        self.register_buffer("weights", torch.full((styles,), float(knobs.style_weight)))
         self.register_buffer("running", torch.zeros(styles))
 
     def update(self, styles: Tensor, errors: Tensor, *, settled: bool) -> None:

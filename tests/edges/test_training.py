@@ -1,0 +1,179 @@
+"""Training, on tiny seeded encoders and pictures made of noise."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from impasto import images, networks
+from impasto.contract import Job, Placement, Style, StyleImage
+from impasto.errors import Cancelled, InputError
+from impasto.knobs import FeedForwardKnobs, TrainKnobs
+from impasto.methods.feedforward import FeedForward
+from impasto.train import Course, train
+from tiny import lessons, noise, write_photographs
+
+KNOBS = TrainKnobs(steps=6, crop=64, canvas=96, batch=2, ema=0.5)
+SCRIPT = Path(__file__).parents[1] / "train_script.py"
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    return write_photographs(tmp_path_factory.mktemp("data") / "photographs", 10)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def learn(photographs, tmp_path, tiny_weights, placement):
+    def run(name="net", knobs=KNOBS, styles=2, **options):
+        path = tmp_path / f"{name}.safetensors"
+        hear = {"on_progress": options.pop("on_progress")} if "on_progress" in options else {}
+        course = Course(lessons(styles), photographs, path, knobs, **options)
+        return train(course, weights=tiny_weights, placement=placement, **hear)
+
+    return run
+
+
+@pytest.fixture
+def as_program(photographs, tmp_path):
+    """Runs the same training as a process of its own."""
+
+    def run(name, knobs, *arguments):
+        settings = {field: getattr(knobs, field) for field in ("steps", "crop", "canvas", "batch", "ema")}
+        command = [sys.executable, SCRIPT, photographs, tmp_path / f"{name}.safetensors", json.dumps(settings)]
+        path = os.pathsep.join([str(SCRIPT.parent), *sys.path])
+        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        words = [str(word) for word in (*command, *arguments)]
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=100)
+
+    return run
+
+
+def same(one, two, **tolerance):
+    first, second = networks.read(one).tensors, networks.read(two).tensors
+    assert first.keys() == second.keys()
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], **tolerance)
+
+
+def test_training_learns_and_leaves_all_that_was_promised(learn, tmp_path):
+    outcome = learn(knobs=replace(KNOBS, steps=30, learning_rate=0.01))
+    folder = tmp_path / "net.training"
+    rows = (folder / "validation.csv").read_text().splitlines()
+    first, last = (float(rows[at].split(",")[-1]) for at in (1, -1))
+    assert last < 0.8 * first
+    assert len((folder / "losses.csv").read_text().splitlines()) == 31
+    assert (folder / "losses.svg").read_text().startswith("<svg")
+    assert images.probe(folder / "sheet-000030.png").width > 300
+    assert list((folder / "tensorboard").glob("events*"))
+    assert outcome.steps == 30
+    assert outcome.losses["loss"] == pytest.approx(last, rel=1e-4)
+    about = networks.read(outcome.path).about
+    assert about["licences"] == {"style0": "CC0", "style1": "CC0"}
+    assert about["recipe"]["steps_done"] == 30
+    assert len(about["losses"]["content"]) == 30
+    assert about["thumbnails"].keys() == {"style0", "style1"}
+
+
+def test_a_run_can_be_repeated_and_a_seed_changes_it(learn):
+    learn("one")
+    learn("two")
+    path = learn("three", replace(KNOBS, seed=1)).path
+    same(path.with_name("one.safetensors"), path.with_name("two.safetensors"), atol=0, rtol=0)
+    with pytest.raises(AssertionError):
+        same(path.with_name("one.safetensors"), path, atol=1e-3, rtol=0)
+
+
+def test_a_killed_run_goes_on_exactly_where_it_was(learn, as_program):
+    killed = as_program("killed", KNOBS, 3)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with pytest.raises(InputError, match="holds a training"):
+        learn("killed")
+    with pytest.raises(InputError, match="begun with batch 2, not 4"):
+        learn("killed", replace(KNOBS, batch=4), resume=True)
+    resumed, whole = learn("killed", resume=True), learn("whole")
+    assert resumed.steps == whole.steps == 6
+    same(resumed.path, whole.path, atol=0, rtol=0)
+    histories = [path.with_suffix("").with_suffix(".training") / "losses.csv" for path in (resumed.path, whole.path)]
+    assert histories[0].read_text() == histories[1].read_text()
+
+
+def test_two_processes_learn_what_one_with_twice_the_batch_does(learn, as_program):
+    knobs = replace(KNOBS, steps=3)
+    joined = as_program("joined", knobs, 0, 2)
+    assert joined.returncode == 0, joined.stderr
+    alone = learn("alone", replace(knobs, batch=4))
+    same(alone.path.with_name("joined.safetensors"), alone.path, atol=2e-3, rtol=0)
+
+
+def test_accumulated_batches_make_one_step(learn):
+    apart = learn("apart", replace(KNOBS, accumulate=2, steps=3))
+    joined = learn("joined", replace(KNOBS, batch=4, steps=3))
+    assert apart.steps == 3
+    same(apart.path, joined.path, atol=2e-3, rtol=0)
+
+
+def test_stopped_by_the_user_it_can_go_on(learn):
+    def stop(progress):
+        if progress.stage == "training" and progress.step == 2:
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        learn("stopped", on_progress=stop)
+    same(learn("stopped", resume=True).path, learn("whole").path, atol=0, rtol=0)
+
+
+def test_it_stops_early_when_nothing_gets_better(learn):
+    outcome = learn(knobs=replace(KNOBS, steps=200, learning_rate=1e-6, patience=2))
+    assert outcome.early
+    assert outcome.steps < 100
+
+
+def test_minutes_end_a_run(learn):
+    assert learn(knobs=replace(KNOBS, steps=0, minutes=0.02)).steps >= 1
+
+
+def test_a_new_style_is_learnt_by_its_numbers_alone(learn, photographs, tmp_path, tiny_weights, placement):
+    base = networks.read(learn("base", styles=1).path)
+    path = tmp_path / "grown.safetensors"
+    knobs = replace(KNOBS, steps=20, learning_rate=0.02)
+    course = Course(lessons(2)[1:], photographs, path, knobs, start=base, only_codes=True)
+    train(course, weights=tiny_weights, placement=placement)
+    grown = networks.read(path)
+    assert grown.styles == ("style0", "style1")
+    assert not torch.equal(grown.code("style1"), base.code("style0"))
+    for name, tensor in base.tensors.items():
+        assert torch.equal(grown.tensors[name], tensor), name
+    assert grown.about["thumbnails"].keys() == {"style0", "style1"}
+
+
+def test_a_network_can_start_from_another(learn):
+    base = networks.read(learn("base").path)
+    frozen = learn("next", replace(KNOBS, steps=1, learning_rate=1e-6), start=base)
+    same(frozen.path, frozen.path.with_name("base.safetensors"), atol=2e-3, rtol=0)
+
+
+def test_mixed_codes_paint_between_the_styles(learn):
+    stylizer = FeedForward({"network": networks.read(learn().path).tensors}, Placement())
+    knobs, content = FeedForwardKnobs(), noise(64, 64)
+    shares = [(1.0, 0.0), (0.5, 0.5), (0.0, 1.0)]
+    painted = []
+    for row in shares:
+        styles = tuple(StyleImage(content, w, "", f"style{i}") for i, w in enumerate(row) if w)
+        painted.append(stylizer.stylize(content, [Job(stylizer.encode_style(Style(styles), knobs), knobs)]))
+    ends = (painted[0] - painted[2]).abs().mean()
+    assert (painted[0] - painted[1]).abs().mean() < ends
+    assert (painted[2] - painted[1]).abs().mean() < ends

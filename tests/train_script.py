@@ -1,0 +1,34 @@
+"""A tiny training as a program of its own, to be killed or joined: FOLDER OUT KNOBS(JSON) [KILL [DEVICES]]."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from impasto.contract import Placement
+from impasto.knobs import TrainKnobs
+from impasto.train import Course, _run, train
+from tiny import lessons, tiny_decoder_weights, tiny_encoder_weights
+
+
+def main(folder, out, knobs, kill_after=0, devices=1):
+    torch.set_num_threads(1)
+    _run._SAVED_EVERY = 0.0  # a checkpoint after each step
+
+    def report(progress):
+        if kill_after and progress.stage == "training" and progress.step >= kill_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train(
+        Course(lessons(2), Path(folder), Path(out), TrainKnobs(**json.loads(knobs)), devices=devices),
+        weights={"vgg19-normalised": tiny_encoder_weights(), "adain-decoder": tiny_decoder_weights()},
+        placement=Placement(),
+        on_progress=report,
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], *map(int, sys.argv[4:]))

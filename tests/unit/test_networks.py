@@ -1,0 +1,120 @@
+"""Networks and their files."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from impasto import networks, trained
+from impasto.errors import InputError
+from tiny import noise, tiny_network
+
+
+@pytest.mark.parametrize(("name", "most"), [("tiny", 60_000), ("small", 500_000), ("johnson", 1_700_000)])
+def test_networks_keep_their_size(name, most):
+    network = networks.Network(networks.ARCHITECTURES[name])
+    assert 0.8 * most < sum(parameter.numel() for parameter in network.parameters()) <= most
+    assert network.neutral_code().shape == (1, network.code_length)
+
+
+@pytest.mark.parametrize("name", networks.ARCHITECTURES)
+def test_an_architecture_is_known_by_its_tensors(name):
+    row = networks.ARCHITECTURES[name]
+    assert networks.architecture_of(networks.Network(row).state_dict()) == row
+
+
+@pytest.mark.parametrize("name", ["tiny", "small"])
+def test_operations_are_those_of_the_convolutions(name):
+    network = networks.Network(networks.ARCHITECTURES[name], torch.Generator().manual_seed(0))
+    counted = []
+
+    def count(layer, _inputs, output):
+        counted.append(2 * layer.weight.numel() * output.shape[2] * output.shape[3])
+
+    for layer in network.modules():
+        if hasattr(layer, "groups"):
+            layer.register_forward_hook(count)
+    network(noise(64, 64), network.neutral_code())
+    assert sum(counted) / 64**2 == pytest.approx(network.operations())
+
+
+def test_a_network_shows_no_checkerboard_before_it_is_trained():
+    network = networks.Network(networks.ARCHITECTURES["tiny"], torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        flat = network(torch.full((1, 3, 128, 128), 0.3), network.neutral_code())[..., 32:-32, 32:-32]
+    assert flat.flatten(2).std(2).max() < 1e-3
+
+
+def test_a_file_gives_back_what_was_saved(tmp_path):
+    tensors = tiny_network()
+    path = tmp_path / "net.safetensors"
+    about = {"styles": ["s3", "s1"], "licences": {"s3": "CC0"}, "losses": {"step": [1.0]}}
+    kept = {
+        name: tensor for name, tensor in tensors.items() if not name.startswith("style.") or name[6:] in ("s3", "s1")
+    }
+    networks.Trained(kept, about).save(path)
+    read = networks.read(path)
+    assert read.styles == ("s3", "s1")
+    assert read.about["licences"] == {"s3": "CC0"}
+    assert read.about["format"] == networks.FORMAT
+    torch.testing.assert_close(read.code("s3"), tensors["style.s3"][None], atol=2e-3, rtol=0)
+    content, code = noise(64, 64), read.code("s3")
+    whole = networks.Trained(tensors).network()
+    torch.testing.assert_close(read.network()(content, code), whole(content, code), atol=5e-3, rtol=0)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_files_of_the_first_days_still_load(tmp_path):
+    """Format 0: tensors in float32 and nothing said of them."""
+    path = tmp_path / "old.safetensors"
+    save_file(tiny_network(), path)
+    read = networks.read(path)
+    assert read.about["format"] == networks.FORMAT
+    assert len(read.styles) == 97
+    assert read.network()(noise(64, 64), read.code("s5")).shape == (1, 3, 64, 64)
+    assert len(trained.listing(path)) == 97
+
+
+def test_a_newer_format_is_refused(tmp_path):
+    path = tmp_path / "new.safetensors"
+    halves = {name: tensor.contiguous() for name, tensor in tiny_network().items()}
+    save_file(halves, path, metadata={"impasto": json.dumps({"format": networks.FORMAT + 1})})
+    with pytest.raises(InputError, match="reads up to"):
+        networks.read(path)
+
+
+def test_what_is_no_network_is_refused(tmp_path):
+    path = tmp_path / "bad.safetensors"
+    for text in (b"", b"not a network", (1 << 40).to_bytes(8, "little") + b"{}"):
+        path.write_bytes(text)
+        for reader in (networks.read, trained.listing):
+            with pytest.raises(InputError):
+                reader(path)
+    save_file({"some.weight": torch.zeros(3)}, path)
+    for reader in (networks.read, trained.listing):
+        with pytest.raises(InputError):
+            reader(path)
+    tensors = tiny_network()
+    save_file({**tensors, "style.s3": torch.zeros(7)}, path)
+    with pytest.raises(InputError, match="not of its network"):
+        networks.read(path)
+    save_file({**tensors, "head.weight": torch.full_like(tensors["head.weight"], torch.nan)}, path)
+    with pytest.raises(InputError, match="not finite"):
+        networks.read(path)
+
+
+def test_styles_are_found_by_file_and_name(tmp_path):
+    path = tmp_path / "net.safetensors"
+    networks.Trained(tiny_network(), {"paintings": {"s4": "museum:s4"}}).save(path)
+    assert trained.find(f"{path}:s4").painting == "museum:s4"
+    assert trained.find(f"{path}:s4").id == f"{path}:s4"
+    with pytest.raises(InputError, match="holds 97 styles"):
+        trained.find(str(path))
+    with pytest.raises(InputError, match="no style 'nobody'"):
+        trained.find(f"{path}:nobody")
+    with pytest.raises(InputError, match="cannot be read"):
+        trained.find("nowhere.safetensors")
+    assert not trained.is_trained("museum:436535")
+    assert not trained.is_trained("photo.jpg")
+    assert load_file(path)["style.s4"].dtype == torch.float16
