@@ -31,7 +31,7 @@ FLOORS = {
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules}
 ROOT = Path(impasto.__file__).parent
 # Floor 7 stylises through the engine; of floors 2 to 4 it may only read the public listings.
-LISTINGS = {"registry", "assets", "library", "images", "videos", "device"}
+LISTINGS = {"registry", "knobs", "trained", "assets", "library", "images", "videos", "device"}
 
 
 def imports():
