@@ -381,8 +381,8 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 
-def find(encoder: str) -> tuple[Architecture, str]:
-    """The row of an encoder, and where its weights are: an asset's id, or the path of a file.
+def find(encoder: str) -> Architecture:
+    """The row of an encoder.
 
     Args:
         encoder: a name of the table, or `NAME:FILE.safetensors` for weights of one's own.
@@ -399,15 +399,27 @@ def find(encoder: str) -> tuple[Architecture, str]:
             raise InputError(
                 f"encoder {name} comes without weights", f"give a file of yours: --encoder {name}:weights.safetensors"
             )
-        return row, row.asset
+        return row
     if not file.lower().endswith(".safetensors"):
         raise InputError(f"weights must be a .safetensors file, not {file!r}", "save them with safetensors' save_file")
     if not Path(file).is_file():
         raise InputError(f"there is no file {file}", f"give the weights of {name} as torchvision names them")
-    return row, file
+    return row
+
+
+def weights_of(encoder: str) -> str:
+    """What names the weights of an encoder: an asset's id, or `NAME:FILE`. Raises InputError as `find`."""
+    return encoder if ":" in encoder else find(encoder).asset
+
+
+def of_weights(name: str) -> Architecture:
+    """The row that weights belong to, by what `weights_of` gives."""
+    if ":" in name:
+        return ARCHITECTURES[name.partition(":")[0]]
+    return next(row for row in ARCHITECTURES.values() if row.asset == name)
 
 
 def presets(encoder: str) -> Mapping[str, Any]:
     """Knobs that fit an encoder: its layers. Raises InputError as `find`."""
-    row, _ = find(encoder)
+    row = find(encoder)
     return {"style_layers": row.style_layers, "content_layers": row.content_layers}

@@ -15,12 +15,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.architectures import Architecture, Convolution, Fork, Pooling, Residual, Unit
+from impasto.architectures import Architecture, Convolution, Fork, Pooling, Residual, Unit, find
 from impasto.contract import Placement, Tile
 from impasto.errors import InputError
 
 if TYPE_CHECKING:
     from impasto.contract import Features
+
+
+def load_own_weights(name: str) -> dict[str, Tensor]:
+    """Tensors of a user's file, float32 on the CPU, checked against the network that it is said to hold.
+
+    Args:
+        name: `NAME:FILE.safetensors`.
+
+    Raises:
+        InputError: the file is no safetensors file, or does not hold the network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    row, file = find(name), name.partition(":")[2]
+    try:
+        tensors = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"weights cannot be read: {file}", "give a file that safetensors has saved") from error
+    row.check_weights({key: tuple(tensor.shape) for key, tensor in tensors.items()}, file)
+    return {key: tensor.float() for key, tensor in tensors.items()}
 
 
 class Encoder:

@@ -20,6 +20,7 @@ from impasto import device, images, networks, params, recipes, registry, trained
 from impasto.assets import Store, load_weights
 from impasto.contract import OnProgress, Placement, Progress, Style, StyleCode, Stylizer, ignore
 from impasto.controls import MaskReader, lay_out
+from impasto.encoders import load_own_weights
 from impasto.errors import InputError
 from impasto.images import Picture
 from impasto.job import OnNote, Request, Result, Run, Sources, StyleSource, silence
@@ -206,16 +207,25 @@ class Engine:
         self,
         row: registry.Method,
         placement: Placement,
+        knobs: Any,
         on_progress: OnProgress = ignore,
         *,
         network: Path | None = None,
     ) -> Stylizer:
-        """The loaded method; weights are fetched and loaded the first time, those of a `network` from its file."""
+        """The loaded method; the weights that these settings need are fetched and loaded the first time.
+
+        Those of a trained `network` are read from its file.
+        """
         with self._lock:
-            key = (row.name, placement, _version(network))
+            needed = row.needs(knobs)
+            key = (row.name, placement, _version(network), _versions(needed))
             if key not in self._stylizers:
-                self.store.fetch(row.assets, on_progress=on_progress)
-                weights = {asset: load_weights(self.store.path(asset)) for asset in row.assets}
+                own = [name for name in needed if ":" in name]
+                self.store.fetch([name for name in needed if name not in own], on_progress=on_progress)
+                weights = {
+                    name: load_own_weights(name) if name in own else load_weights(self.store.path(name))
+                    for name in needed
+                }
                 if network is not None:
                     weights["network"] = dict(networks.read(network).tensors)
                 stylizer: Stylizer = row.load_class()(weights, placement)
@@ -238,10 +248,11 @@ class Engine:
             tuple((image.digest, image.pixels.shape, image.weight) for image in style.images),
             style.canvas,
             params.style_key(knobs),
+            _versions(row.needs(knobs)),
         )
         with self._lock:
             if key not in self._codes:
-                self._codes[key] = self.stylizer(row, placement, network=network).encode_style(style, knobs)
+                self._codes[key] = self.stylizer(row, placement, knobs, network=network).encode_style(style, knobs)
             self._codes.move_to_end(key)
             while len(self._codes) > _CODES_KEPT:
                 self._codes.popitem(last=False)
@@ -314,6 +325,12 @@ def _each(styles: Any) -> list[Any]:
 def _version(network: Path | None) -> tuple[str, int] | None:
     """A network's file as it is now: one that was written again is loaded again."""
     return None if network is None else (str(network.resolve()), network.stat().st_mtime_ns)
+
+
+def _versions(needed: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    """Names of weights; those of a user's file with the time of its last change, since it may be another tomorrow."""
+    files = {name: Path(name.partition(":")[2]) for name in needed if ":" in name}
+    return tuple((name, files[name].stat().st_mtime_ns if name in files else 0) for name in needed)
 
 
 def _check_honoured(method: registry.Method, fields: frozenset[str]) -> None:

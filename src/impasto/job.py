@@ -175,7 +175,7 @@ class Run:
     ) -> Tensor:
         content = images.to_tensor(self.content.pixels).to(placement.device)
         network = self._network() if stage.method.trained else None
-        stylizer = self.engine.stylizer(stage.method, placement, on_progress, network=network)
+        stylizer = self.engine.stylizer(stage.method, placement, stage.knobs, on_progress, network=network)
         parts = [
             (
                 mask,

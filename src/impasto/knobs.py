@@ -25,6 +25,16 @@ class OptimizeKnobs:
     strength: float = knob(1.0, "from the photograph (0) to the full style (1)", low=0, high=1)
     content_weight: float = knob(1.0, "how much the photograph's content counts; 1 is balanced", low=0, high=1000)
     style_weight: float = knob(1.0, "how much the style counts; 1 is balanced", low=0, high=1000)
+    style_loss: str = knob(
+        "gram",
+        "what measures the style",
+        choices=("gram", "moments", "wasserstein", "sliced", "patches"),
+        shapes_style=True,
+    )
+    content_loss: str = knob(
+        "features", "what measures the content; similarity keeps the layout alone", choices=("features", "similarity")
+    )
+    laplacian_weight: float = knob(0.0, "how much the photograph's outlines count", low=0, high=1000)
     tv_weight: float = knob(1.0, "how much smoothness counts; 0 leaves noise, 4 looks like gouache", low=0, high=1000)
     style_scale: float = knob(
         1.0, "size of the style image relative to the photograph: larger strokes above 1", low=0.1, high=8
@@ -40,6 +50,14 @@ class OptimizeKnobs:
         "image to start from",
         choices=("draft", "content", "content+noise", "noise", "style", "file"),
         shapes_style=True,
+    )
+    canvas: str = knob(
+        "pixels",
+        "what moves: pixels, or photorealistic, a smooth change of the photograph's colours that bends no line",
+        choices=("pixels", "photorealistic"),
+    )
+    encoder: str = knob(
+        "vgg19", "network that looks: impasto methods optimize lists them, or NAME:FILE.safetensors", shapes_style=True
     )
     border: str = knob(
         "mirror", "how the picture goes on beyond its edge; wrap makes it tile", choices=("mirror", "wrap")

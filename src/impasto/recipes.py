@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from impasto import params, registry
+from impasto import architectures, params, registry
 from impasto.errors import InputError
+from impasto.knobs import OptimizeKnobs
 
 DRAFT_METHOD = "adain"
 QUALITIES = ("draft", "good", "best")
@@ -49,11 +50,16 @@ def plan(method: str, quality: str | None, values: Mapping[str, Any]) -> tuple[S
     row = registry.find(_AUTO[quality] if method == "auto" else method)
     if row.kind == "objective" and quality == "draft":
         raise InputError(f"method {row.name} has no quality draft", "use --quality good, or --method adain")
-    presets = _PRESETS.get(row.name, {}).get(quality, {})
+    presets = dict(_PRESETS.get(row.name, {}).get(quality, {}))
     given = {name: value for name, value in values.items() if value is not None}
+    if row.name == "optimize" and "encoder" in given:
+        presets |= architectures.presets(str(given["encoder"]))
     knobs = params.build(row.load_knobs(), {**presets, **given}, owner=row.name)
+    if isinstance(knobs, OptimizeKnobs):
+        architectures.find(knobs.encoder).check((*knobs.style_layers, *knobs.content_layers))
     last = Stage(row, knobs)
-    return (_draft(given), last) if getattr(knobs, "init", None) == "draft" else (last,)
+    drafted = getattr(knobs, "init", None) == "draft" and getattr(knobs, "canvas", "pixels") == "pixels"
+    return (_draft(given), last) if drafted else (last,)
 
 
 def default_of(method: str, knob: params.Knob) -> str:

@@ -26,7 +26,7 @@ class Method:
         summary: one line for people.
         paper: where the method comes from.
         kind: "map" (one pass) or "objective" (optimises each picture).
-        assets: ids of the weights that it needs.
+        assets: ids of the weights that it needs as it is set up by default; see `needs`.
         honours: fields of Guide that it takes into account.
         precisions: those it is tested in.
         smallest_side: least side of content and style images in pixels.
@@ -56,6 +56,14 @@ class Method:
     def load_class(self) -> Any:
         """The Stylizer class. Raises MissingExtra when its optional packages are not there."""
         return _load(self.target, self.extra)
+
+    def needs(self, knobs: Any) -> tuple[str, ...]:
+        """Names of the weights for these settings: ids of assets, or `NAME:FILE` for a user's own.
+
+        A class whose settings choose among weights says so in a static method `needs(knobs)`.
+        """
+        cls = self.load_class()
+        return tuple(cls.needs(knobs)) if hasattr(cls, "needs") else self.assets
 
     def load_knobs(self) -> Any:
         """The settings dataclass."""

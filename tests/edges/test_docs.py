@@ -36,6 +36,7 @@ ROOT = Path(__file__).parents[2]
 ENGLISH = ["README.md", "docs/from-scratch.md", "docs/troubleshooting.md"]
 PAGES = [*ENGLISH, "ARCHITECTURE.md", "CONTRIBUTING.md"]
 GUIDES = ["docs/controls.md", "docs/measuring.md", "docs/comparing.md", "docs/defaults.md", "docs/training.md"]
+GUIDES += ["docs/losses.md", "docs/encoders.md"]
 PAIRS = [(name, name.replace(".md", ".zh.md")) for name in ENGLISH]
 ALL = [*PAGES, *GUIDES, "CHANGELOG.md", *(chinese for _, chinese in PAIRS)]
 

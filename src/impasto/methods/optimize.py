@@ -16,8 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto import masks
-from impasto.architectures import VGG19
+from impasto.architectures import VGG19, of_weights, weights_of
+from impasto.bilateral import BilateralCanvas
 from impasto.contract import (
+    STYLE_LAYERS,
     Guide,
     Job,
     Objective,
@@ -34,12 +36,10 @@ from impasto.descent import PixelPyramid, Schedule, below, descend, pyramid_scal
 from impasto.encoders import Encoder
 from impasto.errors import Cancelled, InputError
 from impasto.knobs import OptimizeKnobs
-from impasto.losses import ContentLoss, GramLoss, RegionalLoss, StyleLoss, TotalVariation
+from impasto.losses import RegionalLoss, StyleLoss, TotalVariation
+from impasto.objectives import VARIATION_BALANCE, content_objectives, style_loss, style_weight
 from impasto.tiling import Evaluator, Term, crop_to, pad_to_multiple
 
-STYLE_BALANCE = 6.5
-"""Weight of the relative Gram distance against the relative content error when both knobs are 1."""
-VARIATION_BALANCE = 0.3
 FIRST_STEP = 0.01
 """Mean change of a value in L-BFGS's first step. Torch's own rule moves it some thousand times less: lost steps."""
 COARSER_STEPS = 1.5
@@ -53,36 +53,46 @@ class Optimize:
     """Gatys' method on a pyramid.
 
     Args:
-        weights: `vgg19-normalised`.
+        weights: those of one encoder, by the name that `needs` gives.
         placement: where to compute.
     """
 
     def __init__(self, weights: Mapping[str, Mapping[str, Tensor]], placement: Placement) -> None:
         self.placement = placement
-        self._encoder = Encoder(VGG19, weights["vgg19-normalised"], placement)
+        ((name, tensors),) = weights.items()
+        self._encoder = Encoder(of_weights(name), tensors, placement)
+
+    @staticmethod
+    def needs(knobs: OptimizeKnobs) -> tuple[str, ...]:
+        """The weights of the encoder that was chosen; see `registry.Method.needs`."""
+        return (weights_of(knobs.encoder),)
 
     @staticmethod
     def passes(height: int, width: int, knobs: OptimizeKnobs) -> float:
-        """Work of a whole run, in steps at full size."""
-        work = sum(level.work for level in _levels(height, width, knobs))
-        return work / (height * width)
+        """Work of a whole run, in steps of VGG-19 at full size."""
+        levels = _levels(height, width, knobs)
+        work = sum(level.work for level in (levels[:1] if knobs.canvas == "photorealistic" else levels))
+        layers = (*knobs.style_layers, *knobs.content_layers)
+        encoder = of_weights(weights_of(knobs.encoder)).operations(layers) / VGG19.operations(STYLE_LAYERS)
+        return work * encoder / (height * width)
 
     def encode_style(self, style: Style, knobs: OptimizeKnobs) -> StyleCode:
-        """Gram matrices at every level of the pyramid, averaged over the style images by weight.
+        """Statistics at every level of the pyramid, those of several style images joined by weight.
 
         Returns:
-            `INDEX/LAYER`, each `(1, C, C)` float32, where index 0 is the coarsest level; and `image (1, 3, H, W)`, the
-            weightiest style image, when the descent starts from it.
+            `INDEX/NAME` for each of the style loss's statistics, such as `0/relu4_1`, a Gram matrix `(1, C, C)`;
+            index 0 is the coarsest level. And `image (1, 3, H, W)`, the weightiest style image, when the descent
+            starts from it.
         """
         self._encoder.architecture.check((*knobs.style_layers, *knobs.content_layers))
-        gram = GramLoss(dict.fromkeys(knobs.style_layers, 1.0))
+        loss = style_loss(knobs, self._encoder.architecture)
         tensors: dict[str, Tensor] = {}
         for index, level in enumerate(_levels(*style.canvas, knobs)):
             parts = []
             for image, share in zip(style.images, style.shares(), strict=True):
                 sides = _sides(*_shape(image.pixels), level.scale)
-                parts.append((share, self._statistics(gram, resample(image.pixels, *sides).clamp(0, 1))))
-            tensors |= {f"{index}/{name}": tensor for name, tensor in gram.pool(parts).items()}
+                parts.append((share, self._statistics(loss, resample(image.pixels, *sides).clamp(0, 1))))
+            tensors |= {f"{index}/{name}": tensor for name, tensor in loss.pool(parts).items()}
         if knobs.init == "style":
             tensors["image"] = max(style.images, key=lambda image: image.weight).pixels
         return StyleCode(tensors)
@@ -98,6 +108,8 @@ class Optimize:
         if knobs.strength == 0:
             return content.clone()
         wrap = knobs.border == "wrap"
+        if knobs.canvas == "photorealistic":
+            return self._recolor(content, job, on_progress)
         content = pad_to_multiple(content, _STRIDE, least=2 * _STRIDE)
         began = _start(crop_to(content, height, width), job) if job.resume is None else job.resume["start"]
         start = pad_to_multiple(began.to(content.device), _STRIDE, least=2 * _STRIDE)
@@ -132,30 +144,76 @@ class Optimize:
                 raise
         return painted(change)
 
+    def _recolor(self, content: Tensor, job: Job, on_progress: OnProgress) -> Tensor:
+        """Descend on the colours alone, at the coarsest level: what is found there holds at every size."""
+        knobs: OptimizeKnobs = job.knobs
+        sides = _shape(content)
+        if job.guide.init is not None or knobs.init not in ("draft", "content") or knobs.border == "wrap":
+            raise InputError(
+                "the photorealistic canvas starts from the photograph, and does not wrap",
+                "leave out --init and --border, or --canvas",
+            )
+        content = pad_to_multiple(content, _STRIDE, least=2 * _STRIDE)
+        job = replace(job, guide=_padded(job.guide, content.device))
+        mask, level = _whole_cover(job.guide), _levels(*sides, knobs)[0]
+        small = resample(content, *_sides(*_shape(content), level.scale)).clamp(0, 1)
+        score = self._score(small, job, 0)
+        canvas = BilateralCanvas(small, unit=FIRST_STEP * small.numel() if knobs.optimizer == "lbfgs" else 1.0)
+        best, lowest = canvas.copy(), math.inf
+
+        def keeping(image: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+            nonlocal best, lowest
+            losses, gradient = score(image)
+            total = torch.stack(tuple(losses.values())).sum().item()
+            if total < lowest:  # what counts are the colours' transforms, and not the small picture
+                best, lowest = canvas.copy(), total
+            return losses, gradient
+
+        def painted() -> Tensor:
+            whole = best.render_on(content)
+            return crop_to(whole if mask is None else masks.compose(content, whole, mask), *sides)
+
+        def report(progress: Progress) -> None:
+            assert progress.snapshot is not None
+            snapshot = _Recolored(painted, progress.snapshot)
+            on_progress(replace(progress, stage=f"recolouring {sides[1]}x{sides[0]}", snapshot=snapshot))
+
+        schedule = Schedule(level.steps, knobs.optimizer, knobs.learning_rate)
+        try:
+            descend(canvas, keeping, schedule, on_progress=report, resume=job.resume)
+        except Cancelled as cancelled:
+            if cancelled.partial is not None:
+                cancelled.partial = painted()
+            raise
+        return painted()
+
     def _score(self, content: Tensor, job: Job, index: int) -> Evaluator:
         """The loss at one level: content, style and total variation, weighted."""
         knobs: OptimizeKnobs = job.knobs
         wrap = knobs.border == "wrap"
-        plan = _style_plan(content, job, index)
+        plan = _style_plan(style_loss(knobs, self._encoder.architecture), content, job, index)
         style = plan.target
         if any(strength < 1 for strength in plan.strengths):
             # towards a blend of the two pictures' statistics: nothing shows through twice
             own = self._statistics(plan.loss, content, wrap=wrap)
             style = plan.loss.toward(own, style, torch.tensor(plan.strengths, device=content.device))
         terms = [
-            Term("style", STYLE_BALANCE * knobs.style_weight, plan.loss, style),
+            Term("style", style_weight(knobs, self._encoder.architecture), plan.loss, style),
             Term("tv", VARIATION_BALANCE * knobs.tv_weight * knobs.strength, TotalVariation(wrap, plan.effect)),
         ]
-        if knobs.content_weight > 0 and knobs.content_layers:
-            kept = ContentLoss(frozenset(knobs.content_layers))
-            target = self._statistics(kept, content, wrap=wrap)
-            terms.insert(0, Term("content", knobs.content_weight, kept, target))
+        held = content_objectives(knobs)
+        kept = [
+            Term(one.name, one.weight, one.objective, self._statistics(one.objective, content, wrap=wrap))
+            for one in held
+        ]
         backdrop = None if plan.cover is None else (content, plan.cover)
-        return Evaluator(self._encoder, terms, wrap=wrap, backdrop=backdrop)
+        return Evaluator(self._encoder, [*kept, *terms], wrap=wrap, backdrop=backdrop)
 
     @torch.no_grad()
     def _statistics(self, objective: Objective, pixels: Tensor, *, wrap: bool = False) -> Stats:
-        return objective.statistics(self._encoder(pixels, objective.layers, wrap=wrap))
+        layers = objective.layers - {"image"}
+        features = self._encoder(pixels, layers, wrap=wrap) if layers else {}
+        return objective.statistics({**features, "image": pixels})
 
 
 @dataclass(frozen=True)
@@ -177,10 +235,9 @@ class _StylePlan:
     effect: Tensor | None = None
 
 
-def _style_plan(content: Tensor, job: Job, index: int) -> _StylePlan:
+def _style_plan(loss: StyleLoss, content: Tensor, job: Job, index: int) -> _StylePlan:
     """Regions and strength levels as one list of soft masks, each with its style and strength."""
     knobs: OptimizeKnobs = job.knobs
-    weights = dict.fromkeys(knobs.style_layers, 1.0)
 
     def target(code: StyleCode) -> Stats:
         level = f"{index}/"
@@ -192,7 +249,7 @@ def _style_plan(content: Tensor, job: Job, index: int) -> _StylePlan:
 
     guide = job.guide
     if not guide.regions and guide.strength is None:
-        return _StylePlan(GramLoss(weights), target(job.code), (knobs.strength,))
+        return _StylePlan(loss, target(job.code), (knobs.strength,))
     sides = _shape(content)
     ones = torch.ones(1, 1, *sides, device=content.device)
     regions = [(_shrunk(region.mask, *sides), region.code) for region in guide.regions] or [(ones, job.code)]
@@ -205,7 +262,7 @@ def _style_plan(content: Tensor, job: Job, index: int) -> _StylePlan:
     targets = [target(code) for _, code, _ in parts]
     maps = [mask for mask, _, _ in parts]
     return _StylePlan(
-        RegionalLoss(GramLoss(weights), torch.cat(maps)),
+        RegionalLoss(loss, torch.cat(maps)),
         {name: torch.cat([each[name] for each in targets]) for name in targets[0]},
         tuple(knobs.strength * level for _, _, level in parts),
         masks.cover(maps),
@@ -303,6 +360,23 @@ class _Taken:
         mine = {"steps": own["steps"] + self.before, "level": torch.tensor(self.level)}
         theirs = {f"descent/{name}": tensor for name, tensor in own.items()}
         return {**mine, "start": self.start, "change": self.change, **theirs}
+
+
+@dataclass(frozen=True)
+class _Recolored:
+    """A snapshot of a descent on colours: its picture at full size.
+
+    Attributes:
+        image: gives the picture.
+        descent: the snapshot at the small size.
+    """
+
+    image: Callable[[], Tensor]
+    descent: Snapshot
+
+    def state(self) -> Mapping[str, Tensor]:
+        """See `Snapshot`."""
+        return self.descent.state()
 
 
 class _Reports:

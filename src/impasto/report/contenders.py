@@ -44,7 +44,9 @@ class Contender:
                 {
                     "method": stage.method.name,
                     "knobs": params.as_record(stage.knobs),
-                    "weights": [declared[asset].stored for asset in stage.method.assets if asset in declared],
+                    "weights": [
+                        declared[name].stored if name in declared else name for name in stage.method.needs(stage.knobs)
+                    ],
                 }
                 for stage in stages
             ]

@@ -1,0 +1,66 @@
+"""Which Objectives an optimised picture is held to, as its knobs ask for: names, weights and losses.
+
+All losses are relative, so one set of balances serves every painting and size; encoders differ by
+`Architecture.balance`. How they were measured, and the bands that they hold: docs/losses.md and docs/encoders.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from impasto.architectures import Architecture
+from impasto.contract import Objective
+from impasto.knobs import OptimizeKnobs
+from impasto.losses import ContentLoss, GramLoss, LaplacianLoss, SelfSimilarityLoss, StyleLoss
+from impasto.matching import MomentsLoss, PatchLoss, SlicedLoss, WassersteinLoss
+
+STYLE_BALANCE: Mapping[str, float] = {
+    "gram": 6.5,
+    "moments": 6.5,
+    "wasserstein": 6.5,
+    "sliced": 6.5,
+    "patches": 6.5,
+}
+"""Weight of each style loss against the relative content error when both knobs are 1."""
+CONTENT_BALANCE: Mapping[str, float] = {"features": 1.0, "similarity": 1.0}
+VARIATION_BALANCE = 0.3
+_PATCH_STRIDES = (4, 16)  # in pixels; finer layers see specks, and there are none coarser
+
+
+@dataclass(frozen=True)
+class Held:
+    """Something of the photograph that the picture is held to: a name for people, its weight, and what measures it."""
+
+    name: str
+    weight: float
+    objective: Objective
+
+
+def style_loss(knobs: OptimizeKnobs, architecture: Architecture) -> StyleLoss:
+    """What measures the style, on the layers that the knobs name."""
+    weights = dict.fromkeys(knobs.style_layers, 1.0)
+    if knobs.style_loss == "patches":
+        low, high = _PATCH_STRIDES
+        return PatchLoss(
+            weights, matched=frozenset(name for name in weights if low <= architecture.stride(name) <= high)
+        )
+    kinds = {"gram": GramLoss, "moments": MomentsLoss, "wasserstein": WassersteinLoss, "sliced": SlicedLoss}
+    return kinds[knobs.style_loss](weights)
+
+
+def style_weight(knobs: OptimizeKnobs, architecture: Architecture) -> float:
+    """The weight of the style loss."""
+    return STYLE_BALANCE[knobs.style_loss] * architecture.balance * knobs.style_weight
+
+
+def content_objectives(knobs: OptimizeKnobs) -> tuple[Held, ...]:
+    """What keeps the photograph: its content where that counts, and its outlines where they are asked for."""
+    layers = frozenset(knobs.content_layers)
+    held: list[Held] = []
+    if knobs.content_weight > 0 and layers:
+        kept = SelfSimilarityLoss(layers) if knobs.content_loss == "similarity" else ContentLoss(layers)
+        held.append(Held("content", CONTENT_BALANCE[knobs.content_loss] * knobs.content_weight, kept))
+    if knobs.laplacian_weight > 0:
+        held.append(Held("laplacian", knobs.laplacian_weight, LaplacianLoss(wrap=knobs.border == "wrap")))
+    return tuple(held)

@@ -1,0 +1,177 @@
+"""What `optimize` can be asked for: every loss, encoder and canvas paints, and honours strength and regions."""
+
+import pytest
+import torch
+
+from impasto import params, recipes, registry
+from impasto.architectures import ARCHITECTURES
+from impasto.contract import Guide, Job, Placement, Region
+from impasto.errors import Cancelled, InputError
+from impasto.knobs import OptimizeKnobs
+from impasto.methods.optimize import Optimize
+from impasto.objectives import CONTENT_BALANCE, STYLE_BALANCE
+from tiny import noise, style_of, tiny_encoder_weights
+
+LOSSES = ("gram", "moments", "wasserstein", "sliced", "patches")
+
+
+@pytest.fixture(scope="module")
+def stylizer():
+    return Optimize({"vgg19-normalised": tiny_encoder_weights()}, Placement())
+
+
+def knobs_of(**changes):
+    return OptimizeKnobs(**{"steps": 12, "init": "content", "coarsest": 32, **changes})
+
+
+def paint(stylizer, content, knobs, *, guide=None, on_progress=None, seeds=(7,)):
+    style = style_of(noise(64, 48, seed=seeds[0]), tuple(content.shape[2:]))
+    if len(seeds) > 1:
+        style = type(style)(
+            tuple(style_of(noise(64, 48, seed=seed)).images[0] for seed in seeds), tuple(content.shape[2:])
+        )
+    jobs = [Job(stylizer.encode_style(style, knobs), knobs, guide or Guide())]
+    return stylizer.stylize(content, jobs, *([on_progress] if on_progress else []))
+
+
+def last_losses(stylizer, knobs, **how):
+    seen = []
+    paint(stylizer, noise(48, 64), knobs, on_progress=seen.append, **how)
+    first = next(progress.losses for progress in seen if progress.losses)
+    return first, seen[-1].losses
+
+
+def test_every_choice_has_a_balance():
+    choices = {knob.name: knob.choices for knob in params.knobs_of(OptimizeKnobs)}
+    assert choices["style_loss"] == LOSSES
+    assert set(STYLE_BALANCE) == set(LOSSES)
+    assert set(CONTENT_BALANCE) == set(choices["content_loss"])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("kept", ["features", "similarity"])
+def test_every_loss_is_descended(stylizer, loss, kept):
+    first, last = last_losses(stylizer, knobs_of(style_loss=loss, content_loss=kept))
+    assert last["style"] < 0.9 * first["style"]
+    assert set(last) == {"content", "style", "tv", "total", "seconds"}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_knows_strength(stylizer, loss):
+    content = noise(48, 64)
+    changes = [
+        (paint(stylizer, content, knobs_of(style_loss=loss, strength=s)) - content).abs().mean() for s in (0.2, 0.6, 1)
+    ]
+    assert changes == sorted(changes)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_knows_regions_and_strength_maps(stylizer, loss):
+    content, knobs = noise(48, 96), knobs_of(style_loss=loss, steps=4)
+    left = torch.zeros(1, 1, 48, 96)
+    left[..., :48] = 1
+    codes = [stylizer.encode_style(style_of(noise(64, 48, seed=seed), (48, 96)), knobs) for seed in (7, 8)]
+
+    def painted(one, two, strength=None):
+        regions = (Region(left, one), Region(1 - left, two))
+        return stylizer.stylize(content, [Job(codes[0], knobs, Guide(regions=regions, strength=strength))])
+
+    both, same = painted(*codes), painted(codes[0], codes[0])
+    assert (both - same)[..., 72:].abs().mean() > 1e-4
+    weak = torch.full((1, 1, 48, 96), 1.0)
+    weak[..., 80:] = 0
+    assert torch.equal(painted(*codes, weak)[..., 80:], content[..., 80:])
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "patches"])  # which may take all of one style
+def test_a_mixture_of_styles_lies_between_them(stylizer, loss):
+    content, knobs = noise(48, 64), knobs_of(style_loss=loss)
+    one, two, both = (paint(stylizer, content, knobs, seeds=seeds) for seeds in ((7,), (8,), (7, 8)))
+    apart = (one - two).abs().mean()
+    assert (both - one).abs().mean() < apart
+    assert (both - two).abs().mean() < apart
+
+
+def test_outlines_can_be_held(stylizer):
+    """A weight on the photograph's Laplacian lowers what is lost of it."""
+    kept = [last_losses(stylizer, knobs_of(laplacian_weight=weight))[1]["laplacian"] / weight for weight in (0.01, 20)]
+    assert kept[1] < 0.5 * kept[0]
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "efficientnet-lite0", "vgg16", "resnet18", "mobilenet-v2"])
+def test_every_class_of_encoder_paints(name):
+    from unit.test_encoders import random_weights
+
+    row = ARCHITECTURES[name]
+    stylizer = Optimize({row.asset or f"{name}:mine.safetensors": random_weights(row)}, Placement())
+    knobs = knobs_of(style_layers=row.style_layers, content_layers=row.content_layers, steps=3)
+    content = noise(40, 56)
+    painted = paint(stylizer, content, knobs)
+    assert painted.shape == content.shape
+    assert (painted - content).abs().mean() > 1e-3
+
+
+def test_an_encoder_brings_its_own_layers():
+    (stage,) = recipes.plan("optimize", "good", {"encoder": "squeezenet", "init": "content"})
+    assert stage.knobs.style_layers == ARCHITECTURES["squeezenet"].style_layers
+    assert stage.method.needs(stage.knobs) == ("squeezenet",)
+    (stage,) = recipes.plan("optimize", "good", {"init": "content"})
+    assert stage.method.needs(stage.knobs) == ("vgg19-normalised",)
+    assert registry.find("adain").needs(None) == registry.find("adain").assets
+
+
+def test_a_smaller_encoder_is_less_work():
+    def work(**knobs):
+        return Optimize.passes(512, 512, recipes.plan("optimize", "good", knobs)[-1].knobs)
+
+    assert work(encoder="squeezenet") < 0.05 * work()
+    assert work(canvas="photorealistic") <= work()
+
+
+@pytest.mark.parametrize(
+    ("values", "message", "hint"),
+    [
+        ({"encoder": "vgg20"}, "no encoder 'vgg20'", "vgg19"),
+        ({"encoder": "resnet50"}, "comes without weights", "resnet50:weights.safetensors"),
+        ({"encoder": "squeezenet", "style_layers": "relu4_1"}, "squeezenet has no layer 'relu4_1'", "fire2"),
+        ({"content_layers": "relu9_1"}, "vgg19 has no layer 'relu9_1'", "relu5_4"),
+        ({"style_loss": "clip"}, "--style-loss is 'clip'", "gram, moments"),
+        ({"canvas": "oil"}, "--canvas is 'oil'", "photorealistic"),
+    ],
+)
+def test_what_does_not_exist_is_named_before_anything_is_loaded(values, message, hint):
+    with pytest.raises(InputError, match=message) as caught:
+        recipes.plan("optimize", "good", values)
+    assert hint in caught.value.hint
+
+
+# --- the photorealistic canvas ---------------------------------------------------------------------------------------
+
+
+def test_recolouring_descends_and_keeps_still_what_is_masked(stylizer):
+    first, last = last_losses(stylizer, knobs_of(canvas="photorealistic", steps=20))
+    assert last["style"] < 0.95 * first["style"]
+    content, strength = noise(48, 64), torch.ones(1, 1, 48, 64)
+    strength[..., 32:] = 0
+    painted = paint(stylizer, content, knobs_of(canvas="photorealistic"), guide=Guide(strength=strength))
+    assert torch.equal(painted[..., 32:], content[..., 32:])
+    assert (painted - content)[..., :24].abs().mean() > 1e-3
+
+
+def test_recolouring_needs_no_draft_and_takes_no_other_start(stylizer):
+    (stage,) = recipes.plan("optimize", "good", {"canvas": "photorealistic"})
+    assert stage.method.name == "optimize"
+    for changes in ({"init": "noise"}, {"border": "wrap"}):
+        with pytest.raises(InputError, match="starts from the photograph"):
+            paint(stylizer, noise(48, 64), knobs_of(canvas="photorealistic", **changes))
+
+
+def test_cancelled_recolouring_leaves_a_picture_of_full_size(stylizer):
+    def stop(progress):
+        if progress.step == 2:
+            assert progress.snapshot.image().shape == (1, 3, 90, 130)
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled) as caught:
+        paint(stylizer, noise(90, 130), knobs_of(canvas="photorealistic", init="draft"), on_progress=stop)
+    assert caught.value.partial.shape == (1, 3, 90, 130)
