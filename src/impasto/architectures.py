@@ -6,7 +6,7 @@ they see, what weights are needed and of which shape, and the work of a pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -412,11 +412,11 @@ def weights_of(encoder: str) -> str:
     return encoder if ":" in encoder else find(encoder).asset
 
 
-def of_weights(name: str) -> Architecture:
-    """The row that weights belong to, by what `weights_of` gives."""
-    if ":" in name:
-        return ARCHITECTURES[name.partition(":")[0]]
-    return next(row for row in ARCHITECTURES.values() if row.asset == name)
+def of_weights(names: Collection[str]) -> tuple[str, Architecture]:
+    """The first of some names of weights that is an encoder's, as `weights_of` gives them, and its row."""
+    assets = {row.asset: row for row in ARCHITECTURES.values() if row.asset}
+    own = {name: ARCHITECTURES[name.partition(":")[0]] for name in names if ":" in name}
+    return next((name, {**assets, **own}[name]) for name in names if name in assets or name in own)
 
 
 def presets(encoder: str) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto import masks
-from impasto.architectures import VGG19, of_weights, weights_of
+from impasto.architectures import VGG19, find, of_weights, weights_of
 from impasto.bilateral import BilateralCanvas
 from impasto.contract import (
     STYLE_LAYERS,
@@ -59,8 +59,8 @@ class Optimize:
 
     def __init__(self, weights: Mapping[str, Mapping[str, Tensor]], placement: Placement) -> None:
         self.placement = placement
-        ((name, tensors),) = weights.items()
-        self._encoder = Encoder(of_weights(name), tensors, placement)
+        name, architecture = of_weights(weights)
+        self._encoder = Encoder(architecture, weights[name], placement)
 
     @staticmethod
     def needs(knobs: OptimizeKnobs) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ class Optimize:
         levels = _levels(height, width, knobs)
         work = sum(level.work for level in (levels[:1] if knobs.canvas == "photorealistic" else levels))
         layers = (*knobs.style_layers, *knobs.content_layers)
-        encoder = of_weights(weights_of(knobs.encoder)).operations(layers) / VGG19.operations(STYLE_LAYERS)
+        encoder = find(knobs.encoder).operations(layers) / VGG19.operations(STYLE_LAYERS)
         return work * encoder / (height * width)
 
     def encode_style(self, style: Style, knobs: OptimizeKnobs) -> StyleCode:
