@@ -61,6 +61,12 @@ class Controls:
             if value is not None and not (_is_number(value) and 0 <= value <= high):
                 raise InputError(f"{flag} is {value!r}", f"it takes a number from 0 to {high:g}")
 
+        if self.feather and not self.regions and self.preserve is None and self.strength_map is None:
+            raise InputError(
+                f"--feather is {self.feather:g}, but there is no mask whose edges could fade",
+                "add --region, --preserve or --strength-map",
+            )
+
     def guide_fields(self) -> frozenset[str]:
         """Fields of Guide that a method must honour for this; none when only colours are moved."""
         named = {"regions": self.regions, "strength": self.protect_faces or self.strength_map is not None}

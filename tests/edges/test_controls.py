@@ -137,6 +137,7 @@ def test_word_that_is_no_mask(refused, picture_file):
         ["--keep-color", "hue"],
         ["--feather", "-2"],
         ["--feather", "nan"],
+        ["--feather", "20"],
         ["--protect-faces", "2"],
         ["--keep-color", "luminance", "--color-only"],
         ["--color-only", "--method", "optimize"],
@@ -154,6 +155,18 @@ def test_weights_that_sum_to_zero(refused, picture_file):
 @pytest.mark.parametrize("styles", [[PAINTING], [PAINTING] * 3])
 def test_mix_takes_two_or_four(refused, picture_file, styles):
     assert "two" in refused("mix", picture_file(), *(word for style in styles for word in ("-s", style)))
+
+
+@pytest.mark.parametrize(
+    ("styles", "flags", "words"),
+    [
+        ([f"{PAINTING}:2", OTHER], [], "has a weight"),
+        ([PAINTING, OTHER], ["--size", "8"], "--size is 8"),
+        ([PAINTING, OTHER], ["--frames", "0"], "--frames is 0"),
+    ],
+)
+def test_senseless_mixtures(refused, picture_file, styles, flags, words):
+    assert words in refused("mix", picture_file(), *(word for style in styles for word in ("-s", style)), *flags)
 
 
 def test_video_of_unknown_kind(refused, picture_file, tmp_path):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from impasto.job import Result
 
 STEPS = 5
+LEAST_CELL = 32
+"""Side below which a picture on a sheet shows nothing."""
 
 _MIX = """\b
 Examples:
@@ -53,9 +55,15 @@ def mix(
     """Paint a photograph in mixtures of two or four styles: a strip or a square, and a loop on request."""
     from impasto import images
 
-    styles = [parse_style(text)[0] for text in style or ()]
+    weighted = [parse_style(text) for text in style or ()]
+    for name, weight in weighted:
+        if weight != 1:
+            raise InputError(f"style {name!r} has a weight", "leave it out: the sheet goes through all shares")
+    styles = [name for name, _ in weighted]
     if len(styles) not in (2, 4):
         raise InputError(f"{len(styles)} styles were given", "mix takes two (a strip) or four (a square)")
+    if size < LEAST_CELL:
+        raise InputError(f"--size is {size}", f"it takes a whole number of pixels, {LEAST_CELL} or more")
     if not 1 <= frames <= 500:
         raise InputError(f"--frames is {frames}", "it takes a whole number from 1 to 500")
     inputs = [Path(name) for name in (content, *styles) if Path(name).is_file()]
