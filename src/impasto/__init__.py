@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from impasto.controls import Controls
     from impasto.engine import Engine
     from impasto.job import Request, Result
+    from impasto.snapshots import Snapshots
 
 __all__ = [
     "AssetError",
@@ -41,6 +42,7 @@ __all__ = [
     "Request",
     "ResourceError",
     "Result",
+    "Snapshots",
     "StyleError",
     "Terminated",
     "load",
@@ -54,6 +56,7 @@ _LAZY = {
     "Progress": "impasto.contract",
     "Request": "impasto.job",
     "Result": "impasto.job",
+    "Snapshots": "impasto.snapshots",
     "load": "impasto.api",
     "stylize": "impasto.api",
 }

@@ -80,6 +80,8 @@ class Engine:
         request = request or Request()
         request.controls.check()
         request = _for_trained(request, styles)
+        if request.snapshots is not None:
+            request.snapshots.check()
         stages = self._plan(request)
         header = images.probe(content, max_pixels=request.max_pixels)
         width, height = _output_size(header.width, header.height, request.size)

@@ -18,6 +18,7 @@ from impasto.contract import Guide, Job, OnProgress, Placement, Progress, Region
 from impasto.controls import Controls, Layout, mask_name
 from impasto.errors import Cancelled, InputError
 from impasto.images import Picture
+from impasto.snapshots import Snapshots
 from impasto.trained import TrainedStyle
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Request:
         max_memory: bytes that the job may take, or None for what is available.
         max_pixels: refuse pictures with more.
         controls: colour, regions and what to keep.
+        snapshots: what the last stage leaves on its way, and whether to go on from there; None for nothing.
     """
 
     method: str = "auto"
@@ -57,6 +59,7 @@ class Request:
     max_memory: int | None = None
     max_pixels: int = images.MAX_PIXELS
     controls: Controls = field(default_factory=Controls)
+    snapshots: Snapshots | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Result:
 
     Attributes:
         picture: pixels and all that is needed to write it like its source.
-        losses: at each step of the last stage, by name; empty for feed-forward methods.
+        losses: at each step of the last stage, by name, with the number of the step; empty for feed-forward methods.
         seconds: computing time, reading and writing left out.
         record: what makes it again, as plain values.
     """
@@ -149,29 +152,57 @@ class Run:
         if getattr(self.stages[-1].knobs, "strength", 1.0) == 0:
             return self._result(self.content, (), 0.0)  # exactly the photograph, whatever the method
         started = time.perf_counter()
-        losses: list[Mapping[str, float]] = []
-
-        def listen(progress: Progress) -> None:
-            if progress.losses:
-                losses.append(progress.losses)
-            on_progress(progress)
-
+        if self.request.controls.color_only:
+            return self._painted(self._recolored(), (), started)
         init = None if self.stages[-1].knobs is None else self._given_init()
-        painted: Tensor | None = self._recolored() if self.request.controls.color_only else None
-        if painted is not None:
-            return self._painted(painted, losses, started)
+        keeper = _Keeper(self, on_progress)
+        painted: Tensor | None = None
         try:
-            for stage, placement in zip(self.stages, self.placements, strict=True):
-                painted = self._stage(stage, placement, init if painted is None else painted, listen)
+            for stage, placement in list(zip(self.stages, self.placements, strict=True))[keeper.first_stage :]:
+                init = init if painted is None else painted
+                painted = self._stage(stage, placement, init, keeper.resume, keeper)
         except Cancelled as cancelled:
             if cancelled.partial is not None:
-                cancelled.result = self._painted(cancelled.partial, losses, started)
+                cancelled.result = self._painted(cancelled.partial, keeper.losses, started)
             raise
         assert painted is not None
-        return self._painted(painted, losses, started)
+        result = self._painted(painted, keeper.losses, started)
+        keeper.end(result.picture)
+        return result
+
+    def identity(self) -> dict[str, Any]:
+        """Plain values of all that the picture depends on."""
+        layout = self.layout
+        masks = [*layout.regions, *(mask for mask in (layout.strength, layout.preserve) if mask is not None)]
+        everything = [*self.sources, *(source for _, own in self.regions for source in own)]
+        last, placement = self.stages[-1], self.placements[-1]
+        init = self._given_init()
+        return {
+            "impasto": version("impasto"),
+            "photograph": images.digest(self.content.pixels),
+            "size": f"{self.content.width}x{self.content.height}",
+            "style": " + ".join(f"{source.label}:{source.weight:g}" for source in everything),
+            "style picture": [images.digest(source.picture.pixels) for source in everything],
+            "mask": [images.digest(mask.numpy()) for mask in masks],
+            "control": self.request.controls.record(),
+            "method": last.method.name,
+            "setting": params.as_record(last.knobs),
+            "image to start from": None if init is None else images.digest(init.numpy()),
+            "precision": placement.precision,
+            "device": placement.device,
+        }
+
+    def finished(self, image: Tensor) -> Picture:
+        """What would be saved of an image that a method has come to."""
+        return replace(self.content, pixels=images.from_tensor(self._finished(image)))
 
     def _stage(
-        self, stage: recipes.Stage, placement: Placement, init: Tensor | None, on_progress: OnProgress
+        self,
+        stage: recipes.Stage,
+        placement: Placement,
+        init: Tensor | None,
+        resume: Mapping[str, Tensor] | None,
+        on_progress: OnProgress,
     ) -> Tensor:
         content = images.to_tensor(self.content.pixels).to(placement.device)
         network = self._network() if stage.method.trained else None
@@ -192,7 +223,7 @@ class Run:
             regions=regions,
             strength=None if strength is None else strength.to(placement.device),
         )
-        return stylizer.stylize(content, [Job(parts[0][1], stage.knobs, guide)], on_progress)
+        return stylizer.stylize(content, [Job(parts[0][1], stage.knobs, guide, resume)], on_progress)
 
     def _network(self) -> Path | None:
         """The file of the trained network whose styles these are; the engine has seen to it that there is one."""
@@ -284,9 +315,8 @@ class Run:
         return images.to_tensor(images.resize(given.pixels, height, width))
 
     def _painted(self, image: Tensor, losses: Sequence[Mapping[str, float]], started: float) -> Result:
-        pixels = images.from_tensor(self._finished(image))
-        seconds = time.perf_counter() - started
-        return self._result(replace(self.content, pixels=pixels), losses, seconds)
+        picture = self.finished(image)
+        return self._result(picture, losses, time.perf_counter() - started)
 
     def _result(self, picture: Picture, losses: Sequence[Mapping[str, float]], seconds: float) -> Result:
         last, placement = self.stages[-1], self.placements[-1]
@@ -313,6 +343,45 @@ class Run:
             "seconds": round(seconds, 3),
         }
         return Result(picture, tuple(losses), seconds, record)
+
+
+class _Keeper:
+    """Listens to a run: collects its losses, keeps its snapshots, and tells where it goes on."""
+
+    def __init__(self, run: Run, on_progress: OnProgress) -> None:
+        self._run, self._on_progress = run, on_progress
+        self._snapshots = run.request.snapshots
+        self._identity = run.identity() if self._snapshots is not None else {}
+        broken = None if self._snapshots is None else self._snapshots.begin(self._identity)
+        self.resume = None if broken is None else broken.state
+        self.losses: list[Mapping[str, float]] = [] if broken is None else list(broken.losses)
+        self.first_stage = 0 if broken is None else len(run.stages) - 1
+        self._kept = -1 if broken is None else broken.steps
+        self._step = 0
+
+    def __call__(self, progress: Progress) -> None:
+        """Hear one report, and pass it on."""
+        if progress.losses:
+            self.losses.append({**progress.losses, "step": progress.step})
+        self._step = progress.step
+        if self._snapshots is not None and self._snapshots.is_due(progress.step):
+            self._keep(progress)
+        try:
+            self._on_progress(progress)
+        except Cancelled:
+            self._keep(progress)
+            raise
+
+    def end(self, picture: Picture) -> None:
+        """The run has come to its end."""
+        if self._snapshots is not None:
+            self._snapshots.end(picture, self._step)
+
+    def _keep(self, progress: Progress) -> None:
+        if self._snapshots is None or progress.snapshot is None or progress.step == self._kept:
+            return
+        self._kept = progress.step
+        self._snapshots.keep(progress.snapshot, progress.step, self._identity, self.losses, self._run.finished)
 
 
 def _listed(sources: Sources) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ FLOORS = {
         "segment",
     },
     4: {"methods"},
-    5: {"recipes", "controls", "metrics", "bench", "people", "report", "data", "train"},
+    5: {"recipes", "snapshots", "controls", "metrics", "bench", "people", "report", "data", "train"},
     6: {"engine", "job"},
     7: {"__init__", "__main__", "api", "cli"},
 }
