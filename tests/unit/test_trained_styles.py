@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from impasto import networks
+from impasto import networks, trained
 from impasto.cli import app
 from impasto.engine import Engine
 from impasto.errors import InputError
@@ -67,6 +67,21 @@ def test_what_a_trained_style_cannot_do_is_said(engine, network, styles, request
     named = [style.replace("NET", str(network)) if isinstance(style, str) else style for style in styles]
     with pytest.raises(InputError, match=message):
         engine.stylize(noise(40, 56), named, request_)
+
+
+def test_the_pack_is_found_by_name_and_listed(network, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(trained, "PACK", network)
+    assert trained.find("pack:s3").path == network
+    assert [style.id for style in trained.pack()][:2] == ["pack:s0", "pack:s1"]
+    result = Engine(store=TinyStore(tmp_path, {}), precision="float32").stylize(noise(40, 56), "pack:s3")
+    assert result.record["styles"][0]["id"] == "pack:s3"
+
+
+def test_without_a_pack_it_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(trained, "PACK", tmp_path / "none.safetensors")
+    assert trained.pack() == ()
+    with pytest.raises(InputError, match="no pack of styles is installed"):
+        trained.find("pack:irises")
 
 
 def test_the_command_line_paints_and_makes_again(network, picture_file, tmp_path, capsys, monkeypatch):

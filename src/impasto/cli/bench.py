@@ -50,6 +50,51 @@ def bench_optimize(size: _Size = 512, runs: _Runs = 3, csv: _Csv = None, as_json
     _show([run.optimize(size=size, runs=runs, paint=Painter(Engine()))], csv, as_json)
 
 
+@bench_app.command("networks", epilog="Example: impasto bench networks mine.safetensors --csv bench/networks.csv")
+def bench_networks(
+    file: Annotated[Path | None, typer.Argument(help="A trained network to score, too.")] = None,
+    picture_set: _Set = "standard",
+    size: _Size = 512,
+    runs: _Runs = 5,
+    good: Annotated[bool, typer.Option("--good", help="Score quality good beside it, which takes minutes.")] = False,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """Parameters, operations and times of feed-forward networks beside adain; and the scores of a trained one."""
+    from impasto.bench import networks
+    from impasto.cli.console import Reporter
+    from impasto.cli.painter import Painter
+    from impasto.engine import Engine
+
+    _check_set(picture_set)
+    _show(networks.sizes(runs=runs), csv, as_json)
+    if file is not None:
+        with Reporter() as reporter:
+            painter = Painter(Engine())
+            rows = networks.scores(
+                file, picture_set=picture_set, size=size, paint=painter, good=good, on_progress=reporter
+            )
+        _show(rows, None if csv is None else csv.with_name(f"{csv.stem}-scores.csv"), as_json)
+
+
+@bench_app.command("training")
+def bench_training(
+    network: Annotated[str, typer.Option(help="tiny, small or johnson.")] = "tiny",
+    crop: Annotated[int, typer.Option(help="Side of the crops in pixels.", min=64)] = 256,
+    batch: Annotated[int, typer.Option(help="Crops a step.", min=1)] = 4,
+    runs: _Runs = 3,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """One training step against plain float32: pictures a second, and the share of the convolution peak."""
+    from impasto.bench import networks
+    from impasto.knobs import TrainKnobs
+    from impasto.params import build
+
+    build(TrainKnobs, {"network": network}, owner="bench training")
+    _show([networks.training(network=network, crop=crop, batch=batch, runs=runs)], csv, as_json)
+
+
 @bench_app.command("peers", epilog="Example: impasto bench peers --set three --size 256 --csv bench/peers.csv")
 def bench_peers(
     methods: Annotated[str, typer.Option("--methods", "-m", help="Who takes part, with commas.")] = _PEERS,

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from impasto import params, recipes, registry
+from impasto import params, recipes, registry, trained
 from impasto.assets import Store
 from impasto.errors import AssetError, InputError
 
@@ -35,7 +35,7 @@ def styles(
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet of what was found to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list on standard output.")] = False,
 ) -> None:
-    """List and search the library of paintings; each id is good for --style."""
+    """List and search the pack of trained styles and the library of paintings; each id is good for --style."""
     from impasto.cli.console import Reporter
     from impasto.library import Library
 
@@ -43,17 +43,35 @@ def styles(
     library = Library(Store())
     with Reporter() as reporter:
         found = library.search(words, on_progress=reporter)
-    if not found:
+        packed = _packed(library, words, found)
+    if not found and not packed:
         raise InputError(f"no painting matches {words!r}", "try fewer words; impasto styles lists all")
     if sheet is not None:
-        _write_sheet(library, found, sheet)
+        _write_sheet(library, packed, found, sheet)
     if as_json:
         names = ("id", "title", "artist", "date", "licence", "source")
-        print(json.dumps([{name: getattr(painting, name) for name in names} for painting in found], indent=2))
+        print(
+            json.dumps([{name: getattr(painting, name) for name in names} for painting in [*packed, *found]], indent=2)
+        )
     elif sheet is None:
-        _print_table(found)
+        _print_table([*packed, *found])
     else:
         print(sheet)
+
+
+def _packed(library: Library, words: str, found: list[Painting]) -> list[Painting]:
+    """The styles of the pack whose painting was found, or whose own name is among the words, as the library lists."""
+    from impasto.library import Painting
+
+    paintings = {painting.id: painting for painting in library.paintings()}
+    ids = {painting.id for painting in found}
+    rows = []
+    for style in trained.pack():
+        own = paintings.get(style.painting)
+        if style.painting in ids or style.name in words.lower().split() or words == style.id:
+            artist, date = (own.artist, own.date) if own else ("", "")
+            rows.append(Painting(style.id, style.name, artist, date, style.licence, "pack", (), ""))
+    return rows
 
 
 def _print_table(found: list[Painting]) -> None:
@@ -62,14 +80,18 @@ def _print_table(found: list[Painting]) -> None:
         table.add_row(painting.id, painting.title, painting.artist, painting.date)
     console = Console(soft_wrap=False)
     console.print(table, highlight=False, markup=False)
-    console.print(f"{len(found)} paintings, {found[0].licence}", style="dim")
+    packed = sum(one.source == "pack" for one in found)
+    told = [f"{packed} trained styles"] if packed else []
+    told += [f"{len(found) - packed} paintings"] if len(found) > packed else []
+    console.print(f"{' and '.join(told)}, {found[0].licence}", style="dim")
 
 
-def _write_sheet(library: Library, found: list[Painting], path: Path) -> None:
+def _write_sheet(library: Library, packed: list[Painting], found: list[Painting], path: Path) -> None:
     from impasto import images
 
     images.check_output(path, ())
-    cells = []
+    thumbnails = {style.id: style.thumbnail for style in trained.pack()}
+    cells = [(images.read(thumbnails[one.id]).pixels, one.id) for one in packed if thumbnails.get(one.id)]
     for painting in found:
         pixels = images.read(library.path(painting)).pixels
         cells.append((pixels, f"{painting.id.partition(':')[2]} {painting.title}, {painting.artist}"))

