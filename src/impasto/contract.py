@@ -137,6 +137,17 @@ class Tile:
         (top, bottom), (left, right), (height, width) = self.rows, self.columns, self.picture
         return top > reach, height - bottom > reach, left > reach, width - right > reach
 
+    def grown(self, reach: int) -> Tile:
+        """The tile with its margins within `reach`, in a picture that does not wrap."""
+        above, below, before, after = self.margins(reach)
+        (top, bottom), (left, right) = self.rows, self.columns
+        return Tile((top - above, bottom + below), (left - before, right + after), self.picture)
+
+    def cells(self, stride: int) -> tuple[slice, slice]:
+        """Rows and columns of a map that has one position for `stride` pixels."""
+        (top, bottom), (left, right) = self.rows, self.columns
+        return slice(top // stride, bottom // stride), slice(left // stride, right // stride)
+
     def crop(self, maps: Tensor, reach: int = 0) -> Tensor:
         """The window of maps `(B, C, H, W)` over the tile and its margins within `reach`; a view where it can be."""
         above, below, before, after = self.margins(reach)
@@ -161,7 +172,7 @@ class StyleImage:
     """One style image of a Style.
 
     Attributes:
-        pixels: `(1, 3, H, W)`, sRGB in [0, 1].
+        pixels: `(1, 3, H, W)`, sRGB in [0, 1]; integer codes where memory is short.
         weight: its share, above 0; shares are normalised to sum to 1.
         digest: sha256 of the decoded pixels, the cache key.
         name: a style of a trained network, which this image is only a specimen of.
@@ -180,10 +191,12 @@ class Style:
     Attributes:
         images: the style images, each at the size at which its strokes are wanted.
         canvas: height and width of the picture to be painted, for methods that work at several sizes.
+        memory: as in `Job`.
     """
 
     images: tuple[StyleImage, ...] = ()
     canvas: tuple[int, int] = (512, 512)
+    memory: int | None = None
 
     def shares(self) -> tuple[float, ...]:
         """The weights of the images, divided by their sum."""
@@ -246,16 +259,22 @@ class Guide:
 
 @dataclass(frozen=True)
 class Job:
-    """One batch item's style code, knobs (the method's frozen dataclass) and guide.
+    """One batch item.
 
     Attributes:
+        code: its style.
+        knobs: the method's frozen dataclass.
+        guide: what to honour beside content and style.
         resume: the state of a Snapshot of this very job, to go on from.
+        memory: bytes that a method of tiles may take beside its weights and what it is given; None for one piece. With
+            a limit, pictures may come as integer codes (uint8, uint16) and then go as such.
     """
 
     code: StyleCode
     knobs: Any
     guide: Guide = Guide()
     resume: Mapping[str, Tensor] | None = None
+    memory: int | None = None
 
 
 class Stylizer(Protocol):

@@ -17,6 +17,7 @@ from impasto.contract import OnProgress, ignore
 from impasto.errors import InputError
 from impasto.library import means_file
 from impasto.params import close_names
+from impasto.tiling import unit
 
 KEEP_COLOR = ("luminance", "histogram")
 FACE_AMOUNT = 0.7
@@ -72,6 +73,11 @@ class Controls:
         named = {"regions": self.regions, "strength": self.protect_faces or self.strength_map is not None}
         return frozenset(() if self.color_only else (name for name, used in named.items() if used))
 
+    def map_count(self) -> int:
+        """Masks of the size of the picture that are kept while it is painted, at most."""
+        kept = len(self.regions) + (len(self.regions) > 0) + (self.preserve is not None)
+        return kept + (self.strength_map is not None or bool(self.protect_faces))
+
     def record(self) -> dict[str, Any]:
         """What was asked for as plain values; defaults and regions (recorded with their styles) are left out."""
         values = {
@@ -101,7 +107,7 @@ class MaskReader:
     """Turns what stands for a mask into soft masks for one photograph.
 
     Attributes:
-        photograph: `(1, 3, H, W)` in [0, 1], at the size of the result.
+        photograph: `(1, 3, H, W)`, floats in [0, 1] or codes, at the size of the result.
         own_size: width and height of the photograph as it was given: masks of that size are resized without a word.
         store: where the networks are.
         feather: pixels over which edges fade.
@@ -146,7 +152,7 @@ class MaskReader:
 
     def _faces(self) -> list[segment.Box]:
         network = self.store.file(segment.FACES, f"{segment.FACES}.onnx", self.on_progress)
-        return segment.find_faces(self.photograph, network)
+        return segment.find_faces(unit(self.photograph), network)
 
     def _find(self, what: str) -> Tensor:
         if what not in self._found:
@@ -156,7 +162,7 @@ class MaskReader:
                 self._found[what] = 1 - self._find("subject")
             else:
                 faces = self._faces() if what == "person" else ()
-                self._found[what] = segment.find(what, self.photograph, network, faces)
+                self._found[what] = segment.find(what, unit(self.photograph), network, faces)
         return self._found[what]
 
 

@@ -178,7 +178,7 @@ def _read(entry: _Entry, least_side: int) -> Bytes | str:
         width, height = images.fit(width, height, LARGEST)
         scale = max(1.0, least_side / min(width, height))  # a panorama keeps its least side
         pixels = images.resize(pixels, round(height * scale), round(width * scale))
-    return np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    return images.quantise(pixels, 8)
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,30 @@ class PixelPyramid:
         self._corrections[0] += (image.clamp(0, 1) - image) / self._unit
 
 
+class Pixels:
+    """An image as it is: a fifth of the memory of a pyramid. Always within [0, 1] if it is after each step.
+
+    Args:
+        start: `(B, 3, H, W)` in [0, 1]; taken over, not copied.
+    """
+
+    def __init__(self, start: Tensor) -> None:
+        self._image = start.detach().requires_grad_()
+
+    def parameters(self) -> Sequence[Tensor]:
+        """The image."""
+        return [self._image]
+
+    def render(self) -> Tensor:
+        """The image."""
+        return self._image
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Clamp to [0, 1]."""
+        self._image.clamp_(0, 1)
+
+
 def _correction_levels(height: int, width: int, *, wrap: bool) -> int:
     """As many as leave `_LEAST_SIDE` pixels; in a tile, as many as divide it evenly too."""
     levels = max(1, 1 + int(math.log2(max(1, min(height, width) // _LEAST_SIDE))))
@@ -124,7 +148,8 @@ class Schedule:
         warmup: steps over which Adam's rate rises. Its first steps move every pixel by the full rate whatever the
             gradient, which would wipe out a good start.
         betas: Adam's decay rates; shorter memories than usual, since there are few steps.
-        history: pairs that L-BFGS remembers; each takes twice the memory of the image.
+        history: pairs that L-BFGS remembers; each takes twice the memory of the parameters.
+        frugal: keep the best image in half precision.
     """
 
     steps: int
@@ -133,6 +158,7 @@ class Schedule:
     warmup: int = 3
     betas: tuple[float, float] = (0.8, 0.99)
     history: int = 10
+    frugal: bool = False
 
     def rate(self, step: int) -> float:
         """Share of Adam's rate at `step`, counted from 0: linear warm-up, then a half cosine to zero."""
@@ -171,7 +197,7 @@ def descend(
         Cancelled: as raised by `on_progress`, with the best image so far in its `partial`.
     """
     optimizer: _Adam | _LBFGS = (_Adam if schedule.optimizer == "adam" else _LBFGS)(canvas, schedule)
-    watch = _Watch(canvas, score, optimizer, schedule.steps, stage, on_progress)
+    watch = _Watch(canvas, score, optimizer, schedule, stage, on_progress)
     if resume is not None:
         watch.load(resume)
     watch.report(watch.count)
@@ -179,7 +205,7 @@ def descend(
         optimizer.run(watch)
     if not watch.exhausted:  # L-BFGS has found that no step leads further down
         watch.report(schedule.steps)
-    return Trace(watch.best.clamp(0, 1), tuple(watch.history))
+    return Trace(watch.image(), tuple(watch.history))
 
 
 class _Watch:
@@ -190,17 +216,18 @@ class _Watch:
         canvas: Canvas,
         score: Score,
         optimizer: _Adam | _LBFGS,
-        steps: int,
+        schedule: Schedule,
         stage: str,
         on_progress: OnProgress,
     ) -> None:
-        self._canvas, self._score, self._steps, self._stage = canvas, score, steps, stage
+        self._canvas, self._score, self._steps, self._stage = canvas, score, schedule.steps, stage
         self._optimizer, self._on_progress = optimizer, on_progress
         self.count = 0  # of evaluations
         self._settled = 0  # of them, those that the optimiser's state accounts for
         self._started = time.perf_counter()
         self._lowest = math.inf
-        self.best = canvas.render().detach().clone()
+        kept = canvas.render().detach()
+        self.best = kept.to(torch.float16) if schedule.frugal else kept.clone()
         self.history: list[Mapping[str, float]] = []
 
     @property
@@ -214,7 +241,8 @@ class _Watch:
 
     def image(self) -> Tensor:
         """The best image."""
-        return self.best.clamp(0, 1)
+        best = self.best.clamp(0, 1)
+        return best.float() if best.dtype == torch.float16 else best
 
     def state(self) -> dict[str, Tensor]:
         """See `Snapshot`. An evaluation that the optimiser's state lacks is made again."""
@@ -237,13 +265,18 @@ class _Watch:
             parameter.grad = None
         image = self._canvas.render()
         # what is beyond [0, 1] will not be seen, so it may neither count nor pull
-        losses, gradient = self._score(image.detach().clamp(0, 1))
-        with torch.no_grad():
-            outside = image - image.clamp(0, 1)
-            total = torch.stack(tuple(losses.values())).sum() + _RANGE_WEIGHT * outside.square().mean()
-            gradient = gradient.masked_fill_(outside != 0, 0).add_(outside, alpha=2 * _RANGE_WEIGHT / outside.numel())
-            del outside
-        image.backward(gradient)  # type: ignore[no-untyped-call]
+        if isinstance(self._canvas, Pixels):
+            losses, image.grad = self._score(image.detach())
+            total = torch.stack(tuple(losses.values())).sum()
+        else:
+            losses, gradient = self._score(image.detach().clamp(0, 1))
+            with torch.no_grad():
+                outside = image - image.clamp(0, 1)
+                total = torch.stack(tuple(losses.values())).sum() + _RANGE_WEIGHT * outside.square().mean()
+                gradient = gradient.masked_fill_(outside != 0, 0)
+                gradient.add_(outside, alpha=2 * _RANGE_WEIGHT / outside.numel())
+                del outside
+            image.backward(gradient)  # type: ignore[no-untyped-call]
         value = total.item()
         if value < self._lowest:
             self._lowest = value
@@ -262,7 +295,7 @@ class _Watch:
         try:
             self._on_progress(Progress(self._stage, step, self._steps, losses=losses, preview=self.best, snapshot=self))
         except Cancelled as cancelled:
-            cancelled.partial = self.best.clamp(0, 1)
+            cancelled.partial = self.image()
             raise
 
 

@@ -100,7 +100,7 @@ class Encoder:
         wanted = frozenset(layers)
         self._check(images if tile is None else None, wanted)
         mode = "circular" if wrap else "reflect"
-        border = _Border(mode) if tile is None else _Border.of(tile, self.architecture.reach(wanted), mode)
+        border = Border(mode) if tile is None else Border.of(tile, self.architecture.reach(wanted), mode)
         layout = torch.channels_last if self.placement.channels_last else torch.contiguous_format
         x = images.to(self.placement.dtype).contiguous(memory_format=layout)
         found: dict[str, Tensor] = {}
@@ -111,8 +111,8 @@ class Encoder:
         raise AssertionError("every layer was checked to exist")
 
     def _run(
-        self, unit: Unit, x: Tensor, border: _Border, wanted: frozenset[str], found: dict[str, Tensor]
-    ) -> tuple[Tensor, _Border]:
+        self, unit: Unit, x: Tensor, border: Border, wanted: frozenset[str], found: dict[str, Tensor]
+    ) -> tuple[Tensor, Border]:
         """One unit; the layers in it that are wanted go into `found`."""
         if isinstance(unit, Pooling):
             x, border = self._framed(x, unit, border)
@@ -130,16 +130,16 @@ class Encoder:
             found[unit.layer] = border.inside(x)
         return x, border
 
-    def _fork(self, x: Tensor, unit: Fork, border: _Border) -> tuple[Tensor, _Border]:
+    def _fork(self, x: Tensor, unit: Fork, border: Border) -> tuple[Tensor, Border]:
         sides = [self._convolve(x, one, border) for one in unit.branches]
-        least = _Border.least([own for _, own in sides], border)
+        least = Border.least([own for _, own in sides], border)
         parts = [
             _activated(own.inside(part, least), one.activation, inplace=False)
             for one, (part, own) in zip(unit.branches, sides, strict=True)
         ]
         return torch.cat(parts, 1), least
 
-    def _add(self, x: Tensor, unit: Residual, border: _Border) -> tuple[Tensor, _Border]:
+    def _add(self, x: Tensor, unit: Residual, border: Border) -> tuple[Tensor, Border]:
         added, after = x, border
         for one in unit.inner:
             added, after = self._convolve(added, one, after)
@@ -151,12 +151,12 @@ class Encoder:
             added = added + border.inside(x, after)
         return _activated(added, unit.activation), after
 
-    def _convolve(self, x: Tensor, one: Convolution, border: _Border) -> tuple[Tensor, _Border]:
+    def _convolve(self, x: Tensor, one: Convolution, border: Border) -> tuple[Tensor, Border]:
         weight, bias = self._weights[f"{one.key}.weight"], self._weights[f"{one.key}.bias"]
         x, border = self._framed(x, one, border)
         return F.conv2d(x, weight, bias, one.stride, groups=x.shape[1] if one.depthwise else 1), border
 
-    def _framed(self, x: Tensor, window: Convolution | Pooling, border: _Border) -> tuple[Tensor, _Border]:
+    def _framed(self, x: Tensor, window: Convolution | Pooling, border: Border) -> tuple[Tensor, Border]:
         """The map as a window needs it, padded at the picture's edges; and the border after it."""
         pads = [self._pads(length, window.kernel, window.stride, whole=not border.tiled) for length in x.shape[2:]]
         return border.pass_window(x, window.kernel, window.stride, (*pads[0], *pads[1]))
@@ -189,7 +189,7 @@ class Encoder:
 
 
 @dataclass(frozen=True)
-class _Border:
+class Border:
     """How a crop of a picture, or a whole one, is bordered at some depth of the network.
 
     Attributes:
@@ -205,16 +205,16 @@ class _Border:
     margins: tuple[int, ...] = (0, 0, 0, 0)
 
     @classmethod
-    def of(cls, tile: Tile, reach: int, mode: str) -> _Border:
+    def of(cls, tile: Tile, reach: int, mode: str) -> Border:
         """That of a tile's crop."""
         return cls(mode, True, tile.cuts(reach), tile.margins(reach))
 
     @classmethod
-    def least(cls, borders: Sequence[_Border], like: _Border) -> _Border:
+    def least(cls, borders: Sequence[Border], like: Border) -> Border:
         """The one with the narrowest margins of all."""
         return replace(like, margins=tuple(map(min, zip(*(each.margins for each in borders), strict=True))))
 
-    def pass_window(self, x: Tensor, kernel: int, stride: int, pads: tuple[int, ...]) -> tuple[Tensor, _Border]:
+    def pass_window(self, x: Tensor, kernel: int, stride: int, pads: tuple[int, ...]) -> tuple[Tensor, Border]:
         """What a window needs to see of `x`, and the border of what comes out of it.
 
         At a cut nothing is padded, and so the margin shrinks by what windows overlap. Before the first row or column,
@@ -234,7 +234,7 @@ class _Border:
         x = F.pad(x, (left, right, above, below), mode=self.mode) if any(padded) else x
         return x, replace(self, margins=tuple(margins))
 
-    def inside(self, x: Tensor, wanted: _Border | None = None) -> Tensor:
+    def inside(self, x: Tensor, wanted: Border | None = None) -> Tensor:
         """The features over the tile, or with the margins that are wanted."""
         kept = (0, 0, 0, 0) if wanted is None else wanted.margins
         return _trimmed(x, [margin - keep for margin, keep in zip(self.margins, kept, strict=True)])

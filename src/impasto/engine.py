@@ -11,12 +11,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from impasto import device, images, networks, params, recipes, registry, trained
+from impasto import budget, device, images, networks, params, recipes, registry, trained
 from impasto.assets import Store, load_weights
 from impasto.contract import OnProgress, Placement, Progress, Style, StyleCode, Stylizer, ignore
 from impasto.controls import MaskReader, lay_out
@@ -35,6 +36,7 @@ _SMALLEST_TEXTURE = 64
 _CODES_KEPT = 32
 _MASK_SHARE = 0.1  # of a step that each further mask costs: one more weighted Gram matrix a layer
 _BLANK = np.full((16, 16, 3), 0.5, np.float32)  # stands for a trained style without a thumbnail
+_TILES_TAKE = 1.6  # times as long, for the second pass and the margins (bench/RESULTS.md)
 _SUSTAINED = 0.6  # of the convolution peak is what a whole pass reaches (bench/RESULTS.md)
 
 
@@ -86,20 +88,22 @@ class Engine:
         header = images.probe(content, max_pixels=request.max_pixels)
         width, height = _output_size(header.width, header.height, request.size)
         placements = [device.place(self._device, self._precision, tested=stage.method.precisions) for stage in stages]
+        room = budget.IN_ONE_PIECE
         if not request.controls.color_only:
-            self._check_fits(stages, placements, (height, width), request, on_note)
-        sources, regions = self._find_all(styles, request, on_progress)
-        picture = images.read(content, max_pixels=request.max_pixels)
+            room = self._check_fits(stages, placements, (height, width), header, request, on_note)
+        sources, regions = self._find_all(styles, request, on_progress, compact=room.tiled)
+        picture = images.read(content, max_pixels=request.max_pixels, compact=room.tiled)
+        own_size = picture.width, picture.height
         everything = [*sources, *(source for _, own in regions for source in own)]
         for note in (*picture.notes, *(f"style {s.label}: {note}" for s in everything for note in s.picture.notes)):
             on_note(note)
-        resized = _resized(picture, height, width)
+        picture = _resized(picture, height, width)  # of the one that was read nothing is kept
         reader = MaskReader(
-            *(images.to_tensor(resized.pixels), (picture.width, picture.height), self.store, request.controls.feather),
+            *(images.to_tensor(picture.pixels), own_size, self.store, request.controls.feather),
             *(request.max_pixels, on_progress, on_note),
         )
         layout = lay_out(request.controls, reader)
-        return Run(self, stages, placements, sources, regions, layout, resized, request).paint(on_progress)
+        return Run(self, stages, placements, sources, regions, layout, picture, request, room).paint(on_progress)
 
     def mix(
         self,
@@ -164,12 +168,17 @@ class Engine:
         return replace(result, record={**result.record, "texture": {"size": side, "seamless": seamless}})
 
     def _find_all(
-        self, styles: StyleLike | Sequence[StyleLike], request: Request, on_progress: OnProgress
+        self,
+        styles: StyleLike | Sequence[StyleLike],
+        request: Request,
+        on_progress: OnProgress,
+        *,
+        compact: bool = False,
     ) -> tuple[Sources, tuple[tuple[Any, Sources], ...]]:
         """The styles of the whole picture, and masks with theirs."""
 
         def find(wanted: StyleLike | Sequence[StyleLike]) -> Sources:
-            return self.find_styles(wanted, max_pixels=request.max_pixels, on_progress=on_progress)
+            return self.find_styles(wanted, max_pixels=request.max_pixels, on_progress=on_progress, compact=compact)
 
         regions = request.controls.regions
         without = isinstance(styles, list | tuple) and not styles and bool(regions)
@@ -181,8 +190,11 @@ class Engine:
         *,
         max_pixels: int = images.MAX_PIXELS,
         on_progress: OnProgress = ignore,
+        compact: bool = False,
     ) -> tuple[StyleSource, ...]:
         """Read style images: styles of trained networks and files first, then the library by number or words.
+
+        compact: as for `images.read`.
 
         Raises:
             InputError: no style, a weight that is not above 0, nothing found, or several candidates.
@@ -191,17 +203,21 @@ class Engine:
         if not listed:
             raise InputError("no style was given", "give one with --style; impasto styles lists the library")
         pairs = [item if isinstance(item, tuple) else (item, 1.0) for item in listed]
-        return tuple(self._find_style(style, _weight(weight), max_pixels, on_progress) for style, weight in pairs)
+        find = partial(self._find_style, max_pixels=max_pixels, on_progress=on_progress, compact=compact)
+        return tuple(find(style, _weight(weight)) for style, weight in pairs)
 
-    def _find_style(self, style: Any, weight: float, max_pixels: int, on_progress: OnProgress) -> StyleSource:
+    def _find_style(
+        self, style: Any, weight: float, *, max_pixels: int, on_progress: OnProgress, compact: bool
+    ) -> StyleSource:
         if trained.is_trained(style):
             found = trained.find(style)
             return StyleSource(found.name, found.id, images.read(found.thumbnail or _BLANK), weight, found)
         if isinstance(style, str) and not means_file(style):
             painting = self.library.find(style, on_progress=on_progress)
-            picture = images.read(self.library.path(painting, on_progress=on_progress), max_pixels=max_pixels)
+            path = self.library.path(painting, on_progress=on_progress)
+            picture = images.read(path, max_pixels=max_pixels, compact=compact)
             return StyleSource(painting.title, painting.id, picture, weight)
-        picture = images.read(style, max_pixels=max_pixels)
+        picture = images.read(style, max_pixels=max_pixels, compact=compact)
         name = Path(style).name if isinstance(style, str | Path) else "picture"
         return StyleSource(Path(name).stem, name, picture, weight)
 
@@ -281,19 +297,27 @@ class Engine:
         stages: Sequence[recipes.Stage],
         placements: Sequence[Placement],
         sides: tuple[int, int],
+        header: images.Header,
         request: Request,
         on_note: OnNote,
-    ) -> None:
-        """Refuse what memory cannot hold, and say beforehand what takes long."""
+    ) -> budget.Budget:
+        """Refuse what memory cannot hold, choose between one piece and tiles, and say beforehand what takes long."""
         height, width = sides
-        seconds = 0.0
-        for stage, placement in zip(stages, placements, strict=True):
-            share = 1.0 if placement.precision == "float32" else 0.5
-            needed = int(stage.method.memory * share * height * width)
-            device.check_memory(needed, width, height, limit=request.max_memory, device=placement.device)
-            seconds += predicted_seconds(stage, placement, height, width, masks=_mask_count(request))
+        parts = _mask_count(request)
+        room = budget.plan(
+            *(stages, placements, sides, (header.height, header.width)),
+            maps=request.controls.map_count(),
+            regions=parts if parts > 1 else 0,
+            limit=request.max_memory,
+        )
+        pairs = zip(stages, placements, strict=True)
+        seconds = sum(predicted_seconds(*pair, height, width, masks=parts) for pair in pairs)
+        if room.memory is not None:
+            on_note(f"{width}x{height} px in one piece would take more memory: painted in tiles, seen as one picture")
+            seconds *= _TILES_TAKE
         if seconds >= 5:
             on_note(f"{width}x{height} px by {stages[-1].method.name}: about {_duration(seconds)}")
+        return room
 
 
 def _for_trained(request: Request, styles: Any) -> Request:

@@ -10,15 +10,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from impasto import color, images, masks, params, recipes
+from impasto.budget import IN_ONE_PIECE, Budget
 from impasto.contract import Guide, Job, OnProgress, Placement, Progress, Region, Style, StyleImage
 from impasto.controls import Controls, Layout, mask_name
 from impasto.errors import Cancelled, InputError
 from impasto.images import Picture
 from impasto.snapshots import Snapshots
+from impasto.tiling import thumbnail, unit
 from impasto.trained import TrainedStyle
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ OnNote: TypeAlias = Callable[[str], None]
 """Receives one-line remarks for people: what was assumed, how long it will take."""
 
 _LEAST_PALETTE = 64  # pixels of a region whose colours say anything
+_PALETTE_SIDE = 4096  # longest side, of a picture whose colours are all counted
 _ENLARGED = 2.0  # a style image is enlarged at most so much: beyond it there is nothing but blur to learn from
 
 
@@ -146,6 +151,7 @@ class Run:
     layout: Layout
     content: Picture
     request: Request
+    room: Budget = IN_ONE_PIECE
 
     def paint(self, on_progress: OnProgress) -> Result:
         """All stages, then what holds for every method. Raises Cancelled with the best picture so far."""
@@ -194,7 +200,7 @@ class Run:
 
     def finished(self, image: Tensor) -> Picture:
         """What would be saved of an image that a method has come to."""
-        return replace(self.content, pixels=images.from_tensor(self._finished(image)))
+        return replace(self.content, pixels=self._finished(image))
 
     def _stage(
         self,
@@ -223,7 +229,14 @@ class Run:
             regions=regions,
             strength=None if strength is None else strength.to(placement.device),
         )
-        return stylizer.stylize(content, [Job(parts[0][1], stage.knobs, guide, resume)], on_progress)
+        memory = self._memory()
+        return stylizer.stylize(content, [Job(parts[0][1], stage.knobs, guide, resume, memory)], on_progress)
+
+    def _memory(self) -> int | None:
+        """Bytes for the method, beside the pictures; None for one piece."""
+        height, width = self.content.pixels.shape[:2]
+        everything = [*self.sources, *(source for _, own in self.regions for source in own)]
+        return self.room.left_for_method(height * width, sum(source.picture.pixels.nbytes for source in everything))
 
     def _network(self) -> Path | None:
         """The file of the trained network whose styles these are; the engine has seen to it that there is one."""
@@ -255,22 +268,30 @@ class Run:
             strength = strength * self.layout.strength
         return (photograph + strength * changed).clamp(0, 1)
 
-    def _finished(self, image: Tensor) -> Tensor:
-        """What holds for every method: colour first, then what is kept of the photograph."""
-        photograph = images.to_tensor(self.content.pixels)
-        image = image.float().cpu()
-        if self.request.controls.keep_color == "luminance":
-            untouched = (image == photograph).all(1, keepdim=True)  # recolouring them would only round them
-            image = torch.where(untouched, photograph, color.with_chroma_of(image, photograph))
-        if self.layout.preserve is not None:
-            image = masks.compose(image, photograph, self.layout.preserve)
-        return image
+    def _finished(self, image: Tensor) -> NDArray[Any]:
+        """Pixels of the result, with what holds for every method: colour first, then what the photograph keeps."""
+        photograph, preserve = self.content.pixels, self.layout.preserve
+        if self.request.controls.keep_color != "luminance" and preserve is None and not images.is_codes(photograph):
+            return images.from_tensor(image)
+        result = np.empty_like(photograph)
+        for rows in images.bands(photograph):
+            part, own = unit(image[:, :, rows]).float().cpu(), unit(images.to_tensor(photograph[rows]))
+            if self.request.controls.keep_color == "luminance":
+                untouched = (part == own).all(1, keepdim=True)  # recolouring them would only round them
+                part = torch.where(untouched, own, color.with_chroma_of(part, own))
+            if preserve is not None:
+                part = masks.compose(part, own, preserve[:, :, rows])
+            pixels = images.from_tensor(part)
+            result[rows] = images.quantise(pixels, 8 * result.itemsize) if images.is_codes(result) else pixels
+        return result
 
     def _own_palette(self, mask: Tensor | None) -> Tensor:
-        """The photograph's colours, `(1, 3, 1, N)`, where a region holds."""
-        photograph = images.to_tensor(self.content.pixels).flatten(2)
-        if mask is not None and (mask > 0.5).sum() >= _LEAST_PALETTE:
-            photograph = photograph[:, :, mask.flatten() > 0.5]
+        """The photograph's colours, `(1, 3, 1, N)`, where a region holds; of a large picture a sample."""
+        own = images.to_tensor(self.content.pixels)
+        photograph = thumbnail(own, _PALETTE_SIDE).flatten(2)
+        inside = None if mask is None else thumbnail(mask, _PALETTE_SIDE).flatten() > 0.5
+        if inside is not None and inside.sum() >= _LEAST_PALETTE:
+            photograph = photograph[:, :, inside]
         return photograph[:, :, None]
 
     def _style(self, stage: recipes.Stage, placement: Placement, sources: Sources, mask: Tensor | None) -> Style:
@@ -296,16 +317,16 @@ class Run:
             pixels = images.resize(_opaque(source.picture), max(height, least), max(width, least))
             tensor, digest = images.to_tensor(pixels), images.digest(source.picture.pixels)
             if self.request.controls.keep_color == "histogram":
-                tensor = color.match_colors(tensor, self._own_palette(mask))
+                tensor = color.match_colors(unit(tensor), self._own_palette(mask))
                 digest = images.digest(tensor.numpy())
             prepared.append(StyleImage(tensor.to(placement.device), source.weight, digest))
-        return Style(tuple(prepared), canvas)
+        return Style(tuple(prepared), canvas, memory=self._memory())
 
     def _given_init(self) -> Tensor | None:
         """The picture to start from, when the user gave one, at the size of the content without stretching."""
         if getattr(self.stages[-1].knobs, "init", None) != "file":
             return None
-        given = images.read(self.request.init, max_pixels=self.request.max_pixels)
+        given = images.read(self.request.init, max_pixels=self.request.max_pixels, compact=self.room.tiled)
         height, width = self.content.pixels.shape[:2]
         if abs(given.width * height - given.height * width) > max(given.width, given.height) * 2:
             raise InputError(
@@ -393,4 +414,5 @@ def _opaque(picture: Picture) -> Any:
     if picture.alpha is None:
         return picture.pixels
     alpha = picture.alpha[..., None]
-    return picture.pixels * alpha + (1 - alpha)
+    flat = images.unit(picture.pixels) * alpha + (1 - alpha)
+    return images.quantise(flat, 8 * picture.pixels.itemsize) if images.is_codes(picture.pixels) else flat

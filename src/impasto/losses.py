@@ -92,8 +92,7 @@ class PlacedContentLoss:
 
     def _error_in(self, tile: Tile, features: Tensor, layer: str) -> Tensor:
         wanted = self.target[layer]
-        stride = tile.picture[0] // wanted.shape[2]
-        rows, columns = (slice(start // stride, stop // stride) for start, stop in (tile.rows, tile.columns))
+        rows, columns = tile.cells(tile.picture[0] // wanted.shape[2])
         difference = precise(features) - precise(wanted[:, :, rows, columns])
         return difference.flatten(1).square().sum(1) / self._sizes[layer]
 
@@ -406,7 +405,7 @@ class PlacedLaplacianLoss:
             cells = cells[:, :, above : cells.shape[2] - below, left : cells.shape[3] - right]
             edge = [int(margin == 0) for margin in margins]
             own = _laplacian(F.pad(cells, (edge[2], edge[3], edge[0], edge[1]), mode="replicate"))
-            rows, columns = (slice(start // pool, stop // pool) for start, stop in (tile.rows, tile.columns))
+            rows, columns = tile.cells(pool)
             error = (own - self.target[name][:, :, rows, columns]).flatten(1).square().sum(1)
             found[name] = error / _outline_scale(self.target[name])
         return found

@@ -32,7 +32,9 @@ class Method:
         smallest_side: least side of content and style images in pixels.
         operations: floating-point operations a pixel of one full-size pass (for a time estimate).
         memory: bytes a pixel at its peak in float32 (measured; half of it in bfloat16).
-        tiling: "safe", "shared statistics" or "no".
+        region_memory: the same for each region, or each level of a strength map.
+        tiling: "shared statistics" where the class paints in tiles under a limit (its jobs have `memory`, and it tells
+            its `least_memory`), else "no".
         extra: optional dependency group, or empty.
         trained: its styles are those of a trained network's file, which comes with the style.
     """
@@ -49,6 +51,7 @@ class Method:
     smallest_side: int = 16
     operations: float = 0.0
     memory: float = 0.0
+    region_memory: float = 0.0
     tiling: str = "no"
     extra: str = ""
     trained: bool = False
@@ -84,6 +87,8 @@ BUILT_IN = (
         smallest_side=16,
         operations=966e3,
         memory=1150.0,
+        region_memory=120.0,
+        tiling="shared statistics",
     ),
     Method(
         name="optimize",
@@ -98,6 +103,8 @@ BUILT_IN = (
         smallest_side=32,
         operations=1.44e6,
         memory=4000.0,
+        region_memory=500.0,
+        tiling="shared statistics",
     ),
     Method(
         name="feedforward",

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_EPSILON = 1e-5  # keeps a channel that never fires from dividing by zero
+EPSILON = 1e-5
+"""Keeps a channel that never fires from dividing by zero."""
 
 
 def precise(tensor: Tensor) -> Tensor:
@@ -29,7 +30,7 @@ def gram_matrix(features: Tensor, weight: Tensor | None = None) -> Tensor:
     Paper: arXiv:1508.06576, eq. 3; weighted: arXiv:1611.07865, eq. 6, where the weight is the guide squared.
     """
     if weight is not None:
-        share = precise(weight) / precise(weight).sum((2, 3), keepdim=True).clamp_min(_EPSILON)
+        share = precise(weight) / precise(weight).sum((2, 3), keepdim=True).clamp_min(EPSILON)
         positions = features.shape[2] * features.shape[3]
         features = features * (share * positions).sqrt().to(features.dtype)  # near 1: bfloat16 loses no range
     gram: Tensor = _Gram.apply(features)  # type: ignore[no-untyped-call]
@@ -75,10 +76,10 @@ def mean_std(features: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Te
         variance, mean = torch.var_mean(flat, dim=2, correction=0)
     else:
         share = precise(weight.flatten(2))
-        share = share / share.sum(2, keepdim=True).clamp_min(_EPSILON)
+        share = share / share.sum(2, keepdim=True).clamp_min(EPSILON)
         mean = (flat * share).sum(2)
         variance = ((flat - mean[..., None]).square() * share).sum(2)
-    return mean[..., None, None], (variance + _EPSILON).sqrt()[..., None, None]
+    return mean[..., None, None], (variance + EPSILON).sqrt()[..., None, None]
 
 
 def adaptive_instance_norm(
@@ -127,7 +128,7 @@ class _InstanceNorm(torch.autograd.Function):
         exact = torch.promote_types(rows.dtype, torch.float32)
         mean = rows.mean(1, keepdim=True, dtype=exact)
         centred = rows - mean.to(rows.dtype)
-        inverse = (centred.square().mean(1, keepdim=True, dtype=exact) + _EPSILON).rsqrt()  # (B, 1, C)
+        inverse = (centred.square().mean(1, keepdim=True, dtype=exact) + EPSILON).rsqrt()  # (B, 1, C)
         gain = scale[:, None] * inverse
         ctx.save_for_backward(centred, inverse, gain)
         result = torch.empty_like(features, memory_format=torch.channels_last)  # no view: ReLU may overwrite it

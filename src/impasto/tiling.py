@@ -23,6 +23,7 @@ from impasto.contract import Features, MappedObjective, Objective, PlacedObjecti
 from impasto.descent import differentiated
 from impasto.encoders import Encoder
 from impasto.errors import InputError
+from impasto.losses import sum_of
 
 
 def pad_to_multiple(images: Tensor, multiple: int, *, least: int = 1) -> Tensor:
@@ -60,6 +61,83 @@ def mirrored(length: int, wanted: int, device: torch.device | str = "cpu") -> Te
 def _rounded_up(length: int, multiple: int, least: int) -> int:
     wanted = max(length, least)
     return -(-wanted // multiple) * multiple
+
+
+class Sheet:
+    """A picture or a mask that stays as it came, codes or floats, and is read window by window in float32.
+
+    Extended on the right and below as by `pad_to_multiple`.
+
+    Args:
+        pixels: `(1, C, H, W)`: floats, or integer codes of uint8 or uint16.
+        multiple, least: as for `pad_to_multiple`.
+    """
+
+    def __init__(self, pixels: Tensor, multiple: int, *, least: int = 1) -> None:
+        self.pixels = pixels
+        self.size = pixels.shape[2], pixels.shape[3]
+        height, width = (_rounded_up(side, multiple, least) for side in self.size)
+        self.sides = height, width
+        self._rows, self._columns = mirrored(self.size[0], height), mirrored(self.size[1], width)
+
+    def crop(self, tile: Tile, reach: int = 0) -> Tensor:
+        """The window over a tile and its margins within `reach`, in [0, 1]; the tile's picture is the extended one."""
+        wide = tile.grown(reach)
+        rows, columns = self._rows[slice(*wide.rows)], self._columns[slice(*wide.columns)]
+        part = unit(self.pixels[:, :, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1])
+        if wide.rows[1] > self.size[0]:
+            part = part.index_select(2, (rows - rows.min()).to(part.device))
+        if wide.columns[1] > self.size[1]:
+            part = part.index_select(3, (columns - columns.min()).to(part.device))
+        return part
+
+    def whole(self) -> Tensor:
+        """All of it, extended, in float32."""
+        return self.crop(Tile((0, self.sides[0]), (0, self.sides[1]), self.sides))
+
+    def blank(self) -> Tensor:
+        """An empty picture of its size and type; codes lie in memory pixel after pixel, as files have them."""
+        _, channels, height, width = self.pixels.shape
+        if self.pixels.is_floating_point():
+            return torch.empty_like(self.pixels, memory_format=torch.contiguous_format)
+        shape = (1, height, width, channels)
+        return torch.empty(shape, dtype=self.pixels.dtype, device=self.pixels.device).permute(0, 3, 1, 2)
+
+
+def unit(pixels: Tensor) -> Tensor:
+    """Pixels as floats in [0, 1]: codes divided by the largest, floats as they are."""
+    if pixels.is_floating_point():
+        return pixels
+    return pixels.to(torch.float32) / torch.iinfo(pixels.dtype).max
+
+
+def put(picture: Tensor, part: Tensor, tile: Tile) -> None:
+    """Write a tile's pixels, in [0, 1], into a picture that may end earlier than the tile, and may be codes."""
+    target = picture[:, :, slice(*tile.rows), slice(*tile.columns)]
+    part = part[:, :, : target.shape[2], : target.shape[3]]
+    if not picture.is_floating_point():
+        part = (part * torch.iinfo(picture.dtype).max).round_().to(picture.dtype)
+    target.copy_(part)
+
+
+def thumbnail(picture: Tensor, longest: int = 1024) -> Tensor:
+    """A picture as floats, with rows and columns left out so that it is small: for previews."""
+    step = -(-max(picture.shape[2:]) // longest)
+    return unit(picture[:, :, ::step, ::step])
+
+
+def side_within(memory: int, per_pixel: float, *, margin: int, stride: int, largest: int = 2048) -> int:
+    """Longest side of a tile, a multiple of `stride`, whose window takes no more than `memory`; at least one stride.
+
+    Args:
+        memory: bytes.
+        per_pixel: bytes for a pixel of the window, at its peak.
+        margin: pixels of the window beyond the tile, on each side.
+        stride: see `tiles_of`.
+        largest: beyond it, margins are few anyway.
+    """
+    side = min(largest, int(max(0.0, memory / per_pixel) ** 0.5) - 2 * margin)
+    return max(1, side // stride) * stride
 
 
 def tiles_of(picture: tuple[int, int], side: int, *, stride: int, wrap: bool = False) -> list[Tile]:
@@ -126,12 +204,13 @@ class Evaluator:
     ) -> None:
         self._encoder, self._terms, self._wrap, self._backdrop = encoder, tuple(terms), wrap, backdrop
         self._tile = tile
-        whole = [term for term in self._terms if not term.objective.additive]
-        if tile is not None and whole and not approximate:
-            raise InputError(
-                f"the {whole[0].name} loss looks at the whole picture, which does not fit into memory in one piece",
-                "choose another loss, a smaller --size, or --tiling approximate",
-            )
+        for term in self._terms if tile is not None else ():
+            possible = can_approximate(term.objective)
+            if not term.objective.additive and not (approximate and possible):
+                raise InputError(
+                    f"the {term.name} loss looks at the whole picture, which does not fit into memory in one piece",
+                    "choose another loss, a smaller --size" + (", or --tiling approximate" if possible else ""),
+                )
         if tile is not None:
             self._terms = tuple(_for_tiles(term) for term in self._terms)
         self._bound = [term.objective.bind(term.target) for term in self._terms]
@@ -231,6 +310,11 @@ class _TileMean:
         return lambda stats: stats["loss"]
 
 
+def can_approximate(objective: Objective) -> bool:
+    """Whether statistics of one tile mean anything: those that can be pooled with other pictures' do."""
+    return hasattr(objective, "pool")
+
+
 def _for_tiles(term: Term) -> Term:
     """The same term, its objective such that what tiles contribute adds up."""
     if isinstance(term.objective, MappedObjective):
@@ -265,3 +349,39 @@ def _add(gradient: Tensor, part: Tensor, tile: Tile, reach: int) -> None:
     rows, columns = tile.indices(reach, gradient.device)
     flat = (rows[:, None] * tile.picture[1] + columns).flatten()
     gradient.flatten(2).index_add_(2, flat, part.flatten(2))
+
+
+@torch.no_grad()
+def collect(
+    encoder: Encoder, objective: Objective, picture: Tensor, *, wrap: bool = False, tile: int | None = None
+) -> Stats:
+    """Statistics of a picture `(1, 3, H, W)`, such as a target, in one piece or tile by tile.
+
+    What is not additive is pooled from tiles where the objective can pool pictures, which is close; see `Evaluator`.
+    """
+    layers = objective.layers - {"image"}
+    if tile is None or not layers:
+        features = {"image": picture}
+        return objective.statistics({**features, **encoder(picture, layers, wrap=wrap)} if layers else features)
+    stride, reach = max(map(encoder.architecture.stride, layers)), encoder.architecture.reach(layers)
+    sides = picture.shape[2], picture.shape[3]
+    maps: dict[str, Tensor] = {}
+    parts: list[tuple[float, Stats]] = []
+    for each in tiles_of(sides, tile, stride=stride, wrap=wrap):
+        features = dict(encoder(each.crop(picture, reach), layers, tile=each))
+        if isinstance(objective, PlacedObjective):
+            parts.append((1.0, objective.partial(features, each)))
+            continue
+        own = objective.statistics(features)
+        if not isinstance(objective, MappedObjective):
+            parts.append((each.share, own))
+            continue
+        for name, part in own.items():
+            step = (each.rows[1] - each.rows[0]) // part.shape[2]
+            if name not in maps:
+                maps[name] = part.new_empty(*part.shape[:2], sides[0] // step, sides[1] // step)
+            maps[name][:, :, *each.cells(step)] = part
+    if maps or objective.additive:
+        return maps or {name: sum_of(share * stats[name] for share, stats in parts) for name in parts[0][1]}
+    pooled: Stats = objective.pool(parts)  # type: ignore[attr-defined]
+    return pooled

@@ -1,5 +1,7 @@
 """The engine with tiny networks: what it accepts, checks, caches and records."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -93,8 +95,9 @@ def test_cancelling_a_refinement_leaves_the_best_picture(engine):
 
 
 def test_a_job_too_large_is_refused_before_it_starts(engine):
-    with pytest.raises(ResourceError, match="needs about"):
+    with pytest.raises(ResourceError, match=r"8192x6144 px in tiles needs [\d.]+ GB of memory; 1.07 GB may") as caught:
         engine.stylize(CONTENT, STYLE, Request(size=8192, max_memory=1 << 30))
+    assert re.fullmatch(r"use --max-memory [\d.]+GB or --size \d+", caught.value.hint)
 
 
 def test_long_jobs_are_announced(engine):

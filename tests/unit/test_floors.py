@@ -22,11 +22,12 @@ FLOORS = {
         "color",
         "masks",
         "tiling",
+        "fitting",
         "flow",
         "segment",
     },
     4: {"methods"},
-    5: {"recipes", "snapshots", "controls", "metrics", "bench", "people", "report", "data", "train"},
+    5: {"budget", "recipes", "snapshots", "controls", "metrics", "bench", "people", "report", "data", "train"},
     6: {"engine", "job"},
     7: {"__init__", "__main__", "api", "cli"},
 }

@@ -128,6 +128,9 @@ class Deviation:
     def statistics(self, features):
         return {"std": mean_std(features["relu2_1"])[1]}
 
+    def pool(self, parts):
+        return {"std": sum(share * stats["std"] for share, stats in parts)}
+
     def bind(self, target):
         return lambda stats: (stats["std"] - target["std"]).square().mean()
 

@@ -114,7 +114,7 @@ def texture(
     style_scale: Annotated[float | None, typer.Option(help="Size of the style image relative to the texture.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps at full size.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the noise that it grows from.")] = None,
-    max_memory: Annotated[str | None, typer.Option(help="Refuse what needs more, such as 2GB.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="Take no more, such as 2GB: paint in tiles.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
 ) -> None:
     """Paint a square of pure style, with no photograph."""

@@ -68,7 +68,7 @@ def stylize(
     init: Annotated[
         str | None, typer.Option(help="Start from draft, content, content+noise, noise, style, or a file.")
     ] = None,
-    max_memory: Annotated[str | None, typer.Option(help="Refuse what needs more, such as 2GB.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="Take no more, such as 2GB: paint in tiles.")] = None,
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = 100_000_000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",

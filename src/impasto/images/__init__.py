@@ -12,7 +12,19 @@ in gives sixteen bits out for PNG and TIFF. Importing this package loads no torc
 from impasto.images._animation import ANIMATIONS, check_animation, write_animation
 from impasto.images._arrays import from_tensor, to_tensor
 from impasto.images._metadata import DIGITAL_SOURCE_TYPE
-from impasto.images._picture import Header, Origin, Picture, digest, fit, resize, to_pil
+from impasto.images._picture import (
+    Header,
+    Origin,
+    Picture,
+    bands,
+    digest,
+    fit,
+    is_codes,
+    quantise,
+    resize,
+    to_pil,
+    unit,
+)
 from impasto.images._read import MAX_PIXELS, probe, read, read_record
 from impasto.images._save import WRITABLE_EXTENSIONS, check_output, write
 from impasto.images._sheet import contact_sheet
@@ -29,18 +41,22 @@ __all__ = [
     "Header",
     "Origin",
     "Picture",
+    "bands",
     "check_animation",
     "check_output",
     "contact_sheet",
     "digest",
     "fit",
     "from_tensor",
+    "is_codes",
     "probe",
+    "quantise",
     "read",
     "read_record",
     "resize",
     "to_pil",
     "to_tensor",
+    "unit",
     "write",
     "write_animation",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.errors import InputError
-from impasto.images._picture import Floats, Origin, Picture
+from impasto.images._picture import Floats, Origin, Picture, is_codes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,14 +85,19 @@ def _to_unit(array: NDArray[Any]) -> Floats:
     return clipped
 
 
-def to_tensor(pixels: Floats) -> Tensor:
-    """`(H, W, 3)` as a float32 tensor `(1, 3, H, W)` on the CPU; a copy."""
+def to_tensor(pixels: NDArray[Any]) -> Tensor:
+    """`(H, W, 3)` as a tensor `(1, 3, H, W)` on the CPU: a float32 copy; or of codes a view of the same type."""
     import torch
 
+    if is_codes(pixels):
+        return torch.from_numpy(pixels).permute(2, 0, 1)[None]
     return torch.from_numpy(np.array(np.moveaxis(pixels, 2, 0), dtype=np.float32, order="C"))[None]
 
 
-def from_tensor(image: Tensor) -> Floats:
-    """`(1, 3, H, W)` on any device as `(H, W, 3)` float32."""
+def from_tensor(image: Tensor) -> NDArray[Any]:
+    """`(1, 3, H, W)` on any device as `(H, W, 3)`: float32, or codes of the tensor's type."""
+    if not image.is_floating_point():
+        codes: NDArray[Any] = image[0].permute(1, 2, 0).cpu().contiguous().numpy()
+        return codes
     array: Floats = image[0].detach().permute(1, 2, 0).float().cpu().contiguous().numpy()
     return array

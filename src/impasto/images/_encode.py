@@ -16,7 +16,7 @@ from PIL import AvifImagePlugin, Image, WebPImagePlugin
 
 from impasto.errors import InputError, ResourceError, StyleError
 from impasto.images import _color, _metadata, _png, _tiff
-from impasto.images._picture import Floats, Picture, quantise
+from impasto.images._picture import Picture, bands, quantise, unit
 
 WRITABLE = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF", "HEIF", "BMP")
 _DEEP = ("PNG", "TIFF")  # hold 16 bits
@@ -48,19 +48,15 @@ def encode(
         InputError: the format cannot hold the picture, or this installation cannot write it.
     """
     _check_able(picture, kind, quality)
-    pixels, alpha, notes = _flattened(picture, kind)
-    pixels, icc, color_notes = _in_profile(picture, pixels, kind)
     bits = 16 if picture.origin.bits == 16 and kind in _DEEP else 8
+    codes, icc, notes = _codes(picture, kind, bits)
     if picture.origin.bits == 16 and bits == 8:
         notes += (f"{kind} is written with 8 bits, not 16: use PNG or TIFF to keep them",)
-    codes = quantise(pixels, bits)
-    if alpha is not None:
-        codes = np.dstack([codes, quantise(alpha, bits)])
     extras, extra_notes = _extras(picture, kind, record=record, drop_gps=drop_gps)
     extras = replace(extras, icc=icc, quality=quality)
     with _encoding(kind):
         data = _ENCODERS[kind](codes, extras)
-    return data, notes + color_notes + extra_notes
+    return data, notes + extra_notes
 
 
 @contextmanager
@@ -92,23 +88,32 @@ def _check_able(picture: Picture, kind: str, quality: int) -> None:
         raise InputError(f"this installation cannot write {kind}", "save it as PNG, JPEG or TIFF")
 
 
-def _flattened(picture: Picture, kind: str) -> tuple[Floats, Floats | None, tuple[str, ...]]:
-    """Pixels and alpha for a format; laid over white where it holds no alpha."""
-    if picture.alpha is None or kind not in _OPAQUE:
-        return picture.pixels, picture.alpha, ()
-    cover = picture.alpha[..., None]
-    note = f"{kind} holds no transparency: laid over white (use PNG, WebP or TIFF to keep it)"
-    return picture.pixels * cover + (1 - cover), None, (note,)
+def _codes(picture: Picture, kind: str, bits: int) -> tuple[NDArray[Any], bytes | None, tuple[str, ...]]:
+    """What a file of a format holds, `(H, W, 3 or 4)`, made some rows at a time; its profile, and notes."""
+    alpha = None if kind in _OPAQUE else picture.alpha
+    codes = np.empty((picture.height, picture.width, 3 if alpha is None else 4), np.uint16 if bits == 16 else np.uint8)
+    profile, icc, notes = _profile_for(picture, kind)
+    for rows in bands(picture.pixels):
+        pixels = unit(picture.pixels[rows])
+        if picture.alpha is not None and alpha is None:
+            cover = picture.alpha[rows, :, None]
+            pixels = pixels * cover + (1 - cover)
+        codes[rows, :, :3] = quantise(pixels if profile is None else _color.from_srgb(pixels, profile), bits)
+        if alpha is not None:
+            codes[rows, :, 3] = quantise(alpha[rows], bits)
+    if picture.alpha is not None and alpha is None:
+        notes = (f"{kind} holds no transparency: laid over white (use PNG, WebP or TIFF to keep it)", *notes)
+    return codes, icc, notes
 
 
-def _in_profile(picture: Picture, pixels: Floats, kind: str) -> tuple[Floats, bytes | None, tuple[str, ...]]:
-    """Pixels in the source's own colours with its profile, where that is a matrix profile; else sRGB and none."""
+def _profile_for(picture: Picture, kind: str) -> tuple[_color.Profile | None, bytes | None, tuple[str, ...]]:
+    """The source's own colours and its profile, where that is a matrix profile; else none, for sRGB; and notes."""
     icc, profile = picture.origin.icc, _color.parse(picture.origin.icc)
     if profile is not None and profile.to_xyz is not None and kind != "BMP" and picture.origin.mode != "grey":
-        return _color.from_srgb(pixels, profile), icc, ()
+        return profile, icc, ()
     if icc and picture.origin.mode != "cmyk":
-        return pixels, None, ("the source's colour profile cannot hold the result: written as sRGB",)
-    return pixels, None, ()
+        return None, None, ("the source's colour profile cannot hold the result: written as sRGB",)
+    return None, None, ()
 
 
 def _extras(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,6 +15,8 @@ from PIL import Image
 from impasto.errors import InputError, StyleError
 
 Floats: TypeAlias = NDArray[np.float32]
+
+_BAND = 1 << 20  # pixels that are floats at once where a picture is kept as codes
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,14 @@ class Picture:
     """A decoded picture.
 
     Attributes:
-        pixels: `(H, W, 3)` float32, sRGB in [0, 1], upright.
+        pixels: `(H, W, 3)`, sRGB, upright: float32 in [0, 1]; or, where memory is short, codes in uint8 or uint16, a
+            quarter or half as large. `unit` makes floats of either.
         alpha: `(H, W)` float32 in [0, 1], straight (not premultiplied); None for an opaque picture.
         origin: what is needed to write it back like its source.
         notes: one-line things to tell the user.
     """
 
-    pixels: Floats
+    pixels: NDArray[Any]
     alpha: Floats | None = None
     origin: Origin = Origin()
     notes: tuple[str, ...] = ()
@@ -98,14 +101,35 @@ def fit(width: int, height: int, longest: int) -> tuple[int, int]:
     return max(1, round(width * longest / side)), max(1, round(height * longest / side))
 
 
-def resize(pixels: NDArray[Any], height: int, width: int) -> Floats:
+def is_codes(pixels: NDArray[Any]) -> bool:
+    """Whether pixels are integer codes, not floats in [0, 1]."""
+    return pixels.dtype in (np.uint8, np.uint16)
+
+
+def unit(pixels: NDArray[Any]) -> Floats:
+    """Pixels as float32 in [0, 1]: codes divided by the largest, floats as they are."""
+    if is_codes(pixels):
+        return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+    return np.asarray(pixels, dtype=np.float32)
+
+
+def bands(pixels: NDArray[Any]) -> Iterator[slice]:
+    """Rows of a picture, some at a time, so that what is made of them on the way is small."""
+    rows = max(1, _BAND // pixels.shape[1])
+    return (slice(start, start + rows) for start in range(0, pixels.shape[0], rows))
+
+
+def resize(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
     """Resize with antialiasing and without overshoot.
 
-    pixels: `(H, W, C)` or `(H, W)` in [0, 1]. Returns float32 of the same rank in [0, 1]; an equal size gives the same
-    values. Lanczos where a side shrinks; bicubic otherwise, since Lanczos rings more on enlarged edges.
+    pixels: `(H, W, C)` or `(H, W)`, floats in [0, 1] or codes. Returns the same rank, codes for codes and float32 for
+    floats; an equal size gives the same values. Lanczos where a side shrinks; bicubic otherwise, since Lanczos rings
+    more on enlarged edges.
     """
     if height < 1 or width < 1:
         raise InputError(f"a picture cannot be {width}x{height} px", "give a size of at least 1x1")
+    if is_codes(pixels):
+        return _resized_codes(pixels, height, width)
     source = np.asarray(pixels, dtype=np.float32)
     if source.shape[:2] == (height, width):
         return source.copy()
@@ -120,11 +144,25 @@ def resize(pixels: NDArray[Any], height: int, width: int) -> Floats:
     return resized[..., 0] if source.ndim == 2 else resized
 
 
+def _resized_codes(codes: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """One channel after another, so that a third of the picture is floats at a time."""
+    if codes.shape[:2] == (height, width):
+        return codes.copy()
+    resized = np.empty((height, width, *codes.shape[2:]), dtype=codes.dtype)
+    planes, targets = np.atleast_3d(codes), np.atleast_3d(resized)
+    bits = 8 * codes.dtype.itemsize
+    for channel in range(planes.shape[2]):
+        plane = resize(unit(planes[..., channel]), height, width)
+        for rows in bands(plane):
+            targets[rows, :, channel] = quantise(plane[rows], bits)
+    return resized
+
+
 def digest(pixels: NDArray[Any]) -> str:
-    """sha256, in hex, of the shape and the float32 values: the key of caches."""
-    array = np.ascontiguousarray(pixels, dtype="<f4")
-    hashed = hashlib.sha256(repr(array.shape).encode())
-    hashed.update(array.data)
+    """sha256, in hex, of the shape and the float32 values: the key of caches. Codes have that of their floats."""
+    hashed = hashlib.sha256(repr(pixels.shape).encode())
+    for rows in bands(pixels):
+        hashed.update(np.ascontiguousarray(unit(pixels[rows]), dtype="<f4").data)
     return hashed.hexdigest()
 
 
@@ -143,7 +181,7 @@ def quantise(values: Floats, bits: int) -> NDArray[Any]:
 
 def to_pil(picture: Picture) -> Image.Image:
     """The picture as an 8-bit sRGB `PIL.Image`: RGBA where it has alpha, else RGB."""
-    codes = quantise(picture.pixels, 8)
+    codes = picture.pixels if picture.pixels.dtype == np.uint8 else quantise(unit(picture.pixels), 8)
     if picture.alpha is not None:
         codes = np.dstack([codes, quantise(picture.alpha, 8)])
     return Image.fromarray(codes)

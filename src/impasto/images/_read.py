@@ -16,7 +16,7 @@ from impasto.errors import InputError
 from impasto.images import _color, _metadata, _png
 from impasto.images._arrays import is_array, picture_of_array, shape_of_array
 from impasto.images._deep import as_tuple, decode_16, keyed
-from impasto.images._picture import Floats, Header, Origin, Picture
+from impasto.images._picture import Floats, Header, Origin, Picture, bands, quantise
 from impasto.images._source import decoding, open_image, opened
 
 MAX_PIXELS = 100_000_000
@@ -28,23 +28,25 @@ _PALETTE_MODES = ("P", "PA")
 _GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N")
 
 
-def read(source: Any, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read(source: Any, *, max_pixels: int = MAX_PIXELS, compact: bool = False) -> Picture:
     """Decode a picture: upright, sRGB, alpha apart.
 
     Args:
         source: a path, bytes, a binary file object, a PIL image, a numpy array `(H, W, 3 | 4 | 1)` or `(H, W)` of
             uint8, uint16 or float in [0, 1], or a torch tensor `(3, H, W)`, `(1, 3, H, W)` or `(H, W, 3)`.
         max_pixels: larger pictures are refused from their header.
+        compact: keep pixels as codes of the source's depth (16 bits for floats), a quarter or half as large.
 
     Raises:
         InputError: it is missing, not a picture, damaged, too large, or of a kind that is not read.
     """
     if is_array(source):
         _check_size(*shape_of_array(source), max_pixels, "the array")
-        return picture_of_array(source)
+        picture = picture_of_array(source)
+        return replace(picture, pixels=_as_codes(picture.pixels, source)) if compact else picture
     if isinstance(source, Image.Image):
         _check_size(*source.size, max_pixels, "the picture")
-        return _decode(source, b"", "the picture")
+        return _decode(source, b"", "the picture", compact=compact)
     with opened(source) as (stream, name):
         image = open_image(stream, name)
         _check_size(*_size(image), max_pixels, name)
@@ -52,7 +54,7 @@ def read(source: Any, *, max_pixels: int = MAX_PIXELS) -> Picture:
         if _bits(image) == 16:
             stream.seek(0)
             data = stream.read()
-        picture = _decode(image, data, name)
+        picture = _decode(image, data, name, compact=compact)
     path = Path(source) if isinstance(source, str | Path) else None
     return replace(picture, origin=replace(picture.origin, path=path))
 
@@ -129,7 +131,16 @@ def _bits(image: Image.Image) -> int:
     return 8
 
 
-def _decode(image: Image.Image, data: bytes, name: str) -> Picture:
+def _as_codes(pixels: Floats, source: Any) -> NDArray[Any]:
+    """An array's pixels as codes: of 8 bits where it was uint8."""
+    bits = 8 if "uint8" in str(source.dtype) else 16
+    codes = np.empty(pixels.shape, np.uint8 if bits == 8 else np.uint16)
+    for rows in bands(pixels):
+        codes[rows] = quantise(pixels[rows], bits)
+    return codes
+
+
+def _decode(image: Image.Image, data: bytes, name: str, *, compact: bool = False) -> Picture:
     """Everything after the header. data: the whole file where it holds 16 bits, else empty."""
     codes: NDArray[Any] | None = None
     notes = _notes(image)
@@ -150,7 +161,7 @@ def _decode(image: Image.Image, data: bytes, name: str) -> Picture:
         if data and "transparency" in image.info and codes.dtype == np.uint16:
             codes = keyed(codes, image.info["transparency"])
     icc = _icc(image)
-    pixels, color_notes = _to_srgb(codes, image, icc)
+    pixels, color_notes = (_to_srgb_codes if compact else _to_srgb)(codes, image, icc)
     alpha = _alpha(codes)
     origin = Origin(
         bits=16 if codes.dtype == np.uint16 else 8,
@@ -231,6 +242,19 @@ def _alpha(codes: NDArray[Any]) -> Floats | None:
     return codes[..., -1].astype(np.float32) / np.float32(np.iinfo(codes.dtype).max)
 
 
+def _to_srgb_codes(codes: NDArray[Any], image: Image.Image, icc: bytes | None) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """As `_to_srgb`, but back to codes band by band."""
+    bits = 8 * codes.dtype.itemsize
+    if image.mode in ("CMYK", "LAB"):
+        pixels, notes = _to_srgb(codes, image, icc)
+        return quantise(pixels, bits), notes
+    result = np.empty((*codes.shape[:2], 3), dtype=codes.dtype)
+    for rows in bands(codes):
+        pixels, notes = _to_srgb(codes[rows], image, icc)
+        result[rows] = quantise(pixels, bits)
+    return result, notes
+
+
 def _to_srgb(codes: NDArray[Any], image: Image.Image, icc: bytes | None) -> tuple[Floats, tuple[str, ...]]:
     """Pixels `(H, W, 3)` in sRGB, and notes."""
     if image.mode in ("CMYK", "LAB"):
@@ -265,7 +289,7 @@ def _ink_to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Floats, tuple[s
     return np.asarray(rgb).astype(np.float32) / np.float32(255), (f"{kind} picture{how}: the result is RGB",)
 
 
-def _upright(values: Floats, orientation: int) -> Floats:
+def _upright(values: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Turn `(H, W, ...)` upright. Source: EXIF 2.32, tag 274."""
     turned = values.swapaxes(0, 1) if orientation >= 5 else values
     if orientation in (3, 4, 7, 8):

@@ -5,8 +5,8 @@ Paper: arXiv:1703.06868 (Huang and Belongie 2017).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -14,14 +14,18 @@ from torch import Tensor
 
 from impasto import masks
 from impasto.architectures import VGG19
-from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleCode, ignore
-from impasto.encoders import Encoder
+from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleCode, Tile, ignore
+from impasto.encoders import Border, Encoder
 from impasto.knobs import AdaINKnobs
-from impasto.stats import adaptive_instance_norm, mean_std
-from impasto.tiling import crop_to, pad_to_multiple
+from impasto.stats import EPSILON, adaptive_instance_norm, mean_std, precise
+from impasto.tiling import Sheet, crop_to, pad_to_multiple, put, side_within, thumbnail, tiles_of
 
 LAYER = "relu4_1"
 _STRIDE = 8
+_DECODER_MARGIN = 32  # pixels beyond a tile that the decoder sees, in whole positions of relu4_1
+_MARGIN = _DECODER_MARGIN + 30  # and what the encoder sees beyond that
+_LEAST_TILE = 128  # with smaller tiles nearly everything would be margin
+_SMALL_MAPS = 1.0  # bytes a pixel for region masks at the size of relu4_1
 _REACH = 3  # positions of relu4_1, 24 px: further away the decoder sees nothing of it
 _SHRINKAGE = (
     0.1  # of the whole picture in the statistics of a region: a small one has flat channels, which would blow up
@@ -30,6 +34,9 @@ _SHRINKAGE = (
 
 class AdaIN:
     """Gives VGG-19's relu4_1 features the style's mean and deviation, and decodes them.
+
+    Under a limit of memory a picture goes through in tiles: a first pass adds up mean and deviation of the whole of it,
+    a second paints. The result is the same to rounding, and has no seams.
 
     Args:
         weights: `vgg19-normalised` and `adain-decoder`.
@@ -50,8 +57,13 @@ class AdaIN:
         mean, std = torch.zeros(()), torch.zeros(())
         with torch.inference_mode():
             for image, share in zip(style.images, style.shares(), strict=True):
-                pixels = pad_to_multiple(image.pixels, _STRIDE)
-                one_mean, one_std = mean_std(self._encoder(pixels, [LAYER])[LAYER])
+                if style.memory is None:
+                    pixels = pad_to_multiple(image.pixels, _STRIDE)
+                    one_mean, one_std = mean_std(self._encoder(pixels, [LAYER])[LAYER])
+                else:
+                    sheet = Sheet(image.pixels, _STRIDE)
+                    tiles = tiles_of(sheet.sides, self._side(style.memory), stride=_STRIDE)
+                    ((one_mean, one_std),) = self._moments(sheet, tiles)
                 mean, std = mean + share * one_mean.cpu(), std + share * one_std.cpu()
         return StyleCode({"mean": mean, "std": std})
 
@@ -61,6 +73,8 @@ class AdaIN:
         The strength blends features (the paper's alpha, eq. 14). What the decoder cannot rebuild of the photograph is
         added back in proportion, so that strength 0 is the photograph itself and not a blurred copy.
         """
+        if any(job.memory is not None for job in jobs):
+            return torch.cat([self._in_tiles(content[i : i + 1], job, on_progress) for i, job in enumerate(jobs)])
         height, width = content.shape[2:]
         on_progress(Progress("painting", 0, 1))
         with torch.inference_mode():
@@ -70,13 +84,103 @@ class AdaIN:
             strength = torch.cat([plan.strength for plan in plans])
             stylized = torch.cat([plan.stylized for plan in plans])
             blend = _shrunk(strength, features).to(features.dtype)
-            pastiche = self._decoder(features + blend * (stylized - features))
+            pastiche = self._decoder(features + blend * (stylized - features)).to(padded)
             if (strength < 1).any():
-                pastiche = pastiche + (1 - strength) * (padded - self._decoder(features))
+                pastiche = pastiche + (1 - strength) * (padded - self._decoder(features).to(padded))
             cover = torch.cat([plan.cover for plan in plans])
             pastiche = masks.compose(padded, pastiche.clamp(0, 1), cover)
         on_progress(Progress("painting", 1, 1, preview=pastiche))
         return crop_to(pastiche, height, width).float()
+
+    @staticmethod
+    def least_memory(height: int, width: int, knobs: AdaINKnobs, placement: Placement) -> int:  # noqa: ARG004
+        """Bytes that a picture of any size needs in tiles."""
+        return int(_window_bytes(placement) * (_LEAST_TILE + 2 * _MARGIN) ** 2 + _SMALL_MAPS * height * width)
+
+    def _side(self, memory: int) -> int:
+        return side_within(memory, _window_bytes(self.placement), margin=_MARGIN, stride=_STRIDE)
+
+    @torch.inference_mode()
+    def _in_tiles(self, content: Tensor, job: Job, on_progress: OnProgress) -> Tensor:
+        """One picture, floats or codes, in tiles of `job.memory`; returns the same kind."""
+        picture = Sheet(content, _STRIDE, least=2 * _STRIDE)
+        small = _SMALL_MAPS * picture.sides[0] * picture.sides[1] * max(1, len(job.guide.regions))
+        tiles = tiles_of(picture.sides, self._side((job.memory or 0) - int(small)), stride=_STRIDE)
+        regions = [Sheet(region.mask, _STRIDE, least=2 * _STRIDE) for region in job.guide.regions]
+        strengths = None
+        if job.guide.strength is not None:
+            strengths = Sheet(job.guide.strength, _STRIDE, least=2 * _STRIDE)
+
+        def report(done: int, preview: Tensor | None = None) -> None:
+            on_progress(Progress("painting", done, 2 * len(tiles), unit="tile", preview=preview))
+
+        report(0)
+        weights = [self._small_map(mask, tiles) for mask in regions]
+        shares = masks.widen(torch.cat(weights), _REACH) if regions else None
+        codes = [region.code for region in job.guide.regions] or [job.code]
+        moments = self._moments(picture, tiles, weights, report)
+        moves = [_move(code, *own) for code, own in zip(codes, moments, strict=True)]
+        result = picture.blank()
+        for index, tile in enumerate(tiles):
+            wide = tile.grown(_DECODER_MARGIN)
+            features = self._encoder(picture.crop(wide, self._reach), [LAYER], tile=wide)[LAYER]
+            pixels = picture.crop(tile)
+            strength = pixels.new_full((1, 1, 1, 1), job.knobs.strength)
+            cover = (strength > 0).to(pixels)
+            blend = strength
+            if strengths is not None:
+                blend = strength * _shrunk(strengths.crop(wide), features)
+                given = strengths.crop(tile)
+                strength, cover = strength * given, cover * masks.onset(given)
+            if regions:
+                cover = cover * masks.cover([mask.crop(tile) for mask in regions])
+            own = None if shares is None else shares[:, :, *wide.cells(_STRIDE)]
+            painted = features + blend.to(features.dtype) * (_moved(features, moves, own) - features)
+            pastiche = self._decoder(painted, tile).to(pixels)
+            if (strength < 1).any():
+                pastiche = pastiche + (1 - strength) * (pixels - self._decoder(features, tile).to(pixels))
+            put(result, masks.compose(pixels, pastiche.clamp(0, 1), cover), tile)
+            last = index + 1 == len(tiles)
+            report(len(tiles) + index + 1, thumbnail(result) if last else None)
+        return result
+
+    @property
+    def _reach(self) -> int:
+        return self._encoder.architecture.reach([LAYER])
+
+    def _small_map(self, mask: Sheet, tiles: Sequence[Tile]) -> Tensor:
+        """A mask averaged down to the positions of the features, `(1, 1, h, w)`."""
+        height, width = (side // _STRIDE for side in mask.sides)
+        small = torch.empty(1, 1, height, width, device=mask.pixels.device)
+        for tile in tiles:
+            small[:, :, *tile.cells(_STRIDE)] = F.avg_pool2d(mask.crop(tile), _STRIDE)
+        return small
+
+    def _moments(
+        self,
+        picture: Sheet,
+        tiles: Sequence[Tile],
+        weights: Sequence[Tensor] = (),
+        report: Callable[[int], None] | None = None,
+    ) -> list[tuple[Tensor, Tensor]]:
+        """`mean_std` of the picture's features, for each of the weights `(1, 1, h, w)`; evenly where there is none."""
+        sums: list[tuple[float, Tensor, Tensor]] = [(0.0, torch.zeros(()), torch.zeros(()))] * max(1, len(weights))
+        for index, tile in enumerate(tiles):
+            flat = precise(self._encoder(picture.crop(tile, self._reach), [LAYER], tile=tile)[LAYER][0].flatten(1))
+            owns = [(weight[:, :, *tile.cells(_STRIDE)].flatten() + _SHRINKAGE).to(flat) for weight in weights]
+            for region, own in enumerate(owns or [flat.new_ones(flat.shape[1])]):
+                total, first, second = sums[region]
+                first, second = first + (flat @ own).double().cpu(), second + (flat.square() @ own).double().cpu()
+                sums[region] = total + own.sum().item(), first, second
+            if report is not None:
+                report(index + 1)
+        found = []
+        for total, first, second in sums:
+            mean = first / total
+            std = (second / total - mean.square()).clamp_min(0).add(EPSILON).sqrt()
+            kept = torch.float64 if self.placement.precision == "float64" else torch.float32
+            found.append((mean.to(kept)[None, :, None, None], std.to(kept)[None, :, None, None]))
+        return found
 
 
 @dataclass(frozen=True)
@@ -114,6 +218,33 @@ class _Plan:
         return cls(stylized, strength, cover * masks.cover(maps))
 
 
+def _window_bytes(placement: Placement) -> float:
+    """Of memory, for a pixel of a tile's window, at the peak (bench/RESULTS.md)."""
+    return 1100.0 if placement.precision == "float32" else 600.0
+
+
+def _move(code: StyleCode, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift `(1, C, 1, 1)` that give features of that mean and deviation those of the style."""
+    scale = code.tensors["std"].cpu() / std
+    return scale, code.tensors["mean"].cpu() - mean * scale
+
+
+def _moved(features: Tensor, moves: Sequence[tuple[Tensor, Tensor]], shares: Tensor | None) -> Tensor:
+    """Features scaled and shifted, by each region's move where its share `(R, 1, h, w)` says so."""
+
+    def by(move: tuple[Tensor, Tensor]) -> Tensor:
+        scale, shift = (part.to(features.device, features.dtype) for part in move)
+        return features * scale + shift
+
+    if shares is None:
+        return by(moves[0])
+    shares = shares.to(features.dtype)
+    moved = features * (1 - shares.sum(0, keepdim=True))
+    for move, share in zip(moves, shares, strict=True):
+        moved = moved + share * by(move)
+    return moved
+
+
 def _shrunk(maps: Tensor, features: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(maps, (features.shape[2], features.shape[3]))
 
@@ -143,18 +274,29 @@ class Decoder:
             for name, tensor in weights.items()
         }
 
-    def __call__(self, features: Tensor) -> Tensor:
-        """Decode; float32 comes out whatever the precision inside."""
+    def __call__(self, features: Tensor, tile: Tile | None = None) -> Tensor:
+        """Decode; float32 at least comes out whatever the precision inside.
+
+        Args:
+            features: of the whole picture; or of `tile.grown(32)`.
+            tile: what comes out.
+        """
+        border = Border("reflect")
+        if tile is not None:
+            margins = tuple(margin // _STRIDE for margin in tile.margins(_DECODER_MARGIN))
+            border = Border("reflect", True, tile.cuts(_DECODER_MARGIN), margins)
         x = features
         for stage in self._PLAN:
             for name in stage:
-                x = (
-                    F.interpolate(x, scale_factor=2, mode="nearest")
-                    if name == "up"
-                    else F.relu_(self._convolve(x, name))
-                )
-        return self._convolve(x, "conv1_1").float()
+                if name == "up":
+                    x = F.interpolate(x, scale_factor=2, mode="nearest")
+                    border = replace(border, margins=tuple(2 * margin for margin in border.margins))
+                else:
+                    x, border = self._convolve(x, name, border)
+                    x = F.relu_(x)
+        x, border = self._convolve(x, "conv1_1", border)
+        return precise(border.inside(x))
 
-    def _convolve(self, x: Tensor, name: str) -> Tensor:
-        padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
-        return F.conv2d(padded, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+    def _convolve(self, x: Tensor, name: str, border: Border) -> tuple[Tensor, Border]:
+        x, border = border.pass_window(x, 3, 1, (1, 1, 1, 1))
+        return F.conv2d(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]), border

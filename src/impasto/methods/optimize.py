@@ -32,19 +32,19 @@ from impasto.contract import (
     StyleCode,
     ignore,
 )
-from impasto.descent import PixelPyramid, Schedule, below, descend, pyramid_scales, resample
+from impasto.descent import PixelPyramid, Pixels, Schedule, below, descend, pyramid_scales, resample
 from impasto.encoders import Encoder
 from impasto.errors import Cancelled, InputError
+from impasto.fitting import STRIDE, Fit, fit, least_memory, tile_side
 from impasto.knobs import OptimizeKnobs
 from impasto.losses import RegionalLoss, StyleLoss, TotalVariation
 from impasto.objectives import VARIATION_BALANCE, content_objectives, style_loss, style_weight
-from impasto.tiling import Evaluator, Term, crop_to, pad_to_multiple
+from impasto.tiling import Evaluator, Sheet, Term, collect, pad_to_multiple, put, tiles_of, unit
 
 FIRST_STEP = 0.01
 """Mean change of a value in L-BFGS's first step. Torch's own rule moves it some thousand times less: lost steps."""
 COARSER_STEPS = 1.5
 """A coarser level takes this many times the steps of the next finer one: they cost a quarter."""
-_STRIDE = 16
 _GRAIN = 8  # pixels from the middle of a grain of noise to where it has faded
 _LEAST_SHARE = 1e-5  # of the picture; a region smaller than that has no statistics
 
@@ -87,11 +87,13 @@ class Optimize:
         self._encoder.architecture.check((*knobs.style_layers, *knobs.content_layers))
         loss = style_loss(knobs, self._encoder.architecture)
         tensors: dict[str, Tensor] = {}
+        tile = None if style.memory is None else tile_side(style.memory, knobs, self.placement)
         for index, level in enumerate(_levels(*style.canvas, knobs)):
             parts = []
             for image, share in zip(style.images, style.shares(), strict=True):
                 sides = _sides(*_shape(image.pixels), level.scale)
-                parts.append((share, self._statistics(loss, resample(image.pixels, *sides).clamp(0, 1))))
+                pixels = resample(unit(image.pixels), *sides).clamp_(0, 1)
+                parts.append((share, collect(self._encoder, loss, pixels, tile=tile)))
             tensors |= {f"{index}/{name}": tensor for name, tensor in loss.pool(parts).items()}
         if knobs.init == "style":
             tensors["image"] = max(style.images, key=lambda image: image.weight).pixels
@@ -107,57 +109,48 @@ class Optimize:
         height, width = _shape(content)
         if knobs.strength == 0:
             return content.clone()
-        wrap = knobs.border == "wrap"
+        picture = _Picture.of(content, job)
         if knobs.canvas == "photorealistic":
-            return self._recolor(content, job, on_progress)
-        content = pad_to_multiple(content, _STRIDE, least=2 * _STRIDE)
-        began = _start(crop_to(content, height, width), job) if job.resume is None else job.resume["start"]
-        start = pad_to_multiple(began.to(content.device), _STRIDE, least=2 * _STRIDE)
-        guide = _padded(job.guide, content.device)
-        mask = _whole_cover(guide)
+            return self._recolor(picture, job, on_progress)
         levels = _levels(height, width, knobs)
         reports = _Reports(on_progress, levels, f"refining {width}x{height}")
-        first, change = 0, torch.zeros_like(start)
+        first, change = 0, torch.zeros(1, 3, 1, 1, device=content.device)
         if job.resume is not None:
-            first, change = int(job.resume["level"]), job.resume["change"].to(start)
-
-        def painted(change: Tensor) -> Tensor:
-            whole = (start + resample(change, *start.shape[2:], wrap=wrap)).clamp(0, 1)
-            return crop_to(whole if mask is None else masks.compose(content, whole, mask), height, width)
-
+            first, change = int(job.resume["level"]), job.resume["change"].to(content.device)
         for index, level in list(enumerate(levels))[first:]:
-            sides = _sides(*_shape(content), level.scale)
-            origin = resample(start, *sides, wrap=wrap)
-            score = self._score(resample(content, *sides).clamp(0, 1), replace(job, guide=guide), index)
-            begin = (origin + resample(change, *sides, wrap=wrap)).clamp(0, 1)
-            unit = FIRST_STEP * begin.numel() if knobs.optimizer == "lbfgs" else 1.0
-            canvas = PixelPyramid(begin, unit=unit, wrap=wrap)
-            schedule = Schedule(level.steps, knobs.optimizer, knobs.learning_rate)
-            taken = _Taken(index, start[:, :, :height, :width], change, origin, painted)
+            sides = _sides(*picture.start.sides, level.scale)
+            place = fit(sides, knobs, self.placement, job.memory)
+            taken = _Taken(index, picture.start.pixels, change, picture.seen)
             resume = None if job.resume is None or index > first else below(job.resume, "descent/")
-            report = reports.of_level(index, taken)
             try:
-                change = descend(canvas, score, schedule, on_progress=report, resume=resume).image - origin
+                trace = descend(
+                    _canvas(picture.begun(sides, change), knobs, place),
+                    self._score(picture.photograph_at(sides), replace(job, guide=picture.guide), index, place),
+                    place.schedule(level.steps, knobs),
+                    on_progress=reports.of_level(index, taken),
+                    resume=resume,
+                )
             except Cancelled as cancelled:
                 if cancelled.partial is not None:
-                    cancelled.partial = painted(cancelled.partial - origin)
+                    cancelled.partial = picture.seen(cancelled.partial)
                 raise
-        return painted(change)
+            if index + 1 < len(levels):
+                change = trace.image - picture.origin(sides)
+        return picture.seen(trace.image)
 
-    def _recolor(self, content: Tensor, job: Job, on_progress: OnProgress) -> Tensor:
+    def _recolor(self, picture: _Picture, job: Job, on_progress: OnProgress) -> Tensor:
         """Descend on the colours alone, at the coarsest level: what is found there holds at every size."""
         knobs: OptimizeKnobs = job.knobs
-        sides = _shape(content)
+        height, width = picture.photograph.size
         if job.guide.init is not None or knobs.init not in ("draft", "content") or knobs.border == "wrap":
             raise InputError(
                 "the photorealistic canvas starts from the photograph, and does not wrap",
                 "leave out --init and --border, or --canvas",
             )
-        content = pad_to_multiple(content, _STRIDE, least=2 * _STRIDE)
-        job = replace(job, guide=_padded(job.guide, content.device))
-        mask, level = _whole_cover(job.guide), _levels(*sides, knobs)[0]
-        small = resample(content, *_sides(*_shape(content), level.scale)).clamp(0, 1)
-        score = self._score(small, job, 0)
+        level = _levels(height, width, knobs)[0]
+        small = picture.photograph_at(_sides(*picture.photograph.sides, level.scale))
+        place = fit(_shape(small), knobs, self.placement, job.memory)
+        score = self._score(small, replace(job, guide=picture.guide), 0, place)
         canvas = BilateralCanvas(small, unit=FIRST_STEP * small.numel() if knobs.optimizer == "lbfgs" else 1.0)
         best, lowest = canvas.copy(), math.inf
 
@@ -170,15 +163,14 @@ class Optimize:
             return losses, gradient
 
         def painted() -> Tensor:
-            whole = best.render_on(content)
-            return crop_to(whole if mask is None else masks.compose(content, whole, mask), *sides)
+            return picture.seen(best.render_on(picture.photograph.whole()))
 
         def report(progress: Progress) -> None:
             assert progress.snapshot is not None
             snapshot = _Recolored(painted, progress.snapshot)
-            on_progress(replace(progress, stage=f"recolouring {sides[1]}x{sides[0]}", snapshot=snapshot))
+            on_progress(replace(progress, stage=f"recolouring {width}x{height}", snapshot=snapshot))
 
-        schedule = Schedule(level.steps, knobs.optimizer, knobs.learning_rate)
+        schedule = Schedule(level.steps, knobs.optimizer, knobs.learning_rate, history=knobs.history)
         try:
             descend(canvas, keeping, schedule, on_progress=report, resume=job.resume)
         except Cancelled as cancelled:
@@ -187,7 +179,12 @@ class Optimize:
             raise
         return painted()
 
-    def _score(self, content: Tensor, job: Job, index: int) -> Evaluator:
+    @staticmethod
+    def least_memory(height: int, width: int, knobs: OptimizeKnobs, placement: Placement) -> int:
+        """Bytes that a picture needs in tiles, with the leanest descent. Raises InputError for what tiles cannot do."""
+        return least_memory(_sides(height, width, 1.0), knobs, placement)
+
+    def _score(self, content: Tensor, job: Job, index: int, place: Fit) -> Evaluator:
         """The loss at one level: content, style and total variation, weighted."""
         knobs: OptimizeKnobs = job.knobs
         wrap = knobs.border == "wrap"
@@ -195,7 +192,7 @@ class Optimize:
         style = plan.target
         if any(strength < 1 for strength in plan.strengths):
             # towards a blend of the two pictures' statistics: nothing shows through twice
-            own = self._statistics(plan.loss, content, wrap=wrap)
+            own = self._collect(plan.loss, content, wrap, place)
             style = plan.loss.toward(own, style, torch.tensor(plan.strengths, device=content.device))
         terms = [
             Term("style", style_weight(knobs, self._encoder.architecture), plan.loss, style),
@@ -203,17 +200,83 @@ class Optimize:
         ]
         held = content_objectives(knobs)
         kept = [
-            Term(one.name, one.weight, one.objective, self._statistics(one.objective, content, wrap=wrap))
+            Term(one.name, one.weight, one.objective, self._collect(one.objective, content, wrap, place))
             for one in held
         ]
         backdrop = None if plan.cover is None else (content, plan.cover)
-        return Evaluator(self._encoder, [*kept, *terms], wrap=wrap, backdrop=backdrop)
+        approximate = knobs.tiling == "approximate"
+        return Evaluator(
+            *(self._encoder, [*kept, *terms]),
+            wrap=wrap,
+            backdrop=backdrop,
+            tile=place.tile,
+            approximate=approximate,
+        )
 
-    @torch.no_grad()
-    def _statistics(self, objective: Objective, pixels: Tensor, *, wrap: bool = False) -> Stats:
-        layers = objective.layers - {"image"}
-        features = self._encoder(pixels, layers, wrap=wrap) if layers else {}
-        return objective.statistics({**features, "image": pixels})
+    def _collect(self, objective: Objective, picture: Tensor, wrap: bool, place: Fit) -> Stats:
+        return collect(self._encoder, objective, picture, wrap=wrap, tile=place.tile)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A picture that is painted: what it begins with and what it is put together from.
+
+    Attributes:
+        photograph: the content.
+        start: the image that the descent begins with.
+        guide: the job's, at their padded size.
+        mask: how far the painted picture replaces the photograph; None for everywhere.
+        wrap: whether it goes on beyond its edges with the opposite ones.
+    """
+
+    photograph: Sheet
+    start: Sheet
+    guide: Guide
+    mask: Tensor | None
+    wrap: bool
+
+    @classmethod
+    def of(cls, content: Tensor, job: Job) -> _Picture:
+        """That of a job."""
+        if job.knobs.canvas == "photorealistic":
+            start = content
+        else:
+            start = _start(content, job) if job.resume is None else job.resume["start"].to(content.device)
+        guide = _padded(job.guide, content.device)
+        sheets = [Sheet(pixels, STRIDE, least=2 * STRIDE) for pixels in (content, start)]
+        return cls(sheets[0], sheets[1], guide, _whole_cover(guide), job.knobs.border == "wrap")
+
+    def photograph_at(self, sides: tuple[int, int]) -> Tensor:
+        """The photograph at the size of a level."""
+        return resample(self.photograph.whole(), *sides).clamp(0, 1)
+
+    def origin(self, sides: tuple[int, int]) -> Tensor:
+        """The start at the size of a level."""
+        return resample(self.start.whole(), *sides, wrap=self.wrap)
+
+    def begun(self, sides: tuple[int, int], change: Tensor) -> Tensor:
+        """What a level begins with: the start as the levels before have changed it."""
+        return (self.origin(sides) + resample(change, *sides, wrap=self.wrap)).clamp_(0, 1)
+
+    def seen(self, image: Tensor) -> Tensor:
+        """The picture at its full size, of an image at any: painted where it should be, else the photograph."""
+        sides = _shape(image)
+        if sides != self.start.sides:
+            image = self.begun(self.start.sides, image - self.origin(sides))
+        result = self.photograph.blank()
+        for tile in tiles_of(self.photograph.sides, 1024, stride=STRIDE):
+            part = tile.crop(image)
+            if self.mask is not None:
+                part = masks.compose(self.photograph.crop(tile), part, tile.crop(self.mask))
+            put(result, part, tile)
+        return result
+
+
+def _canvas(image: Tensor, knobs: OptimizeKnobs, place: Fit) -> PixelPyramid | Pixels:
+    if place.frugal:
+        return Pixels(image)
+    first = FIRST_STEP * image.numel() if place.optimizer == "lbfgs" else 1.0
+    return PixelPyramid(image, unit=first, wrap=knobs.border == "wrap")
 
 
 @dataclass(frozen=True)
@@ -274,7 +337,7 @@ def _padded(guide: Guide, device: torch.device) -> Guide:
     """The guide's maps at the padded size of the picture."""
 
     def pad(mask: Tensor) -> Tensor:
-        return pad_to_multiple(mask.to(device), _STRIDE, least=2 * _STRIDE)
+        return pad_to_multiple(mask.to(device), STRIDE, least=2 * STRIDE)
 
     regions = tuple(replace(region, mask=pad(region.mask)) for region in guide.regions)
     return replace(guide, regions=regions, strength=None if guide.strength is None else pad(guide.strength))
@@ -321,8 +384,8 @@ def _shape(images: Tensor) -> tuple[int, int]:
 def _sides(height: int, width: int, scale: float) -> tuple[int, int]:
     """Both sides at a level, rounded so that pooling drops no row."""
     return (
-        max(2 * _STRIDE, round(height * scale / _STRIDE) * _STRIDE),
-        max(2 * _STRIDE, round(width * scale / _STRIDE) * _STRIDE),
+        max(2 * STRIDE, round(height * scale / STRIDE) * STRIDE),
+        max(2 * STRIDE, round(width * scale / STRIDE) * STRIDE),
     )
 
 
@@ -334,8 +397,7 @@ class _Taken:
         level: its index.
         start: `(1, 3, H, W)`, the image that the first level began with.
         change: what the levels before have changed of it.
-        origin: the start at the size of this level.
-        painted: from a change at any size to the picture.
+        seen: from an image at any size to the picture.
         descent: the snapshot of this level.
         before: steps of all levels before.
     """
@@ -343,15 +405,14 @@ class _Taken:
     level: int
     start: Tensor
     change: Tensor
-    origin: Tensor
-    painted: Callable[[Tensor], Tensor]
+    seen: Callable[[Tensor], Tensor]
     descent: Snapshot | None = None
     before: int = 0
 
     def image(self) -> Tensor:
         """See `Snapshot`."""
         assert self.descent is not None
-        return self.painted(self.descent.image() - self.origin)
+        return self.seen(self.descent.image())
 
     def state(self) -> dict[str, Tensor]:
         """See `Snapshot`."""
@@ -409,10 +470,13 @@ def _start(content: Tensor, job: Job) -> Tensor:
     if knobs.init in ("draft", "file"):
         raise InputError(f"the descent should start from a {knobs.init}, but none was given", "choose another --init")
     generator = torch.Generator().manual_seed(knobs.seed)
-    noise = torch.randn(content.shape, generator=generator).to(content.device)
+
+    def noise() -> Tensor:
+        return torch.randn(content.shape, generator=generator).to(content.device)
+
     starts: dict[str, Callable[[], Tensor]] = {
         "content": lambda: content,
-        "content+noise": lambda: (content + 0.1 * noise).clamp(0, 1),
+        "content+noise": lambda: (unit(content) + 0.1 * noise()).clamp(0, 1),
         "noise": lambda: _clouds(content, generator),
         "style": lambda: _painting(content, job),
     }
@@ -441,11 +505,11 @@ def _painting(content: Tensor, job: Job) -> Tensor:
     sides = _shape(content)
 
     def cut(code: StyleCode) -> Tensor:
-        return _covering(code.tensors["image"].to(content.device), *sides)
+        return _covering(unit(code.tensors["image"].to(content.device)), *sides)
 
     if not job.guide.regions:
         return cut(job.code)
-    painting = content
+    painting = content = unit(content)
     for region in job.guide.regions:
         painting = painting + region.mask.to(content.device) * (cut(region.code) - content)
     return painting.clamp(0, 1)
