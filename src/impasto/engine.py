@@ -27,6 +27,7 @@ from impasto.images import Picture
 from impasto.job import OnNote, Request, Result, Run, Sources, StyleSource, silence
 from impasto.library import Library, means_file
 from impasto.masks import STRENGTH_LEVELS
+from impasto.snapshots import Snapshots
 
 StyleLike: TypeAlias = Any
 """A path, a style's name or words, a PIL image, an array or a tensor; or a pair of one of these and a weight."""
@@ -82,9 +83,9 @@ class Engine:
         request = request or Request()
         request.controls.check()
         request = _for_trained(request, styles)
-        if request.snapshots is not None:
-            request.snapshots.check()
         stages = self._plan(request)
+        if request.snapshots is not None:
+            _check_kept(stages[-1].method, request.snapshots)
         header = images.probe(content, max_pixels=request.max_pixels)
         width, height = _output_size(header.width, header.height, request.size)
         placements = [device.place(self._device, self._precision, tested=stage.method.precisions) for stage in stages]
@@ -357,6 +358,15 @@ def _versions(needed: Iterable[str]) -> tuple[tuple[str, int], ...]:
     """Names of weights; those of a user's file with the time of its last change, since it may be another tomorrow."""
     files = {name: Path(name.partition(":")[2]) for name in needed if ":" in name}
     return tuple((name, files[name].stat().st_mtime_ns if name in files else 0) for name in needed)
+
+
+def _check_kept(method: registry.Method, snapshots: Snapshots) -> None:
+    if method.kind != "objective":
+        raise InputError(
+            f"method {method.name} paints in one step: it leaves no snapshots",
+            "use --quality good, or leave out --save-every, --resume and --time-lapse",
+        )
+    snapshots.check()
 
 
 def _check_honoured(method: registry.Method, fields: frozenset[str]) -> None:

@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ class Snapshots:
         Raises:
             ResourceError: the disk is full.
         """
-        images.write(finished(snapshot.image()), self._frame(step))
+        self._store_frame(finished(snapshot.image()), step)
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in snapshot.state().items()}
         done = int(state["steps"])
         known = {
@@ -125,15 +125,16 @@ class Snapshots:
 
     def end(self, picture: Picture, step: int) -> None:
         """The job is done: its picture is the last, and nothing is left to go on from."""
-        images.write(picture, self._frame(step))
+        self._store_frame(picture, step)
         (self.folder / _STATE).unlink(missing_ok=True)
 
     def frames(self) -> list[Path]:
         """The pictures, in the order of their steps."""
         return sorted(self.folder.glob("step-*.png"))
 
-    def _frame(self, step: int) -> Path:
-        return self.folder / f"step-{step:05d}.png"
+    def _store_frame(self, picture: Picture, step: int) -> None:
+        bare = replace(picture, origin=images.Origin())  # where and when the photograph was taken stays out of it
+        images.write(bare, self.folder / f"step-{step:05d}.png")
 
     def _store(self, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
         work = self.folder / f".impasto-{secrets.token_hex(6)}.part"

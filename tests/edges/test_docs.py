@@ -9,7 +9,7 @@ The rules for code in README.md, ARCHITECTURE.md, CONTRIBUTING.md and docs/:
 - Sizes that are named are cut to 48 px (of a texture to 64, its least), and steps to 1 (to 2 in the script of
   docs/from-scratch.md); `impasto stylize` without steps takes 1. All else runs as it stands, with the real weights.
 - The guides (controls, measuring, comparing, defaults, training) ask for extras, many pictures and videos: their
-  shell lines are parsed. The Python of the controls runs.
+  shell lines are parsed. The Python of controls and watching runs.
 """
 
 import ast
@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 ENGLISH = ["README.md", "docs/from-scratch.md", "docs/troubleshooting.md"]
 PAGES = [*ENGLISH, "ARCHITECTURE.md", "CONTRIBUTING.md"]
 GUIDES = ["docs/controls.md", "docs/measuring.md", "docs/comparing.md", "docs/defaults.md", "docs/training.md"]
-GUIDES += ["docs/losses.md", "docs/encoders.md"]
+GUIDES += ["docs/losses.md", "docs/encoders.md", "docs/watching.md"]
 PAIRS = [(name, name.replace(".md", ".zh.md")) for name in ENGLISH]
 ALL = [*PAGES, *GUIDES, "CHANGELOG.md", *(chinese for _, chinese in PAIRS)]
 
@@ -195,7 +195,7 @@ def test_the_lines_of_the_guides_parse(page):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("page", [page for page in [*ENGLISH, "docs/controls.md"] if blocks(page, "python")])
+@pytest.mark.parametrize("page", [page for page in [*ENGLISH, "docs/controls.md", "docs/watching.md"] if blocks(page, "python")])
 def test_python_runs(page, folder, capsys):
     names = {"__name__": "__main__"}
     for number, (_, text) in enumerate(blocks(page, "python"), start=1):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from types import FrameType, TracebackType
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -20,6 +22,9 @@ from rich.progress import (
 from impasto.contract import Progress as Report
 from impasto.errors import Cancelled, Terminated
 
+if TYPE_CHECKING:
+    from impasto.cli.preview import Preview
+
 _QUIET_SECONDS = 5.0  # between two lines when standard error is not a terminal
 
 
@@ -28,16 +33,21 @@ class Reporter:
 
     On a terminal it draws a bar with the losses and the time left; elsewhere it writes a line now and then. A second
     Ctrl-C stops at once.
+
+    Args:
+        silent: show nothing.
+        preview: also shows the picture.
     """
 
-    def __init__(self, *, silent: bool = False) -> None:
+    def __init__(self, *, silent: bool = False, preview: Preview | None = None) -> None:
         self._console = Console(stderr=True)
-        self._silent = silent
+        self._silent, self._preview = silent, preview
         self._asked: Cancelled | None = None
-        self._bar: Progress | None = None
+        self._bar: _Bar | None = None
         self._task: TaskID | None = None
         self._stage = ""
         self._started, self._spoken = time.monotonic(), 0.0
+        self._begun = 0.0  # share of the stage that was done when it began: above 0 when a job goes on
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Reporter:
@@ -65,7 +75,9 @@ class Reporter:
             return
         if report.stage != self._stage:
             self._finish()
-            self._stage, self._started = report.stage, time.monotonic()
+            self._stage, self._started, self._begun = report.stage, time.monotonic(), report.share
+        if self._preview is not None:
+            self._preview.show(report, self._console.width)
         if self._console.is_terminal:
             self._draw(report)
         else:
@@ -75,7 +87,9 @@ class Reporter:
         if self._bar is None:
             columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}")]
             columns += [TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[losses]}")]
-            self._bar = Progress(*columns, console=self._console, transient=True)
+            often = 10 if self._preview is None else 2  # a picture is some 90 kB to a terminal
+            self._bar = _Bar(*columns, console=self._console, transient=True, refresh_per_second=often)
+            self._bar.preview = self._preview
             self._bar.start()
             self._task = self._bar.add_task(report.stage, total=1 if report.total else None, losses="", count="")
         assert self._task is not None
@@ -86,7 +100,8 @@ class Reporter:
         if now - self._started < 2 or now - self._spoken < _QUIET_SECONDS:
             return
         self._spoken = now
-        left = (now - self._started) * (1 / report.share - 1) if report.share else 0.0
+        done = report.share - self._begun
+        left = (now - self._started) * (1 - report.share) / done if done > 0 else 0.0
         words = [f"{report.stage}: {_count(report)}", _losses(report), f"{left:.0f} s left" if left else ""]
         print(", ".join(word for word in words if word), file=sys.stderr, flush=True)
 
@@ -102,6 +117,18 @@ class Reporter:
         self._asked = Terminated("stopped by the system") if number == signal.SIGTERM else Cancelled("stopped")
         if not self._silent:
             print("\nstopping after this step; once more to stop at once", file=sys.stderr, flush=True)
+
+
+class _Bar(Progress):
+    """The bar, under the picture where there is one."""
+
+    preview: Preview | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The picture, then the bar."""
+        if self.preview is not None and self.preview.text:
+            yield self.preview.text
+        yield from super().get_renderables()
 
 
 def _count(report: Report) -> str:

@@ -17,7 +17,7 @@ import typer
 
 from impasto import params, recipes, registry, trained
 from impasto.assets import Store
-from impasto.cli import controls
+from impasto.cli import controls, watching
 from impasto.errors import BatchError, Cancelled, InputError
 from impasto.library import Library, means_file
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from impasto.cli.console import Reporter
     from impasto.engine import Engine
     from impasto.job import Request, Result
+    from impasto.snapshots import Snapshots
 
 _EXAMPLES = """\b
 Examples:
@@ -79,6 +80,11 @@ def stylize(
     preserve: controls.Preserve = None,
     protect_faces: controls.ProtectFaces = None,
     strength_map: controls.StrengthMap = None,
+    save_every: watching.SaveEvery = None,
+    resume: watching.Resume = False,
+    time_lapse: watching.TimeLapse = None,
+    plot: watching.Plot = None,
+    preview: watching.PreviewFlag = None,
     drop_gps: Annotated[bool, typer.Option("--drop-gps", help="Leave the place out of the metadata.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a picture on standard output.")] = False,
     **knobs: Any,
@@ -94,9 +100,11 @@ def stylize(
         raise InputError("the picture and --json cannot both go to standard output", "name a file with -o")
     memory, pixels = parse_memory(max_memory), check_pixels(max_pixels)
     controls.check_masks([mask for mask in (*dict(regions), preserve, strength_map) if mask], pixels)
-    recipes.plan(
+    stages = recipes.plan(
         "adain" if color_only else method, quality, {name: value for name, value in knobs.items() if name != "init"}
     )
+    watched = watching.Watching(save_every, resume, time_lapse, plot, preview)
+    watched.check(contents, [own for own, _ in styles], stages[-1].method)
     stdin = sys.stdin.buffer.read() if contents == ["-"] else b""
     for item in contents if len(contents) == 1 else ():
         _check_inputs(item, stdin or item, [*styles, *((own, 1.0) for _, own in regions)], targets, pixels)
@@ -107,9 +115,9 @@ def stylize(
     asked = controls.controls_of(keep_color, color_only, regions, feather, preserve, protect_faces, strength_map)
     request = Request(method, quality, size, init, knobs, memory, pixels, asked)
     engine = Engine(device=device, precision=precision)
-    painter = _Painter(engine, styles, request, targets, stdin, drop_gps=drop_gps, as_json=as_json)
+    painter = _Painter(engine, styles, request, targets, stdin, watched, drop_gps=drop_gps, as_json=as_json)
     failed = 0
-    with Reporter() as reporter:
+    with Reporter(preview=watched.shown()) as reporter:
         for item in contents:
             try:
                 painter.paint(item, reporter)
@@ -149,6 +157,7 @@ class _Painter:
     request: Request
     targets: Targets
     stdin: bytes
+    watched: watching.Watching
     drop_gps: bool
     as_json: bool
 
@@ -159,14 +168,30 @@ class _Painter:
             inputs += [mask, style]
         self.targets.check(content, inputs)
         source: Any = self.stdin if content == "-" else content
+        request = self.watched.of(self.request, self.targets.steps_folder(content))
+        if request.snapshots is not None:
+            self._tell(request.snapshots, reporter)
         try:
-            result = self.engine.stylize(source, self.styles, self.request, on_progress=reporter, on_note=reporter.note)
+            result = self.engine.stylize(source, self.styles, request, on_progress=reporter, on_note=reporter.note)
         except Cancelled as cancelled:
             if cancelled.result is not None:
                 self._save(content, cancelled.result, reporter)
+                self.watched.finish(cancelled.result, request, whole=False)
                 cancelled.hint = "the best picture so far is saved"
+                if request.snapshots is not None and request.snapshots.has_state:
+                    cancelled.hint += "; the same command with --resume goes on from it"
             raise
         self._save(content, result, reporter)
+        for path in self.watched.finish(result, request, whole=True):
+            if not self.as_json:
+                print(path, flush=True)
+
+    def _tell(self, snapshots: Snapshots, reporter: Reporter) -> None:
+        """Say what comes of a job that was broken off."""
+        if snapshots.resume and not snapshots.has_state:
+            reporter.note(f"nothing in {snapshots.folder} to go on from: beginning")
+        elif snapshots.has_state and not snapshots.resume:
+            reporter.note(f"beginning again; --resume would have gone on from {snapshots.folder}")
 
     def _save(self, content: str, result: Result, reporter: Reporter) -> None:
         target = self.targets.of(content, labels(result.record))
@@ -235,6 +260,15 @@ class Targets:
         if self._out is None:
             return unused(Path(content).parent / name)
         return unused(Path(self._out) / name) if self._folder else Path(self._out)
+
+    def steps_folder(self, content: str) -> Path:
+        """Where snapshots of one content go: NAME-steps beside the result, whatever the style."""
+        name = f"{'stdin' if content == '-' else Path(content).stem}-steps"
+        if self._out is None or self._out == "-":
+            return Path(content).parent / name
+        if self._folder:
+            return Path(self._out) / name
+        return Path(self._out).with_name(f"{Path(self._out).stem}-steps")
 
     @staticmethod
     def _make_folder(folder: Path) -> None:

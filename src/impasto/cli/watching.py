@@ -1,0 +1,135 @@
+"""The flags for seeing a picture grow, and for going on with one that was broken off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from impasto.errors import InputError
+
+if TYPE_CHECKING:
+    from impasto.cli.preview import Preview
+    from impasto.job import Request, Result
+    from impasto.registry import Method
+
+PANEL = "Seeing it work, and going on (docs/watching.md)"
+TERMINAL = "terminal"
+"""The word for a preview in the terminal itself."""
+
+_TIME_LAPSE_EVERY = 2
+
+SaveEvery = Annotated[
+    int | None,
+    typer.Option(help="Keep the picture and a state to go on from every so many steps.", rich_help_panel=PANEL),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on from the last state, if one was left; else begin.", rich_help_panel=PANEL),
+]
+TimeLapse = Annotated[
+    Path | None,
+    typer.Option(help="Join the kept pictures to a .gif, .webp or video (needs --save-every).", rich_help_panel=PANEL),
+]
+Plot = Annotated[Path | None, typer.Option(help="Draw the losses by step: .png, .svg or .pdf.", rich_help_panel=PANEL)]
+PreviewFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--preview",
+        help=f"Keep this picture file up to date meanwhile; or {TERMINAL}, to see it there.",
+        rich_help_panel=PANEL,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What was asked for.
+
+    Attributes:
+        save_every: steps between two snapshots; None for none.
+        resume: go on from the last.
+        time_lapse: a file to join the pictures to.
+        plot: a file for the losses.
+        preview: a file, or `TERMINAL`.
+    """
+
+    save_every: int | None = None
+    resume: bool = False
+    time_lapse: Path | None = None
+    plot: Path | None = None
+    preview: str | None = None
+
+    def check(self, contents: list[str], inputs: list[str], method: Method) -> None:
+        """Refuse, before anything is loaded, what cannot be.
+
+        Args:
+            contents: the photographs.
+            inputs: other files that must not be replaced.
+            method: that paints.
+
+        Raises:
+            InputError: a number or name that cannot be, or one file for several pictures.
+            MissingExtra: a plot or a video needs one.
+        """
+        if self.save_every is not None and self.save_every < 1:
+            raise InputError(f"--save-every is {self.save_every}", "it takes a whole number of steps, 1 or more")
+        files = {"--time-lapse": self.time_lapse, "--plot": self.plot}
+        for flag, path in files.items():
+            if path is not None and len(contents) > 1:
+                raise InputError(f"{flag} is of one picture, but {len(contents)} were given", "paint them one by one")
+        given = [Path(name) for name in (*contents, *inputs) if name != "-" and Path(name).is_file()]
+        if self.plot is not None:
+            from impasto.report.curves import check_plot
+
+            if method.kind != "objective":
+                raise _no_losses(method.name)
+            check_plot(self.plot, given)
+        if self.time_lapse is not None:
+            from impasto.snapshots import check_time_lapse
+
+            check_time_lapse(self.time_lapse, given)
+        if self.preview is not None and self.preview != TERMINAL:
+            from impasto import images
+
+            images.check_output(Path(self.preview), given)
+
+    def shown(self) -> Preview | None:
+        """What the reporter shows beside the bar."""
+        if self.preview is None:
+            return None
+        from impasto.cli.preview import Preview
+
+        return Preview(None if self.preview == TERMINAL else Path(self.preview))
+
+    def of(self, request: Request, folder: Path) -> Request:
+        """The request for one picture, whose snapshots go into `folder`."""
+        if self.save_every is None and not self.resume and self.time_lapse is None:
+            return request
+        from impasto.snapshots import EVERY, Snapshots
+
+        every = self.save_every or (EVERY if self.time_lapse is None else _TIME_LAPSE_EVERY)
+        return replace(request, snapshots=Snapshots(folder, every, self.resume))
+
+    def finish(self, result: Result, request: Request, *, whole: bool) -> list[Path]:
+        """Draw and join what was asked for; a time-lapse only of a picture that is finished. Returns the files."""
+        written = []
+        if self.plot is not None:
+            from impasto.report.curves import plot_losses
+
+            if not result.losses:
+                raise _no_losses(result.record["method"])
+            plot_losses(result.losses, self.plot)
+            written.append(self.plot)
+        if self.time_lapse is not None and whole and request.snapshots is not None:
+            from impasto.snapshots import write_time_lapse
+
+            write_time_lapse(request.snapshots.frames(), self.time_lapse)
+            written.append(self.time_lapse)
+        return written
+
+
+def _no_losses(method: str) -> InputError:
+    return InputError(f"method {method} has no losses to plot", "use --quality good, or leave out --plot")
