@@ -6,7 +6,7 @@ default memory layout, Adam on the pixels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -69,9 +69,25 @@ class Gatys:
     """Image optimisation, arXiv:1508.06576: Adam on the pixels from the photograph, one scale.
 
     The loss is the one that ships (relative content and Gram errors, total variation), so that both do the same work.
+
+    Args:
+        encoder_weights: `vgg19-normalised`.
+        content: the photograph, `(1, 3, H, W)` in [0, 1].
+        style: the painting, likewise.
+        content_layer: where content is compared.
+        style_weight: of the mean relative Gram error, against 1 for the content's.
     """
 
-    def __init__(self, encoder_weights: Mapping[str, Tensor], content: Tensor, style: Tensor) -> None:
+    def __init__(
+        self,
+        encoder_weights: Mapping[str, Tensor],
+        content: Tensor,
+        style: Tensor,
+        *,
+        content_layer: str = "relu4_2",
+        style_weight: float = 4.0,
+    ) -> None:
+        self.content_layer, self.style_weight = content_layer, style_weight
         self.encoder = vgg19(encoder_weights, "relu5_1")
         with torch.no_grad():
             features = self._features(style)
@@ -81,33 +97,35 @@ class Gatys:
     def start(self, content: Tensor) -> None:
         """Begin again from a photograph."""
         with torch.no_grad():
-            self.content = self._features(content)["relu4_2"]
+            self.content = self._features(content)[self.content_layer]
         self.image = content.clone().requires_grad_(True)
 
-    def run(self, steps: int, learning_rate: float = 0.02) -> list[float]:
-        """Descend. Returns the loss before each step."""
+    def run(self, steps: int, learning_rate: float = 0.02, on_step: Callable[[int], None] | None = None) -> list[float]:
+        """Descend. Returns the loss before each step; `on_step` hears the number of each, from 1."""
         adam = torch.optim.Adam([self.image], lr=learning_rate)
         losses = []
-        for _ in range(steps):
+        for step in range(steps):
             adam.zero_grad()
-            loss = self.loss()
+            loss = self.loss(self.image)
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
             with torch.no_grad():
                 self.image.clamp_(0, 1)
             losses.append(loss.item())
+            if on_step is not None:
+                on_step(step + 1)
         return losses
 
-    def loss(self) -> Tensor:
-        """Content + 4 style + 0.3 total variation."""
-        features = self._features(self.image)
-        content = (features["relu4_2"] - self.content).square().sum() / self.content.square().sum()
+    def loss(self, image: Tensor) -> Tensor:
+        """Content + style_weight x style + 0.3 total variation."""
+        features = self._features(image)
+        content = (features[self.content_layer] - self.content).square().sum() / self.content.square().sum()
         style = torch.zeros(())
         for layer, gram in self.grams.items():
             style = style + (self._gram(features[layer]) - gram).square().sum() / gram.square().sum() / len(self.grams)
-        down = (self.image[:, :, 1:] - self.image[:, :, :-1]).abs().mean()
-        right = (self.image[:, :, :, 1:] - self.image[:, :, :, :-1]).abs().mean()
-        return content + 4 * style + 0.3 * (down + right)
+        down = (image[:, :, 1:] - image[:, :, :-1]).abs().mean()
+        right = (image[:, :, :, 1:] - image[:, :, :, :-1]).abs().mean()
+        return content + self.style_weight * style + 0.3 * (down + right)
 
     def _features(self, image: Tensor) -> dict[str, Tensor]:
         found = {}

@@ -95,6 +95,30 @@ def bench_training(
     _show([networks.training(network=network, crop=crop, batch=batch, runs=runs)], csv, as_json)
 
 
+@bench_app.command("equal", epilog="Example: impasto bench equal --csv bench/equal.csv")
+def bench_equal(
+    picture_set: _Set = "three",
+    pair: Annotated[int, typer.Option(help="Which pair of the set, from 0.", min=0)] = 0,
+    size: _Size = 512,
+    steps: Annotated[int, typer.Option(help="Steps of the reference.", min=1)] = 300,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """Time to the loss that plain Adam from the photograph ends with, its learning rate swept. Takes a while."""
+    from impasto.bench.equal import equal_loss
+    from impasto.cli.console import Reporter
+    from impasto.cli.painter import Painter
+    from impasto.engine import Engine
+
+    _check_set(picture_set)
+    painter = Painter(Engine())
+    with Reporter() as reporter:
+        row = equal_loss(
+            picture_set=picture_set, pair=pair, size=size, steps=steps, paint=painter, on_progress=reporter
+        )
+    _show([row], csv, as_json)
+
+
 @bench_app.command("peers", epilog="Example: impasto bench peers --set three --size 256 --csv bench/peers.csv")
 def bench_peers(
     methods: Annotated[str, typer.Option("--methods", "-m", help="Who takes part, with commas.")] = _PEERS,

@@ -1,0 +1,160 @@
+"""Time to equal loss: how long ours takes to the loss that the plain reference ends with."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from impasto import device, images, params, registry
+from impasto.assets import Store, load_weights
+from impasto.bench import reference
+from impasto.bench.results import machine_row
+from impasto.bench.sets import load_set
+from impasto.contract import OnProgress, Progress, ignore
+from impasto.errors import Cancelled, InputError
+from impasto.knobs import OptimizeKnobs
+from impasto.methods.optimize import STYLE_BALANCE
+from impasto.metrics import Judge
+from impasto.report.cells import Paint
+from impasto.report.contenders import Contender
+
+_LOSS: Mapping[str, Any] = {"content_layer": "relu4_1", "style_weight": STYLE_BALANCE}  # what `good` descends
+RATES = (0.01, 0.02, 0.04)
+_NEAR = 1.1  # only pictures whose own loss is that near to the goal are worth a check by the reference
+_MOST = 8  # times the steps of the recipe that ours may take
+
+
+@dataclass
+class _Sight:
+    """One picture of ours on its way."""
+
+    seconds: float
+    steps: int
+    picture: Tensor
+
+
+def equal_loss(
+    *, picture_set: str, pair: int, size: int, steps: int, paint: Paint, on_progress: OnProgress = ignore
+) -> dict[str, Any]:
+    """Run the plain reference, then ours until the reference's own loss of our picture is as low.
+
+    The reference (Adam from the photograph, one scale, float32) gets the best of three learning rates, each tried for
+    all steps at half the size. Its loss is the one that ours descends, and judges both: ours is watched from outside,
+    and its clock runs from before the draft.
+
+    Args:
+        picture_set: a picture set by name.
+        pair: which of its pairs, from 0.
+        size: longest side in pixels.
+        steps: of the reference.
+        paint: paints the qualities as users get them.
+        on_progress: hears how far it is.
+
+    Raises:
+        InputError: the set has no such pair.
+    """
+    store = Store()
+    pairs = load_set(picture_set, store, size=size)
+    if not 0 <= pair < len(pairs):
+        raise InputError(f"picture set {picture_set} has no pair {pair}", f"its pairs are 0 to {len(pairs) - 1}")
+    content, style = (_sized(subject.pixels, size) for subject in pairs[pair])
+    weights = load_weights(store.path("vgg19-normalised"))
+    rate, ends = _best_rate(weights, content, style, size // 2, steps, on_progress)
+    plain = reference.Gatys(weights, images.to_tensor(content), images.to_tensor(style), **_LOSS)
+    started = time.perf_counter()
+    losses = plain.run(steps, rate, on_step=_reporter(f"reference at {size} px", steps, on_progress))
+    reference_seconds = time.perf_counter() - started
+    goal = min(losses)
+    theirs = images.from_tensor(plain.image.detach())
+    sights, seconds_all = _ours(paint, content, style, goal, on_progress)
+    reached = next((sight for sight in sights if _loss(plain, sight.picture) <= goal), None)
+    judge = Judge(weights)
+    scores = {"reference": judge.scores(content, style, theirs)}
+    if reached is not None:
+        scores["ours"] = judge.scores(content, style, images.from_tensor(reached.picture))
+    placement = device.place(tested=registry.find("optimize").precisions)
+    return {
+        **machine_row(placement),
+        "benchmark": "time to equal loss",
+        "seconds": None if reached is None else reached.seconds,
+        "reference_seconds": reference_seconds,
+        "times_faster": None if reached is None else reference_seconds / reached.seconds,
+        "steps": None if reached is None else reached.steps,
+        "reference_steps": steps,
+        "loss": goal,
+        "watched_seconds": seconds_all,
+        "reference_rate": rate,
+        "rates_at_half_size": " ".join(f"{key}:{value:.4f}" for key, value in ends.items()),
+        "content": pairs[pair][0].name,
+        "style": pairs[pair][1].name,
+        **{f"{side}_style_distance": score.style_distance for side, score in scores.items()},
+        **{f"{side}_content_error": score.content_error for side, score in scores.items()},
+        "width": content.shape[1],
+        "height": content.shape[0],
+    }
+
+
+def _best_rate(
+    weights: Any,
+    content: NDArray[np.float32],
+    style: NDArray[np.float32],
+    size: int,
+    steps: int,
+    on_progress: OnProgress,
+) -> tuple[float, dict[float, float]]:
+    """The learning rate with the lowest loss, and the lowest loss of each."""
+    small = [images.to_tensor(_sized(pixels, size)) for pixels in (content, style)]
+    plain = reference.Gatys(weights, *small, **_LOSS)
+    ends = {}
+    for rate in RATES:
+        plain.start(small[0])
+        report = _reporter(f"reference at {size} px, rate {rate}", steps, on_progress)
+        ends[rate] = min(plain.run(steps, rate, on_step=report))
+    return min(ends, key=ends.__getitem__), ends
+
+
+def _ours(
+    paint: Paint, content: NDArray[np.float32], style: NDArray[np.float32], goal: float, on_progress: OnProgress
+) -> tuple[list[_Sight], float]:
+    """Pictures of ours as it comes near the goal, each with the time and the steps that it took."""
+    sights: list[_Sight] = []
+    started = time.perf_counter()
+
+    def watch(progress: Progress) -> None:
+        seconds = time.perf_counter() - started
+        on_progress(progress)
+        total = progress.losses.get("total")
+        if total is None or total > goal * _NEAR or progress.preview is None:
+            return
+        sights.append(_Sight(seconds, progress.step, progress.preview.clamp(0, 1).clone()))
+        if total < goal / 1.02:  # surely below, whatever bfloat16 has rounded
+            raise Cancelled("near enough")
+
+    recipe = next(knob for knob in params.knobs_of(OptimizeKnobs) if knob.name == "steps").default
+    contender = Contender("ours", "optimize", "good", {"steps": _MOST * recipe})
+    with contextlib.suppress(Cancelled):
+        paint(contender, content, style, watch)
+    return sights, time.perf_counter() - started
+
+
+@torch.no_grad()
+def _loss(plain: reference.Gatys, picture: Tensor) -> float:
+    return plain.loss(picture.cpu()).item()
+
+
+def _reporter(stage: str, steps: int, on_progress: OnProgress) -> Any:
+    return lambda step: on_progress(Progress(stage, step, steps))
+
+
+def _sized(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Longest side `size`, both sides multiples of 16, so that neither side has to pad."""
+    width, height = images.fit(pixels.shape[1], pixels.shape[0], size)
+    return images.resize(pixels, round(height / 16) * 16, round(width / 16) * 16)
