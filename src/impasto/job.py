@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 OnNote: TypeAlias = Callable[[str], None]
 """Receives one-line remarks for people: what was assumed, how long it will take."""
 
+_GRAIN = 2.0  # pixels over which a draft is smoothed (bench/NOTES.md)
 _LEAST_PALETTE = 64  # pixels of a region whose colours say anything
 _PALETTE_SIDE = 4096  # longest side, of a picture whose colours are all counted
 _ENLARGED = 2.0  # a style image is enlarged at most so much: beyond it there is nothing but blur to learn from
@@ -165,7 +166,7 @@ class Run:
         painted: Tensor | None = None
         try:
             for stage, placement in list(zip(self.stages, self.placements, strict=True))[keeper.first_stage :]:
-                init = init if painted is None else painted
+                init = init if painted is None else _softened(painted)
                 painted = self._stage(stage, placement, init, keeper.resume, keeper)
         except Cancelled as cancelled:
             if cancelled.partial is not None:
@@ -364,6 +365,11 @@ class Run:
             "seconds": round(seconds, 3),
         }
         return Result(picture, tuple(losses), seconds, record)
+
+
+def _softened(draft: Tensor) -> Tensor:
+    """A draft without the finest grain of its decoder, which a descent of few steps would not get rid of."""
+    return masks.feather(draft.transpose(0, 1), _GRAIN).transpose(0, 1)
 
 
 class _Keeper:

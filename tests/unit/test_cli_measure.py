@@ -146,3 +146,18 @@ def test_videos(run, tmp_path):
     assert set(report) == {"input", "output", "warping_error_1", "warping_error_10", "flicker", "drift"}
     assert 0 <= report["warping_error_1"] < 0.05
     assert "flicker" in run("--video", tmp_path / "clip.avi", tmp_path / "painted.avi", "--metrics", "flicker")
+
+
+def test_without_names_what_is_too_small_is_left_out_and_said(folders, tmp_path, capfd, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "impasto.metrics.Judge.measure", lambda self, c, s, p, names: asked.extend(names) or dict.fromkeys(names, 0.5)
+    )
+    wide = tmp_path / "wide.png"
+    Image.new("RGB", (160, 40)).save(wide)
+    assert app.run(["measure", str(wide), str(folders / "styles/irises.png"), str(wide)]) == 0
+    out, err = capfd.readouterr()
+    assert set(METRICS) - set(asked) >= {"ms_ssim", "checkerboard"}
+    assert "ssim" in asked
+    assert "note: ms_ssim is left out: it needs 176 px a side" in err
+    assert "ms_ssim" not in out

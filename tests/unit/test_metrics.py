@@ -22,7 +22,7 @@ from impasto.architectures import VGG19
 from impasto.contract import STYLE_LAYERS, Placement
 from impasto.encoders import Encoder
 from impasto.errors import InputError
-from impasto.metrics import METRICS, Judge, _networks, _pixels, _sets, _style
+from impasto.metrics import METRICS, Judge, _networks, _pixels, _sets, _style, unmeasurable
 from tiny import noise
 
 KEYS = {
@@ -389,3 +389,21 @@ def test_inception_needs_its_size():
     assert network._biases["conv"].item() == pytest.approx(1 - 1.001**-0.5)
     with pytest.raises(AssertionError):
         network(torch.zeros(1, 3, 64, 64))
+
+
+def test_measures_that_a_picture_is_too_small_for_are_named_and_their_least_sides_are_the_true_ones():
+    reasons = unmeasurable((60, 16), (60, 40))
+    assert reasons == {
+        "ms_ssim": "needs 176 px a side, and there are 512x137 at longest side 512",
+        "checkerboard": "needs 64 px a side, and there are 60x40",
+    }
+    for name, function in (
+        ("ssim", _pixels.ssim),
+        ("ms_ssim", _pixels.ms_ssim),
+        ("checkerboard", _pixels.checkerboard),
+    ):
+        least = METRICS[name].least_side
+        enough, too_small = np.zeros((least, least, 3), np.float32), np.zeros((least - 1, least, 3), np.float32)
+        function(*[enough] * (1 if name == "checkerboard" else 2))
+        with pytest.raises(InputError, match=f"at least {least} px"):
+            function(*[too_small] * (1 if name == "checkerboard" else 2))

@@ -89,6 +89,8 @@ def _measure_pictures(given: Sequence[str], names: list[str] | None, *, strict: 
     styles = pictures_of(style)
     single, whole, notes = _plan(names, len(styles) if style.is_dir() else 0, len(cases))
     _check_sizes(cases, strict=strict, notes=notes)
+    if names is None:
+        single = _leave_out(single, cases, notes)
     from impasto.cli.console import Reporter
     from impasto.metrics import Judge
 
@@ -148,6 +150,21 @@ def _measure_cases(
                 raise InputError(f"{case.pastiche}: {error.message}", error.hint) from error
         rows.append({"content": str(case.content), "style": str(case.style), "pastiche": str(case.pastiche), **scores})
     return rows
+
+
+def _leave_out(names: Sequence[str], cases: Iterable[Case], notes: list[str]) -> list[str]:
+    """The measures that all pictures are large enough for; the others are noted, with the first that is too small."""
+    from impasto import images
+    from impasto.metrics import unmeasurable
+
+    reasons: dict[str, str] = {}
+    for case in cases:
+        content, pastiche = images.probe(case.content), images.probe(case.pastiche)
+        found = unmeasurable((content.width, content.height), (pastiche.width, pastiche.height))
+        for name, reason in found.items():
+            reasons.setdefault(name, f"{name} is left out: it {reason} ({case.pastiche})")
+    notes += reasons.values()
+    return [name for name in names if name not in reasons]
 
 
 def _check_sizes(cases: Iterable[Case], *, strict: bool, notes: list[str]) -> None:

@@ -22,7 +22,7 @@ from impasto.metrics import _pixels, _sets, _style, _video
 from impasto.metrics._networks import INCEPTION_FEATURES, INCEPTION_SIDE, Inception, Lpips
 from impasto.metrics._pixels import Picture
 from impasto.metrics._style import CONTENT_LAYER
-from impasto.metrics._table import INCEPTION_ASSET, LPIPS_ASSETS, VGG19_ASSET, check_names, names_of
+from impasto.metrics._table import ALONE, INCEPTION_ASSET, LPIPS_ASSETS, METRICS, VGG19_ASSET, check_names, names_of
 from impasto.videos import VideoReader
 
 SCORE_SIZE = 512
@@ -80,13 +80,16 @@ class Judge:
         Args:
             content, style, pastiche: `(H, W, 3)`, sRGB in [0, 1], of any size. Content and style are brought to longest
                 side 512 and the pastiche to the content's size; `checkerboard` sees the pastiche as it is.
-            names: keys of METRICS of the kind "picture"; all of them by default.
+            names: keys of METRICS of the kind "picture"; by default all that pictures of these sizes allow.
 
         Raises:
             InputError: a name is unknown, or a picture too small for a measure.
             AssetError: weights cannot be had.
         """
-        wanted = check_names(names_of("picture") if names is None else names, ("picture",))
+        if names is None:
+            too_small = unmeasurable((content.shape[1], content.shape[0]), (pastiche.shape[1], pastiche.shape[0]))
+            names = [name for name in names_of("picture") if name not in too_small]
+        wanted = check_names(names, ("picture",))
         subject = _Subject(self, content, style, pastiche)
         with torch.inference_mode():
             return {name: _PICTURE_MEASURES[name](subject) for name in wanted}
@@ -293,6 +296,21 @@ def _told(frames: Iterable[Picture], on_progress: OnProgress) -> Iterable[Pictur
     for number, frame in enumerate(frames):
         on_progress(Progress("measuring", number, 0, unit="frame"))
         yield frame
+
+
+def unmeasurable(content: tuple[int, int], pastiche: tuple[int, int]) -> dict[str, str]:
+    """Measures of the kind "picture" that pictures of these widths and heights are too small for, each with the reason.
+
+    See `Metric.least_side`.
+    """
+    width, height = images.fit(*content, SCORE_SIZE)
+    reasons = {}
+    for name in names_of("picture"):
+        row = METRICS[name]
+        sides, where = (pastiche, "") if row.compares == ALONE else ((width, height), f" at longest side {SCORE_SIZE}")
+        if min(sides) < row.least_side:
+            reasons[name] = f"needs {row.least_side} px a side, and there are {sides[0]}x{sides[1]}{where}"
+    return reasons
 
 
 def at_score_size(pixels: Picture) -> Picture:

@@ -28,6 +28,8 @@ class Metric:
         kind: "picture" (content, style and pastiche), "set" (folders) or "video".
         compares: what is set against what.
         needs: ids of the weights that it loads.
+        least_side: shortest side in pixels that it can look at: of the content at the size of the scores, or of the
+            pastiche as it is where nothing is compared with the content.
     """
 
     name: str
@@ -39,9 +41,10 @@ class Metric:
     kind: str
     compares: str
     needs: tuple[str, ...] = ()
+    least_side: int = 0
 
 
-_TO_CONTENT, _TO_STYLE, _ALONE = "pastiche with content", "pastiche with style", "pastiche alone"
+_TO_CONTENT, _TO_STYLE, ALONE = "pastiche with content", "pastiche with style", "pastiche alone"
 _PAINTED = "output video, moved by the input's flow"
 
 _GRAM = "arXiv:1508.06576, eq. 4, made relative"
@@ -139,6 +142,7 @@ _ROWS = (
         "a colour change or a shift of one pixel counts as damage, so it favours weak stylisation",
         "picture",
         _TO_CONTENT,
+        least_side=11,
     ),
     Metric(
         "ms_ssim",
@@ -149,6 +153,7 @@ _ROWS = (
         "as ssim, with more weight on large shapes; needs 176 px a side at longest side 512",
         "picture",
         _TO_CONTENT,
+        least_side=176,
     ),
     Metric(
         "edge_preservation",
@@ -178,7 +183,7 @@ _ROWS = (
         "Pech-Pacheco et al., ICPR 2000",
         "noise is sharp, and a soft painting is right to be soft: compare with the style's own",
         "picture",
-        _ALONE,
+        ALONE,
     ),
     Metric(
         "checkerboard",
@@ -188,7 +193,8 @@ _ROWS = (
         "ours; the artefact in Odena et al., Distill 2016",
         "a woven or printed pattern of that period is taken for one; resizing a picture hides it",
         "picture",
-        _ALONE,
+        ALONE,
+        least_side=64,
     ),
     Metric(
         "fid",
