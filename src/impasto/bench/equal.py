@@ -21,12 +21,12 @@ from impasto.bench.sets import load_set
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import Cancelled, InputError
 from impasto.knobs import OptimizeKnobs
-from impasto.methods.optimize import STYLE_BALANCE
 from impasto.metrics import Judge
+from impasto.objectives import STYLE_BALANCE
 from impasto.report.cells import Paint
 from impasto.report.contenders import Contender
 
-_LOSS: Mapping[str, Any] = {"content_layer": "relu4_1", "style_weight": STYLE_BALANCE}  # what `good` descends
+_LOSS: Mapping[str, Any] = {"content_layer": "relu4_1", "style_weight": STYLE_BALANCE["gram"]}  # what `good` descends
 RATES = (0.01, 0.02, 0.04)
 _NEAR = 1.1  # only pictures whose own loss is that near to the goal are worth a check by the reference
 _MOST = 8  # times the steps of the recipe that ours may take
