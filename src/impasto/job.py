@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from impasto import color, images, masks, params, recipes
+from impasto import color, images, masks, params, recipes, tiling
 from impasto.budget import IN_ONE_PIECE, Budget
 from impasto.contract import Guide, Job, OnProgress, Placement, Progress, Region, Style, StyleImage
 from impasto.controls import Controls, Layout, mask_name
@@ -368,8 +368,18 @@ class Run:
 
 
 def _softened(draft: Tensor) -> Tensor:
-    """A draft without the finest grain of its decoder, which a descent of few steps would not get rid of."""
-    return masks.feather(draft.transpose(0, 1), _GRAIN).transpose(0, 1)
+    """A draft without the finest grain of its decoder, which a descent of few steps would not get rid of.
+
+    Done tile by tile: a draft that comes as codes may not fit into memory as floats.
+    """
+    sheet, reach = tiling.Sheet(draft, 1), round(_GRAIN)
+    soft = sheet.blank()
+    for tile in tiling.tiles_of(sheet.sides, 1024, stride=1):
+        wide = tile.grown(reach)
+        smooth = masks.feather(sheet.crop(tile, reach).transpose(0, 1), _GRAIN).transpose(0, 1)
+        top, left = tile.rows[0] - wide.rows[0], tile.columns[0] - wide.columns[0]
+        tiling.put(soft, smooth[:, :, top:, left:], tile)
+    return soft
 
 
 class _Keeper:
