@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,6 +25,8 @@ from impasto import images, videos
 from impasto.contract import Snapshot
 from impasto.errors import InputError, ResourceError, require
 from impasto.images import Picture
+
+Floats: TypeAlias = NDArray[np.float32]
 
 EVERY = 10
 """Steps between two snapshots when nothing else is said."""
@@ -184,8 +188,8 @@ def different(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def check_time_lapse(path: Path, inputs: Sequence[Path] = ()) -> None:
-    """Refuse, before anything is computed, a time-lapse that could not be written.
+def check_moving(path: Path, inputs: Sequence[Path] = ()) -> None:
+    """Refuse, before anything is computed, an animation or video that could not be written.
 
     Raises:
         InputError: an ending that is neither an animation's nor a video's, or a place where nothing can be written.
@@ -201,21 +205,34 @@ def check_time_lapse(path: Path, inputs: Sequence[Path] = ()) -> None:
     require("av", "video")
 
 
-def write_time_lapse(frames: Sequence[Path], path: Path) -> None:
-    """Join pictures to an animation (.gif, .webp) or a video, which lingers on the last for a second.
+def write_moving(frames: Iterable[Floats], path: Path) -> None:
+    """Write pictures one after another as an animation (.gif, .webp: a loop) or a video, `FRAMES_A_SECOND`.
+
+    Args:
+        frames: `(H, W, 3)` in [0, 1], all of one size; at least one. A video takes them one at a time.
+        path: where.
 
     Raises:
-        InputError: there are none, or the file cannot be written there.
+        InputError: the file cannot be written there.
         MissingExtra: videos need the extra `video`.
         ResourceError: the disk is full.
     """
-    if not frames:
-        raise InputError("no snapshot was taken for a time-lapse", "use a smaller --save-every")
-    shown = [*frames, *[frames[-1]] * round(FRAMES_A_SECOND)]
+    check_moving(path)
     if path.suffix.lower() in images.ANIMATIONS:
-        pixels = [images.read(frame).pixels for frame in shown]
-        images.write_animation(pixels, path, milliseconds=round(1000 / FRAMES_A_SECOND))
+        images.write_animation(list(frames), path, milliseconds=round(1000 / FRAMES_A_SECOND))
         return
     with videos.VideoWriter(path, rate=FRAMES_A_SECOND) as writer:
-        for frame in shown:
-            writer.write(images.read(frame).pixels)
+        for pixels in frames:
+            writer.write(pixels)
+
+
+def write_time_lapse(pictures: Sequence[Path], path: Path) -> None:
+    """Join snapshots to an animation or a video, which lingers on the last for a second.
+
+    Raises:
+        InputError: there are none, or as `write_moving`.
+    """
+    if not pictures:
+        raise InputError("no snapshot was taken for a time-lapse", "use a smaller --save-every")
+    shown = [*pictures, *[pictures[-1]] * round(FRAMES_A_SECOND)]
+    write_moving((images.read(picture).pixels for picture in shown), path)

@@ -7,6 +7,7 @@ from PIL import Image
 from impasto import images
 from impasto.cli.controls import parse_region, spell_out
 from impasto.errors import InputError
+from impasto.videos import probe_video
 
 PAINTING, OTHER = "museum:436535", "museum:436528"
 
@@ -80,6 +81,14 @@ def test_a_strip_a_square_and_a_loop(run, picture_file, tmp_path):
         assert (loop.n_frames, loop.size) == (4, (48, 36))
     with Image.open(tmp_path / "strip.png") as strip:
         assert strip.width > 4 * strip.height / 2
+
+
+def test_a_loop_as_a_video(run, picture_file, tmp_path):
+    loop = tmp_path / "loop.mp4"
+    styles = ["-s", PAINTING, "-s", OTHER]
+    run("mix", picture_file(), *styles, "-o", tmp_path / "a.png", "--size", "48", "--video", loop, "--frames", "2")
+    header = probe_video(loop)
+    assert (header.width, header.height) == (48, 36)
 
 
 def test_a_texture_and_again(run, tmp_path):
@@ -170,8 +179,8 @@ def test_senseless_mixtures(refused, picture_file, styles, flags, words):
 
 
 def test_video_of_unknown_kind(refused, picture_file, tmp_path):
-    err = refused("mix", picture_file(), "-s", PAINTING, "-s", OTHER, "--video", tmp_path / "loop.mp4")
-    assert ".gif or .webp" in err
+    err = refused("mix", picture_file(), "-s", PAINTING, "-s", OTHER, "--video", tmp_path / "loop.txt")
+    assert ".webp, .mp4" in err
 
 
 def test_texture_too_small(refused):

@@ -172,7 +172,7 @@ def test_a_time_lapse_of_each_kind(engine, folder, tmp_path):
     engine.stylize(CONTENT, STYLE, with_snapshots(Request(knobs=QUICK), folder, 5))
     frames = Snapshots(folder).frames()
     for name in ("way.gif", "way.webp", "way.mp4"):
-        snapshots.check_time_lapse(tmp_path / name)
+        snapshots.check_moving(tmp_path / name)
         snapshots.write_time_lapse(frames, tmp_path / name)
     with Image.open(tmp_path / "way.webp") as moving:
         assert moving.size == (64, 48)
@@ -180,6 +180,6 @@ def test_a_time_lapse_of_each_kind(engine, folder, tmp_path):
     header = probe_video(tmp_path / "way.mp4")
     assert (header.width, header.height) == (64, 48)
     with pytest.raises(InputError, match="no animation or video"):
-        snapshots.check_time_lapse(tmp_path / "way.txt")
+        snapshots.check_moving(tmp_path / "way.txt")
     with pytest.raises(InputError, match="no snapshot"):
         snapshots.write_time_lapse([], tmp_path / "way.gif")

@@ -92,6 +92,7 @@ class Reporter:
             self._bar.preview = self._preview
             self._bar.start()
             self._task = self._bar.add_task(report.stage, total=1 if report.total else None, losses="", count="")
+            self._bar.tasks[-1].completed = report.share  # above 0 when a job goes on: that was not done just now
         assert self._task is not None
         self._bar.update(self._task, completed=report.share, losses=_losses(report), count=_count(report))
 

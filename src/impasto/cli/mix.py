@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,7 +44,7 @@ def mix(
         list[str] | None, typer.Option("--style", "-s", help="Two styles for a strip, four for a square.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The sheet.")] = Path("mix.png"),
-    video: Annotated[Path | None, typer.Option(help="Also a loop from style to style: .gif or .webp.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Also a loop from style to style: .gif, .webp, .mp4 ...")] = None,
     frames: Annotated[int, typer.Option(help="Frames of the loop from one style to the next.")] = 12,
     method: Annotated[str, typer.Option("--method", "-m", help="auto, or one of impasto methods.")] = "auto",
     quality: Annotated[str, typer.Option("--quality", "-q", help="draft, good or best.")] = "draft",
@@ -69,7 +70,9 @@ def mix(
     inputs = [Path(name) for name in (content, *styles) if Path(name).is_file()]
     images.check_output(out, inputs)
     if video is not None:
-        images.check_animation(video, inputs)
+        from impasto.snapshots import check_moving
+
+        check_moving(video, inputs)
     recipes.plan(method, quality, {"strength": strength})
     from impasto.cli.console import Reporter
     from impasto.engine import Engine
@@ -79,8 +82,8 @@ def mix(
     engine = Engine(device=device)
     with Reporter() as reporter:
 
-        def paint(weights: Any) -> list[Result]:
-            return list(engine.mix(content, styles, weights, request, on_progress=reporter, on_note=reporter.note))
+        def paint(weights: Any) -> Iterator[Result]:
+            return engine.mix(content, styles, weights, request, on_progress=reporter, on_note=reporter.note)
 
         shares = recipes.mixtures(len(styles), STEPS)
         cells = [
@@ -90,9 +93,9 @@ def mix(
         images.write(images.read(images.contact_sheet(cells, columns=STEPS, cell=size, lines=2)), out)
         print(out, flush=True)
         if video is not None:
-            images.write_animation(
-                [result.picture.pixels for result in paint(recipes.round_trip(len(styles), frames))], video
-            )
+            from impasto.snapshots import write_moving
+
+            write_moving((one.picture.pixels for one in paint(recipes.round_trip(len(styles), frames))), video)
             print(video)
 
 

@@ -88,9 +88,9 @@ class Watching:
                 raise _no_losses(method.name)
             check_plot(self.plot, given)
         if self.time_lapse is not None:
-            from impasto.snapshots import check_time_lapse
+            from impasto.snapshots import check_moving
 
-            check_time_lapse(self.time_lapse, given)
+            check_moving(self.time_lapse, given)
         if self.preview is not None and self.preview != TERMINAL:
             from impasto import images
 
