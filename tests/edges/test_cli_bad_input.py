@@ -140,9 +140,9 @@ def test_usage_errors_too_are_two_lines(refused):
     refused("paint")
 
 
-def test_too_little_memory_names_a_size_that_fits(refused, picture_file):
+def test_too_little_memory_says_what_it_needs(refused, picture_file):
     err = refused("stylize", picture_file(), "--style", PAINTING, "--max-memory", "1MB", "-q", "draft", code=5)
-    assert "--size" in err
+    assert "use --max-memory 0." in err
 
 
 def test_output_in_a_missing_folder(refused, picture_file, tmp_path):
