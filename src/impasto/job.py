@@ -17,7 +17,7 @@ from torch import Tensor
 
 from impasto import color, images, masks, params, recipes, tiling
 from impasto.budget import IN_ONE_PIECE, Budget
-from impasto.contract import Guide, Job, OnProgress, Placement, Progress, Region, Style, StyleImage
+from impasto.contract import Guide, Job, OnProgress, Placement, Progress, Region, Snapshot, Style, StyleImage
 from impasto.controls import Controls, Layout, mask_name
 from impasto.errors import Cancelled, InputError
 from impasto.images import Picture
@@ -382,6 +382,22 @@ def _softened(draft: Tensor) -> Tensor:
     return soft
 
 
+@dataclass(frozen=True)
+class _Finished:
+    """A method's snapshot with what holds for every method done to its picture."""
+
+    taken: Snapshot
+    run: Run
+
+    def image(self) -> Tensor:
+        """See `Snapshot`."""
+        return images.to_tensor(self.run.finished(self.taken.image()).pixels)
+
+    def state(self) -> Mapping[str, Tensor]:
+        """See `Snapshot`."""
+        return self.taken.state()
+
+
 class _Keeper:
     """Listens to a run: collects its losses, keeps its snapshots, and tells where it goes on."""
 
@@ -403,8 +419,9 @@ class _Keeper:
         self._step = progress.step
         if self._snapshots is not None and self._snapshots.is_due(progress.step):
             self._keep(progress)
+        seen = None if progress.snapshot is None else _Finished(progress.snapshot, self._run)
         try:
-            self._on_progress(progress)
+            self._on_progress(replace(progress, snapshot=seen))
         except Cancelled:
             self._keep(progress)
             raise

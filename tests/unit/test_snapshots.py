@@ -68,12 +68,29 @@ def test_a_job_goes_on_to_the_same_picture(engine, folder, step, optimizer):
     assert not (folder / "state.safetensors").exists()
 
 
+@pytest.mark.parametrize("step", [1, 5])
+def test_a_photorealistic_job_goes_on_too(engine, folder, step):
+    knobs = {"canvas": "photorealistic", "init": "content"}
+    request = broken_off(engine, folder, step=step, every=1, knobs=knobs)
+    whole = engine.stylize(CONTENT, STYLE, request)
+    rest = engine.stylize(CONTENT, STYLE, with_snapshots(request, folder, resume=True))
+    assert np.array_equal(rest.picture.pixels, whole.picture.pixels)
+
+
 def test_regions_and_colour_go_on_too(engine, folder):
     controls = Controls(regions=((HALF, OTHER),), keep_color="luminance", preserve=HALF[:, ::-1].copy())
     request = broken_off(engine, folder, controls=controls)
     whole = engine.stylize(CONTENT, STYLE, request)
     rest = engine.stylize(CONTENT, STYLE, with_snapshots(request, folder, resume=True))
     assert np.array_equal(rest.picture.pixels, whole.picture.pixels)
+
+
+def test_a_listener_sees_the_picture_as_it_would_be_saved(engine):
+    controls, seen = Controls(keep_color="luminance", preserve=HALF), []
+    request = Request(knobs=QUICK, controls=controls)
+    result = engine.stylize(CONTENT, STYLE, request, on_progress=lambda progress: seen.append(progress.snapshot))
+    assert np.array_equal(images.from_tensor(seen[-1].image()), result.picture.pixels)
+    assert np.array_equal(result.picture.pixels[:, :32], CONTENT[:, :32])
 
 
 def test_the_pictures_lead_from_the_start_to_the_result(engine, folder):

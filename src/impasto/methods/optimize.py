@@ -153,6 +153,10 @@ class Optimize:
         score = self._score(small, replace(job, guide=picture.guide), 0, place)
         canvas = BilateralCanvas(small, unit=FIRST_STEP * small.numel() if knobs.optimizer == "lbfgs" else 1.0)
         best, lowest = canvas.copy(), math.inf
+        if job.resume is not None:
+            lowest = float(job.resume["best/lowest"])
+            for index, parameter in enumerate(best.parameters()):
+                parameter.detach().copy_(job.resume[f"best/{index}"])
 
         def keeping(image: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
             nonlocal best, lowest
@@ -167,7 +171,7 @@ class Optimize:
 
         def report(progress: Progress) -> None:
             assert progress.snapshot is not None
-            snapshot = _Recolored(painted, progress.snapshot)
+            snapshot = _Recolored(painted, best, lowest, progress.snapshot)
             on_progress(replace(progress, stage=f"recolouring {width}x{height}", snapshot=snapshot))
 
         schedule = Schedule(level.steps, knobs.optimizer, knobs.learning_rate, history=knobs.history)
@@ -429,15 +433,20 @@ class _Recolored:
 
     Attributes:
         image: gives the picture.
+        best: the best colours.
+        lowest: their loss.
         descent: the snapshot at the small size.
     """
 
     image: Callable[[], Tensor]
+    best: BilateralCanvas
+    lowest: float
     descent: Snapshot
 
     def state(self) -> Mapping[str, Tensor]:
         """See `Snapshot`."""
-        return self.descent.state()
+        best = {f"best/{index}": parameter.detach() for index, parameter in enumerate(self.best.parameters())}
+        return {**self.descent.state(), **best, "best/lowest": torch.tensor(self.lowest, dtype=torch.float64)}
 
 
 class _Reports:
