@@ -23,6 +23,7 @@ from impasto.contract import OnProgress, Placement, Progress, Style, StyleCode, 
 from impasto.controls import MaskReader, lay_out
 from impasto.encoders import load_own_weights
 from impasto.errors import InputError
+from impasto.frames import FramePainter
 from impasto.images import Picture
 from impasto.job import OnNote, Request, Result, Run, Sources, StyleSource, silence
 from impasto.library import Library, means_file
@@ -105,6 +106,42 @@ class Engine:
         )
         layout = lay_out(request.controls, reader)
         return Run(self, stages, placements, sources, regions, layout, picture, request, room).paint(on_progress)
+
+    def painter(
+        self,
+        styles: StyleLike | Sequence[StyleLike],
+        request: Request | None,
+        sample: Any,
+        *,
+        on_progress: OnProgress = ignore,
+        on_note: OnNote = silence,
+    ) -> FramePainter:
+        """What paints one frame after the other in the same styles; weights and styles are loaded once.
+
+        Args:
+            styles: as for `stylize`.
+            request: its size is that of the sample.
+            sample: a frame `(H, W, 3)` in [0, 1]; masks that are words, and palettes, are taken from it.
+
+        Raises:
+            InputError, ResourceError, AssetError: as `stylize`.
+        """
+        request = replace(request or Request(), size=None)
+        request.controls.check()
+        request = _for_trained(request, styles)
+        stages = self._plan(request)
+        picture = images.read(sample)
+        placements = [device.place(self._device, self._precision, tested=stage.method.precisions) for stage in stages]
+        header = images.probe(sample)
+        room = self._check_fits(stages, placements, (picture.height, picture.width), header, request, silence)
+        sources, regions = self._find_all(styles, request, on_progress)
+        reader = MaskReader(
+            *(images.to_tensor(picture.pixels), (picture.width, picture.height), self.store, request.controls.feather),
+            *(request.max_pixels, on_progress, on_note),
+        )
+        layout = lay_out(request.controls, reader)
+        run = Run(self, stages, placements, sources, regions, layout, picture, request, room)
+        return FramePainter(run, on_progress)
 
     def mix(
         self,
@@ -317,7 +354,7 @@ class Engine:
             on_note(f"{width}x{height} px in one piece would take more memory: painted in tiles, seen as one picture")
             seconds *= _TILES_TAKE
         if seconds >= 5:
-            on_note(f"{width}x{height} px by {stages[-1].method.name}: about {_duration(seconds)}")
+            on_note(f"{width}x{height} px by {stages[-1].method.name}: about {duration(seconds)}")
         return room
 
 
@@ -440,5 +477,6 @@ def _init_choices(request: Request) -> tuple[str, ...]:
     return tuple(choice for knob in knobs for choice in knob.choices if choice != "file")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time for people."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

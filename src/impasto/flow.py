@@ -74,6 +74,12 @@ def positions(height: int, width: int) -> tuple[Map, Map]:
     return x, y
 
 
+def enlarged(flow: Flow, height: int, width: int) -> Flow:
+    """A flow for frames of another size."""
+    scale = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
+    return np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * scale, dtype=np.float32)
+
+
 def warp(frame: NDArray[np.float32], flow: Flow, *, interpolation: str = "linear") -> NDArray[np.float32]:
     """`frame (H, W, C)` or `(H, W)` looked up at `p + flow[p]`; beyond its border, the nearest pixel.
 

@@ -157,7 +157,7 @@ class Run:
     def paint(self, on_progress: OnProgress) -> Result:
         """All stages, then what holds for every method. Raises Cancelled with the best picture so far."""
         if getattr(self.stages[-1].knobs, "strength", 1.0) == 0:
-            return self._result(self.content, (), 0.0)  # exactly the photograph, whatever the method
+            return self.result(self.content, (), 0.0)  # exactly the photograph, whatever the method
         started = time.perf_counter()
         if self.request.controls.color_only:
             return self._painted(self._recolored(), (), started)
@@ -212,16 +212,16 @@ class Run:
         on_progress: OnProgress,
     ) -> Tensor:
         content = images.to_tensor(self.content.pixels).to(placement.device)
-        network = self._network() if stage.method.trained else None
+        network = self.network() if stage.method.trained else None
         stylizer = self.engine.stylizer(stage.method, placement, stage.knobs, on_progress, network=network)
         parts = [
             (
                 mask,
                 self.engine.code(
-                    stage.method, placement, self._style(stage, placement, own, mask), stage.knobs, network
+                    stage.method, placement, self.style(stage, placement, own, mask), stage.knobs, network
                 ),
             )
-            for mask, own in self._parts()
+            for mask, own in self.parts()
         ]
         regions = tuple(Region(mask.to(placement.device), code) for mask, code in parts if mask is not None)
         strength = self.layout.strength
@@ -230,20 +230,20 @@ class Run:
             regions=regions,
             strength=None if strength is None else strength.to(placement.device),
         )
-        memory = self._memory()
+        memory = self.memory_left()
         return stylizer.stylize(content, [Job(parts[0][1], stage.knobs, guide, resume, memory)], on_progress)
 
-    def _memory(self) -> int | None:
+    def memory_left(self) -> int | None:
         """Bytes for the method, beside the pictures; None for one piece."""
         height, width = self.content.pixels.shape[:2]
         everything = [*self.sources, *(source for _, own in self.regions for source in own)]
         return self.room.left_for_method(height * width, sum(source.picture.pixels.nbytes for source in everything))
 
-    def _network(self) -> Path | None:
+    def network(self) -> Path | None:
         """The file of the trained network whose styles these are; the engine has seen to it that there is one."""
-        return next((one.trained.path for _, own in self._parts() for one in own if one.trained is not None), None)
+        return next((one.trained.path for _, own in self.parts() for one in own if one.trained is not None), None)
 
-    def _parts(self) -> list[tuple[Tensor | None, Sources]]:
+    def parts(self) -> list[tuple[Tensor | None, Sources]]:
         """Masks with their styles; the style of the whole picture takes what regions leave."""
         if not self.regions:
             return [(None, self.sources)]
@@ -258,7 +258,7 @@ class Run:
         """The photograph in the styles' colours: no painting."""
         photograph = images.to_tensor(self.content.pixels)
         changed = torch.zeros_like(photograph)
-        for mask, own in self._parts():
+        for mask, own in self.parts():
             total = sum(source.weight for source in own)
             for source in own:
                 moved = color.match_colors(photograph, images.to_tensor(_opaque(source.picture)))
@@ -295,7 +295,7 @@ class Run:
             photograph = photograph[:, :, inside]
         return photograph[:, :, None]
 
-    def _style(self, stage: recipes.Stage, placement: Placement, sources: Sources, mask: Tensor | None) -> Style:
+    def style(self, stage: recipes.Stage, placement: Placement, sources: Sources, mask: Tensor | None) -> Style:
         """The style images at the size at which their strokes are wanted."""
         canvas = self.content.pixels.shape[0], self.content.pixels.shape[1]
         scale = getattr(stage.knobs, "style_scale", 1.0)
@@ -321,7 +321,7 @@ class Run:
                 tensor = color.match_colors(unit(tensor), self._own_palette(mask))
                 digest = images.digest(tensor.numpy())
             prepared.append(StyleImage(tensor.to(placement.device), source.weight, digest))
-        return Style(tuple(prepared), canvas, memory=self._memory())
+        return Style(tuple(prepared), canvas, memory=self.memory_left())
 
     def _given_init(self) -> Tensor | None:
         """The picture to start from, when the user gave one, at the size of the content without stretching."""
@@ -338,9 +338,10 @@ class Run:
 
     def _painted(self, image: Tensor, losses: Sequence[Mapping[str, float]], started: float) -> Result:
         picture = self.finished(image)
-        return self._result(picture, losses, time.perf_counter() - started)
+        return self.result(picture, losses, time.perf_counter() - started)
 
-    def _result(self, picture: Picture, losses: Sequence[Mapping[str, float]], seconds: float) -> Result:
+    def result(self, picture: Picture, losses: Sequence[Mapping[str, float]], seconds: float) -> Result:
+        """A picture with all that makes it again."""
         last, placement = self.stages[-1], self.placements[-1]
         record = {
             "impasto": version("impasto"),

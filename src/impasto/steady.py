@@ -2,14 +2,14 @@
 
 The painting of the frame before is brought along by optical flow and takes the place of the fresh one wherever the flow
 can be trusted; so does, to a lesser part, the painting of ten frames before, which has been resampled once and not ten
-times. Three things keep them from wearing out. Slow corrections pull towards the fresh painting, broad areas quicker than
-detail, so that colours cannot drift. Detail that resampling has worn off is given back: the finest band is scaled to the
-contrast that the fresh painting has there. And what was hidden or looks different from what was brought comes from the
-fresh painting alone.
+times. Three things keep them from wearing out. Slow corrections pull towards the fresh painting, broad areas quicker
+than detail, so that colours cannot drift. Detail that resampling has worn off is given back: the finest band is scaled
+to the contrast that the fresh painting has there. And what was hidden or looks different from what was brought comes
+from the fresh painting alone.
 
-Paper: arXiv:1604.08610 (Ruder, Dosovitskiy and Brox 2016), for trust in the flow and for long-term anchors. Departs from it
-in working on finished paintings, so that it serves every method; in keeping their contrast; and in trusting the edges of
-moving things, where fresh paint would boil: what the flow gets wrong there, the colours of the input tell.
+Paper: arXiv:1604.08610 (Ruder, Dosovitskiy and Brox 2016), for trust in the flow and for long-term anchors. Departs
+from it in working on finished paintings, so that it serves every method; in keeping their contrast; and in trusting the
+edges of moving things, where fresh paint would boil: what the flow gets wrong there, the colours of the input tell.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from impasto import flow
-from impasto.flow import Frame, Grey, Map
+from impasto.flow import Flow, Frame, Grey, Map
 
 CUT_SEEN = 0.25
 """Less than this share of a frame in sight before is a cut."""
@@ -33,6 +34,7 @@ class Firmness:
 
     Attributes:
         preset: of the flow.
+        side: longest side of the frames in which motion is looked for; None for their own.
         detail: share of the fresh painting that comes through in trusted areas, each frame, in detail.
         tone: the same in broad areas.
         radius: what is broad, in pixels (deviation of a Gaussian).
@@ -42,6 +44,7 @@ class Firmness:
     """
 
     preset: str = "medium"
+    side: int | None = 400
     detail: float = 0.02
     tone: float = 0.04
     radius: float = 6.0
@@ -50,113 +53,157 @@ class Firmness:
     anchor: float = 0.3
 
 
-FIRMNESSES = {"fast": Firmness(preset="fast"), "best": Firmness()}
+FIRMNESSES = {"fast": Firmness(), "best": Firmness(side=None)}
 """What `--temporal` names."""
 
 
 @dataclass(frozen=True)
-class Brought:
-    """A painting brought to another frame.
+class Link:
+    """How a frame hangs together with an earlier one.
 
     Attributes:
-        painting: `(H, W, 3)`.
-        trust: `(H, W)` in [0, 1].
-        seen: share of the frame that was in sight before.
+        distance: in frames.
+        back: the flow to the earlier one, `(H, W, 2)`.
+        trust: how far it holds, `(H, W)` in [0, 1].
     """
 
-    painting: Frame
+    distance: int
+    back: Flow
     trust: Map
-    seen: float
 
 
 @dataclass(frozen=True)
-class _Kept:
-    source: Frame
-    grey: Grey
-    painting: Frame
+class Motion:
+    """What moved up to a frame.
+
+    Attributes:
+        links: to the frame before and to the long-term anchor; none at the first frame and after a cut.
+        cut: whether a new shot begins here.
+    """
+
+    links: tuple[Link, ...] = ()
+    cut: bool = False
 
 
 @dataclass
-class Steadier:
-    """Takes frames and their paintings in order and hands out steady ones. It remembers ten frames: one for each clip.
+class Watcher:
+    """Follows the input. It remembers as many frames as the anchor is far: one for each clip.
 
     Attributes:
         firmness: how firmly frames hold together.
-        cuts: numbers of the frames that begin anew, counted from 0.
     """
 
     firmness: Firmness = field(default_factory=Firmness)
-    cuts: list[int] = field(default_factory=list)
-    count: int = 0
-    _kept: deque[_Kept] = field(default_factory=deque)
+    _kept: deque[tuple[NDArray[np.uint8], Grey]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         self._find = flow.FlowFinder(self.firmness.preset)
 
-    def bring(self, source: Frame) -> tuple[Brought, ...]:
-        """What earlier paintings say of this frame `(H, W, 3)`: the last one's, then the anchor's; none after a cut."""
+    def __call__(self, source: Frame) -> Motion:
+        """What moved up to this frame `(H, W, 3)`."""
+        size = source.shape[0], source.shape[1]
+        source = self._shrunk(source)
         grey = flow.grey(source)
-        if not self._kept:
-            return ()
-        last = self._bring(source, grey, self._kept[-1])
-        if last.seen < CUT_SEEN:
-            self._kept.clear()
-            self.cuts.append(self.count)
-            return ()
-        far = self.firmness.distance
-        if not far or len(self._kept) < far:
-            return (last,)
-        return last, self._bring(source, grey, self._kept[-far])
+        links: tuple[Link, ...] = ()
+        cut = False
+        if self._kept:
+            near, seen = self._link(source, grey, 1, size)
+            cut = seen < CUT_SEEN
+            if cut:
+                self._kept.clear()
+            else:
+                links = (near,)
+                far = self.firmness.distance
+                if far and len(self._kept) >= far:
+                    links = (near, self._link(source, grey, far, size)[0])
+        self._keep(source, grey)
+        return Motion(links, cut)
 
-    def _bring(self, source: Frame, grey: Grey, kept: _Kept) -> Brought:
-        back, forth = self._find(grey, kept.grey), self._find(kept.grey, grey)
-        visible = flow.visible(back, forth)
-        before = flow.warp(kept.source, back)
-        trust = reliability(source, before, visible, tolerance=self.firmness.tolerance)
-        alike = np.abs(source - before).mean(2) < self.firmness.tolerance
-        return Brought(flow.warp(kept.painting, back, interpolation="lanczos"), trust, float((visible & alike).mean()))
+    def keep(self, source: Frame) -> None:
+        """Remember a frame without looking for motion, to go on where another left off."""
+        source = self._shrunk(source)
+        self._keep(source, flow.grey(source))
 
-    def join(self, fresh: Frame, brought: tuple[Brought, ...]) -> Frame:
-        """The steady painting out of the fresh one `(H, W, 3)` and what `bring` gave."""
-        if not brought:
-            return fresh
-        own, last = self.firmness, brought[0]
-        old = last.painting
-        for anchor in brought[1:]:
-            old = old + (own.anchor * anchor.trust)[..., None] * (anchor.painting - old)
-        gap = fresh - old
-        broad = blurred(gap, own.radius)
-        old = old + own.tone * broad + own.detail * (gap - broad)
-        joined = fresh + last.trust[..., None] * (old - fresh)
-        return np.clip(with_contrast_of(joined, fresh), 0, 1)
-
-    def keep(self, source: Frame, painting: Frame) -> None:
-        """Remember the painting of a frame for those to come."""
-        self._kept.append(_Kept(source, flow.grey(source), painting))
+    def _keep(self, source: Frame, grey: Grey) -> None:
+        self._kept.append((np.rint(255 * source).clip(0, 255).astype(np.uint8), grey))
         while len(self._kept) > max(1, self.firmness.distance):
             self._kept.popleft()
-        self.count += 1
 
-    def __call__(self, source: Frame, fresh: Frame) -> Frame:
-        """The steady painting of one frame. Both are `(H, W, 3)` in [0, 1]."""
-        steady = self.join(fresh, self.bring(source))
-        self.keep(source, steady)
+    def _shrunk(self, source: Frame) -> Frame:
+        height, width = source.shape[:2]
+        side = self.firmness.side or max(height, width)
+        if max(height, width) <= side:
+            return source
+        scale = side / max(height, width)
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        return np.asarray(cv2.resize(source, size, interpolation=cv2.INTER_AREA))
+
+    def _link(self, source: Frame, grey: Grey, distance: int, size: tuple[int, int]) -> tuple[Link, float]:
+        pixels, earlier = self._kept[-distance]
+        back, forth = self._find(grey, earlier), self._find(earlier, grey)
+        visible = flow.visible(back, forth)
+        before = flow.warp(pixels.astype(np.float32) / np.float32(255), back)
+        trust = reliability(source, before, visible, tolerance=self.firmness.tolerance)
+        alike = np.abs(source - before).mean(2) < self.firmness.tolerance
+        seen = float((visible & alike).mean())
+        if back.shape[:2] != size:
+            back = flow.enlarged(back, *size)
+            trust = np.asarray(cv2.resize(trust, size[::-1], interpolation=cv2.INTER_LINEAR))
+        return Link(distance, back, trust), seen
+
+
+@dataclass(frozen=True)
+class Brought:
+    """An earlier painting brought to a frame: `(H, W, 3)`, and `(H, W)` in [0, 1], how far it may be trusted."""
+
+    painting: Frame
+    trust: Map
+
+
+@dataclass
+class Steadier:
+    """Joins fresh paintings with earlier ones. It remembers as many as the anchor is far: one for each clip.
+
+    Attributes:
+        firmness: how firmly frames hold together.
+        paintings: those that it remembers, oldest first, with 16 bits: what is stored and read again stays the same.
+    """
+
+    firmness: Firmness = field(default_factory=Firmness)
+    paintings: deque[NDArray[np.uint16]] = field(default_factory=deque)
+
+    def bring(self, motion: Motion) -> tuple[Brought, ...]:
+        """Earlier paintings, brought to the frame: the last one, then the anchor; none after a cut."""
+        if motion.cut:
+            self.paintings.clear()
+        return tuple(
+            Brought(flow.warp(self._painting(link.distance), link.back, interpolation="lanczos").clip(0, 1), link.trust)
+            for link in motion.links
+            if link.distance <= len(self.paintings)
+        )
+
+    def _painting(self, distance: int) -> Frame:
+        return self.paintings[-distance].astype(np.float32) / np.float32(65535)
+
+    def join(self, fresh: Frame, brought: tuple[Brought, ...]) -> Frame:
+        """The steady painting out of the fresh one `(H, W, 3)` and what was brought; it is remembered."""
+        steady = joined(fresh, brought, self.firmness) if brought else fresh
+        self.paintings.append(np.rint(65535 * steady.clip(0, 1)).astype(np.uint16))
+        while len(self.paintings) > max(1, self.firmness.distance):
+            self.paintings.popleft()
         return steady
 
-    def memory(self) -> dict[str, np.ndarray]:
-        """What it remembers, to be stored; see `remember`."""
-        kept = list(self._kept)
-        return {
-            "sources": np.array([each.source for each in kept], np.float32),
-            "paintings": np.array([each.painting for each in kept], np.float32),
-        }
 
-    def remember(self, memory: dict[str, np.ndarray], *, count: int) -> None:
-        """Go on where another left off: `memory` is what it remembered, `count` how many frames it had seen."""
-        self._kept.clear()
-        for source, painting in zip(memory["sources"], memory["paintings"], strict=True):
-            self._kept.append(_Kept(source, flow.grey(source), painting))
-        self.count = count
+def joined(fresh: Frame, brought: tuple[Brought, ...], firmness: Firmness) -> Frame:
+    """A painting that is the earlier ones where they can be trusted, and the fresh one elsewhere. See the module."""
+    last = brought[0]
+    old = last.painting
+    for anchor in brought[1:]:
+        old = old + (firmness.anchor * anchor.trust)[..., None] * (anchor.painting - old)
+    gap = fresh - old
+    broad = blurred(gap, firmness.radius)
+    old = old + firmness.tone * broad + firmness.detail * (gap - broad)
+    return np.clip(with_contrast_of(fresh + last.trust[..., None] * (old - fresh), fresh), 0, 1)
 
 
 def reliability(later: Frame, brought: Frame, visible: flow.Mask, *, tolerance: float) -> Map:
@@ -182,4 +229,3 @@ def with_contrast_of(picture: Frame, model: Frame) -> Frame:
 def blurred(values: Frame, radius: float) -> Frame:
     """A Gaussian of deviation `radius` pixels over `(H, W)` or `(H, W, C)`."""
     return np.asarray(cv2.GaussianBlur(values, (0, 0), radius), dtype=np.float32)
-

@@ -25,10 +25,11 @@ FLOORS = {
         "fitting",
         "flow",
         "segment",
+        "steady",
     },
     4: {"methods"},
     5: {"budget", "recipes", "snapshots", "controls", "metrics", "bench", "people", "report", "data", "train"},
-    6: {"engine", "job"},
+    6: {"engine", "job", "frames", "video"},
     7: {"__init__", "__main__", "api", "cli"},
 }
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules}

@@ -140,4 +140,6 @@ def _count(report: Report) -> str:
 
 def _losses(report: Report) -> str:
     names = ("content", "style", "tv")
+    if "fps" in report.losses:
+        return f"{report.losses['fps']:.2f} fps"
     return " ".join(f"{name} {report.losses[name]:.3f}" for name in names if name in report.losses)

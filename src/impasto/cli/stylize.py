@@ -45,7 +45,7 @@ def _methods() -> list[str]:
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`, with a flag for each knob of each method."""
-    app.command("stylize", epilog=_EXAMPLES)(_with_knobs(stylize))
+    app.command("stylize", epilog=_EXAMPLES)(with_knobs(stylize))
 
 
 def stylize(
@@ -361,7 +361,7 @@ def check_pixels(count: int) -> int:
     return count
 
 
-def _with_knobs(command: Callable[..., None]) -> Callable[..., None]:
+def with_knobs(command: Callable[..., None]) -> Callable[..., None]:
     """Replace `**knobs` in the signature by an option for each knob: the dataclasses are the one truth."""
     signature = inspect.signature(command, eval_str=True)
     fixed = [entry for entry in signature.parameters.values() if entry.kind is not entry.VAR_KEYWORD]

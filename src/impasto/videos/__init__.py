@@ -5,6 +5,7 @@ Time stamps are exact, in the source's own unit. Colour matrix and range are hon
 transfer are not mapped to sRGB, the file's tags are passed on.
 """
 
+from impasto.videos._av import writing
 from impasto.videos._coding import CODECS, VIDEO_EXTENSIONS, Coding, choose_coding
 from impasto.videos._read import VideoFrame, VideoHeader, VideoReader, probe_video
 from impasto.videos._write import Beside, Segment, SegmentWriter, VideoWriter, assemble, segment_coding
@@ -24,4 +25,5 @@ __all__ = [
     "choose_coding",
     "probe_video",
     "segment_coding",
+    "writing",
 ]

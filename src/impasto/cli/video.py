@@ -1,0 +1,218 @@
+"""`impasto video`: a clip in, a steady painted clip out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from impasto import images, recipes
+from impasto.cli import controls
+from impasto.cli.stylize import check_pixels, parse_memory, parse_style, slug, unused, with_knobs
+from impasto.contract import Progress
+from impasto.errors import Cancelled, InputError
+
+if TYPE_CHECKING:
+    from impasto.cli.console import Reporter
+    from impasto.video import Film
+
+_EXAMPLES = """\b
+Examples:
+  impasto video clip.mp4 --style irises -o painted.mp4
+  impasto video clip.mp4 --style painting.jpg --size 640 --start 2 --end 7.5 -o part.webm
+  impasto video clip.mp4 --style irises --style-at 4=436535 --fade 2 -o changing.mp4
+  impasto video clip.mp4 --style irises --strength-at 0=0 --strength-at 3=1 -o growing.mp4
+  impasto video clip.mp4 --style irises --temporal best -o painted.mp4 --resume"""
+
+_PREVIEW_SECONDS = 2.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`, with a flag for each knob of each method."""
+    app.command("video", epilog=_EXAMPLES)(with_knobs(video))
+
+
+def video(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A video file of any kind that FFmpeg reads.")],
+    style: Annotated[
+        list[str] | None,
+        typer.Option("--style", "-s", help="A file, or words or a number of a library painting; :NUMBER weighs it."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help=".mp4 .mov .mkv .webm .gif .webp or frames/%05d.png; IN-STYLE.mp4 by default."
+        ),
+    ] = None,
+    method: Annotated[str, typer.Option("--method", "-m", help="auto, or one of impasto methods.")] = "auto",
+    quality: Annotated[str, typer.Option("--quality", "-q", help="draft, good or best: minutes a frame.")] = "draft",
+    temporal: Annotated[
+        str, typer.Option(help="How steady: off (each frame by itself), fast, or best (finer flow).")
+    ] = "fast",
+    size: Annotated[int | None, typer.Option(help="Longest side in pixels; the video's own by default.")] = None,
+    start: Annotated[float, typer.Option(help="Begin so many seconds in.")] = 0.0,
+    end: Annotated[float | None, typer.Option(help="Stop before this second.")] = None,
+    fps: Annotated[str | None, typer.Option(help="Frames a second, such as 25 or 30000/1001; all by default.")] = None,
+    style_at: Annotated[
+        list[str] | None, typer.Option(help="SECONDS=STYLE: change to a style; may be repeated.")
+    ] = None,
+    fade: Annotated[float, typer.Option(help="Seconds over which a style fades into the next.")] = 1.0,
+    strength_at: Annotated[
+        list[str] | None, typer.Option(help="SECONDS=STRENGTH: a point on the curve of strength; may be repeated.")
+    ] = None,
+    codec: Annotated[str | None, typer.Option(help="h264, hevc, av1, vp9, prores or ffv1; by the ending.")] = None,
+    bits: Annotated[int, typer.Option(help="8 or 10 a component.")] = 8,
+    crf: Annotated[int | None, typer.Option(help="Quality of the codec: smaller is better and larger.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a job with these settings was stopped.")
+    ] = False,
+    preview: Annotated[Path | None, typer.Option(help="A picture that always shows the newest frame.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="Refuse what needs more, such as 2GB.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    keep_color: controls.KeepColor = None,
+    region: controls.RegionFlags = None,
+    feather: controls.Feather = 0.0,
+    preserve: controls.Preserve = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    **knobs: Any,
+) -> None:
+    """Paint a video so that it neither flickers nor boils; sound and subtitles are copied."""
+    styles = [parse_style(text) for text in style or ()]
+    changes = [_at(text, "--style-at") for text in style_at or ()]
+    regions = [controls.parse_region(text) for text in region or ()]
+    if not styles and not regions:
+        raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; see impasto styles')
+    if changes and len(styles) != 1:
+        raise InputError(f"--style-at goes on from one --style; {len(styles)} were given", "give the first by --style")
+    controls.check_masks([mask for mask in (*dict(regions), preserve) if mask], check_pixels(100_000_000))
+    knobs = {name: value for name, value in knobs.items() if value is not None}
+    init = knobs.pop("init", None)
+    chosen = quality if method == "auto" else None
+    recipes.plan(method, chosen, knobs)
+    given = [*(name for name, _ in styles), *(name for _, name in changes), *(name for _, name in regions)]
+    target = out or unused(source.parent / f"{source.stem}-{slug(Path(given[0]).stem)}.mp4")
+    if preview is not None:
+        images.check_output(preview, [source])
+    from impasto.cli.console import Reporter
+    from impasto.engine import Engine
+    from impasto.job import Request
+    from impasto.video import Film, paint_video
+
+    film = Film(
+        start=_seconds("--start", start),
+        end=None if end is None else _seconds("--end", end),
+        size=size,
+        rate=_rate(fps),
+        temporal=temporal,
+        codec=codec,
+        bits=bits,
+        crf=crf,
+        timeline=_timeline([float(at) for at, _ in changes], _seconds("--fade", fade)),
+        strengths=tuple((at, _number(text, "--strength-at")) for at, text in _sorted(strength_at, "--strength-at")),
+    )
+    _check_part(film)
+    asked = controls.controls_of(keep_color, False, regions, feather, preserve, None, None)
+    request = Request(
+        method, quality if method == "auto" else None, None, init, knobs, parse_memory(max_memory), controls=asked
+    )
+    wanted: list[Any] = [*styles, *((name, 1.0) for _, name in changes)]
+    with Reporter() as reporter:
+        try:
+            result = paint_video(
+                Engine(device=device, precision=precision),
+                source,
+                wanted,
+                target,
+                request,
+                film,
+                resume=resume,
+                on_progress=_Previewer(reporter, preview),
+                on_note=reporter.note,
+            )
+        except Cancelled as cancelled:
+            cancelled.hint = "the same command with --resume goes on from the last whole segment"
+            raise
+    if as_json:
+        words = {"output": str(result.path), "frames": result.frames, "painted": result.painted, "fps": result.rate}
+        words |= {"seconds": result.seconds, "busy": dict(result.busy), "cuts": result.cuts, "damaged": result.damaged}
+        print(json.dumps({**words, "width": result.width, "height": result.height}))
+    else:
+        print(result.path)
+
+
+class _Previewer:
+    """Passes reports on, and writes the newest frame now and then."""
+
+    def __init__(self, reporter: Reporter, path: Path | None) -> None:
+        self._reporter, self._path, self._written = reporter, path, 0.0
+
+    def __call__(self, report: Progress) -> None:
+        self._reporter(report)
+        now = time.monotonic()
+        if self._path is not None and report.preview is not None and now - self._written > _PREVIEW_SECONDS:
+            self._written = now
+            images.write(images.read(report.preview), self._path)
+
+
+def _at(text: str, flag: str) -> tuple[float, str]:
+    before, sign, after = text.partition("=")
+    if not sign or not after:
+        raise InputError(f"{flag} is {text!r}", f"it takes SECONDS=VALUE, such as {flag} 2.5=...")
+    return _seconds(flag, _number(before, flag)), after
+
+
+def _sorted(texts: Sequence[str] | None, flag: str) -> list[tuple[float, str]]:
+    return sorted((_at(text, flag) for text in texts or ()), key=lambda point: point[0])
+
+
+def _number(text: str, flag: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{flag} holds {text!r}, which is no number", "write it like 2.5") from None
+
+
+def _seconds(flag: str, value: float) -> float:
+    if not 0 <= value < 1e7:
+        raise InputError(f"{flag} is {value:g}", "it takes seconds, 0 or more")
+    return value
+
+
+def _rate(text: str | None) -> Fraction | None:
+    if text is None:
+        return None
+    try:
+        rate = Fraction(text).limit_denominator(1001)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise InputError(f"--fps is {text!r}", "it takes a number above 0, such as 25 or 30000/1001")
+    return rate
+
+
+def _check_part(film: Film) -> None:
+    if film.end is not None and film.end <= film.start:
+        raise InputError(f"--end {film.end:g} is not after --start {film.start:g}", "give a later --end")
+
+
+def _timeline(times: Sequence[float], fade: float) -> tuple[tuple[float, tuple[float, ...]], ...]:
+    """Shares of the styles over time: the first from the start, each next one fully there at its time."""
+    if not times:
+        return ()
+    if list(times) != sorted(set(times)):
+        raise InputError("the times of --style-at do not rise", "give them in order")
+    count = len(times) + 1
+
+    def only(index: int) -> tuple[float, ...]:
+        return tuple(float(place == index) for place in range(count))
+
+    points = [(0.0, only(0))]
+    for index, at in enumerate(times, start=1):
+        points += [(max(at - fade, points[-1][0]), only(index - 1)), (at, only(index))]
+    return tuple(points)

@@ -1,0 +1,160 @@
+"""Paints frames: a job whose styles and weights are loaded once, for pictures that come one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from impasto import images, recipes
+from impasto.contract import Anchor, Guide, Job, OnProgress, Placement, Region, StyleCode, Stylizer, ignore
+from impasto.errors import InputError
+from impasto.images import Picture
+from impasto.job import Run
+from impasto.steady import Brought
+
+_LATER_STEPS = 0.5  # of the steps suffice a descent that starts from the painting of the frame before
+_LEAST_STEPS = 4
+
+Pixels = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """One stage with all that it needs."""
+
+    stage: recipes.Stage
+    placement: Placement
+    stylizer: Stylizer
+    own: tuple[StyleCode, ...]  # of each style of the whole picture, to be mixed by frame
+    parts: tuple[tuple[Tensor | None, StyleCode], ...]
+
+
+@dataclass
+class FramePainter:
+    """Paints frames of one size in the styles of one job.
+
+    Attributes:
+        run: the job, with a frame as its content; masks and palettes are taken from that frame.
+        on_progress: hears of weights being fetched.
+    """
+
+    run: Run
+    on_progress: OnProgress = ignore
+    _ready: tuple[_Ready, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.run.request.controls.color_only:
+            raise InputError("--color-only paints nothing", "leave it out for a video")
+        run = self.run
+        network = run.network()
+        ready = []
+        for stage, placement in zip(run.stages, run.placements, strict=True):
+            own = network if stage.method.trained else None
+            stylizer = run.engine.stylizer(stage.method, placement, stage.knobs, self.on_progress, network=own)
+
+            def code(
+                sources: Any, mask: Tensor | None, stage: Any = stage, placement: Any = placement, own: Any = own
+            ) -> StyleCode:
+                style = run.style(stage, placement, sources, mask)
+                return run.engine.code(stage.method, placement, style, stage.knobs, own)
+
+            alone = run.sources if len(run.sources) > 1 else ()
+            single = tuple(code((replace(source, weight=1.0),), None) for source in alone)
+            parts = tuple((mask, code(sources, mask)) for mask, sources in run.parts())
+            ready.append(_Ready(stage, placement, stylizer, single, parts))
+        self._ready = tuple(ready)
+
+    @property
+    def takes_anchors(self) -> bool:
+        """Whether the method itself keeps near what earlier frames showed, so that frames depend on each other."""
+        return "anchors" in self.run.stages[-1].method.honours
+
+    @property
+    def predicted_seconds(self) -> float:
+        """Time that a frame will take; see `engine.predicted_seconds`."""
+        from impasto.engine import predicted_seconds
+
+        height, width = self.run.content.height, self.run.content.width
+        return sum(predicted_seconds(each.stage, each.placement, height, width) for each in self._ready)
+
+    def record(self) -> dict[str, Any]:
+        """What makes the frames again, as plain values."""
+        return dict(self.run.result(self.run.content, (), 0.0).record)
+
+    def paint(
+        self,
+        pixels: Pixels,
+        *,
+        strength: float | None = None,
+        shares: Sequence[float] | None = None,
+        brought: tuple[Brought, ...] = (),
+        on_progress: OnProgress = ignore,
+    ) -> Pixels:
+        """Paint one frame.
+
+        Args:
+            pixels: `(H, W, 3)`, sRGB in [0, 1], of the size of the sample.
+            strength: instead of the job's.
+            shares: of each style, instead of their weights; they sum to 1.
+            brought: earlier paintings that the method should stay near, if it can.
+            on_progress: hears of steps; may cancel.
+
+        Returns:
+            `(H, W, 3)`.
+        """
+        run = replace(self.run, content=Picture(pixels))
+        chosen = getattr(run.stages[-1].knobs, "strength", 1.0) if strength is None else strength
+        if chosen == 0:
+            return pixels
+        painted: Tensor | None = None
+        for ready in self._ready:
+            painted = self._stage(ready, pixels, painted, chosen, shares, brought, on_progress)
+        assert painted is not None
+        return run.finished(painted).pixels
+
+    def _stage(
+        self,
+        ready: _Ready,
+        pixels: Pixels,
+        draft: Tensor | None,
+        strength: float,
+        shares: Sequence[float] | None,
+        brought: tuple[Brought, ...],
+        on_progress: OnProgress,
+    ) -> Tensor:
+        device, honours = ready.placement.device, ready.stage.method.honours
+        content = images.to_tensor(pixels).to(device)
+        knobs = ready.stage.knobs
+        if hasattr(knobs, "strength"):
+            knobs = replace(knobs, strength=strength)
+        anchors = tuple(_anchor(each, device) for each in brought) if "anchors" in honours else ()
+        init = draft.to(device) if draft is not None and "init" in honours else None
+        if anchors and "init" in honours:
+            start = content if init is None else init
+            init = torch.lerp(start, anchors[0].image, anchors[0].reliability)
+            if hasattr(knobs, "steps"):
+                knobs = replace(knobs, steps=max(min(_LEAST_STEPS, knobs.steps), round(_LATER_STEPS * knobs.steps)))
+        regions = tuple(Region(mask.to(device), code) for mask, code in ready.parts if mask is not None)
+        layout = self.run.layout.strength
+        guide = Guide(init, anchors, regions, None if layout is None else layout.to(device))
+        code = _mixed(ready.own, shares) if shares is not None and ready.own else ready.parts[0][1]
+        return ready.stylizer.stylize(content, [Job(code, knobs, guide, memory=self.run.memory_left())], on_progress)
+
+
+def _anchor(brought: Brought, device: str) -> Anchor:
+    return Anchor(images.to_tensor(brought.painting).to(device), torch.from_numpy(brought.trust)[None, None].to(device))
+
+
+def _mixed(codes: Sequence[StyleCode], shares: Sequence[float]) -> StyleCode:
+    """Statistics of styles averaged by share: what `encode_style` does with several images."""
+    used = [(code, share) for code, share in zip(codes, shares, strict=True) if share > 0]
+    if len(used) == 1:
+        return used[0][0]
+    names = [name for name in used[0][0].tensors if name != "image"]
+    return StyleCode({name: sum(share * code.tensors[name] for code, share in used) for name in names})  # type: ignore[misc]
