@@ -18,6 +18,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 import sys
 import textwrap
 from functools import cache
@@ -36,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 ENGLISH = ["README.md", "docs/from-scratch.md", "docs/troubleshooting.md"]
 PAGES = [*ENGLISH, "ARCHITECTURE.md", "CONTRIBUTING.md"]
 GUIDES = ["docs/controls.md", "docs/measuring.md", "docs/comparing.md", "docs/defaults.md", "docs/training.md"]
-GUIDES += ["docs/losses.md", "docs/encoders.md", "docs/watching.md"]
+GUIDES += ["docs/losses.md", "docs/encoders.md", "docs/watching.md", "docs/video.md"]
 RUN = [*ENGLISH, "docs/controls.md", "docs/watching.md"]
 PAIRS = [(name, name.replace(".md", ".zh.md")) for name in ENGLISH]
 ALL = [*PAGES, *GUIDES, "CHANGELOG.md", *(chinese for _, chinese in PAIRS)]
@@ -105,7 +106,7 @@ def command_of(words):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, photos, painting):
+def folder(tmp_path, monkeypatch, photos, painting, store):
     """A folder with the pictures of the examples, small.
 
     Nothing is fetched, weights are loaded once for all, and one thread does: at 48 px two only wait for each other.
@@ -122,6 +123,7 @@ def folder(tmp_path, monkeypatch, photos, painting):
             small.save(tmp_path / name)
         painted.convert("RGB").resize((96, 76)).save(tmp_path / "painting.jpg")
     Image.linear_gradient("L").resize((72, 48)).save(tmp_path / "mask.png")
+    shutil.copy(store.file("clips", "bigbuckbunny.mp4"), tmp_path / "clip.mp4")
     yield tmp_path
     torch.set_num_threads(threads)
 

@@ -16,6 +16,7 @@ from impasto.assets import Store, load_weights
 from impasto.cli import app
 from impasto.metrics import Judge, _sets, _video
 from impasto.metrics._networks import INCEPTION_SIDE, Inception, Lpips
+from impasto.videos import VideoReader
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
@@ -123,7 +124,7 @@ def test_the_painting_itself_has_its_style(judge: Judge, cat: np.ndarray, painti
 
 
 def frames_of(store: Store, name: str, count: int) -> list[np.ndarray]:
-    frames = itertools.islice(_video.read_frames(store.file("clips", name)), count)
+    frames = itertools.islice((frame.pixels for frame in VideoReader(store.file("clips", name))), count)
     return [images.resize(frame, frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2) for frame in frames]
 
 
@@ -142,7 +143,7 @@ def test_a_real_clip(store: Store) -> None:
 
 
 def test_a_real_film_is_steady_beside_itself(store: Store) -> None:
-    frames = itertools.islice(_video.read_frames(store.file("clips", "bigbuckbunny.mp4")), 70)
+    frames = itertools.islice((frame.pixels for frame in VideoReader(store.file("clips", "bigbuckbunny.mp4"))), 70)
     film = [cv2.resize(frame, (160, 90), interpolation=cv2.INTER_AREA) for frame in frames]
     counted = _video.tally(film, film, (1,))
     assert counted.warping_error(1) < 0.05

@@ -1,0 +1,123 @@
+"""Videos painted with the real weights: short and small pieces of the three real clips."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from impasto import metrics
+from impasto.engine import Engine
+from impasto.job import Request
+from impasto.metrics._pixels import sharpness
+from impasto.video import Film, paint_video
+from impasto.videos import VideoReader, probe_video
+
+pytestmark = pytest.mark.real
+STYLE = "436535"
+ADAIN = Request(method="adain")
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Engine()
+
+
+def frames(path, count=None):
+    return [frame.pixels for frame in itertools.islice(VideoReader(path), count)]
+
+
+def packets(path):
+    with av.open(str(path)) as container:
+        return [(bytes(packet), packet.pts * packet.time_base) for packet in container.demux(audio=0) if packet.size]
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "size"),
+    [("bikes.mp4", 1.6, 256), ("carphone_pristine.mp4", 0, 176), ("bigbuckbunny.mp4", 2, 192)],
+)
+def test_boiling_is_halved_and_sharpness_and_style_stay(store, engine, painting, tmp_path, name, start, size):
+    source = store.file("clips", name)
+    outs = {}
+    for temporal in ("off", "fast"):
+        outs[temporal] = tmp_path / f"{temporal}.mkv"
+        film = Film(start=start, end=start + 0.6, size=size, temporal=temporal, codec="ffv1")
+        paint_video(engine, source, STYLE, outs[temporal], ADAIN, film)
+    read = [frame.pixels for frame in VideoReader(source, start=start, end=start + 0.6, size=size, even=False)]
+    painted = {temporal: frames(path) for temporal, path in outs.items()}
+    names = ["warping_error_1", "warping_error_10"]
+    before, after = (metrics.measure_video(read, painted[each], names) for each in ("off", "fast"))
+    assert after["warping_error_1"] < 0.5 * before["warping_error_1"]
+    assert after["warping_error_10"] < 0.5 * before["warping_error_10"]
+    assert after["warping_error_1"] < 0.03
+    sharp = [np.mean([sharpness(frame) for frame in painted[each]]) for each in ("off", "fast")]
+    assert sharp[1] == pytest.approx(sharp[0], rel=0.1)
+
+
+def test_sound_is_copied_packet_for_packet_and_times_are_exact(store, engine, tmp_path):
+    source, out = store.file("clips", "bigbuckbunny.mp4"), tmp_path / "out.mp4"
+    result = paint_video(engine, source, STYLE, out, ADAIN, Film(size=32, temporal="off"))
+    assert packets(out) == packets(source)
+    assert (result.frames, probe_video(out).count, probe_video(out).rate) == (132, 132, 25)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_killed_job_goes_on_to_the_same_frames(store, engine, tmp_path):
+    source = store.file("clips", "bikes.mp4")
+    command = [sys.executable, "-m", "impasto", "video", str(source), "--style", STYLE, "--size", "64", "--end", "4.2"]
+    command += ["--method", "adain", "-o", str(tmp_path / "out.mp4")]
+    work = tmp_path / ".out.mp4.impasto"
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (work / "state-00001.npz").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "out.mp4").exists()
+    assert (work / "plan.json").exists()
+    done = subprocess.run(
+        [*command, "--resume", "--json"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert '"frames": 105' in done.stdout
+    assert '"painted": 105' not in done.stdout
+    assert not work.exists()
+    torch.set_num_threads(1)
+    paint_video(engine, source, STYLE, tmp_path / "whole.mp4", ADAIN, Film(size=64, end=4.2))
+    for one, other in zip(frames(tmp_path / "out.mp4"), frames(tmp_path / "whole.mp4"), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_styles_and_strength_change_over_time(store, engine, tmp_path):
+    source = store.file("clips", "carphone_pristine.mp4")
+    film = Film(
+        size=64,
+        end=0.5,
+        codec="ffv1",
+        temporal="off",
+        timeline=((0.0, (1.0, 0.0)), (0.2, (1.0, 0.0)), (0.4, (0.0, 1.0))),
+        strengths=((0.0, 0.0), (0.1, 1.0)),
+    )
+    paint_video(engine, source, [STYLE, "irises"], tmp_path / "a.mkv", ADAIN, film)
+    painted, read = frames(tmp_path / "a.mkv"), frames(source, 1)
+    only = {}
+    for style in (STYLE, "irises"):
+        alone = Film(size=64, end=0.5, codec="ffv1", temporal="off")
+        paint_video(engine, source, style, tmp_path / "b.mkv", ADAIN, alone)
+        only[style] = frames(tmp_path / "b.mkv")
+    assert painted[0].mean() == pytest.approx(read[0].mean(), abs=0.01)
+    assert painted[5] == pytest.approx(only[STYLE][5], abs=2 / 255)
+    assert painted[14] == pytest.approx(only["irises"][14], abs=2 / 255)
+    between = np.abs(painted[9] - only[STYLE][9]).mean(), np.abs(painted[9] - only["irises"][9]).mean()
+    assert min(between) > 0.005
+    reader = VideoReader(tmp_path / "a.mkv")
+    # Matroska counts milliseconds
+    assert [round(float(frame.stamp * reader.header.time_base), 3) for frame in reader][:3] == [0, 0.033, 0.067]
