@@ -281,6 +281,39 @@ class TotalVariation:
 
 
 @dataclass(frozen=True)
+class TemporalLoss:
+    """Squared difference from an earlier painting that was brought along: keeps a film from boiling.
+
+    Attributes:
+        image: `(1, 3, H, W)`, the earlier painting.
+        reliability: `(1, 1, H, W)` in [0, 1], how far it may be trusted, by pixel.
+
+    Paper: arXiv:1604.08610, eq. 7 (Ruder et al. 2016).
+    """
+
+    image: Tensor
+    reliability: Tensor
+    layers: frozenset[str] = frozenset({"image"})
+    additive: bool = True
+    margin: int = 0
+
+    def statistics(self, features: Features) -> Stats:
+        """`(B,)`: the mean over pixels and channels, those without trust counted as zero."""
+        sides = features["image"].shape[2], features["image"].shape[3]
+        return self.partial(features, Tile((0, sides[0]), (0, sides[1]), sides, False))
+
+    def partial(self, features: Features, tile: Tile) -> Stats:
+        """See `PlacedObjective`."""
+        gap = (precise(features["image"]) - tile.crop(self.image)).square() * tile.crop(self.reliability)
+        rows, columns = tile.picture
+        return {"image": gap.flatten(1).sum(1) / (rows * columns * gap.shape[1])}
+
+    def bind(self, target: Stats) -> Callable[[Stats], Tensor]:  # noqa: ARG002 - it holds its own
+        """The mean itself, summed over the batch."""
+        return lambda stats: stats["image"].sum()
+
+
+@dataclass(frozen=True)
 class SelfSimilarityLoss:
     """Error of how alike the places of a picture are to one another: keeps its layout, and lets it be recoloured.
 

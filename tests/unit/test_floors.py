@@ -29,7 +29,7 @@ FLOORS = {
     },
     4: {"methods"},
     5: {"budget", "recipes", "snapshots", "controls", "metrics", "bench", "people", "report", "data", "train"},
-    6: {"engine", "job", "frames", "video"},
+    6: {"engine", "job", "frames", "video", "live"},
     7: {"__init__", "__main__", "api", "cli"},
 }
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules}

@@ -131,3 +131,15 @@ def test_instance_norm_is_its_formula_and_so_is_its_gradient():
     slow = torch.nn.functional.instance_norm(features) * scale[:, :, None, None] + shift[:, :, None, None]
     torch.testing.assert_close(instance_norm(features, scale, shift), slow)
     assert torch.autograd.gradcheck(instance_norm, (features, scale, shift))
+
+
+def test_the_temporal_loss_counts_where_the_anchor_is_trusted():
+    from impasto.losses import TemporalLoss
+
+    anchor, image = noise(16, 24), noise(16, 24, seed=1)
+    trust = torch.zeros(1, 1, 16, 24)
+    trust[..., :12] = 0.5
+    loss = TemporalLoss(anchor, trust)
+    value = loss.bind({})(loss.statistics({"image": image}))
+    expected = 0.25 * (image - anchor)[..., :12].square().mean()
+    assert value == pytest.approx(expected.item(), rel=1e-5)

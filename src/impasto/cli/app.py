@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from impasto.cli import bench, compare, controls, demo, library, measure, mix, redo, stylize, system, train, video
+from impasto.cli import bench, compare, controls, demo, library, live, measure, mix, redo, stylize, system, train, video
 from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 stylize.register(app)
 mix.register(app)
 video.register(app)
+live.register(app)
 redo.register(app)
 measure.register(app)
 compare.register(app)

@@ -180,6 +180,54 @@ def bench_sweep(
         print(out / "sweep.csv")
 
 
+@bench_app.command("video", epilog="Example: impasto bench video --size 320 --csv bench/video.csv")
+def bench_video(
+    clip: Annotated[
+        list[str] | None, typer.Option(help="bikes.mp4, carphone_pristine.mp4, bigbuckbunny.mp4 (all), or a file.")
+    ] = None,
+    style: Annotated[str, typer.Option("--style", "-s", help="As for stylize.")] = "436535",
+    method: Annotated[str, typer.Option("--method", "-m", help="auto, or one of impasto methods.")] = "auto",
+    temporal: Annotated[str, typer.Option(help="What to compare, with commas; shares are of the first.")] = "off,fast",
+    size: _Size = 320,
+    end: Annotated[float | None, typer.Option(help="Only so many seconds of each.")] = None,
+    memory: Annotated[bool, typer.Option("--memory", help="Memory over 250 and 2,500 frames instead.")] = False,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """Films painted frame by frame against steady ones: temporal error, style, sharpness, speed, memory."""
+    from impasto import device, images
+    from impasto.bench import film, results
+    from impasto.cli.console import Reporter
+    from impasto.engine import Engine
+    from impasto.job import Request
+    from impasto.metrics import Judge
+    from impasto.video import Film, paint_video
+
+    engine, judge = Engine(), Judge()
+    request = Request(method, "draft" if method == "auto" else None)
+    machine = results.machine_row(device.place())
+    with Reporter() as reporter:
+
+        def paint(source: Path, out: Path, how: str) -> film.Filmed:
+            codec = "ffv1" if out.suffix == ".mkv" else None
+            asked = Film(size=size, end=end, temporal=how, codec=codec)
+            return paint_video(engine, source, style, out, request, asked, on_progress=reporter)
+
+        sources = [
+            Path(name) if Path(name).is_file() else engine.store.file("clips", name) for name in clip or film.CLIPS
+        ]
+        rows = []
+        for source in sources:
+            if memory:
+                rows += film.memory(source, paint)
+            else:
+                (painting,) = engine.find_styles(style)
+                pixels = images.unit(painting.picture.pixels)
+                names = temporal.split(",")
+                rows += film.steadiness(source, pixels, paint, judge=judge, temporal=names, size=size, end=end)
+    _show([{**machine, **row, "method": method, "style": style} for row in rows], csv, as_json)
+
+
 @bench_app.command("plot", epilog="Example: impasto bench plot bench/adain.csv --column seconds -o adain.svg")
 def bench_plot(
     table: Annotated[Path, typer.Argument(help="A CSV that a benchmark has appended to.")],

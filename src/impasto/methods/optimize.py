@@ -20,6 +20,7 @@ from impasto.architectures import VGG19, find, of_weights, weights_of
 from impasto.bilateral import BilateralCanvas
 from impasto.contract import (
     STYLE_LAYERS,
+    Anchor,
     Guide,
     Job,
     Objective,
@@ -37,7 +38,7 @@ from impasto.encoders import Encoder
 from impasto.errors import Cancelled, InputError
 from impasto.fitting import STRIDE, Fit, fit, least_memory, tile_side
 from impasto.knobs import OptimizeKnobs
-from impasto.losses import RegionalLoss, StyleLoss, TotalVariation
+from impasto.losses import RegionalLoss, StyleLoss, TemporalLoss, TotalVariation
 from impasto.objectives import VARIATION_BALANCE, content_objectives, style_loss, style_weight
 from impasto.tiling import Evaluator, Sheet, Term, collect, pad_to_multiple, put, tiles_of, unit
 
@@ -47,6 +48,10 @@ COARSER_STEPS = 1.5
 """A coarser level takes this many times the steps of the next finer one: they cost a quarter."""
 _GRAIN = 8  # pixels from the middle of a grain of noise to where it has faded
 _LEAST_SHARE = 1e-5  # of the picture; a region smaller than that has no statistics
+
+
+TEMPORAL_BALANCE = 100.0
+"""Weight of the mean squared difference from an anchor: a difference of 0.05 everywhere counts 0.25."""
 
 
 class Optimize:
@@ -202,6 +207,7 @@ class Optimize:
             Term("style", style_weight(knobs, self._encoder.architecture), plan.loss, style),
             Term("tv", VARIATION_BALANCE * knobs.tv_weight * knobs.strength, TotalVariation(wrap, plan.effect)),
         ]
+        terms += [Term("temporal", TEMPORAL_BALANCE, _near(anchor, _shape(content))) for anchor in job.guide.anchors]
         held = content_objectives(knobs)
         kept = [
             Term(one.name, one.weight, one.objective, self._collect(one.objective, content, wrap, place))
@@ -344,7 +350,15 @@ def _padded(guide: Guide, device: torch.device) -> Guide:
         return pad_to_multiple(mask.to(device), STRIDE, least=2 * STRIDE)
 
     regions = tuple(replace(region, mask=pad(region.mask)) for region in guide.regions)
-    return replace(guide, regions=regions, strength=None if guide.strength is None else pad(guide.strength))
+    anchors = tuple(Anchor(pad(anchor.image), pad(anchor.reliability)) for anchor in guide.anchors)
+    return replace(
+        guide, regions=regions, anchors=anchors, strength=None if guide.strength is None else pad(guide.strength)
+    )
+
+
+def _near(anchor: Anchor, sides: tuple[int, int]) -> TemporalLoss:
+    """What holds the picture to an anchor, at the size of a level."""
+    return TemporalLoss(resample(anchor.image, *sides).clamp(0, 1), resample(anchor.reliability, *sides).clamp(0, 1))
 
 
 def _whole_cover(guide: Guide) -> Tensor | None:

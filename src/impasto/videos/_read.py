@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -185,21 +186,26 @@ class VideoReader:
         header = self.header
         turned = header.rotation % 2 == 1
         width, height = (header.height, header.width) if turned else (header.width, header.height)
-        deep = header.bits > 8
-        matrix = raw.colorspace
-        if matrix not in _READABLE_MATRICES:
-            matrix = _MATRIX_709 if raw.height >= _HD else _MATRIX_601
-        scaled = raw.reformat(
-            width=width,
-            height=height,
-            format="rgb48le" if deep else "rgb24",
-            src_colorspace=matrix,
-            dst_color_range=_FULL_RANGE,
-            interpolation=scaling(),
-            threads=1,
-        )
-        pixels = scaled.to_ndarray().astype(np.float32) / np.float32(65535 if deep else 255)
+        pixels = _as_floats(raw, width, height, deep=header.bits > 8)
         return np.ascontiguousarray(np.rot90(pixels, header.rotation)) if header.rotation else pixels
+
+
+def _as_floats(raw: Any, width: int, height: int, *, deep: bool) -> NDArray[np.float32]:
+    """FFmpeg's frame as `(height, width, 3)` in [0, 1]; matrix and range as it says, or as players take them to be."""
+    matrix = raw.colorspace
+    if matrix not in _READABLE_MATRICES:
+        matrix = _MATRIX_709 if raw.height >= _HD else _MATRIX_601
+    scaled = raw.reformat(
+        width=width,
+        height=height,
+        format="rgb48le" if deep else "rgb24",
+        src_colorspace=matrix,
+        dst_color_range=_FULL_RANGE,
+        interpolation=scaling(),
+        threads=1,
+    )
+    whole: NDArray[np.float32] = scaled.to_ndarray().astype(np.float32)
+    return whole / np.float32(65535 if deep else 255)
 
 
 def probe_video(path: Path | str) -> VideoHeader:
@@ -319,3 +325,47 @@ def _decode(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
         for frame in frames:
             yield frame, lost or bool(frame.is_corrupt)
             lost = False
+
+
+def live_frames(source: str, *, size: int) -> Iterator[tuple[NDArray[np.float32], float]]:
+    """Frames of a camera, a stream or a file as they come, `(H, W, 3)` in [0, 1], with their time in seconds.
+
+    Args:
+        source: a path, an address of a stream, or the number of a camera.
+        size: longest side that frames are scaled to; sides are even.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    av = load()
+    with reading(source):
+        if Path(source).is_file():
+            container = opened(Path(source))
+        elif source.isdigit():
+            container = _camera(av, int(source))
+        elif "://" in source:
+            container = av.open(source, timeout=10.0)
+        else:
+            raise InputError(f"there is no file or camera {source}", "give a file, an address, or a camera's number")
+        with container:
+            stream = picture_stream(container, source)
+            for frame, _ in _decode(container, stream):
+                turns = round(frame.rotation / 90) % 4
+                sides = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+                width, height = (max(16, side // 2 * 2) for side in images.fit(*sides, min(size, max(sides))))
+                coded = (height, width) if turns % 2 else (width, height)
+                pixels = _as_floats(frame, *coded, deep=False)
+                upright = np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+                yield upright, float((frame.pts or 0) * stream.time_base)
+
+
+def _camera(av: Any, number: int) -> Any:
+    """The system's camera: Video4Linux, AVFoundation or DirectShow."""
+    if sys.platform.startswith("linux"):
+        return av.open(f"/dev/video{number}", format="v4l2")
+    if sys.platform == "darwin":
+        return av.open(str(number), format="avfoundation", options={"framerate": "30"})
+    devices = [device for device in av.enumerate_input_devices("dshow") if "video" in str(device).lower()]
+    if number >= len(devices):
+        raise InputError(f"there is no camera {number}", f"{len(devices)} were found")
+    return av.open(f"video={devices[number].description}", format="dshow")

@@ -1,0 +1,164 @@
+"""How steady painted films are, how sharp, how much in style, how fast, and in how much memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from impasto import flow, images
+from impasto.contract import OnProgress, Progress, ignore
+from impasto.errors import InputError
+from impasto.meter import PeakMemory
+from impasto.metrics import Judge, measure_video
+from impasto.videos import Segment, VideoReader, assemble, choose_coding, probe_video
+
+CLIPS = ("bikes.mp4", "carphone_pristine.mp4", "bigbuckbunny.mp4")
+DISTANCES = (1, 10)
+
+_LOOKS = 8  # frames whose style and sharpness are measured
+_PAIRS = 8  # pairs of frames whose LPIPS is measured
+
+Pixels: TypeAlias = NDArray[np.float32]
+
+
+class Filmed(Protocol):
+    """What painting a film tells."""
+
+    @property
+    def frames(self) -> int:
+        """Of the film."""
+        ...
+
+    @property
+    def busy(self) -> Mapping[str, float]:
+        """Seconds that each step of the pipeline was at work."""
+        ...
+
+    @property
+    def cuts(self) -> Sequence[int]:
+        """Frames that begin a shot."""
+        ...
+
+    @property
+    def rate(self) -> float:
+        """Frames a second."""
+        ...
+
+
+PaintFilm: TypeAlias = Callable[[Path, Path, str], Filmed]
+"""Paints a file into another, with a value of `--temporal`."""
+
+
+def steadiness(
+    source: Path,
+    style: Pixels,
+    paint: PaintFilm,
+    *,
+    judge: Judge,
+    temporal: Sequence[str] = ("off", "fast", "best"),
+    size: int | None = None,
+    end: float | None = None,
+    on_progress: OnProgress = ignore,
+) -> list[dict[str, Any]]:
+    """One row for each value of `--temporal`, on one clip; all but the first tell their shares of the first.
+
+    Args:
+        source: the clip.
+        style: `(H, W, 3)`.
+        paint: paints the part that `size` and `end` leave.
+        judge: for LPIPS and style distance.
+    """
+    rows: list[dict[str, Any]] = []
+    read = [frame.pixels for frame in VideoReader(source, end=end, size=size)]
+    with tempfile.TemporaryDirectory() as folder:
+        for number, name in enumerate(temporal):
+            on_progress(Progress("filming", number, len(temporal), unit="film"))
+            out = Path(folder) / f"{name}.mkv"
+            with PeakMemory() as memory:
+                filmed = paint(source, out, name)
+            painted = [frame.pixels for frame in VideoReader(out)]
+            row = {"clip": source.stem, "temporal": name, "frames": filmed.frames, "size": _size(read)}
+            row |= _scores(read, painted, style, judge)
+            row |= {"fps": filmed.rate, "peak_mb": (memory.bytes or 0) / 1e6, "cuts": len(filmed.cuts)}
+            row |= {f"{step}_share": share for step, share in shares(filmed.busy).items()}
+            rows.append(row)
+    for row in rows[1:]:
+        for key in ("warping_error_1", "warping_error_10", "lpips_1", "lpips_10", "style_distance", "sharpness"):
+            row[f"{key}_ratio"] = row[key] / rows[0][key]
+    return rows
+
+
+def shares(busy: Mapping[str, float]) -> dict[str, float]:
+    """How the work is shared among the steps of the pipeline."""
+    total = sum(busy.values()) or 1.0
+    return {step: seconds / total for step, seconds in busy.items()}
+
+
+def _scores(read: Sequence[Pixels], painted: Sequence[Pixels], style: Pixels, judge: Judge) -> dict[str, float]:
+    names = [f"warping_error_{distance}" for distance in DISTANCES]
+    found = measure_video(iter(read), iter(painted), [*names, "flicker", "drift"])
+    for distance in DISTANCES:
+        found[f"lpips_{distance}"] = _lpips(read, painted, distance, judge)
+    looked = range(0, len(read), max(1, len(read) // _LOOKS))
+    each = [judge.measure(read[i], style, painted[i], ["style_distance", "sharpness"]) for i in looked]
+    return {**found, **{name: float(np.mean([scores[name] for scores in each])) for name in each[0]}}
+
+
+def _lpips(read: Sequence[Pixels], painted: Sequence[Pixels], distance: int, judge: Judge) -> float:
+    """Mean LPIPS (AlexNet) of a painted frame and an earlier one brought to it; what was hidden is made equal."""
+    network = judge.lpips("alexnet")
+    values = []
+    for later in range(distance, len(read), max(1, (len(read) - distance) // _PAIRS)):
+        earlier = later - distance
+        back = flow.flow_between(read[later], read[earlier])
+        forth = flow.flow_between(read[earlier], read[later])
+        alike = np.abs(read[later] - flow.warp(read[earlier], back)).mean(2) < 0.1
+        seen = flow.visible(back, forth) & alike
+        if seen.mean() < 0.25:
+            continue
+        size = read[later].shape[0], read[later].shape[1]
+        now = images.resize(painted[later], *size)
+        before = np.where(seen[..., None], flow.warp(images.resize(painted[earlier], *size), back), now)
+        with torch.inference_mode():
+            values.append(float(network(images.to_tensor(now), images.to_tensor(before))))
+    if not values:
+        raise InputError("no two frames show the same things", "give a video without so many cuts")
+    return float(np.mean(values))
+
+
+def memory(source: Path, paint: PaintFilm, *, counts: Sequence[int] = (250, 2500)) -> list[dict[str, Any]]:
+    """Peak memory and speed over films of so many frames: the clip again and again."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for count in counts:
+            long = Path(folder) / f"{count}.mp4"
+            repeat(source, long, count)
+            with PeakMemory() as watched:
+                filmed = paint(long, Path(folder) / f"{count}-painted.mp4", "fast")
+            row = {
+                "clip": source.stem,
+                "frames": filmed.frames,
+                "size": _size(next(iter(VideoReader(long))).pixels[None]),
+            }
+            row |= {"fps": filmed.rate, "peak_mb": (watched.bytes or 0) / 1e6}
+            rows.append({**row, **{f"{step}_share": share for step, share in shares(filmed.busy).items()}})
+    return rows
+
+
+def repeat(source: Path, out: Path, count: int) -> None:
+    """Write a clip again and again, packet by packet, until it has at least `count` frames."""
+    header = probe_video(source)
+    length = Fraction(header.count) / header.rate
+    times = -(-count // header.count)
+    assemble([Segment(source, index * length, header.count) for index in range(times)], out, choose_coding(out))
+
+
+def _size(frames: Any) -> str:
+    return f"{frames[0].shape[1]}x{frames[0].shape[0]}"

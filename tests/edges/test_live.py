@@ -1,0 +1,183 @@
+"""Live painting: a file as the camera, a plain painter, the page by an HTTP client and in a real browser."""
+
+import json
+import shutil
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+
+from impasto.cli.live import served
+from impasto.errors import InputError
+from impasto.live import KEYS, Camera, Live, Wish, as_jpeg, pressed, written
+from impasto.videos import VideoWriter
+from tiny import noise
+
+CHROMIUM = shutil.which("chromium")
+
+
+class Negative:
+    """Paints the negative, mixed by strength: quick, and known."""
+
+    def __init__(self, seconds=0.0):
+        self.seconds, self.shares = seconds, None
+
+    def paint(self, pixels, *, strength=None, shares=None):
+        time.sleep(self.seconds)
+        self.shares = shares
+        return (1 - strength) * pixels + strength * (1 - pixels)
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.mp4"
+    wide = noise(64, 200)[0].permute(1, 2, 0).numpy()
+    with VideoWriter(path, rate=50) as writer:
+        for index in range(50):
+            writer.write(np.ascontiguousarray(wide[:, 2 * index : 2 * index + 96]))
+    return path
+
+
+@pytest.fixture
+def live(clip):
+    camera = Camera(str(clip), size=96)
+    yield Live(Negative(), camera, ("one", "two"))
+    camera.close()
+
+
+def running(live, page):
+    def show():
+        for screen in live.screens():
+            page.show(screen)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_keys_change_the_wish():
+    wish = Wish()
+    assert pressed(wish, "n", 2).style == 1
+    assert pressed(pressed(wish, "n", 2), "n", 2).style == 0
+    assert pressed(wish, "p", 3).style == 2
+    assert pressed(wish, "-", 1).strength == pytest.approx(0.9)
+    assert pressed(wish, "+", 1).strength == 1
+    assert pressed(wish, "s", 1).beside
+    assert pressed(wish, "x", 1) == wish
+    assert set(KEYS) == set("np+-sq")
+
+
+def test_a_slow_painter_drops_frames_and_is_never_late(clip):
+    camera = Camera(str(clip), size=96)
+    live = Live(Negative(0.1), camera, ("one",))
+    screens = live.screens()
+    for _ in range(6):
+        next(screens)
+    camera.close()
+    assert camera.dropped >= 6  # 50 frames a second come, at most ten are painted
+    assert 0 < live.fps < 11
+    assert live.latency < 0.4
+
+
+def test_screens_show_what_was_wished(live):
+    screens = live.screens()
+    assert next(screens).shape == (64, 96, 3)
+    live.press("s")
+    live.press("n")
+    wide = next(screens)
+    assert wide.shape == (64, 192, 3)
+    assert live.painter.shares == (0.0, 1.0)
+    left, right = wide[:40, :96].astype(float), wide[:40, 96:].astype(float)
+    assert left + right == pytest.approx(255, abs=30)
+    for _ in range(10):
+        live.press("-")
+    plain = next(screens)
+    assert plain[:40, :96] == pytest.approx(plain[:40, 96:].astype(float), abs=1)
+    live.press("q")
+    assert next(screens, None) is None
+
+
+def test_text_and_jpeg():
+    screen = written(np.zeros((40, 200, 3), np.uint8), "irisés 100%")
+    assert screen.max() == 255
+    assert as_jpeg(screen)[:2] == b"\xff\xd8"
+
+
+def test_bad_cameras(tmp_path):
+    for source, words in (("nothing.mp4", "no file or camera"), ("97", "cannot be read")):
+        camera = Camera(source, size=96)
+        with pytest.raises(InputError, match=words):
+            camera.take()
+    (tmp_path / "text.mp4").write_text("no video")
+    camera = Camera(str(tmp_path / "text.mp4"), size=96)
+    with pytest.raises(InputError, match="cannot be read as a video"):
+        camera.take()
+
+
+def fetch(address, **headers):
+    request = urllib.request.Request(address, headers=headers, method="POST" if "key" in address else "GET")
+    with urllib.request.urlopen(request, timeout=20) as reply:
+        return reply.read(20_000) if "stream" in address else reply.read()
+
+
+def test_the_page_streams_and_listens_to_this_machine_only(live):
+    with served(live, 0) as page:
+        thread = running(live, page)
+        stream = fetch(f"{page.address}stream")
+        assert stream.count(b"--impasto-frame") >= 2
+        assert b"\xff\xd8" in stream
+        assert b"<img" in fetch(page.address)
+        reply = json.loads(fetch(f"{page.address}key?k=n", **{"X-Impasto": "live"}))
+        assert reply == {"words": "two, 100 %"}
+        for address, headers in (
+            (f"{page.address}key?k=n", {}),
+            (page.address, {"Host": "elsewhere.example"}),
+            (f"{page.address}key?k=n", {"Host": "elsewhere.example", "X-Impasto": "live"}),
+        ):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                fetch(address, **headers)
+            assert refused.value.code == 403
+            refused.value.close()
+        assert live.wish.style == 1
+        live.press("q")
+        thread.join(5)
+    with pytest.raises(urllib.error.URLError):
+        fetch(page.address)
+
+
+def test_a_taken_port_is_told(live):
+    with (
+        served(live, 0) as page,
+        pytest.raises(InputError, match="cannot be used"),
+        served(live, int(page.address.rsplit(":", 1)[1].strip("/"))),
+    ):
+        pass
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; .ci/run installs it where it can (apt-get)")
+def test_the_page_in_a_real_browser(live):
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: it is in the extra dev")
+    with served(live, 0) as page, sync_api.sync_playwright() as playwright:
+        thread = running(live, page)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page()
+        tab.goto(page.address, wait_until="commit")
+        tab.wait_for_function("document.querySelector('img').naturalWidth == 96")
+        shots = []
+        for _ in range(2):
+            shots.append(tab.locator("img").screenshot())
+            tab.wait_for_timeout(300)
+        assert shots[0] != shots[1]  # it moves
+        tab.keyboard.press("s")
+        tab.wait_for_function("document.querySelector('img').naturalWidth == 192")
+        tab.click("#key-next-style")
+        tab.wait_for_function("document.getElementById('state').textContent.startsWith('two')")
+        tab.keyboard.press("-")
+        tab.wait_for_function("document.getElementById('state').textContent == 'two, 90 %, side by side'")
+        assert live.wish == Wish(1, 0.9, True)
+        live.press("q")
+        thread.join(5)
+        browser.close()
