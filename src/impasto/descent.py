@@ -18,6 +18,9 @@ from impasto.errors import Cancelled
 from impasto.lbfgs import LBFGS
 
 _RANGE_WEIGHT = 10.0  # brings pixels back that L-BFGS has moved out of [0, 1]; from 1 to 100 gave the same pictures
+_TINY = 1e-20  # keeps a picture without any gradient from dividing by zero
+_NEAR = 16  # pixels over which the size of a gradient is taken
+_LEAST_PACE = 0.1  # of the mean gradient; places with less would be moved by nothing but noise
 _LEAST_SIDE = 4  # of the smallest correction, in pixels
 
 Score = Callable[[Tensor], tuple[Mapping[str, Tensor], Tensor]]
@@ -64,17 +67,28 @@ class PixelPyramid:
         falloff: scale of each correction against the next finer one, since its gradient adds up over more pixels.
         unit: what 1 in a parameter changes in the image. L-BFGS's first step sums to one unit, so a unit of x times the
             number of values makes it change a value by x on average.
+        pace: `(1, 1, H, W)`, how far each place goes for the same change of the parameters; evenly by default. See
+            `even_pace`.
         wrap: enlarge corrections as if the image was tiled, so that they leave no seam.
     """
 
-    def __init__(self, start: Tensor, *, falloff: float = 0.6, unit: float = 1.0, wrap: bool = False) -> None:
+    def __init__(
+        self,
+        start: Tensor,
+        *,
+        falloff: float = 0.6,
+        unit: float = 1.0,
+        pace: Tensor | None = None,
+        wrap: bool = False,
+    ) -> None:
         self._start = start.detach().clone(memory_format=torch.contiguous_format)
         batch, channels, height, width = start.shape
         sizes = [(height >> level, width >> level) for level in range(_correction_levels(height, width, wrap=wrap))]
         self._corrections = [
             torch.zeros(batch, channels, *size, device=start.device, requires_grad=True) for size in sizes
         ]
-        self._falloff, self._unit, self._wrap = falloff, unit, wrap
+        self._falloff, self._wrap = falloff, wrap
+        self._unit: Tensor | float = unit if pace is None else unit * pace
 
     def parameters(self) -> Sequence[Tensor]:
         """Finest first."""
@@ -127,6 +141,52 @@ class Pixels:
     def project(self) -> None:
         """Clamp to [0, 1]."""
         self._image.clamp_(0, 1)
+
+
+def even_pace(gradient: Tensor, *, wrap: bool = False) -> Tensor:
+    """How far each place of an image should go, so that all take part in the first steps alike.
+
+    Gram matrices are squares: where features are strong, as in a face, their gradient is many times that of the rest,
+    and L-BFGS would change that place until it is garish before it has learnt the scale of the others.
+
+    Args:
+        gradient: `(1, 3, H, W)`, of the loss at the start.
+        wrap: whether the image goes on beyond its edges with the opposite ones.
+
+    Returns:
+        `(1, 1, H, W)`, above 0: the inverse of the gradient's root mean square within 16 pixels, scaled so that the
+        first step is as long as without it.
+    """
+    power = gradient.float().square().mean(1, keepdim=True)
+    reach = min(_NEAR, *(side - 1 for side in power.shape[2:]))
+    framed = F.pad(power, (reach,) * 4, mode="circular" if wrap else "reflect")
+    size = F.avg_pool2d(framed, 2 * reach + 1, 1).sqrt()
+    pace = 1 / (size / size.mean().clamp_min(_TINY) + _LEAST_PACE)
+    step = gradient.float().abs()
+    return pace * (step.mean().clamp_min(_TINY) / (pace * step).mean().clamp_min(_TINY))
+
+
+class Remembered:
+    """A Score that does not compute again what it was last asked.
+
+    Args:
+        score: what is asked.
+    """
+
+    def __init__(self, score: Score) -> None:
+        self._score = score
+        self._last: tuple[Tensor, tuple[Mapping[str, Tensor], Tensor]] | None = None
+
+    def __call__(self, image: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+        """As the score; what was remembered is handed out once, since gradients are worked on in place."""
+        last, self._last = self._last, None
+        return last[1] if last is not None and torch.equal(last[0], image) else self._score(image)
+
+    def ahead(self, image: Tensor) -> Tensor:
+        """The gradient at an image that will be asked for next."""
+        found = self._score(image)
+        self._last = image, found
+        return found[1]
 
 
 def _correction_levels(height: int, width: int, *, wrap: bool) -> int:

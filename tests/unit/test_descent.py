@@ -3,7 +3,16 @@ import math
 import pytest
 import torch
 
-from impasto.descent import PixelPyramid, Schedule, descend, differentiated, pyramid_scales, resample
+from impasto.descent import (
+    PixelPyramid,
+    Remembered,
+    Schedule,
+    descend,
+    differentiated,
+    even_pace,
+    pyramid_scales,
+    resample,
+)
 from impasto.errors import Cancelled
 from tiny import noise
 
@@ -124,3 +133,33 @@ def test_resampling_keeps_the_mean_and_the_size():
     small = resample(image, 20, 30)
     assert small.shape == (1, 3, 20, 30)
     assert math.isclose(small.mean().item(), image.mean().item(), abs_tol=5e-3)
+
+
+def test_a_place_with_a_strong_gradient_takes_no_larger_first_step():
+    """One corner's gradient is fifty times that of the rest: paced, both change alike in the first step."""
+    gradient = torch.ones(1, 3, 96, 96)
+    gradient[:, :, :20, :20] = 50
+    pace = even_pace(gradient)
+    assert pace.shape == (1, 1, 96, 96)
+    assert pace.min() > 0
+    step = (pace * gradient).abs()
+    assert step[..., 5, 5].mean() / step[..., 90, 90].mean() < 8  # and 50 without it
+    assert float(step.mean()) == pytest.approx(float(gradient.mean()), rel=1e-3)
+    torch.testing.assert_close(even_pace(gradient.roll(40, 3), wrap=True), even_pace(gradient, wrap=True).roll(40, 3))
+
+
+def test_what_is_remembered_is_not_computed_again():
+    asked = []
+
+    def score(image):
+        asked.append(image)
+        return {"total": image.sum()}, torch.ones_like(image)
+
+    remembered, image = Remembered(score), noise(8, 8)
+    torch.testing.assert_close(remembered.ahead(image), torch.ones_like(image))
+    remembered(image.clone())
+    assert len(asked) == 1
+    remembered(image)  # handed out once: whoever got it may have changed it
+    remembered.ahead(image)
+    remembered(image + 1)
+    assert len(asked) == 4

@@ -33,7 +33,18 @@ from impasto.contract import (
     StyleCode,
     ignore,
 )
-from impasto.descent import PixelPyramid, Pixels, Schedule, below, descend, pyramid_scales, resample
+from impasto.descent import (
+    PixelPyramid,
+    Pixels,
+    Remembered,
+    Schedule,
+    Score,
+    below,
+    descend,
+    even_pace,
+    pyramid_scales,
+    resample,
+)
 from impasto.encoders import Encoder
 from impasto.errors import Cancelled, InputError
 from impasto.fitting import STRIDE, Fit, fit, least_memory, tile_side
@@ -127,10 +138,12 @@ class Optimize:
             place = fit(sides, knobs, self.placement, job.memory)
             taken = _Taken(index, picture.start.pixels, change, picture.seen)
             resume = None if job.resume is None or index > first else below(job.resume, "descent/")
+            score = self._score(picture.photograph_at(sides), replace(job, guide=picture.guide), index, place)
+            canvas, keen = _canvas(picture.begun(sides, change), score, knobs, place)
             try:
                 trace = descend(
-                    _canvas(picture.begun(sides, change), knobs, place),
-                    self._score(picture.photograph_at(sides), replace(job, guide=picture.guide), index, place),
+                    canvas,
+                    keen,
                     place.schedule(level.steps, knobs),
                     on_progress=reports.of_level(index, taken),
                     resume=resume,
@@ -282,11 +295,16 @@ class _Picture:
         return result
 
 
-def _canvas(image: Tensor, knobs: OptimizeKnobs, place: Fit) -> PixelPyramid | Pixels:
+def _canvas(image: Tensor, score: Score, knobs: OptimizeKnobs, place: Fit) -> tuple[PixelPyramid | Pixels, Score]:
+    """What is moved from `image` on, and what scores it."""
+    wrap = knobs.border == "wrap"
     if place.frugal:
-        return Pixels(image)
-    first = FIRST_STEP * image.numel() if place.optimizer == "lbfgs" else 1.0
-    return PixelPyramid(image, unit=first, wrap=knobs.border == "wrap")
+        return Pixels(image), score
+    if place.optimizer == "adam":  # it evens out the steps of all places by itself
+        return PixelPyramid(image, wrap=wrap), score
+    remembered = Remembered(score)
+    pace = even_pace(remembered.ahead(image), wrap=wrap)
+    return PixelPyramid(image, unit=FIRST_STEP * image.numel(), pace=pace, wrap=wrap), remembered
 
 
 @dataclass(frozen=True)
