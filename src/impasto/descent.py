@@ -20,7 +20,7 @@ from impasto.lbfgs import LBFGS
 _RANGE_WEIGHT = 10.0  # brings pixels back that L-BFGS has moved out of [0, 1]; from 1 to 100 gave the same pictures
 _TINY = 1e-20  # keeps a picture without any gradient from dividing by zero
 _NEAR = 16  # pixels over which the size of a gradient is taken
-_LEAST_PACE = 0.1  # of the mean gradient; places with less would be moved by nothing but noise
+_STRONG = 1.5  # times the mean gradient, from where on places are held back
 _LEAST_SIDE = 4  # of the smallest correction, in pixels
 
 Score = Callable[[Tensor], tuple[Mapping[str, Tensor], Tensor]]
@@ -154,14 +154,14 @@ def even_pace(gradient: Tensor, *, wrap: bool = False) -> Tensor:
         wrap: whether the image goes on beyond its edges with the opposite ones.
 
     Returns:
-        `(1, 1, H, W)`, above 0: the inverse of the gradient's root mean square within 16 pixels, scaled so that the
-        first step is as long as without it.
+        `(1, 1, H, W)`, above 0: where the gradient's root mean square within 16 pixels is strong, its inverse, and even
+        elsewhere; scaled so that the first step is as long as without it.
     """
     power = gradient.float().square().mean(1, keepdim=True)
     reach = min(_NEAR, *(side - 1 for side in power.shape[2:]))
     framed = F.pad(power, (reach,) * 4, mode="circular" if wrap else "reflect")
     size = F.avg_pool2d(framed, 2 * reach + 1, 1).sqrt()
-    pace = 1 / (size / size.mean().clamp_min(_TINY) + _LEAST_PACE)
+    pace = 1 / (size / size.mean().clamp_min(_TINY)).clamp_min(_STRONG)
     step = gradient.float().abs()
     return pace * (step.mean().clamp_min(_TINY) / (pace * step).mean().clamp_min(_TINY))
 
