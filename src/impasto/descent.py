@@ -364,7 +364,8 @@ class _Adam:
 
     def __init__(self, canvas: Canvas, schedule: Schedule) -> None:
         self._canvas, self._schedule = canvas, schedule
-        self._adam = torch.optim.Adam(canvas.parameters(), betas=schedule.betas)
+        # fused: without copies of the size of the image in between
+        self._adam = torch.optim.Adam(canvas.parameters(), betas=schedule.betas, fused=schedule.frugal or None)
 
     def run(self, watch: _Watch) -> None:
         """Take all steps."""

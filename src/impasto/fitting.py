@@ -22,7 +22,7 @@ LEAST_TILE = 128  # pixels; with smaller tiles nearly everything would be margin
 _GOOD_TILE = 320  # rather forget history than take smaller ones
 _LEAST_HISTORY = 3
 # of a window at the peak of its second pass, and of a level in one piece; in bfloat16, in float32
-_WINDOW_BYTES = (1300.0, 2400.0)
+_WINDOW_BYTES = (1500.0, 2900.0)
 _WHOLE_BYTES = (2000.0, 4000.0)
 
 
@@ -33,7 +33,8 @@ class Fit:
     Attributes:
         tile: longest side of a tile in pixels; None for one piece.
         optimizer, history: of the schedule.
-        frugal: plain pixels and Adam, which take a fifth of a pyramid and L-BFGS.
+        frugal: plain pixels and Adam, which take a tenth of a pyramid and L-BFGS; features of the photograph in
+            bfloat16.
     """
 
     tile: int | None
@@ -64,7 +65,7 @@ def fit(sides: tuple[int, int], knobs: OptimizeKnobs, placement: Placement, memo
         held = (_descent_bytes(knobs.optimizer, history) + target) * pixels
         if held <= room:
             return Fit(tile_side(int(memory - held), knobs, placement), knobs.optimizer, history)
-    left = int(memory - (_frugal_bytes() + target) * pixels)
+    left = int(memory - (_frugal_bytes() + _target_bytes(knobs, placement, frugal=True)) * pixels)
     return Fit(tile_side(left, knobs, placement), "adam", knobs.history, frugal=True)
 
 
@@ -81,7 +82,7 @@ def least_memory(sides: tuple[int, int], knobs: OptimizeKnobs, placement: Placem
         InputError: something that was asked for cannot be tiled.
     """
     _check(knobs)
-    held = (_frugal_bytes() + _target_bytes(knobs, placement)) * math.prod(sides)
+    held = (_frugal_bytes() + _target_bytes(knobs, placement, frugal=True)) * math.prod(sides)
     return int(held + _tile_bytes(LEAST_TILE, knobs, placement))
 
 
@@ -109,18 +110,18 @@ def _tile_bytes(side: int, knobs: OptimizeKnobs, placement: Placement) -> float:
 
 def _descent_bytes(optimizer: str, history: int) -> float:
     """A pixel, of a descent on the pyramid: images, parameters and what the optimiser holds of their size."""
-    return 216.0 + 32 * history if optimizer == "lbfgs" else 150.0
+    return 360.0 + 54 * history if optimizer == "lbfgs" else 465.0
 
 
 def _frugal_bytes() -> float:
     """A pixel, of a descent on plain pixels by Adam: the image, its gradient, two moments, and the best in half."""
-    return 4 * 12.0 + 6.0
+    return 5 * 12.0
 
 
-def _target_bytes(knobs: OptimizeKnobs, placement: Placement) -> float:
-    """A pixel, of the photograph's features that are kept as a target."""
+def _target_bytes(knobs: OptimizeKnobs, placement: Placement, *, frugal: bool = False) -> float:
+    """A pixel, of the photograph's features that are kept as a target; a frugal descent keeps them in bfloat16."""
     values = _values(find(knobs.encoder), knobs.content_layers)
-    return values * (4 if placement.precision == "float32" else 2)
+    return values * (4 if placement.precision == "float32" and not frugal else 2)
 
 
 def _values(architecture: Architecture, layers: Iterable[str]) -> float:

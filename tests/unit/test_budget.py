@@ -14,9 +14,9 @@ from tiny import TinyStore, noise, tiny_decoder_weights, tiny_encoder_weights
 BFLOAT = Placement(precision="bfloat16")
 
 
-def of(quality, sides, **settings):
+def of(quality, sides, *, place=BFLOAT, **settings):
     stages = plan("auto", quality, {})
-    return budget.plan(stages, [BFLOAT] * len(stages), sides, sides, **settings)
+    return budget.plan(stages, [place] * len(stages), sides, sides, **settings)
 
 
 def test_what_fits_is_painted_in_one_piece():
@@ -24,9 +24,10 @@ def test_what_fits_is_painted_in_one_piece():
     assert not of("draft", (1500, 2000), limit=2 * 10**9).tiled
 
 
+@pytest.mark.parametrize("place", [BFLOAT, Placement()], ids=["bfloat16", "float32"])
 @pytest.mark.parametrize(("quality", "side"), [("good", 4096), ("draft", 8192)])
-def test_two_gigabytes_hold_what_was_promised(quality, side):
-    room = of(quality, (side, side), limit=2 * 10**9)
+def test_two_gigabytes_hold_what_was_promised(quality, side, place):
+    room = of(quality, (side, side), limit=2 * 10**9, place=place)
     assert room.memory == 2 * 10**9
     assert 0 < room.left_for_method(side * side, 0) < room.memory
 

@@ -119,6 +119,30 @@ def bench_equal(
     _show([row], csv, as_json)
 
 
+@bench_app.command("memory", epilog="Example: impasto bench memory adain --sizes 512,1024,2048 --csv bench/memory.csv")
+def bench_memory(
+    method: Annotated[str, typer.Argument(help="adain or optimize.")] = "optimize",
+    sizes: Annotated[str, typer.Option(help="Longest sides in pixels, with commas.")] = "512,1024,2048,4096",
+    limit: Annotated[str, typer.Option(help="Memory for the method in tiles.")] = "1GB",
+    tiles_only_from: Annotated[int, typer.Option(help="From this size on, tiles alone.")] = 4096,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """Memory and time by size, in one piece and in tiles; of a descent, two steps at full size."""
+    from impasto.bench.memory import by_size
+    from impasto.cli.stylize import parse_memory
+
+    wanted = [text.strip() for text in sizes.split(",")]
+    if method not in ("adain", "optimize"):
+        raise InputError(f"there is no memory benchmark of {method!r}", "it is adain or optimize")
+    if not all(text.isdigit() and int(text) >= 64 for text in wanted):
+        raise InputError(f"--sizes is {sizes!r}", "it takes numbers from 64 on, such as 512,1024")
+    room = parse_memory(limit)
+    assert room is not None
+    rows = list(by_size(method, tuple(map(int, wanted)), limit=room, tiles_only_from=tiles_only_from))
+    _show(rows, csv, as_json)
+
+
 @bench_app.command("peers", epilog="Example: impasto bench peers --set three --size 256 --csv bench/peers.csv")
 def bench_peers(
     methods: Annotated[str, typer.Option("--methods", "-m", help="Who takes part, with commas.")] = _PEERS,

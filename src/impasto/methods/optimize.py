@@ -23,6 +23,7 @@ from impasto.contract import (
     Anchor,
     Guide,
     Job,
+    MappedObjective,
     Objective,
     OnProgress,
     Placement,
@@ -237,7 +238,10 @@ class Optimize:
         )
 
     def _collect(self, objective: Objective, picture: Tensor, wrap: bool, place: Fit) -> Stats:
-        return collect(self._encoder, objective, picture, wrap=wrap, tile=place.tile)
+        found = collect(self._encoder, objective, picture, wrap=wrap, tile=place.tile)
+        if place.frugal and isinstance(objective, MappedObjective):
+            return {name: tensor.to(torch.bfloat16) for name, tensor in found.items()}
+        return found
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,91 @@
+"""Memory and time by size: pictures in one piece and in tiles, side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from impasto import device, images, registry
+from impasto.assets import Store, load_weights
+from impasto.bench.results import machine_row
+from impasto.bench.sets import load_set
+from impasto.contract import Job, Placement, Style, StyleImage, ignore
+from impasto.knobs import AdaINKnobs, OptimizeKnobs
+from impasto.meter import PeakMemory
+from impasto.methods.adain import AdaIN
+from impasto.methods.optimize import Optimize
+
+STEPS = 2  # of the descent, at full size alone: the second holds all that an optimiser ever holds
+_STYLE_SIDE = 512
+
+
+def by_size(method: str, sizes: tuple[int, ...], *, limit: int, tiles_only_from: int) -> Iterator[dict[str, Any]]:
+    """One row for each size and way.
+
+    Args:
+        method: "adain" or "optimize".
+        sizes: longest sides in pixels.
+        limit: bytes for the method in tiles.
+        tiles_only_from: sizes from which one piece is left out: it would not fit, or take minutes.
+    """
+    placement = device.place(tested=registry.find(method).precisions)
+    painter = _Painter(method, placement)
+    for size in sizes:
+        for memory in (None, limit) if size < tiles_only_from else (limit,):
+            yield {**machine_row(placement), **painter.row(size, memory)}
+
+
+class _Painter:
+    """One method with its weights, and a pair of pictures."""
+
+    def __init__(self, method: str, placement: Placement) -> None:
+        store, row = Store(), registry.find(method)
+        store.fetch(row.assets)
+        weights = {asset: load_weights(store.path(asset)) for asset in row.assets}
+        self._method, self._placement = method, placement
+        self._stylizer = (AdaIN if method == "adain" else Optimize)(weights, placement)
+        (content, style), *_ = load_set("one", store, size=_STYLE_SIDE, on_progress=ignore)
+        self._content, self._style = content.pixels, images.to_tensor(style.pixels).to(placement.device)
+
+    def row(self, size: int, memory: int | None) -> dict[str, Any]:
+        """Paint at one size. In one piece pictures are floats, in tiles codes, as the engine has them."""
+        height, width = self._content.shape[:2]
+        width, height = images.fit(width, height, size)
+        pixels = images.resize(self._content, height, width)
+        content = images.to_tensor(pixels if memory is None else images.quantise(pixels, 8)).to(self._placement.device)
+        del pixels
+        with PeakMemory(self._placement.device) as peak:
+            started = time.perf_counter()
+            self._paint(content, memory)
+            device.synchronize(self._placement.device)
+            seconds = time.perf_counter() - started
+        steps = STEPS if self._method == "optimize" else 1
+        megapixels = height * width / 1e6
+        return {
+            "benchmark": "memory",
+            "method": self._method,
+            "width": width,
+            "height": height,
+            "way": "one piece" if memory is None else "tiles",
+            "limit_mb": None if memory is None else memory / 1e6,
+            "peak_mb": None if peak.bytes is None else peak.bytes / 1e6,
+            "peak_bytes_a_pixel": None if peak.bytes is None else peak.bytes / (height * width),
+            "seconds": seconds,
+            "steps": steps,
+            "seconds_a_step_and_megapixel": seconds / steps / megapixels,
+        }
+
+    def _paint(self, content: Tensor, memory: int | None) -> Tensor:
+        sides = content.shape[2], content.shape[3]
+        style = Style((StyleImage(self._style),), sides)
+        if self._method == "adain":
+            own: Any = AdaINKnobs()
+        else:
+            own = OptimizeKnobs(steps=STEPS, coarsest=65536, init="content", content_layers=("relu4_1",))
+        code = self._stylizer.encode_style(style, own)
+        with torch.inference_mode(self._method == "adain"):
+            return self._stylizer.stylize(content, [Job(code, own, memory=memory)])
