@@ -70,7 +70,7 @@ class _Painter:
             "method": self._method,
             "width": width,
             "height": height,
-            "way": "one piece" if memory is None else "tiles",
+            "way": "one piece" if memory is None else "within a limit",
             "limit_mb": None if memory is None else memory / 1e6,
             "peak_mb": None if peak.bytes is None else peak.bytes / 1e6,
             "peak_bytes_a_pixel": None if peak.bytes is None else peak.bytes / (height * width),
