@@ -14,7 +14,7 @@ from impasto.contract import Placement
 from impasto.errors import ResourceError
 
 _FREE_SHARE = 0.85  # of what is free: others use memory too
-_RESERVE = 120_000_000  # bytes that the libraries take for themselves while they compute
+_RESERVE = 200_000_000  # bytes that the libraries take for themselves while they compute
 _MASK = 12.0  # bytes a pixel of a mask, with what methods make of it
 _READING = 13.0  # bytes a pixel of a photograph while it is decoded, at 8 bits
 _HOLDING = 12.0  # of the photograph, the picture to start from, the result and a style image of its size, as codes

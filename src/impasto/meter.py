@@ -59,11 +59,16 @@ class PeakMemory:
             self._highest = max(self._highest, resident() or 0)
 
 
-def _trimmed() -> int | None:
-    """Resident memory after the C library has given back what it only keeps for later, where it can."""
+def give_back() -> None:
+    """Have the C library give back to the system what it only keeps for later, where it can."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # musl has no such call
             ctypes.CDLL(None).malloc_trim(0)
+
+
+def _trimmed() -> int | None:
+    """Resident memory after that."""
+    give_back()
     return resident()
 
 

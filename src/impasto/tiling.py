@@ -24,6 +24,7 @@ from impasto.descent import differentiated
 from impasto.encoders import Encoder
 from impasto.errors import InputError
 from impasto.losses import sum_of
+from impasto.meter import give_back
 
 
 def pad_to_multiple(images: Tensor, multiple: int, *, least: int = 1) -> Tensor:
@@ -250,6 +251,7 @@ class Evaluator:
                 for total, part in zip(sums, self._parts(tile.crop(image, reach), tile, reach, layers), strict=True):
                     for name, value in part.items():
                         total[name] = value + total[name] if name in total else value
+                give_back()
         leaves = [{name: value.requires_grad_() for name, value in total.items()} for total in sums]
         losses = self._sums(leaves)
         torch.stack(tuple(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
@@ -265,6 +267,8 @@ class Evaluator:
             torch.autograd.backward([value for value, _ in pairs], [slope for _, slope in pairs])
             if window.grad is not None:
                 _add(gradient, window.grad, tile, reach)
+            del window, parts, pairs
+            give_back()  # or the C library keeps blocks of every tile's sizes, a sixth of the limit in all
         return {name: loss.detach() for name, loss in losses.items()}, gradient
 
     def _parts(self, window: Tensor, tile: Tile, reach: int, layers: frozenset[str]) -> list[Stats]:

@@ -17,6 +17,7 @@ from impasto.architectures import VGG19
 from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleCode, Tile, ignore
 from impasto.encoders import Border, Encoder
 from impasto.knobs import AdaINKnobs
+from impasto.meter import give_back
 from impasto.stats import EPSILON, adaptive_instance_norm, mean_std, precise
 from impasto.tiling import Sheet, crop_to, pad_to_multiple, put, side_within, thumbnail, tiles_of
 
@@ -140,6 +141,7 @@ class AdaIN:
             if (strength < 1).any():
                 pastiche = pastiche + (1 - strength) * (pixels - self._decoder(features, tile).to(pixels))
             put(result, masks.compose(pixels, pastiche.clamp(0, 1), cover), tile)
+            give_back()
             last = index + 1 == len(tiles)
             report(len(tiles) + index + 1, thumbnail(result) if last else None)
         return result
