@@ -209,7 +209,7 @@ class Schedule:
             gradient, which would wipe out a good start.
         betas: Adam's decay rates; shorter memories than usual, since there are few steps.
         history: pairs that L-BFGS remembers; each takes twice the memory of the parameters.
-        frugal: keep the best image in half precision.
+        frugal: keep the best image in half precision, and return it so.
     """
 
     steps: int
@@ -301,8 +301,7 @@ class _Watch:
 
     def image(self) -> Tensor:
         """The best image."""
-        best = self.best.clamp(0, 1)
-        return best.float() if best.dtype == torch.float16 else best
+        return self.best.clamp(0, 1)
 
     def state(self) -> dict[str, Tensor]:
         """See `Snapshot`. An evaluation that the optimiser's state lacks is made again."""

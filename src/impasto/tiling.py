@@ -79,6 +79,7 @@ class Sheet:
         self.size = pixels.shape[2], pixels.shape[3]
         height, width = (_rounded_up(side, multiple, least) for side in self.size)
         self.sides = height, width
+        self.dtype = pixels.dtype if pixels.is_floating_point() else torch.float32  # of what is read
         self._rows, self._columns = mirrored(self.size[0], height), mirrored(self.size[1], width)
 
     def crop(self, tile: Tile, reach: int = 0) -> Tensor:

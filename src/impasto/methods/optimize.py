@@ -292,7 +292,7 @@ class _Picture:
             image = self.begun(self.start.sides, image - self.origin(sides))
         result = self.photograph.blank()
         for tile in tiles_of(self.photograph.sides, 1024, stride=STRIDE):
-            part = tile.crop(image)
+            part = tile.crop(image).to(self.start.dtype)
             if self.mask is not None:
                 part = masks.compose(self.photograph.crop(tile), part, tile.crop(self.mask))
             put(result, part, tile)
