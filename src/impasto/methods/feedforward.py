@@ -32,8 +32,7 @@ class FeedForward:
     def __init__(self, weights: Mapping[str, Mapping[str, Tensor]], placement: Placement) -> None:
         self.placement = placement
         self._trained = networks.Trained(weights[NETWORK])
-        network = self._trained.network().requires_grad_(False)
-        self._network = network.to(placement.device, placement.dtype)
+        self._network = self._trained.network().requires_grad_(False).to(placement.device)
 
     def encode_style(self, style: Style, knobs: FeedForwardKnobs) -> StyleCode:  # noqa: ARG002 - nothing in it shapes the code
         """The code of the named styles, averaged by weight: `code (1, N)` float32.
