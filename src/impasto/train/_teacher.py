@@ -26,6 +26,9 @@ CONTENT_LAYER = "relu4_1"
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 """Without relu5_1: it would make each step half as long again, and the first four carry it along."""
 
+LEGIBLE = 0.7
+"""Content error beyond which people no longer make out the photograph (docs/training.md)."""
+
 ASSETS = ("vgg19-normalised", "adain-decoder")
 _FRAME = 0.03  # of each side of a painting is left out: photographs of paintings show their frames
 _REACH = 8.0  # the style weight stays within this factor of where it started
@@ -100,14 +103,18 @@ class Teacher:
 
     @torch.inference_mode()
     def budgets(self, photographs: Tensor) -> Tensor:
-        """The content error `(S,)` of AdaIN's draft of these photographs `(B, 3, H, W)`, the mean for each style."""
+        """The content error `(S,)` of AdaIN's draft of these photographs `(B, 3, H, W)`, the median for each style.
+
+        The median, because a picture with little in it has a relative error without bounds; and never more than
+        `LEGIBLE`, because some paintings make AdaIN lose the photograph altogether.
+        """
         wanted = self.content(photographs)
         found = []
         for painting in self._paintings:
             code = self._draft.encode_style(Style((StyleImage(painting),)), AdaINKnobs())
             drafts = self._draft.stylize(photographs, [Job(code, AdaINKnobs())] * len(photographs))
-            found.append(relative_error(self.content(drafts), wanted).mean())
-        return torch.stack(found).clone()
+            found.append(relative_error(self.content(drafts), wanted).median())
+        return torch.stack(found).clamp(max=LEGIBLE)
 
 
 class Balance(torch.nn.Module):
