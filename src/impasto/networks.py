@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -332,12 +333,15 @@ class Trained:
 
     def save(self, path: Path) -> None:
         """Write a single safetensors file, in half precision, whole or not at all."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         halves = {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in self.tensors.items()}
         about = {"format": FORMAT, **self.about, "styles": list(self.styles), "network": self.architecture.name}
         partial = path.with_name(f".{path.name}.part")
-        save_file(halves, partial, metadata={"impasto": json.dumps(about)})
+        with partial.open("wb") as file:
+            file.write(save(halves, metadata={"impasto": json.dumps(about)}))
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(path)
 
 
