@@ -83,19 +83,25 @@ _TAPS = (
 
 
 class _Convolution(nn.Module):
-    """A convolution with reflection padding, in the precision of its input; weights are kept in float32."""
+    """A convolution with reflection padding, in the precision of its input; weights are kept in float32.
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
+    It has a bias only where no normalisation follows: that would take it away again, and leave it a gradient of noise.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, bias: bool = False
+    ) -> None:
         super().__init__()
         self.stride, self.groups = stride, groups
         self.weight = nn.Parameter(torch.empty(outputs, inputs // groups, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight.to(x.dtype)
         border = weight.shape[2] // 2
         padded = F.pad(x, (border,) * 4, mode="reflect") if border else x
-        return F.conv2d(padded, weight, self.bias.to(x.dtype), self.stride, groups=self.groups)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return F.conv2d(padded, weight, bias, self.stride, groups=self.groups)
 
 
 class _Doubling(_Convolution):
@@ -111,7 +117,7 @@ class _Doubling(_Convolution):
         outputs, inputs = self.weight.shape[:2]
         kernels = torch.einsum("pak,qbl,oikl->opqiab", taps, taps, self.weight.float())
         kernels = kernels.reshape(4 * outputs, inputs, 3, 3).to(x.dtype, memory_format=torch.channels_last)
-        bias = self.bias.repeat_interleave(4).to(x.dtype)
+        bias = None if self.bias is None else self.bias.repeat_interleave(4).to(x.dtype)
         # the doubled picture's border is its own mirror image: that of the small one repeated
         return F.pixel_shuffle(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels, bias), 2)
 
@@ -179,8 +185,8 @@ class Network(nn.Module):
         )
         self.up = nn.ModuleList(_Doubling(b, a, 3) for a, b in reversed(pairs))
         self.skip = nn.Parameter(torch.ones(widths[-2])) if architecture.skip else None
-        self.full = _Doubling(widths[0], architecture.last, 3) if strided else None
-        self.head = _Convolution(architecture.last if strided else widths[0], 3, architecture.head)
+        self.full = _Doubling(widths[0], architecture.last, 3, bias=True) if strided else None
+        self.head = _Convolution(architecture.last if strided else widths[0], 3, architecture.head, bias=True)
         if generator is not None:
             self._initialise(generator)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -122,8 +122,9 @@ def test_styles_are_found_by_file_and_name(tmp_path):
 
 @pytest.mark.parametrize("sides", [(4, 6), (1, 5)])
 def test_doubling_at_once_is_doubling_and_convolving(sides):
-    layer = networks._Doubling(3, 2, 3)
-    torch.nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
+    layer = networks._Doubling(3, 2, 3, bias=True)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
     x = torch.randn(2, 3, *sides, generator=torch.Generator().manual_seed(1))
     large = torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest")
     padded = torch.nn.functional.pad(large, (1, 1, 1, 1), mode="reflect")
