@@ -128,8 +128,8 @@ class Engine:
         """
         request = replace(request or Request(), size=None)
         request.controls.check()
-        request = _for_trained(request, styles)
-        stages = self._plan(request)
+        request, network = _for_trained(request, styles)
+        stages = self._plan(request) if network is None else _sized(self._plan(request), network)
         picture = images.read(sample)
         placements = [device.place(self._device, self._precision, tested=stage.method.precisions) for stage in stages]
         header = images.probe(sample)

@@ -102,3 +102,9 @@ def test_the_command_line_paints_and_makes_again(network, picture_file, tmp_path
     assert app.run(["redo", str(out), "-o", str(tmp_path / "again.png")]) == 0
     assert app.run(["stylize", str(photo), "--style", str(network)]) == 2
     assert "name one" in capsys.readouterr().err
+
+
+def test_frames_are_painted_in_a_trained_style(engine, network):
+    frame = noise(40, 56)[0].permute(1, 2, 0).contiguous().numpy()
+    painter = engine.painter(f"{network}:s3", None, frame)
+    assert painter.run.stages[-1].method.name == "feedforward"
