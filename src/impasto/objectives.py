@@ -17,13 +17,13 @@ from impasto.matching import MomentsLoss, PatchLoss, SlicedLoss, WassersteinLoss
 
 STYLE_BALANCE: Mapping[str, float] = {
     "gram": 6.5,
-    "moments": 6.5,
-    "wasserstein": 6.5,
-    "sliced": 6.5,
-    "patches": 6.5,
+    "moments": 13.0,
+    "wasserstein": 10.0,
+    "sliced": 20.0,
+    "patches": 13.0,
 }
 """Weight of each style loss against the relative content error when both knobs are 1."""
-CONTENT_BALANCE: Mapping[str, float] = {"features": 1.0, "similarity": 1.0}
+CONTENT_BALANCE: Mapping[str, float] = {"features": 1.0, "similarity": 3.0}
 VARIATION_BALANCE = 0.3
 _PATCH_STRIDES = (4, 16)  # in pixels; finer layers see specks, and there are none coarser
 

@@ -18,6 +18,22 @@ Pairs: TypeAlias = tuple[tuple[Subject, Subject], ...]
 SETS: Mapping[str, Sequence[tuple[str, str]]] = {
     "one": (("chelsea.png", "436535"),),
     "three": (("chelsea.png", "436535"), ("coffee.png", "436528"), ("rocket.jpg", "436535")),
+    "four": (
+        ("chelsea.png", "436535"),
+        ("coffee.png", "438821"),
+        ("rocket.jpg", "437854"),
+        ("astronaut.png", "436528"),
+    ),
+    "twelve": tuple(
+        (photo, painting)
+        for photo, paintings in (
+            ("chelsea.png", ("436535", "437654", "436819")),  # Van Gogh's wheat field, Seurat, Klimt
+            ("coffee.png", ("436528", "438821", "44858")),  # Van Gogh's irises, Gauguin, Kano Sansetsu
+            ("rocket.jpg", ("436535", "437854", "438822")),  # Turner, Rousseau; a flat sky and thin straight lines
+            ("astronaut.png", ("436528", "438821", "437654")),
+        )
+        for painting in paintings
+    ),
     "standard": tuple(
         (photo, painting)
         for photo in ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png")

