@@ -63,7 +63,9 @@ class OptimizeKnobs:
         choices=("pixels", "photorealistic"),
     )
     encoder: str = knob(
-        "vgg19", "network that looks: impasto methods optimize lists them, or NAME:FILE.safetensors", shapes_style=True
+        "vgg19",
+        "network that looks: vgg19, vgg16, squeezenet, efficientnet-lite0, or NAME:FILE.safetensors",
+        shapes_style=True,
     )
     border: str = knob(
         "mirror", "how the picture goes on beyond its edge; wrap makes it tile", choices=("mirror", "wrap")
