@@ -94,8 +94,8 @@ class Architecture:
         units: the network, down to a stride of 16 pixels.
         paper: the source of the network.
         style_layers, content_layers: used unless others are asked for.
-        balance: weight of the style against the content when both knobs are 1, relative to VGG-19; measured
-            (docs/encoders.md).
+        balance: weight of the style against the content when both knobs are 1, relative to VGG-19. With 1
+            all of ours lie within the bands of docs/encoders.md.
         mean, deviation: RGB in [0, 1] becomes (x - mean) / deviation; None where the weights hold a colour map.
         reverse: whether it sees BGR.
         lopsided: pads a strided window as TensorFlow does, the odd pixel to the right and below.
