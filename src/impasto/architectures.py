@@ -94,8 +94,6 @@ class Architecture:
         units: the network, down to a stride of 16 pixels.
         paper: the source of the network.
         style_layers, content_layers: used unless others are asked for.
-        balance: weight of the style against the content when both knobs are 1, relative to VGG-19. With 1
-            all of ours lie within the bands of docs/encoders.md.
         mean, deviation: RGB in [0, 1] becomes (x - mean) / deviation; None where the weights hold a colour map.
         reverse: whether it sees BGR.
         lopsided: pads a strided window as TensorFlow does, the odd pixel to the right and below.
@@ -109,7 +107,6 @@ class Architecture:
     paper: str
     style_layers: tuple[str, ...] = STYLE_LAYERS
     content_layers: tuple[str, ...] = ("relu4_1",)
-    balance: float = 1.0
     mean: Colour | None = None
     deviation: Colour = (1.0, 1.0, 1.0)
     reverse: bool = False

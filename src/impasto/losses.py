@@ -10,6 +10,7 @@ The name "image" among the layers stands for the pixels themselves.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -106,7 +107,7 @@ class PlacedContentLoss:
 
 
 @dataclass(frozen=True)
-class StyleLoss:
+class StyleLoss(ABC):
     """What all style losses share: statistics of each layer's feature vectors, and a relative distance of them.
 
     A subclass says what the statistics are (`summary`) and how far apart two are (`distance`).
@@ -159,9 +160,10 @@ class StyleLoss:
             for name in target
         }
 
+    @abstractmethod
     def summary(self, features: Tensor, weight: Tensor | None) -> Tensor:
         """Statistics of one layer's `features (B, C, h, w)`; weight: `(1, 1, h, w)` or None."""
-        raise NotImplementedError
+        ...
 
     def distance(self, ours: Tensor, theirs: Tensor) -> Tensor:
         """How far apart one layer's statistics are, for each batch item; 1.0 is as far as an empty feature map."""

@@ -1,12 +1,12 @@
 """Which Objectives an optimised picture is held to, as its knobs ask for: names, weights and losses.
 
-All losses are relative, so one set of balances serves every painting and size; encoders differ by
-`Architecture.balance`. How they were measured, and the bands that they hold: docs/losses.md and docs/encoders.md.
+All losses are relative, so one set of balances serves every painting, size and encoder. What they reach so far:
+docs/losses.md and docs/encoders.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from impasto.architectures import Architecture
@@ -45,13 +45,18 @@ def style_loss(knobs: OptimizeKnobs, architecture: Architecture) -> StyleLoss:
         return PatchLoss(
             weights, matched=frozenset(name for name in weights if low <= architecture.stride(name) <= high)
         )
-    kinds = {"gram": GramLoss, "moments": MomentsLoss, "wasserstein": WassersteinLoss, "sliced": SlicedLoss}
+    kinds: Mapping[str, Callable[[Mapping[str, float]], StyleLoss]] = {
+        "gram": GramLoss,
+        "moments": MomentsLoss,
+        "wasserstein": WassersteinLoss,
+        "sliced": SlicedLoss,
+    }
     return kinds[knobs.style_loss](weights)
 
 
-def style_weight(knobs: OptimizeKnobs, architecture: Architecture) -> float:
+def style_weight(knobs: OptimizeKnobs) -> float:
     """The weight of the style loss."""
-    return STYLE_BALANCE[knobs.style_loss] * architecture.balance * knobs.style_weight
+    return STYLE_BALANCE[knobs.style_loss] * knobs.style_weight
 
 
 def content_objectives(knobs: OptimizeKnobs) -> tuple[Held, ...]:

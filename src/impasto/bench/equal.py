@@ -17,7 +17,7 @@ from impasto import device, images, params, registry
 from impasto.assets import Store, load_weights
 from impasto.bench import reference
 from impasto.bench.results import machine_row
-from impasto.bench.sets import load_set
+from impasto.bench.sets import load_set, sized
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import Cancelled, InputError
 from impasto.knobs import OptimizeKnobs
@@ -65,7 +65,7 @@ def equal_loss(
     pairs = load_set(picture_set, store, size=size)
     if not 0 <= pair < len(pairs):
         raise InputError(f"picture set {picture_set} has no pair {pair}", f"its pairs are 0 to {len(pairs) - 1}")
-    content, style = (_sized(subject.pixels, size) for subject in pairs[pair])
+    content, style = (sized(subject.pixels, size) for subject in pairs[pair])
     weights = load_weights(store.path("vgg19-normalised"))
     rate, ends = _best_rate(weights, content, style, size // 2, steps, on_progress)
     plain = reference.Gatys(weights, images.to_tensor(content), images.to_tensor(style), **_LOSS)
@@ -111,7 +111,7 @@ def _best_rate(
     on_progress: OnProgress,
 ) -> tuple[float, dict[float, float]]:
     """The learning rate with the lowest loss, and the lowest loss of each."""
-    small = [images.to_tensor(_sized(pixels, size)) for pixels in (content, style)]
+    small = [images.to_tensor(sized(pixels, size)) for pixels in (content, style)]
     plain = reference.Gatys(weights, *small, **_LOSS)
     ends = {}
     for rate in RATES:
@@ -152,9 +152,3 @@ def _loss(plain: reference.Gatys, picture: Tensor) -> float:
 
 def _reporter(stage: str, steps: int, on_progress: OnProgress) -> Any:
     return lambda step: on_progress(Progress(stage, step, steps))
-
-
-def _sized(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Longest side `size`, both sides multiples of 16, so that neither side has to pad."""
-    width, height = images.fit(pixels.shape[1], pixels.shape[0], size)
-    return images.resize(pixels, round(height / 16) * 16, round(width / 16) * 16)

@@ -14,7 +14,7 @@ from impasto.assets import Store, load_weights
 from impasto.bench import reference
 from impasto.bench.race import against, race
 from impasto.bench.results import machine_row
-from impasto.bench.sets import load_set
+from impasto.bench.sets import load_set, sized
 from impasto.contract import Guide, Job, Placement, Style, StyleImage, ignore
 from impasto.knobs import AdaINKnobs, OptimizeKnobs
 from impasto.methods.adain import AdaIN
@@ -133,10 +133,4 @@ def _qualities(case: _Case, paint: Paint) -> dict[str, float]:
 def _case(size: int) -> _Case:
     store = Store()
     ((content, style),) = load_set(PICTURES, store, size=size)
-    return _Case(store, _sized(content.pixels, size), _sized(style.pixels, size))
-
-
-def _sized(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Longest side `size`, both sides multiples of 16, so that neither side of the race has to pad."""
-    width, height = images.fit(pixels.shape[1], pixels.shape[0], size)
-    return images.resize(pixels, round(height / 16) * 16, round(width / 16) * 16)
+    return _Case(store, sized(content.pixels, size), sized(style.pixels, size))

@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto import images
 from impasto.assets import Store
 from impasto.contract import OnProgress, ignore
 from impasto.errors import InputError
@@ -66,3 +70,9 @@ def load_set(name: str, store: Store, *, size: int, on_progress: OnProgress = ig
     titled = [(one.title, library.path(one, on_progress=on_progress)) for one in paintings.values()]
     styles = dict(zip(paintings, load_subjects(titled), strict=True))
     return tuple((contents[photo], styles[number]) for photo, number in wanted)
+
+
+def sized(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Pixels `(H, W, 3)` at longest side `size`, both sides multiples of 16, so that no side of a race has to pad."""
+    width, height = images.fit(pixels.shape[1], pixels.shape[0], size)
+    return images.resize(pixels, round(height / 16) * 16, round(width / 16) * 16)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import json
 import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +16,7 @@ import typer
 from impasto import params, recipes, registry, trained
 from impasto.assets import Store
 from impasto.cli import controls, watching
+from impasto.cli.options import option, with_options
 from impasto.errors import BatchError, Cancelled, InputError
 from impasto.library import Library, means_file
 
@@ -363,24 +362,7 @@ def check_pixels(count: int) -> int:
 
 def with_knobs(command: Callable[..., None]) -> Callable[..., None]:
     """Replace `**knobs` in the signature by an option for each knob: the dataclasses are the one truth."""
-    signature = inspect.signature(command, eval_str=True)
-    fixed = [entry for entry in signature.parameters.values() if entry.kind is not entry.VAR_KEYWORD]
-    fixed_names = {entry.name for entry in fixed}
-    knobs = {name: entry for name, entry in _all_knobs().items() if name not in fixed_names}
-    options = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(method, knob))
-        for name, (method, knob) in knobs.items()
-    ]
-
-    @wraps(command)
-    def wrapped(**arguments: Any) -> None:
-        command(**arguments)
-
-    parameters = [entry.replace(kind=inspect.Parameter.KEYWORD_ONLY) for entry in fixed] + options
-    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {entry.name: entry.annotation for entry in parameters}
-    del wrapped.__wrapped__  # or the hints of the original would be read
-    return wrapped
+    return with_options(command, {name: _option(method, knob) for name, (method, knob) in _all_knobs().items()})
 
 
 def _all_knobs() -> Mapping[str, tuple[str, params.Knob]]:
@@ -392,7 +374,6 @@ def _all_knobs() -> Mapping[str, tuple[str, params.Knob]]:
     return found
 
 
-def _annotation(method: str, knob: params.Knob) -> Any:
+def _option(method: str, knob: params.Knob) -> Any:
     kind: Any = knob.type if knob.type in (int, float) else str
-    text = f"{knob.help[0].upper()}{knob.help[1:]}. [dim]({recipes.default_of(method, knob)})[/dim]"
-    return Annotated[kind | None, typer.Option(knob.flag, help=text, rich_help_panel=_PANEL)]
+    return option(knob, kind, recipes.default_of(method, knob), panel=_PANEL)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import re
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +12,7 @@ import typer
 
 from impasto import params
 from impasto.assets import Store
+from impasto.cli.options import option, with_options
 from impasto.errors import InputError, require
 from impasto.knobs import TrainKnobs
 from impasto.library import Library, means_file
@@ -30,7 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         "train",
         epilog="Example: impasto train --style irises=museum:436528 --content photographs -o irises.safetensors",
-    )(_with_knobs(train))
+    )(with_options(train, _options()))
 
 
 def train(
@@ -139,27 +137,6 @@ def _specimen(store: Store) -> Any:
     return images.read(store.path("photos") / "chelsea.png").pixels if store.is_present("photos") else None
 
 
-def _with_knobs(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace `**knobs` in the signature by an option for each setting of training."""
-    signature = inspect.signature(command, eval_str=True)
-    fixed = [entry for entry in signature.parameters.values() if entry.kind is not entry.VAR_KEYWORD]
-    options = [
-        inspect.Parameter(knob.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(knob))
-        for knob in params.knobs_of(TrainKnobs)
-    ]
-
-    @wraps(command)
-    def wrapped(**arguments: Any) -> None:
-        command(**arguments)
-
-    parameters = [entry.replace(kind=inspect.Parameter.KEYWORD_ONLY) for entry in fixed] + options
-    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {entry.name: entry.annotation for entry in parameters}
-    del wrapped.__wrapped__  # or the hints of the original would be read
-    return wrapped
-
-
-def _annotation(knob: params.Knob) -> Any:
-    text = f"{knob.help[0].upper()}{knob.help[1:]}. [dim]({knob.default})[/dim]"
-    kind: Any = knob.type
-    return Annotated[kind | None, typer.Option(knob.flag, help=text, rich_help_panel=_PANEL)]
+def _options() -> dict[str, Any]:
+    """An option for each setting of training."""
+    return {knob.name: option(knob, knob.type, str(knob.default), panel=_PANEL) for knob in params.knobs_of(TrainKnobs)}

@@ -218,7 +218,7 @@ class Optimize:
             own = self._collect(plan.loss, content, wrap, place)
             style = plan.loss.toward(own, style, torch.tensor(plan.strengths, device=content.device))
         terms = [
-            Term("style", style_weight(knobs, self._encoder.architecture), plan.loss, style),
+            Term("style", style_weight(knobs), plan.loss, style),
             Term("tv", VARIATION_BALANCE * knobs.tv_weight * knobs.strength, TotalVariation(wrap, plan.effect)),
         ]
         terms += [Term("temporal", TEMPORAL_BALANCE, _near(anchor, _shape(content))) for anchor in job.guide.anchors]
