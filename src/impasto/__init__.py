@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from impasto.contract import Progress
     from impasto.controls import Controls
     from impasto.engine import Engine
-    from impasto.job import Request, Result
+    from impasto.request import Request, Result
     from impasto.snapshots import Snapshots
 
 __all__ = [
@@ -54,8 +54,8 @@ _LAZY = {
     "Engine": "impasto.engine",
     "Painter": "impasto.api",
     "Progress": "impasto.contract",
-    "Request": "impasto.job",
-    "Result": "impasto.job",
+    "Request": "impasto.request",
+    "Result": "impasto.request",
     "Snapshots": "impasto.snapshots",
     "load": "impasto.api",
     "stylize": "impasto.api",

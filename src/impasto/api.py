@@ -9,7 +9,7 @@ from typing import Any
 from impasto.contract import OnProgress, ignore
 from impasto.controls import Controls
 from impasto.engine import Engine, StyleLike
-from impasto.job import Request, Result
+from impasto.request import Request, Result
 
 Knob = float | int | str | Sequence[str]
 

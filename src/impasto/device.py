@@ -1,4 +1,7 @@
-"""Hardware: the only module that looks at it; decides where and how precisely a job computes, and whether it fits."""
+"""Hardware: the only module that looks at it; decides where and how precisely a job computes, and whether it fits.
+
+Torch is loaded by what asks it, so that what only asks for memory or cores never waits for it.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from impasto.contract import Placement
 from impasto.errors import InputError, ResourceError
@@ -39,6 +40,8 @@ def place(device: str = "auto", precision: str = "auto", *, tested: Sequence[str
 
 
 def _auto_device() -> str:
+    import torch
+
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
@@ -56,6 +59,8 @@ def _checked_device(device: str) -> str:
 
 def available_devices() -> tuple[str, ...]:
     """Device strings that can be used here, the CPU last."""
+    import torch
+
     found = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         found.append("mps")
@@ -63,6 +68,8 @@ def available_devices() -> tuple[str, ...]:
 
 
 def _fast_precision(device: str) -> tuple[str, str]:
+    import torch
+
     if device.startswith("cuda"):
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bfloat16", "this GPU multiplies bfloat16 natively"
@@ -79,6 +86,8 @@ def _fast_precision(device: str) -> tuple[str, str]:
 @lru_cache(maxsize=1)
 def cpu_features() -> frozenset[str]:
     """Those instruction sets of avx2, avx512, avx512_bf16 and amx_tile that this CPU has."""
+    import torch
+
     names = {"avx2": "avx2", "avx512": "avx512", "avx512_bf16": "avx512_bf16", "amx_tile": "amx_tile"}
     checks = {name: getattr(torch.cpu, f"_is_{probe}_supported", None) for name, probe in names.items()}
     return frozenset(name for name, check in checks.items() if check is not None and check())
@@ -90,11 +99,20 @@ def available_memory(device: str = "cpu") -> int:
     On Linux this honours the limit of the control group, as containers have one.
     """
     if device.startswith("cuda"):
+        import torch
+
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
     limits = [_meminfo_available(), _cgroup_available()]
     known = [limit for limit in limits if limit is not None]
     return min(known) if known else 4 << 30  # elsewhere: a guess that suits most machines
+
+
+def cores() -> int:
+    """Cores that this process may use: those that it is bound to, or fewer by OMP_NUM_THREADS."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(bound, int(asked)) if asked.isdigit() and int(asked) > 0 else bound
 
 
 def _meminfo_available() -> int | None:
@@ -149,6 +167,8 @@ def convolution_rate(placement: Placement, *, seconds: float = 0.1) -> float:
     The shape is VGG-19's third block at 512x384: 256 channels at 96x128. The best of several runs, since other
     processes only ever slow one down.
     """
+    import torch
+
     image = torch.randn(1, 256, 96, 128, device=placement.device, dtype=placement.dtype)
     weight = torch.randn(256, 256, 3, 3, device=placement.device, dtype=placement.dtype)
     if placement.channels_last:
@@ -168,6 +188,8 @@ def convolution_rate(placement: Placement, *, seconds: float = 0.1) -> float:
 
 def synchronize(device: str) -> None:
     """Wait until the device has finished, so that a clock read means something."""
+    import torch
+
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
     elif device == "mps":
@@ -176,6 +198,8 @@ def synchronize(device: str) -> None:
 
 def hardware() -> dict[str, Any]:
     """What `impasto doctor` tells of the machine."""
+    import torch
+
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_name(),

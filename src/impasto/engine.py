@@ -20,20 +20,19 @@ import numpy as np
 from impasto import budget, device, images, networks, params, recipes, registry, trained
 from impasto.assets import Store, load_weights
 from impasto.contract import OnProgress, Placement, Progress, Style, StyleCode, Stylizer, ignore
-from impasto.controls import MaskReader, lay_out
 from impasto.encoders import load_own_weights
 from impasto.errors import InputError
 from impasto.frames import FramePainter
-from impasto.images import Picture
-from impasto.job import OnNote, Request, Result, Run, Sources, StyleSource, silence
+from impasto.job import Run
+from impasto.layout import MaskReader, lay_out
 from impasto.library import Library, means_file
 from impasto.masks import STRENGTH_LEVELS
+from impasto.request import OnNote, Request, Result, Sources, StyleSource, silence
 from impasto.snapshots import Snapshots
 
 StyleLike: TypeAlias = Any
 """A path, a style's name or words, a PIL image, an array or a tensor; or a pair of one of these and a weight."""
 
-SMALLEST_CONTENT = 8
 _SMALLEST_TEXTURE = 64
 _CODES_KEPT = 32
 _MASK_SHARE = 0.1  # of a step that each further mask costs: one more weighted Gram matrix a layer
@@ -88,7 +87,7 @@ class Engine:
         if request.snapshots is not None:
             _check_kept(stages[-1].method, request.snapshots)
         header = images.probe(content, max_pixels=request.max_pixels)
-        width, height = _output_size(header.width, header.height, request.size)
+        height, width = request.sides(header.width, header.height)
         placements = [device.place(self._device, self._precision, tested=stage.method.precisions) for stage in stages]
         room = budget.IN_ONE_PIECE
         if not request.controls.color_only:
@@ -99,7 +98,7 @@ class Engine:
         everything = [*sources, *(source for _, own in regions for source in own)]
         for note in (*picture.notes, *(f"style {s.label}: {note}" for s in everything for note in s.picture.notes)):
             on_note(note)
-        picture = _resized(picture, height, width)  # of the one that was read nothing is kept
+        picture = picture.resized(height, width)  # of the one that was read nothing is kept
         reader = MaskReader(
             *(images.to_tensor(picture.pixels), own_size, self.store, request.controls.feather),
             *(request.max_pixels, on_progress, on_note),
@@ -443,25 +442,6 @@ def _mask_count(request: Request) -> int:
     controls = request.controls
     parts = len(controls.regions) + 1 if controls.regions else 1
     return parts * (len(STRENGTH_LEVELS) if "strength" in controls.guide_fields() else 1)
-
-
-def _output_size(width: int, height: int, size: int | None) -> tuple[int, int]:
-    if min(width, height) < SMALLEST_CONTENT:
-        raise InputError(
-            f"content image is {width}x{height} px; the least is {SMALLEST_CONTENT}x{SMALLEST_CONTENT}",
-            "use a larger photograph",
-        )
-    if size is None:
-        return width, height
-    if isinstance(size, bool) or not isinstance(size, int) or size < SMALLEST_CONTENT:
-        raise InputError(f"--size is {size!r}", f"it takes a whole number of pixels, {SMALLEST_CONTENT} or more")
-    width, height = images.fit(width, height, size)
-    return max(width, SMALLEST_CONTENT), max(height, SMALLEST_CONTENT)
-
-
-def _resized(picture: Picture, height: int, width: int) -> Picture:
-    alpha = None if picture.alpha is None else images.resize(picture.alpha, height, width)
-    return replace(picture, pixels=images.resize(picture.pixels, height, width), alpha=alpha)
 
 
 def _is_several(styles: Any) -> bool:

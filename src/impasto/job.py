@@ -1,14 +1,14 @@
-"""One job on its way: what was asked, the stages that paint it, and the result with all that makes it again."""
+"""One job on its way through the stages that paint it."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,126 +18,19 @@ from torch import Tensor
 from impasto import color, images, masks, params, recipes, tiling
 from impasto.budget import IN_ONE_PIECE, Budget
 from impasto.contract import Guide, Job, OnProgress, Placement, Progress, Region, Snapshot, Style, StyleImage
-from impasto.controls import Controls, Layout, mask_name
 from impasto.errors import Cancelled, InputError
 from impasto.images import Picture
-from impasto.snapshots import Snapshots
+from impasto.layout import Layout
+from impasto.request import Regions, Request, Result, Sources, record_of
 from impasto.tiling import thumbnail, unit
-from impasto.trained import TrainedStyle
 
 if TYPE_CHECKING:
     from impasto.engine import Engine
-
-OnNote: TypeAlias = Callable[[str], None]
-"""Receives one-line remarks for people: what was assumed, how long it will take."""
 
 _GRAIN = 2.0  # pixels over which a draft is smoothed (bench/NOTES.md)
 _LEAST_PALETTE = 64  # pixels of a region whose colours say anything
 _PALETTE_SIDE = 4096  # longest side, of a picture whose colours are all counted
 _ENLARGED = 2.0  # a style image is enlarged at most so much: beyond it there is nothing but blur to learn from
-
-
-def silence(note: str) -> None:
-    """The callback that hears no notes."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """How to paint.
-
-    Attributes:
-        method: a registered method, or "auto".
-        quality: "draft", "good", "best", or None for good.
-        size: longest side of the result in pixels; None keeps the photograph's.
-        init: image to start from: one of the method's choices, or a picture of any kind.
-        knobs: the method's settings by name.
-        max_memory: bytes that the job may take, or None for what is available.
-        max_pixels: refuse pictures with more.
-        controls: colour, regions and what to keep.
-        snapshots: what the last stage leaves on its way, and whether to go on from there; None for nothing.
-    """
-
-    method: str = "auto"
-    quality: str | None = None
-    size: int | None = None
-    init: Any = None
-    knobs: Mapping[str, Any] = field(default_factory=dict)
-    max_memory: int | None = None
-    max_pixels: int = images.MAX_PIXELS
-    controls: Controls = field(default_factory=Controls)
-    snapshots: Snapshots | None = None
-
-
-@dataclass(frozen=True)
-class StyleSource:
-    """A style image that was found and read.
-
-    Attributes:
-        label: for people and file names.
-        id: what finds it again: a library id or a file name.
-        picture: its pixels.
-        weight: its share.
-        trained: the style of a trained network that this is; the picture is then a specimen.
-    """
-
-    label: str
-    id: str
-    picture: Picture
-    weight: float = 1.0
-    trained: TrainedStyle | None = None
-
-
-Sources: TypeAlias = tuple[StyleSource, ...]
-
-
-@dataclass(frozen=True)
-class Result:
-    """A painted picture and how it came about.
-
-    Attributes:
-        picture: pixels and all that is needed to write it like its source.
-        losses: at each step of the last stage, by name, with the number of the step; empty for feed-forward methods.
-        seconds: computing time, reading and writing left out.
-        record: what makes it again, as plain values.
-    """
-
-    picture: Picture
-    losses: tuple[Mapping[str, float], ...]
-    seconds: float
-    record: Mapping[str, Any]
-
-    @property
-    def image(self) -> Any:
-        """The picture as a PIL image."""
-        return images.to_pil(self.picture)
-
-    def save(self, path: str | Path, *, drop_gps: bool = False, on_note: OnNote = silence) -> Path:
-        """Write the picture, whole or not at all, with its record in the metadata.
-
-        Args:
-            path: its ending names the format.
-            drop_gps: leave the place out of the metadata.
-            on_note: hears what the format cannot hold.
-
-        Returns:
-            The path.
-
-        Raises:
-            InputError: it cannot be written there.
-            ResourceError: the disk is full.
-        """
-        target = Path(path)
-        images.check_output(target, ())
-        for note in images.write(self.picture, target, record=self.record, drop_gps=drop_gps):
-            on_note(note)
-        return target
-
-    def _repr_png_(self) -> bytes:
-        import io
-
-        buffer = io.BytesIO()
-        self.image.save(buffer, format="PNG")
-        return buffer.getvalue()
 
 
 @dataclass
@@ -148,7 +41,7 @@ class Run:
     stages: Sequence[recipes.Stage]
     placements: Sequence[Placement]
     sources: Sources
-    regions: Sequence[tuple[Any, Sources]]
+    regions: Regions
     layout: Layout
     content: Picture
     request: Request
@@ -342,30 +235,13 @@ class Run:
 
     def result(self, picture: Picture, losses: Sequence[Mapping[str, float]], seconds: float) -> Result:
         """A picture with all that makes it again."""
-        last, placement = self.stages[-1], self.placements[-1]
-        record = {
-            "impasto": version("impasto"),
-            "torch": torch.__version__,
-            "content": {
-                "name": picture.origin.path.name if picture.origin.path else "",
-                "pixels": images.digest(self.content.pixels),
-            },
-            "styles": _listed(self.sources),
-            "regions": [{"mask": mask_name(mask), "styles": _listed(own)} for mask, own in self.regions],
-            "controls": self.request.controls.record(),
-            "method": "color" if self.request.controls.color_only else last.method.name,
-            "quality": self.request.quality or recipes.DEFAULT_QUALITY,
-            "stages": [stage.method.name for stage in self.stages],
-            "knobs": params.as_record(last.knobs),
-            "init": str(self.request.init) if getattr(last.knobs, "init", None) == "file" else None,
-            "width": picture.width,
-            "height": picture.height,
-            "steps": len(losses) or 1,
-            "device": placement.device,
-            "precision": placement.precision,
-            "seconds": round(seconds, 3),
-        }
-        return Result(picture, tuple(losses), seconds, record)
+        made = record_of(
+            *(self.request, self.stages, self.placements[-1]),
+            content=self.content,
+            sources=self.sources,
+            regions=self.regions,
+        )
+        return Result.of(picture, losses, seconds, made)
 
 
 def _softened(draft: Tensor) -> Tensor:
@@ -437,10 +313,6 @@ class _Keeper:
             return
         self._kept = progress.step
         self._snapshots.keep(progress.snapshot, progress.step, self._identity, self.losses, self._run.finished)
-
-
-def _listed(sources: Sources) -> list[dict[str, Any]]:
-    return [{"id": source.id, "label": source.label, "weight": source.weight} for source in sources]
 
 
 def _opaque(picture: Picture) -> Any:

@@ -24,9 +24,7 @@ from torch import Tensor, nn
 
 from impasto.errors import InputError
 from impasto.stats import instance_norm
-
-FORMAT = 1
-"""Version of the file format; what is older is brought up to date when it is read."""
+from impasto.trained import FORMAT, up_to_date
 
 _STYLE = "style."
 
@@ -378,7 +376,7 @@ def read(path: str | Path) -> Trained:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} cannot be read as a network", "give one that impasto train has written") from error
-    about = _up_to_date(_parsed(metadata), path)
+    about = up_to_date(_parsed(metadata), path)
     trained = Trained(tensors, about)
     _check(trained, path)
     return trained
@@ -390,14 +388,6 @@ def _parsed(metadata: Mapping[str, str]) -> dict[str, Any]:
     except json.JSONDecodeError:
         return {}
     return about if isinstance(about, dict) else {}
-
-
-def _up_to_date(about: dict[str, Any], path: str | Path) -> dict[str, Any]:
-    """What a file says of itself, in today's format. Files without a version are format 0: tensors alone."""
-    version = about.get("format", 0)
-    if not isinstance(version, int) or version > FORMAT:
-        raise InputError(f"{path} has format {version}; this impasto reads up to {FORMAT}", "upgrade impasto")
-    return {"styles": [], "thumbnails": {}, "licences": {}, "recipe": {}, "losses": {}, **about, "format": FORMAT}
 
 
 def _check(trained: Trained, path: str | Path) -> None:

@@ -16,6 +16,9 @@ from typing import Any
 from impasto.errors import InputError
 from impasto.params import close_names
 
+FORMAT = 1
+"""Version of the file format; what is older is brought up to date when it is read."""
+
 SUFFIX = ".safetensors"
 PACK = Path(__file__).parent / "assets" / f"pack{SUFFIX}"
 """The networks that ship, in one file."""
@@ -121,6 +124,18 @@ def read_header(path: Path) -> tuple[Mapping[str, Any], frozenset[str]]:
     except (ValueError, AttributeError) as error:
         raise InputError(f"{path} is no network", hint) from error
     return (about if isinstance(about, dict) else {}), frozenset(header)
+
+
+def up_to_date(about: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """What a file says of itself, in today's format. Files without a version are format 0: tensors alone.
+
+    Raises:
+        InputError: the format is newer than this impasto.
+    """
+    version = about.get("format", 0)
+    if not isinstance(version, int) or version > FORMAT:
+        raise InputError(f"{path} has format {version}; this impasto reads up to {FORMAT}", "upgrade impasto")
+    return {"styles": [], "thumbnails": {}, "licences": {}, "recipe": {}, "losses": {}, **about, "format": FORMAT}
 
 
 def _split(style: str) -> tuple[Path, str] | None:

@@ -29,7 +29,7 @@ from impasto.contract import OnProgress, Progress, ignore
 from impasto.engine import Engine, duration
 from impasto.errors import InputError
 from impasto.frames import FramePainter, Pixels
-from impasto.job import OnNote, Request, silence
+from impasto.request import OnNote, Request, silence
 from impasto.steady import FIRMNESSES, Brought, Firmness, Motion, Steadier, Watcher
 from impasto.videos import (
     Beside,

@@ -13,8 +13,8 @@ from impasto.cli import app
 from impasto.contract import STYLE_LAYERS, Placement
 from impasto.encoders import Encoder
 from impasto.engine import Engine
-from impasto.job import Request
 from impasto.losses import relative_error
+from impasto.request import Request
 from impasto.stats import gram_matrix
 from unit.test_encoders import random_weights
 

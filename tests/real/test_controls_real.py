@@ -12,8 +12,8 @@ from impasto.controls import Controls
 from impasto.encoders import Encoder
 from impasto.engine import Engine
 from impasto.errors import InputError
-from impasto.job import Request
 from impasto.losses import relative_error
+from impasto.request import Request
 from impasto.stats import gram_matrix
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]

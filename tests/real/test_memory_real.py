@@ -14,10 +14,10 @@ from impasto.assets import load_weights
 from impasto.contract import Placement
 from impasto.encoders import Encoder
 from impasto.engine import Engine
-from impasto.job import Request
 from impasto.losses import ContentLoss, GramLoss, TotalVariation
 from impasto.matching import MomentsLoss, WassersteinLoss
 from impasto.metrics import psnr
+from impasto.request import Request
 from impasto.tiling import Evaluator, Term
 
 pytestmark = pytest.mark.real
@@ -65,7 +65,7 @@ MEASURE = """
 import json, sys
 from impasto import device, registry
 from impasto.engine import Engine
-from impasto.job import Request
+from impasto.request import Request
 from impasto.meter import PeakMemory
 photo, quality, limit, knobs = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
 engine, notes = Engine(device="cpu"), []

@@ -11,9 +11,9 @@ from impasto.assets import load_weights
 from impasto.contract import STYLE_LAYERS, Placement
 from impasto.encoders import Encoder
 from impasto.engine import Engine
-from impasto.job import Request
 from impasto.losses import relative_error
 from impasto.metrics import psnr
+from impasto.request import Request
 from impasto.stats import gram_matrix
 
 pytestmark = pytest.mark.real

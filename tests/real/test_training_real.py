@@ -1,6 +1,8 @@
 """Training with the real encoder, photographs and a painting: a few steps already take the painting's colours on."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from impasto import images, networks
 from impasto.cli import app
 from impasto.engine import Engine
 from impasto.metrics import Judge
+from impasto.request import Request
 
 pytestmark = pytest.mark.real
 
@@ -42,6 +45,17 @@ def test_a_photograph_that_it_never_saw_moves_towards_the_painting(network, phot
     judge, style = Judge(store=store), images.read(painting).pixels
     painted, plain = (judge.scores(pixels, style, one).style_distance for one in (result.picture.pixels, pixels))
     assert painted < 0.7 * plain
+
+
+def test_it_is_painted_without_torch_and_exported(network, photos, tmp_path, capsys):
+    out = tmp_path / "out.png"
+    words = ["stylize", str(photos / "coffee.png"), "--style", str(network), "--size", "300", "-o", str(out)]
+    program = "import sys; from impasto.cli import app; code = app.run(sys.argv[1:]); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", f"{program}; sys.exit(code)", *words], check=True, timeout=60)
+    whole = Engine(precision="float32").stylize(photos / "coffee.png", str(network), Request(size=300))
+    assert np.abs(images.read(out).pixels - whole.picture.pixels).max() < 2 / 255
+    assert app.run(["export", str(network), "-o", str(tmp_path / "net.onnx"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["difference"] < 1e-4
 
 
 def test_the_command_line_takes_the_file_as_a_style(network, photos, tmp_path, capsys):

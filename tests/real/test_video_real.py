@@ -14,8 +14,8 @@ import torch
 
 from impasto import metrics
 from impasto.engine import Engine
-from impasto.job import Request
 from impasto.metrics._pixels import sharpness
+from impasto.request import Request
 from impasto.video import Film, paint_video
 from impasto.videos import VideoReader, probe_video
 

@@ -7,8 +7,8 @@ from impasto import budget, images
 from impasto.contract import Placement
 from impasto.engine import Engine
 from impasto.errors import ResourceError
-from impasto.job import Request
 from impasto.recipes import plan
+from impasto.request import Request
 from tiny import TinyStore, noise, tiny_decoder_weights, tiny_encoder_weights
 
 BFLOAT = Placement(precision="bfloat16")

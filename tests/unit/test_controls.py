@@ -9,10 +9,10 @@ from impasto.contract import Guide, Job
 from impasto.controls import Controls
 from impasto.engine import Engine
 from impasto.errors import InputError
-from impasto.job import Request
 from impasto.knobs import OptimizeKnobs
 from impasto.methods.optimize import Optimize
 from impasto.recipes import mixtures, round_trip
+from impasto.request import Request
 from tiny import TinyStore, noise, style_of
 
 

@@ -11,9 +11,9 @@ from impasto import images, registry
 from impasto.contract import Placement
 from impasto.engine import Engine, predicted_seconds
 from impasto.errors import Cancelled, InputError, ResourceError
-from impasto.job import Request
 from impasto.methods.adain import AdaIN
 from impasto.recipes import plan
+from impasto.request import Request
 from tiny import TinyStore, noise
 
 QUICK = {"steps": 2}

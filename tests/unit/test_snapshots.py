@@ -10,7 +10,7 @@ from impasto import Snapshots, images, snapshots
 from impasto.controls import Controls
 from impasto.engine import Engine
 from impasto.errors import Cancelled, InputError, ResourceError
-from impasto.job import Request
+from impasto.request import Request
 from tiny import TinyStore, noise
 
 

@@ -8,7 +8,7 @@ from impasto import networks, trained
 from impasto.cli import app
 from impasto.engine import Engine
 from impasto.errors import InputError, ResourceError
-from impasto.job import Request
+from impasto.request import Request
 from tiny import TinyStore, noise, tiny_network
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from impasto import device, images, networks, registry, trained
+from impasto import device, graphs, images, networks, registry, trained
 from impasto.assets import Store, load_weights
 from impasto.bench.peers import PEERS
 from impasto.bench.race import against, race
@@ -36,13 +39,22 @@ _ADAIN = ("vgg19-normalised", "adain-decoder")
 
 
 def sizes(*, runs: int) -> list[dict[str, Any]]:
-    """Parameters, operations and times of each architecture and of AdaIN, all in turn; the weights do not matter."""
+    """Parameters, operations and times of each architecture and of AdaIN, all in turn; the weights do not matter.
+
+    A network runs as we run it, in plain float32 torch, and, where it is installed, in ONNX Runtime.
+    """
     placement = device.place(tested=registry.find("feedforward").precisions)
-    runners = {name: _untrained(row, placement) for name, row in networks.ARCHITECTURES.items()}
+    plain = Placement(placement.device, "float32", channels_last=False)
     store = Store()
     weights = {asset: load_weights(store.path(asset)) for asset in _ADAIN}
-    runners["adain"] = _adain(AdaIN(weights, placement), images.to_tensor(np.full((384, 512, 3), 0.5, np.float32)))
-    rows = [_described(name, weights) for name in runners]
+    runners = {"adain": _adain(AdaIN(weights, placement), images.to_tensor(np.full((384, 512, 3), 0.5, np.float32)))}
+    for name, architecture in networks.ARCHITECTURES.items():
+        tensors = _untrained(architecture)
+        runners[name] = _feedforward(FeedForward({"network": tensors}, placement), "neutral")
+        runners[f"{name} float32"] = _feedforward(FeedForward({"network": tensors}, plain), "neutral")
+        if graphs.is_installed():
+            runners[f"{name} onnx"] = _onnx(tensors)
+    rows = [_described(name, weights) for name in (*networks.ARCHITECTURES, "adain")]
     machine = machine_row(placement)
     for label, (height, width) in SIDES.items():
         content = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(placement.device)
@@ -54,7 +66,34 @@ def sizes(*, runs: int) -> list[dict[str, Any]]:
         for row in rows:
             row[f"seconds_{label}"] = laps[row["network"]].median
             row[f"times_faster_than_adain_{label}"] = laps["adain"].median / laps[row["network"]].median
+            for way in ("float32", "onnx"):
+                if (other := laps.get(f"{row['network']} {way}")) is not None:
+                    row[f"{way}_seconds_{label}"] = other.median
     return [{**machine, "benchmark": "networks", **row} for row in rows]
+
+
+def command(path: Path, *, runs: int) -> dict[str, Any]:
+    """From the start of `impasto stylize` to the saved file at 512 px: as it comes, and with torch.
+
+    Args:
+        path: the network's file; its first style is painted.
+        runs: counted rounds.
+    """
+    (photograph, _), *_ = load_set("one", Store(), size=512)
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder) / "photo.png", Path(folder) / "out.png"
+        images.write(images.read(photograph.pixels), source)
+        style = trained.listing(path)[0].id
+        words = [sys.executable, "-m", "impasto", "stylize", str(source), "--style", style, "-o", str(out)]
+        ways = {"ours": words, "reference": [*words, "--max-memory", "100GB"]}  # the limit is torch's to keep
+        runners = {
+            name: lambda way=way: subprocess.run(way, check=True, capture_output=True)  # noqa: S603 - our own words for name, way in ways.items()
+        }
+        laps = race(runners, runs=runs, on_device="cpu")
+    timed = against(laps)
+    row = {name: timed[name] for name in ("seconds", "reference_seconds", "times_faster", "spread", "runs")}
+    placement = device.place(tested=registry.find("feedforward").precisions)
+    return {**machine_row(placement), "benchmark": "from start to saved file", "file": path.name, **row}
 
 
 def scores(
@@ -152,10 +191,14 @@ def training(*, network: str, crop: int, batch: int, runs: int) -> dict[str, Any
     }
 
 
-def _untrained(row: networks.Architecture, placement: Placement) -> Callable[[torch.Tensor], torch.Tensor]:
+def _untrained(row: networks.Architecture) -> dict[str, torch.Tensor]:
     network = networks.Network(row, torch.Generator().manual_seed(0))
-    painter = FeedForward({"network": networks.pack(network, network.neutral_code(), ["neutral"])}, placement)
-    return _feedforward(painter, "neutral")
+    return networks.pack(network, network.neutral_code(), ["neutral"])
+
+
+def _onnx(tensors: Mapping[str, torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    runtime = graphs.Runtime({name: tensor.numpy() for name, tensor in tensors.items()})
+    return lambda content: torch.from_numpy(runtime.paint(images.from_tensor(content), {"neutral": 1.0}))
 
 
 def _feedforward(painter: FeedForward, name: str) -> Callable[[torch.Tensor], torch.Tensor]:

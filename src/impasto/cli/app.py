@@ -13,7 +13,22 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from impasto.cli import bench, compare, controls, demo, library, live, measure, mix, redo, stylize, system, train, video
+from impasto.cli import (
+    bench,
+    compare,
+    controls,
+    demo,
+    export,
+    library,
+    live,
+    measure,
+    mix,
+    redo,
+    stylize,
+    system,
+    train,
+    video,
+)
 from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated
 
 app = typer.Typer(
@@ -32,6 +47,7 @@ redo.register(app)
 measure.register(app)
 compare.register(app)
 train.register(app)
+export.register(app)
 library.register(app)
 demo.register(app)
 bench.register(app)

@@ -72,9 +72,11 @@ def bench_networks(
     if file is not None:
         with Reporter() as reporter:
             painter = Painter(Engine())
+            started = networks.command(file, runs=runs)
             rows = networks.scores(
                 file, picture_set=picture_set, size=size, paint=painter, good=good, on_progress=reporter
             )
+        _show([started], None if csv is None else csv.with_name(f"{csv.stem}-start.csv"), as_json)
         _show(rows, None if csv is None else csv.with_name(f"{csv.stem}-scores.csv"), as_json)
 
 
@@ -224,8 +226,8 @@ def bench_video(
     from impasto.bench import film, results
     from impasto.cli.console import Reporter
     from impasto.engine import Engine
-    from impasto.job import Request
     from impasto.metrics import Judge
+    from impasto.request import Request
     from impasto.video import Film, paint_video
 
     engine, judge = Engine(), Judge()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from impasto.controls import FACE_AMOUNT, Controls
 from impasto.errors import InputError
-
-if TYPE_CHECKING:
-    from impasto.controls import Controls
 
 PANEL = "Colour, regions, and what to keep (docs/controls.md)"
 
@@ -49,7 +47,7 @@ def spell_out(arguments: Sequence[str]) -> list[str]:
     """Put the default amount after a bare `--protect-faces`, since an option either takes a value or none."""
     done: list[str] = []
     for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        done.append(f"{_FACES}=0.7" if word == _FACES and not _is_number(following) else word)
+        done.append(f"{_FACES}={FACE_AMOUNT:g}" if word == _FACES and not _is_number(following) else word)
     return done
 
 
@@ -92,8 +90,6 @@ def controls_of(
     strength_map: str | None,
 ) -> Controls:
     """The flags as the engine takes them, checked."""
-    from impasto.controls import Controls
-
     controls = Controls(keep_color, color_only, tuple(regions), feather, preserve, protect_faces, strength_map)
     controls.check()
     return controls

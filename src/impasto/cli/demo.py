@@ -25,7 +25,7 @@ def demo(
     from impasto import images
     from impasto.cli.console import Reporter
     from impasto.engine import Engine
-    from impasto.job import Request
+    from impasto.request import Request
 
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()

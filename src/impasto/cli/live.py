@@ -81,8 +81,8 @@ def live(
     from impasto.cli.console import Reporter
     from impasto.contract import Progress
     from impasto.engine import Engine
-    from impasto.job import Request
     from impasto.live import Camera, Live, open_window, sample, show_in_window
+    from impasto.request import Request
 
     with Reporter() as reporter:
         camera = Camera(source, size=size)

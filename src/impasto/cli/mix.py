@@ -14,7 +14,7 @@ from impasto.cli.stylize import check_pixels, parse_memory, parse_style, slug, u
 from impasto.errors import InputError
 
 if TYPE_CHECKING:
-    from impasto.job import Result
+    from impasto.request import Result
 
 STEPS = 5
 LEAST_CELL = 32
@@ -76,7 +76,7 @@ def mix(
     recipes.plan(method, quality, {"strength": strength})
     from impasto.cli.console import Reporter
     from impasto.engine import Engine
-    from impasto.job import Request
+    from impasto.request import Request
 
     request = Request(method, quality, size, knobs={"strength": strength}, max_pixels=check_pixels(max_pixels))
     engine = Engine(device=device)
@@ -131,7 +131,7 @@ def texture(
     images.check_output(target, [Path(name) for name, _ in styles if Path(name).is_file()])
     from impasto.cli.console import Reporter
     from impasto.engine import Engine
-    from impasto.job import Request
+    from impasto.request import Request
 
     knobs = {"style_scale": style_scale, "steps": steps, "seed": seed}
     request = Request(quality=quality, knobs=knobs, max_memory=parse_memory(max_memory))

@@ -62,7 +62,7 @@ class Painter:
         return self._peers[name]
 
     def _stylize(self, contender: Contender, content: Floats, style: Floats, on_progress: OnProgress) -> Painted:
-        from impasto.job import Request
+        from impasto.request import Request
 
         self._engine.forget_styles()
         request = Request(contender.method, contender.quality, knobs=contender.knobs)

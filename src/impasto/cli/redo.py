@@ -34,7 +34,7 @@ def redo(
     from impasto.cli.console import Reporter
     from impasto.cli.stylize import Targets, labels
     from impasto.engine import Engine
-    from impasto.job import Request, Result
+    from impasto.request import Request, Result
 
     record = images.read_record(picture)
     if record is None:

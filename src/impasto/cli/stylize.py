@@ -22,8 +22,8 @@ from impasto.library import Library, means_file
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
-    from impasto.engine import Engine
-    from impasto.job import Request, Result
+    from impasto.light import Light
+    from impasto.request import Request, Result
     from impasto.snapshots import Snapshots
 
 _EXAMPLES = """\b
@@ -108,13 +108,21 @@ def stylize(
     for item in contents if len(contents) == 1 else ():
         _check_inputs(item, stdin or item, [*styles, *((own, 1.0) for _, own in regions)], targets, pixels)
     from impasto.cli.console import Reporter
-    from impasto.engine import Engine
-    from impasto.job import Request
+    from impasto.light import Light
+    from impasto.request import Request
 
     asked = controls.controls_of(keep_color, color_only, regions, feather, preserve, protect_faces, strength_map)
     request = Request(method, quality, size, init, knobs, memory, pixels, asked)
-    engine = Engine(device=device, precision=precision)
-    painter = _Painter(engine, styles, request, targets, stdin, watched, drop_gps=drop_gps, as_json=as_json)
+    painter = _Painter(
+        Light(device=device, precision=precision, quick=preview is None),
+        styles,
+        request,
+        targets,
+        stdin,
+        watched,
+        drop_gps=drop_gps,
+        as_json=as_json,
+    )
     failed = 0
     with Reporter(preview=watched.shown()) as reporter:
         for item in contents:
@@ -151,7 +159,7 @@ def _check_inputs(
 class _Painter:
     """What all pictures of a batch share."""
 
-    engine: Engine
+    engine: Light
     styles: list[tuple[str, float]]
     request: Request
     targets: Targets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -34,6 +35,9 @@ def doctor(
         "impasto": version("impasto"),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
+        "onnxruntime": version("onnxruntime")
+        if find_spec("onnxruntime")
+        else "not installed: trained styles need torch",
         **device.hardware(),
         "device": first.device,
         "precision": {name: placement.precision for name, placement in placements.items()},

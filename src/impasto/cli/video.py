@@ -101,7 +101,7 @@ def video(
         images.check_output(preview, [source])
     from impasto.cli.console import Reporter
     from impasto.engine import Engine
-    from impasto.job import Request
+    from impasto.request import Request
     from impasto.video import Film, paint_video
 
     film = Film(

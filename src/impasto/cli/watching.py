@@ -12,8 +12,8 @@ from impasto.errors import InputError
 
 if TYPE_CHECKING:
     from impasto.cli.preview import Preview
-    from impasto.job import Request, Result
     from impasto.registry import Method
+    from impasto.request import Request, Result
 
 PANEL = "Seeing it work, and going on (docs/watching.md)"
 TERMINAL = "terminal"

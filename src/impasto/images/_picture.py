@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -72,6 +72,11 @@ class Picture:
     def height(self) -> int:
         """Rows."""
         return int(self.pixels.shape[0])
+
+    def resized(self, height: int, width: int) -> Picture:
+        """At another size, transparency included."""
+        alpha = None if self.alpha is None else resize(self.alpha, height, width)
+        return replace(self, pixels=resize(self.pixels, height, width), alpha=alpha)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,41 @@
+"""`impasto export`: trained networks for other programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from impasto import trained
+from impasto.errors import InputError, require
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("export", epilog="Example: impasto export cypresses.safetensors -o cypresses.onnx")(export)
+
+
+def export(
+    network: Annotated[str, typer.Argument(help="A trained network: a .safetensors file, or pack.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file; beside the network by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The outcome as a JSON object on standard output.")] = False,
+) -> None:
+    """Write a trained network as an ONNX file of any size, batch and style, checked against PyTorch."""
+    source = trained.PACK if network == "pack" else Path(network)
+    target = out or Path("pack.onnx" if network == "pack" else Path(network).with_suffix(".onnx"))
+    if target.suffix.lower() != ".onnx":
+        raise InputError(f"{target} is not an .onnx file", "give a name that ends so with -o")
+    if not target.parent.is_dir():
+        raise InputError(f"the folder {target.parent} does not exist", "make it first, or name another with -o")
+    trained.listing(source)
+    require("onnxruntime", "onnx")
+    from impasto.cli.console import Reporter
+    from impasto.export import to_onnx
+
+    with Reporter() as reporter:
+        outcome = to_onnx(source, target, on_progress=reporter)
+        reporter.note(f"it differs from PyTorch by {outcome.difference:.1e} at most, of a range of 1")
+    print(json.dumps({**dataclasses.asdict(outcome), "path": str(target)}) if as_json else target)
