@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,11 @@ def command(path: Path, *, runs: int) -> dict[str, Any]:
         style = trained.listing(path)[0].id
         words = [sys.executable, "-m", "impasto", "stylize", str(source), "--style", style, "-o", str(out)]
         ways = {"ours": words, "reference": [*words, "--max-memory", "100GB"]}  # the limit is torch's to keep
-        runners = {
-            name: lambda way=way: subprocess.run(way, check=True, capture_output=True)  # noqa: S603 - our own words for name, way in ways.items()
-        }
+
+        def run(way: str) -> None:
+            subprocess.run(ways[way], check=True, capture_output=True)  # noqa: S603 - our own words
+
+        runners = {way: partial(run, way) for way in ways}
         laps = race(runners, runs=runs, on_device="cpu")
     timed = against(laps)
     row = {name: timed[name] for name in ("seconds", "reference_seconds", "times_faster", "spread", "runs")}
