@@ -47,7 +47,7 @@ class _Gram(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor) -> Tensor:
         ctx.save_for_backward(features)
         rows = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, hw, C), a view when the channels come last
-        # bfloat16 factors accumulate in float32 inside the product, and are several times faster where the CPU has them;
+        # bfloat16 factors accumulate in float32 inside the product, several times faster where the CPU has them;
         # one item after the other, since a product of batches copies its transposed factor
         gram: Tensor = precise(torch.stack([one.mT @ one for one in rows])) / rows.shape[1]
         return gram
