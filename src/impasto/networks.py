@@ -113,11 +113,15 @@ class _Doubling(_Convolution):
     def forward(self, x: Tensor) -> Tensor:
         taps = x.new_tensor(_TAPS, dtype=torch.float32)
         outputs, inputs = self.weight.shape[:2]
-        kernels = torch.einsum("pak,qbl,oikl->opqiab", taps, taps, self.weight.float())
+        kernels = torch.einsum("pak,qbl,oikl->pqoiab", taps, taps, self.weight.float())
         kernels = kernels.reshape(4 * outputs, inputs, 3, 3).to(x.dtype, memory_format=torch.channels_last)
-        bias = None if self.bias is None else self.bias.repeat_interleave(4).to(x.dtype)
+        bias = None if self.bias is None else self.bias.repeat(4).to(x.dtype)
         # the doubled picture's border is its own mirror image: that of the small one repeated
-        return F.pixel_shuffle(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels, bias), 2)
+        four = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels, bias)
+        # torch's pixel_shuffle, but moving whole pixels and not single numbers: four times quicker, channels last
+        batch, _, height, width = four.shape
+        parts = four.permute(0, 2, 3, 1).reshape(batch, height, width, 2, 2, outputs)
+        return parts.transpose(2, 3).reshape(batch, 2 * height, 2 * width, outputs).permute(0, 3, 1, 2)
 
 
 class _Separable(nn.Module):

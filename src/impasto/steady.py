@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from impasto import flow
 from impasto.flow import Flow, Frame, Grey, Map
 
+_FINE = 2.0  # pixels of a Gaussian's deviation that are enough to draw it
+
 CUT_SEEN = 0.25
 """Less than this share of a frame in sight before is a cut."""
 
@@ -41,6 +43,7 @@ class Firmness:
         tolerance: difference of the input's colours at which trust halves.
         distance: of the long-term anchor, in frames; 0 for none.
         anchor: its share against the frame before.
+        every: of so many frames one looks at it; it costs as much as all the rest.
     """
 
     preset: str = "medium"
@@ -51,9 +54,10 @@ class Firmness:
     tolerance: float = 0.12
     distance: int = 10
     anchor: float = 0.3
+    every: int = 1
 
 
-FIRMNESSES = {"fast": Firmness(), "best": Firmness(side=None)}
+FIRMNESSES = {"fast": Firmness(anchor=0.5, every=3), "best": Firmness(side=None)}
 """What `--temporal` names."""
 
 
@@ -91,9 +95,11 @@ class Watcher:
 
     Attributes:
         firmness: how firmly frames hold together.
+        count: of the frames before, so that `every` falls on the same ones when a job goes on.
     """
 
     firmness: Firmness = field(default_factory=Firmness)
+    count: int = 0
     _kept: deque[tuple[NDArray[np.uint8], Grey]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
@@ -114,9 +120,10 @@ class Watcher:
             else:
                 links = (near,)
                 far = self.firmness.distance
-                if far and len(self._kept) >= far:
+                if far and len(self._kept) >= far and self.count % self.firmness.every == 0:
                     links = (near, self._link(source, grey, far, size)[0])
         self._keep(source, grey)
+        self.count += 1
         return Motion(links, cut)
 
     def keep(self, source: Frame) -> None:
@@ -144,7 +151,7 @@ class Watcher:
         visible = flow.visible(back, forth)
         before = flow.warp(pixels.astype(np.float32) / np.float32(255), back)
         trust = reliability(source, before, visible, tolerance=self.firmness.tolerance)
-        alike = np.abs(source - before).mean(2) < self.firmness.tolerance
+        alike = flow.mean_of_channels(np.abs(source - before)) < self.firmness.tolerance
         seen = float((visible & alike).mean())
         if back.shape[:2] != size:
             back = flow.enlarged(back, *size)
@@ -199,11 +206,13 @@ def joined(fresh: Frame, brought: tuple[Brought, ...], firmness: Firmness) -> Fr
     last = brought[0]
     old = last.painting
     for anchor in brought[1:]:
-        old = old + (firmness.anchor * anchor.trust)[..., None] * (anchor.painting - old)
-    gap = fresh - old
-    broad = blurred(gap, firmness.radius)
-    old = old + firmness.tone * broad + firmness.detail * (gap - broad)
-    return np.clip(with_contrast_of(fresh + last.trust[..., None] * (old - fresh), fresh), 0, 1)
+        old = old + _each(firmness.anchor * anchor.trust) * (anchor.painting - old)
+    gap = old - fresh
+    # the old with slow corrections towards the fresh, quicker ones in broad areas
+    held = (1 - firmness.detail) * gap - (firmness.tone - firmness.detail) * broad(gap, firmness.radius)
+    held *= _each(last.trust)
+    held += fresh
+    return np.asarray(with_contrast_of(held, fresh).clip(0, 1))
 
 
 def reliability(later: Frame, brought: Frame, visible: flow.Mask, *, tolerance: float) -> Map:
@@ -221,9 +230,26 @@ def with_contrast_of(picture: Frame, model: Frame) -> Frame:
     Both `(H, W, 3)`. The scale changes slowly over the picture (a deviation of 8 px) and is at most 1.6.
     """
     fine, wanted = picture - blurred(picture, 1.0), model - blurred(model, 1.0)
-    energy = [blurred((band**2).mean(2), 8.0) for band in (fine, wanted)]
+    energy = [broad(flow.mean_of_channels(band * band), 8.0) for band in (fine, wanted)]
     gain = np.sqrt((energy[1] + 1e-6) / (energy[0] + 1e-6)).clip(1, 1.6)
-    return np.asarray(picture + (gain - 1)[..., None] * fine, dtype=np.float32)
+    fine *= _each(gain - 1)
+    fine += picture
+    return fine
+
+
+def broad(values: Frame, radius: float) -> Frame:
+    """As `blurred`, for radii of many pixels: drawn small, and enlarged again."""
+    height, width = values.shape[:2]
+    scale = max(1, int(radius / _FINE))
+    size = -(-width // scale), -(-height // scale)
+    small = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
+    large = cv2.resize(blurred(small, radius / scale), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(large, dtype=np.float32)
+
+
+def _each(trust: Map) -> Frame:
+    """A map for each of three channels: numpy is slow to repeat it along so short an axis."""
+    return np.asarray(cv2.merge((trust, trust, trust)), dtype=np.float32)
 
 
 def blurred(values: Frame, radius: float) -> Frame:

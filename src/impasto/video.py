@@ -457,6 +457,7 @@ class _FilmRun:
         self._steadier = Steadier(firmness or Firmness())
         self._cuts: list[int] = []
         self._skip = sum(segment.count for segment in work.segments)
+        self._watcher.count = self._skip
         self._line = _Line()
 
     def run(self) -> FilmResult:

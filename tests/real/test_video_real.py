@@ -1,5 +1,6 @@
 """Videos painted with the real weights: short and small pieces of the three real clips."""
 
+import csv
 import itertools
 import os
 import signal
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from impasto import metrics
+from impasto import metrics, networks
+from impasto.cli import app
 from impasto.engine import Engine
 from impasto.metrics._pixels import sharpness
 from impasto.request import Request
@@ -58,6 +60,47 @@ def test_boiling_is_halved_and_sharpness_and_style_stay(store, engine, painting,
     assert after["warping_error_1"] < 0.03
     sharp = [np.mean([sharpness(frame) for frame in painted[each]]) for each in ("off", "fast")]
     assert sharp[1] == pytest.approx(sharp[0], rel=0.1)
+
+
+@pytest.fixture
+def network(tmp_path):
+    """A network of the shipped shape with first weights: it boils like any, and needs no training here."""
+    seeded = networks.Network(networks.ARCHITECTURES["tiny"], torch.Generator().manual_seed(0))
+    path = tmp_path / "seeded.safetensors"
+    networks.Trained(networks.pack(seeded, seeded.neutral_code(), ["seeded"])).save(path)
+    return path
+
+
+def test_the_benchmark_of_a_network_says_how_steady_it_became(network, tmp_path):
+    table = tmp_path / "video.csv"
+    words = ["bench", "video", "--clip", "bikes.mp4", "--style", str(network), "--size", "160", "--end", "0.48"]
+    assert app.run([*words, "--csv", str(table)]) == 0
+    with table.open() as file:
+        off, fast = csv.DictReader(file)
+    assert (off["temporal"], fast["temporal"], fast["frames"], fast["size"]) == ("off", "fast", "12", "160x68")
+    assert fast["method"] == "feedforward"
+    for error in ("warping_error_1", "warping_error_10", "lpips_1", "lpips_10"):
+        assert float(fast[error]) == pytest.approx(float(fast[f"{error}_ratio"]) * float(off[error]))
+    assert float(fast["warping_error_1_ratio"]) < 0.5
+    assert float(fast["lpips_1_ratio"]) < 0.75
+    assert float(fast["warping_error_1"]) < 0.03
+    shares = [float(fast[f"{step}_share"]) for step in ("decode", "motion", "paint", "join", "encode")]
+    assert sum(shares) == pytest.approx(1)
+    assert min(shares) > 0
+
+
+def test_optimisation_is_held_to_the_frame_before(store, engine, tmp_path):
+    source, painted = store.file("clips", "bikes.mp4"), {}
+    request = Request(method="optimize", knobs={"steps": 6})
+    for temporal in ("off", "fast"):
+        film = Film(start=1.6, end=1.8, size=96, temporal=temporal, codec="ffv1")
+        paint_video(engine, source, STYLE, tmp_path / f"{temporal}.mkv", request, film)
+        painted[temporal] = frames(tmp_path / f"{temporal}.mkv")
+    read = [frame.pixels for frame in VideoReader(source, start=1.6, end=1.8, size=96)]
+    before, after = (metrics.measure_video(read, painted[each], ["warping_error_1"]) for each in ("off", "fast"))
+    assert after["warping_error_1"] < 0.5 * before["warping_error_1"]
+    sharp = [np.mean([sharpness(frame) for frame in painted[each]]) for each in ("off", "fast")]
+    assert sharp[1] == pytest.approx(sharp[0], rel=0.15)
 
 
 def test_sound_is_copied_packet_for_packet_and_times_are_exact(store, engine, tmp_path):

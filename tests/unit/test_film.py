@@ -20,6 +20,9 @@ def clip(tmp_path):
     return tmp_path / "clip.mp4"
 
 
+RECORD = {"method": "adain", "precision": "bfloat16"}
+
+
 def paint(source: Path, out: Path, how: str):
     """Steady in one way, restless in the other."""
     rng = np.random.default_rng(0)
@@ -27,7 +30,7 @@ def paint(source: Path, out: Path, how: str):
     with VideoWriter(out, rate=25) as writer:
         for pixels in frames:
             writer.write(pixels if how == "fast" else np.clip(pixels + 0.1 * rng.standard_normal(pixels.shape), 0, 1))
-    return SimpleNamespace(frames=len(frames), rate=10.0, busy={"paint": 3.0, "encode": 1.0}, cuts=())
+    return SimpleNamespace(frames=len(frames), rate=10.0, busy={"paint": 3.0, "encode": 1.0}, cuts=(), record=RECORD)
 
 
 class Judge:
@@ -45,6 +48,7 @@ def test_rows_tell_shares_of_the_first(clip):
     off, fast = rows
     assert (fast["frames"], fast["size"], fast["fps"]) == (14, "64x48", 10.0)
     assert fast["paint_share"] == 0.75
+    assert (fast["method"], fast["precision"]) == ("adain", "bfloat16")
     for name in ("warping_error_1", "warping_error_10", "lpips_1", "lpips_10"):
         assert fast[name] < 0.7 * off[name]
         assert fast[f"{name}_ratio"] == pytest.approx(fast[name] / off[name])

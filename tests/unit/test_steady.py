@@ -86,21 +86,24 @@ def test_a_cut_begins_anew():
 
 
 def test_the_far_anchor_is_linked_when_there_is_one():
-    watch = Watcher(Firmness(distance=3))
-    found = [[link.distance for link in watch(frame).links] for frame in clip(6)]
-    assert found == [[], [1], [1], [1, 3], [1, 3], [1, 3]]
+    def distances(firmness):
+        watch = Watcher(firmness)
+        return [[link.distance for link in watch(frame).links] for frame in clip(6)]
+
+    assert distances(Firmness(distance=3)) == [[], [1], [1], [1, 3], [1, 3], [1, 3]]
+    assert distances(Firmness(distance=2, every=2)) == [[], [1], [1, 2], [1], [1, 2], [1]]
     assert Steadier().bring(Motion()) == ()
 
 
 def test_memory_goes_on_to_the_same_paintings():
-    frames = clip(20)
+    frames, fast = clip(20), FIRMNESSES["fast"]
     painted = boiling(frames)
-    whole = steadied(frames, painted)
-    watch, steady = Watcher(), Steadier()
+    whole = steadied(frames, painted, fast)
+    watch, steady = Watcher(fast), Steadier(fast)
     for frame, fresh in zip(frames[:12], painted[:12], strict=True):
         steady.join(fresh, steady.bring(watch(frame)))
     stored = np.array(steady.paintings)
-    other, again = Watcher(), Steadier()
+    other, again = Watcher(fast, count=12), Steadier(fast)
     again.paintings.extend(stored)
     for frame in frames[12 - len(stored) : 12]:
         other.keep(frame)

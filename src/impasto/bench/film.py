@@ -22,7 +22,7 @@ from impasto.videos import Segment, VideoReader, assemble, choose_coding, probe_
 CLIPS = ("bikes.mp4", "carphone_pristine.mp4", "bigbuckbunny.mp4")
 DISTANCES = (1, 10)
 
-_LOOKS = 8  # frames whose style and sharpness are measured
+_LOOKS = 4  # frames whose style and sharpness are measured
 _PAIRS = 8  # pairs of frames whose LPIPS is measured
 
 Pixels: TypeAlias = NDArray[np.float32]
@@ -49,6 +49,11 @@ class Filmed(Protocol):
     @property
     def rate(self) -> float:
         """Frames a second."""
+        ...
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What makes it again."""
         ...
 
 
@@ -88,7 +93,7 @@ def steadiness(
             row |= _scores(read, painted, style, judge)
             row |= {"fps": filmed.rate, "peak_mb": (memory.bytes or 0) / 1e6, "cuts": len(filmed.cuts)}
             row |= {f"{step}_share": share for step, share in shares(filmed.busy).items()}
-            rows.append(row)
+            rows.append(row | _means(filmed))
     for row in rows[1:]:
         for key in ("warping_error_1", "warping_error_10", "lpips_1", "lpips_10", "style_distance", "sharpness"):
             row[f"{key}_ratio"] = row[key] / rows[0][key]
@@ -106,7 +111,7 @@ def _scores(read: Sequence[Pixels], painted: Sequence[Pixels], style: Pixels, ju
     found = measure_video(iter(read), iter(painted), [*names, "flicker", "drift"])
     for distance in DISTANCES:
         found[f"lpips_{distance}"] = _lpips(read, painted, distance, judge)
-    looked = range(0, len(read), max(1, len(read) // _LOOKS))
+    looked = range(0, len(read), -(-len(read) // _LOOKS))
     each = [judge.measure(read[i], style, painted[i], ["style_distance", "sharpness"]) for i in looked]
     return {**found, **{name: float(np.mean([scores[name] for scores in each])) for name in each[0]}}
 
@@ -147,7 +152,7 @@ def memory(source: Path, paint: PaintFilm, *, counts: Sequence[int] = (250, 2500
                 "frames": filmed.frames,
                 "size": _size(next(iter(VideoReader(long))).pixels[None]),
             }
-            row |= {"fps": filmed.rate, "peak_mb": (watched.bytes or 0) / 1e6}
+            row |= {"fps": filmed.rate, "peak_mb": (watched.bytes or 0) / 1e6} | _means(filmed)
             rows.append({**row, **{f"{step}_share": share for step, share in shares(filmed.busy).items()}})
     return rows
 
@@ -158,6 +163,11 @@ def repeat(source: Path, out: Path, count: int) -> None:
     length = Fraction(header.count) / header.rate
     times = -(-count // header.count)
     assemble([Segment(source, index * length, header.count) for index in range(times)], out, choose_coding(out))
+
+
+def _means(filmed: Filmed) -> dict[str, Any]:
+    """By what it was painted."""
+    return {name: filmed.record[name] for name in ("method", "precision")}
 
 
 def _size(frames: Any) -> str:

@@ -252,7 +252,7 @@ def bench_video(
                 pixels = images.unit(painting.picture.pixels)
                 names = temporal.split(",")
                 rows += film.steadiness(source, pixels, paint, judge=judge, temporal=names, size=size, end=end)
-    _show([{**machine, **row, "method": method, "style": style} for row in rows], csv, as_json)
+    _show([{**machine, **row, "style": style} for row in rows], csv, as_json)
 
 
 @bench_app.command(
