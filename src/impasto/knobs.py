@@ -104,6 +104,9 @@ class TrainKnobs:
     )
     style_weight: float = knob(4.0, "how much the style counts at the start", low=0, high=1000)
     tv_weight: float = knob(0.05, "how much smoothness counts, relative to the painting's own", low=0, high=1000)
+    adversarial_weight: float = knob(
+        0.0, "how much a critic of patches counts, which learns beside the network to tell them apart", low=0, high=1000
+    )
     ema: float = knob(0.995, "share of the averaged weights that each step keeps", low=0, high=0.99999)
     patience: int = knob(0, "stop after so many validations without progress; 0 never", low=0, high=1000)
     seed: int = knob(0, "of first weights, crops and order", low=0, high=2**31 - 1)

@@ -17,6 +17,8 @@ from impasto.errors import Cancelled, InputError
 from impasto.knobs import FeedForwardKnobs, TrainKnobs
 from impasto.methods.feedforward import FeedForward
 from impasto.train import Course, train
+from impasto.train._critic import Critic
+from impasto.train._teacher import Teacher
 from tiny import lessons, noise, write_photographs
 
 KNOBS = TrainKnobs(steps=6, crop=64, canvas=96, batch=2, ema=0.5)
@@ -52,7 +54,9 @@ def as_program(photographs, tmp_path):
     """Runs the same training as a process of its own."""
 
     def run(name, knobs, *arguments):
-        settings = {field: getattr(knobs, field) for field in ("steps", "crop", "canvas", "batch", "ema")}
+        settings = {
+            field: getattr(knobs, field) for field in ("steps", "crop", "canvas", "batch", "ema", "adversarial_weight")
+        }
         command = [sys.executable, SCRIPT, photographs, tmp_path / f"{name}.safetensors", json.dumps(settings)]
         path = os.pathsep.join([str(SCRIPT.parent), *sys.path])
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
@@ -109,6 +113,47 @@ def test_a_killed_run_goes_on_exactly_where_it_was(learn, as_program):
     same(resumed.path, whole.path, atol=0, rtol=0)
     histories = [path.with_suffix("").with_suffix(".training") / "losses.csv" for path in (resumed.path, whole.path)]
     assert histories[0].read_text() == histories[1].read_text()
+
+
+def test_with_a_critic_a_killed_run_goes_on_as_exactly(learn, as_program):
+    knobs = replace(KNOBS, steps=4, adversarial_weight=0.5)
+    killed = as_program("killed", knobs, 2)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed, whole = learn("killed", knobs, resume=True), learn("whole", knobs)
+    same(resumed.path, whole.path, atol=0, rtol=0)
+    assert not any("critic" in name for name in networks.read(whole.path).tensors)
+    rows = (whole.path.with_suffix(".training") / "losses.csv").read_text().splitlines()
+    assert rows[0] == "step,content,style,tv,adversarial,critic"
+    learn("without", replace(knobs, adversarial_weight=0.0))
+    with pytest.raises(AssertionError):
+        same(whole.path, whole.path.with_name("without.safetensors"), atol=1e-4, rtol=0)
+
+
+def test_the_critic_learns_and_leaves_the_network_to_itself():
+    paintings, flat = noise(64, 64, batch=4) > 0.5, torch.full((4, 3, 64, 64), 0.5, requires_grad=True)
+    critic, styles = Critic(2, seed=0), torch.tensor([0, 1, 0, 1])
+    optimizer = torch.optim.Adam(critic.parameters(), lr=3e-3)
+    for _ in range(40):
+        losses = critic.losses(flat, paintings.float(), styles)
+        optimizer.zero_grad()
+        losses["critic"].sum().backward()
+        assert flat.grad is None  # what it learns by does not reach the network
+        optimizer.step()
+    assert losses["critic"].max() < 1
+    optimizer.zero_grad()
+    critic.losses(flat, paintings.float(), styles)["adversarial"].sum().backward()
+    assert flat.grad.abs().sum() > 0
+    assert all(one.grad is None for one in critic.parameters())
+
+
+def test_patches_come_from_their_painting_and_a_number_settles_them(tiny_weights, placement):
+    teacher = Teacher(tiny_weights, lessons(2), KNOBS, placement)
+    styles, numbers = torch.tensor([0, 1, 0]), torch.tensor([4, 4, 5])
+    first, again = (teacher.patches(styles, numbers, 64, 0) for _ in range(2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first[0], first[2])
+    assert first.shape == (3, 3, 64, 64)
+    assert teacher.patches(styles, numbers, 500, 0).shape[2] == teacher.narrowest
 
 
 def test_two_processes_learn_what_one_with_twice_the_batch_does(learn, as_program):

@@ -44,14 +44,14 @@ def thinned(history: Sequence[Mapping[str, float]], points: int = _KEPT) -> dict
 
 
 def write_curves(path: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Content and style loss over steps."""
+    """Content, style and adversarial loss over steps."""
     columns = thinned(history, 40)
     if not columns:
         return
     steps = columns.pop("step")
     every = max(1, len(steps) // 8)
     ticks = [f"{step:g}" if index % every == 0 else "" for index, step in enumerate(steps)]
-    series = {name: values for name, values in columns.items() if name != "tv"}
+    series = {name: values for name, values in columns.items() if name not in ("tv", "critic")}
     write_whole(path, svg.lines(series, ticks=ticks, title="losses") + "\n")
 
 

@@ -27,7 +27,8 @@ from impasto.errors import Cancelled, InputError
 from impasto.knobs import TrainKnobs
 from impasto.report.files import write_whole
 from impasto.train import _pages
-from impasto.train._student import CACHED, Batch, Batches, Student
+from impasto.train._critic import PATCH
+from impasto.train._student import CACHED, Batch, Batches, Student, Table
 from impasto.train._teacher import Balance, Floats, Lesson, Teacher
 
 _SAVED_EVERY = 60.0  # seconds between two checkpoints
@@ -182,6 +183,11 @@ def _checkpoint(course: Course) -> int | None:
 def _student(course: Course, weights: Mapping[str, Mapping[str, Tensor]], placement: Placement) -> Student:
     lessons, knobs, start = course.lessons, course.knobs, course.start
     teacher = Teacher(weights, lessons, knobs, placement)
+    if knobs.adversarial_weight and teacher.narrowest < PATCH:
+        raise InputError(
+            f"a painting is {teacher.narrowest} px wide on its canvas; the critic looks at {PATCH} px",
+            "use a larger --canvas, another painting, or no --adversarial-weight",
+        )
     if start is None:
         generator = torch.Generator().manual_seed(knobs.seed)
         network = networks.Network(networks.ARCHITECTURES[knobs.network], generator)
@@ -191,7 +197,8 @@ def _student(course: Course, weights: Mapping[str, Mapping[str, Tensor]], placem
         mean = torch.cat([start.code(name) for name in start.styles]).mean(0, keepdim=True)
         codes = torch.cat([start.code(one.name) if one.name in start.styles else mean for one in lessons])
     balance = Balance(len(lessons), knobs)
-    return Student(network, codes, teacher, balance, placement=placement, knobs=knobs, only_codes=course.only_codes)
+    book = Table(codes)
+    return Student(network, book, teacher, balance, placement=placement, knobs=knobs, only_codes=course.only_codes)
 
 
 def _crop_count(photographs: int, knobs: TrainKnobs) -> int:

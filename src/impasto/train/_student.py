@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import lightning
@@ -16,6 +17,7 @@ from impasto import images, networks
 from impasto.contract import Placement
 from impasto.data import Crops, items
 from impasto.knobs import TrainKnobs
+from impasto.train._critic import Critic
 from impasto.train._teacher import Balance, Teacher
 
 _WARM_UP = 0.02  # of the training: the learning rate rises
@@ -52,43 +54,62 @@ class Batches(IterableDataset[Batch]):
             yield {
                 "crops": torch.tensor([item.crop for item in chosen]),
                 "styles": torch.tensor([item.style for item in chosen]),
+                "numbers": torch.arange(first, first + size),
                 "images": torch.cat([images.to_tensor(self.crops[item.crop]) for item in chosen]),
             }
             number += 1
 
 
+class Table(torch.nn.Module):
+    """The codes of known styles, learnt as they are.
+
+    Args:
+        codes: `(S, N)`, a row a style.
+    """
+
+    def __init__(self, codes: Tensor) -> None:
+        super().__init__()
+        self.codes = torch.nn.Parameter(codes.clone())
+
+    def forward(self, styles: Tensor, numbers: Tensor | None = None) -> Tensor:  # noqa: ARG002 - nothing is drawn
+        """`(B, N)` of styles `(B,)`; `numbers (B,)` settle what is random."""
+        return self.codes[styles]
+
+
 class Student(lightning.LightningModule):
-    """A network and its codes, their running averages, and one training step.
+    """A network and what gives its codes, their running averages, and one training step.
 
     Args:
         network: the shared convolutions.
-        codes: `(S, N)`, a row a style.
+        book: gives the codes of styles, as `Table` does.
         teacher: scores.
         balance: weights of the style loss.
         knobs: of the training.
         placement: device and precision of the convolutions; weights and their averages stay in float32.
         only_codes: leave the convolutions as they are and learn the styles alone.
+        validated: the styles by turns in which it is validated; all by default.
     """
 
     def __init__(
         self,
         network: networks.Network,
-        codes: Tensor,
+        book: torch.nn.Module,
         teacher: Teacher,
         balance: Balance,
         *,
         knobs: TrainKnobs,
         placement: Placement,
         only_codes: bool = False,
+        validated: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        self.network, self.codes, self.balance = network, torch.nn.Parameter(codes.clone()), balance
+        self.network, self.book, self.balance = network, book, balance
         self.knobs, self.only_codes = knobs, only_codes
         network.requires_grad_(not only_codes)
-        self.average = networks.Network(network.architecture).requires_grad_(False)
-        self.average.load_state_dict(network.state_dict())
-        self.average_codes: Tensor
-        self.register_buffer("average_codes", codes.clone())
+        self.average = copy.deepcopy(network).requires_grad_(False)
+        self.average_book = copy.deepcopy(book).requires_grad_(False)
+        self.critic = Critic(teacher.styles, knobs.seed) if knobs.adversarial_weight else None
+        self.validated = torch.tensor([*validated] or range(teacher.styles))
         self.loader: Callable[[int, int], DataLoader[Batch]] | None = None
         self.history: list[dict[str, float]] = []
         self.spent = 0.0  # seconds of training, those of earlier runs included
@@ -116,10 +137,9 @@ class Student(lightning.LightningModule):
 
     def paint(self, photographs: Tensor, styles: Tensor, *, average: bool = True) -> Tensor:
         """Pastiches `(B, 3, H, W)` float32 of photographs in `styles (B,)`; by the running averages or the newest."""
-        codes: Tensor = self.average_codes if average else self.codes
-        network = self.average if average else self.network
+        book, network = (self.average_book, self.average) if average else (self.book, self.network)
         inside = photographs.to(self._placement.dtype).contiguous(memory_format=torch.channels_last)
-        result: Tensor = network(inside, codes[styles])
+        result: Tensor = network(inside, book(styles))
         return result.float()
 
     def content(self, batch: Batch) -> Tensor:
@@ -139,18 +159,23 @@ class Student(lightning.LightningModule):
         """One batch: its loss, whose gradient is wanted."""
         styles = batch["styles"]
         inside = batch["images"].to(self._placement.dtype).contiguous(memory_format=torch.channels_last)
-        pastiches = self.network(inside, self.codes[styles])
+        pastiches = self.network(inside, self.book(styles, batch["numbers"]))
         losses = self.teacher.losses(pastiches, self.content(batch), styles)
-        weights = self.balance.weights[styles]
-        loss = (losses["content"] + weights * losses["style"] + self.knobs.tv_weight * losses["tv"]).mean()
+        weights = self.balance.weights_of(styles)
+        loss = losses["content"] + weights * losses["style"] + self.knobs.tv_weight * losses["tv"]
+        if self.critic is not None:
+            patches = self.teacher.patches(styles, batch["numbers"], self.knobs.crop, self.knobs.seed)
+            losses |= self.critic.losses(pastiches, patches.to(pastiches), styles)
+            loss = loss + self.knobs.adversarial_weight * losses["adversarial"] + losses["critic"]
         self._note(styles, losses)
-        return loss
+        return loss.mean()
 
     @torch.no_grad()
     def validate(self, photographs: Tensor) -> dict[str, float]:
         """Mean losses of the averaged network on photographs `(B, 3, H, W)`, the styles by turns; and their sum."""
         photographs = photographs.to(self.device)
-        styles = torch.arange(len(photographs), device=self.device) % len(self.codes)
+        turns = torch.arange(len(photographs)) % len(self.validated)
+        styles = self.validated[turns].to(self.device)
         losses = self.teacher.losses(self.paint(photographs, styles), self.teacher.content(photographs), styles)
         means = {name: float(values.mean()) for name, values in losses.items()}
         # style weights move; what is compared over time must not
@@ -183,20 +208,34 @@ class Student(lightning.LightningModule):
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.knobs.learning_rate * rise * fall
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002 - Lightning's signature
+    ) -> None:
+        """Clip the network's gradient and the critic's apart: neither shall shrink the other."""
+        for group in optimizer.param_groups:
+            torch.nn.utils.clip_grad_norm_(group["params"], gradient_clip_val or math.inf)
+
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
         """A step, then the running averages and the history follow."""
         super().optimizer_step(*arguments, **named)
         with torch.no_grad():
             kept = min(self.knobs.ema, (1 + self.global_step) / (10 + self.global_step))  # young averages are short
-            ours = [*self.average.parameters(), self.average_codes]
-            torch._foreach_lerp_(ours, [*self.network.parameters(), self.codes.data], 1 - kept)
+            ours: list[Tensor] = [*self.average.parameters(), *self.average_book.parameters()]
+            newest: list[Tensor] = [*self.network.parameters(), *self.book.parameters()]
+            torch._foreach_lerp_(ours, newest, 1 - kept)
         self.history.append({"step": float(self.global_step), **self._sums})
         self._sums = {}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam; the codes alone may learn."""
-        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return torch.optim.Adam(learning, lr=self.knobs.learning_rate, betas=(0.9, 0.99))
+        """Adam, of less momentum for the critic, whose aim moves; the codes alone may learn."""
+        learning = [one for part in (self.network, self.book) for one in part.parameters() if one.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": learning, "betas": (0.9, 0.99)}]
+        if self.critic is not None:
+            groups.append({"params": [*self.critic.parameters()], "betas": (0.5, 0.99)})
+        return torch.optim.Adam(groups, lr=self.knobs.learning_rate)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is not a tensor."""
@@ -209,7 +248,8 @@ class Student(lightning.LightningModule):
 
     def tensors(self, styles: list[str]) -> dict[str, Tensor]:
         """The averaged network as a file holds it."""
-        return networks.pack(self.average, self.average_codes, styles)
+        assert isinstance(self.average_book, Table)
+        return networks.pack(self.average, self.average_book.codes, styles)
 
 
 def _gathered(values: Tensor) -> Tensor:

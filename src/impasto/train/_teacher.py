@@ -80,6 +80,30 @@ class Teacher:
             self._grams = {layer: torch.cat([gram_matrix(one[layer]) for one in found]) for layer in LAYERS}
             self._roughness = torch.cat([_variation(painting) for painting in paintings])
 
+    @property
+    def styles(self) -> int:
+        """How many it knows."""
+        return len(self._roughness)
+
+    @property
+    def narrowest(self) -> int:
+        """The shortest side of its paintings, in pixels."""
+        return min(min(painting.shape[2:]) for painting in self._paintings)
+
+    def patches(self, styles: Tensor, numbers: Tensor, side: int, seed: int) -> Tensor:
+        """Random squares `(B, 3, side, side)` of the paintings, mirrored or not; `numbers (B,)` settle which.
+
+        They are no larger than the narrowest of the paintings.
+        """
+        side = min(side, self.narrowest)
+        found = []
+        for style, number in zip(styles.tolist(), numbers.tolist(), strict=True):
+            random, painting = np.random.default_rng([seed, 6, number]), self._paintings[style]
+            top, left = (int(random.integers(0, length - side + 1)) for length in painting.shape[2:])
+            square = painting[..., top : top + side, left : left + side]
+            found.append(square.flip(3) if random.random() < 0.5 else square)
+        return torch.cat(found)
+
     @torch.no_grad()
     def content(self, photographs: Tensor) -> Tensor:
         """What has to be kept of photographs `(B, 3, H, W)`: their relu4_1."""
@@ -139,6 +163,10 @@ class Balance(torch.nn.Module):
         self.register_buffer("budgets", torch.ones(styles))
         self.register_buffer("weights", torch.full((styles,), float(knobs.style_weight)))
         self.register_buffer("running", torch.zeros(styles))
+
+    def weights_of(self, styles: Tensor) -> Tensor:
+        """`(B,)` of `styles (B,)`."""
+        return self.weights[styles]
 
     def update(self, styles: Tensor, errors: Tensor, *, settled: bool) -> None:
         """Take note of content errors `(B,)` of `styles (B,)`, and move the weights when training has `settled`."""
