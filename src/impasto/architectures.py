@@ -82,6 +82,7 @@ class _Seen:
     reach: int
     least: int
     operations: float
+    values: float
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,11 @@ class Architecture:
         seen = self._walk()
         return max((seen[layer].operations for layer in layers), default=0.0)
 
+    def values(self, layers: Iterable[str]) -> float:
+        """Numbers a pixel that all convolutions of one pass to the deepest of `layers` give."""
+        seen = self._walk()
+        return max((seen[layer].values for layer in layers), default=0.0)
+
     def check(self, layers: Iterable[str]) -> None:
         """Raise InputError for a layer that this encoder lacks."""
         known = self.layers()
@@ -172,7 +178,7 @@ class Architecture:
     def _walk(self) -> dict[str, _Seen]:
         """Geometry by layer, shallow to deep."""
         found: dict[str, _Seen] = {}
-        jump, reach, least, operations = 1, 0, 1, 0.0
+        jump, reach, least, operations, values = 1, 0, 1, 0.0, 0.0
         for unit in self.units:
             path = _path(unit)
             for window in path:
@@ -182,8 +188,9 @@ class Architecture:
                 jump *= window.stride
                 operations += _work(window) / jump**2
             operations += sum(_work(one) / jump**2 for one in _convolutions(unit) if one not in path)
+            values += sum(one.outputs for one in _convolutions(unit)) / jump**2
             names = (unit.raw, unit.layer) if isinstance(unit, Convolution) else (getattr(unit, "layer", ""),)
-            found |= {name: _Seen(jump, reach, least, operations) for name in names if name}
+            found |= {name: _Seen(jump, reach, least, operations, values) for name in names if name}
         return found
 
 

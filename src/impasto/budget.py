@@ -132,7 +132,7 @@ def least_in_tiles(
 def _whole(stage: recipes.Stage, placement: Placement, regions: int) -> float:
     """Bytes a pixel in one piece."""
     share = 1.0 if placement.precision == "float32" else 0.5
-    return (stage.method.memory + regions * stage.method.region_memory) * share
+    return stage.method.bytes_a_pixel(stage.knobs, placement) + regions * stage.method.region_memory * share
 
 
 IN_ONE_PIECE = Budget(None)

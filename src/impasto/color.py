@@ -69,6 +69,43 @@ def match_colors(image: Tensor, palette: Tensor) -> Tensor:
     return matched.reshape_as(image[0])[None].clamp(0, 1).to(image.dtype)
 
 
+def color_sums(pixels: Tensor, weight: Tensor | None = None) -> Tensor:
+    """What mean and covariance of colours follow from: `(1, 4, 4)` float64, the sum of `h h^T` with h = (r, g, b, 1).
+
+    Sums of parts add up to that of the whole; a weighted mean of pictures' sums is that of their mixture.
+
+    Args:
+        pixels: `(1, 3, H, W)` in [0, 1].
+        weight: `(1, 1, H, W)`, how much each pixel counts; evenly by default.
+    """
+    values = pixels.flatten(2).double()
+    ones = torch.ones_like(values[:, :1])
+    values = torch.cat([values, ones], 1)  # (1, 4, N)
+    return (values if weight is None else values * weight.flatten(2)) @ values.mT
+
+
+def recoloring(own: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """The linear map of colours that gives a picture the mean and covariance of another; see `match_colors`.
+
+    Args:
+        own, wanted: `color_sums` of the picture and of the other.
+
+    Returns:
+        A matrix `(3, 3)` and a shift `(3,)`, float32: colour c becomes `matrix @ c + shift`.
+    """
+    (mean, spread), (target_mean, target_spread) = _moments(own), _moments(wanted)
+    matrix = _transport(spread, target_spread)
+    return matrix.float(), (target_mean - matrix @ mean).float()
+
+
+def _moments(sums: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean `(3,)` and covariance `(3, 3)`."""
+    means = sums[0] / sums[0, 3, 3].clamp_min(1e-9)
+    mean = means[:3, 3]
+    identity = torch.eye(3, dtype=sums.dtype, device=sums.device)
+    return mean, means[:3, :3] - torch.outer(mean, mean) + _LEAST_VARIANCE * identity
+
+
 def _covariance(centred: Tensor) -> Tensor:
     identity = torch.eye(3, dtype=centred.dtype, device=centred.device)
     return torch.addmm(_LEAST_VARIANCE * identity, centred, centred.T, alpha=1 / centred.shape[1])

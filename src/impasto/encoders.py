@@ -7,17 +7,19 @@ zeros: they would paint a frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from impasto.architectures import Architecture, Convolution, Fork, Pooling, Residual, Unit, find
 from impasto.contract import Placement, Tile
 from impasto.errors import InputError
+from impasto.meter import give_back
 
 if TYPE_CHECKING:
     from impasto.contract import Features
@@ -76,7 +78,13 @@ class Encoder:
         }
 
     def __call__(
-        self, images: Tensor, layers: Iterable[str], *, wrap: bool = False, tile: Tile | None = None
+        self,
+        images: Tensor,
+        layers: Iterable[str],
+        *,
+        wrap: bool = False,
+        tile: Tile | None = None,
+        checkpointing: bool = False,
     ) -> Features:
         """Features of `images (B, 3, H, W)`, sRGB in [0, 1], at `layers`.
 
@@ -90,6 +98,8 @@ class Encoder:
             tile: the images are its crop with `architecture.reach(layers)`; the features are those of the whole
                 picture over the tile. Where the crop ends inside the picture nothing is padded: each window takes
                 its overlap off the margin, which is gone when the deepest layer is reached.
+            checkpointing: keep for the gradient only what lies between two poolings, and compute the rest again when
+                it is needed: less memory for a third more work (arXiv:1604.06174, Chen et al. 2016).
 
         Returns:
             One `(B, C, h, w)` a layer, in the placement's precision.
@@ -104,11 +114,46 @@ class Encoder:
         layout = torch.channels_last if self.placement.channels_last else torch.contiguous_format
         x = images.to(self.placement.dtype).contiguous(memory_format=layout)
         found: dict[str, Tensor] = {}
-        for unit in self.architecture.units:
-            x, border = self._run(unit, x, border, wanted, found)
+        for units in self._stages() if checkpointing else [self.architecture.units]:
+            if checkpointing:
+                x, border, own = checkpoint(
+                    self._pass_again, units, x, border, wanted - set(found), use_reentrant=False
+                )
+            else:
+                x, border, own = self._pass(units, x, border, wanted)
+            found |= own
             if len(found) == len(wanted):
                 return found
         raise AssertionError("every layer was checked to exist")
+
+    def _stages(self) -> Iterator[Sequence[Unit]]:
+        """The units from one pooling to the next, or by themselves where there is none."""
+        stage: list[Unit] = []
+        for unit in self.architecture.units:
+            stage.append(unit)
+            if not isinstance(unit, Convolution) or unit.stride > 1:
+                yield stage
+                stage = []
+        if stage:
+            yield stage
+
+    def _pass(
+        self, units: Sequence[Unit], x: Tensor, border: Border, wanted: frozenset[str]
+    ) -> tuple[Tensor, Border, dict[str, Tensor]]:
+        """Some units in a row, up to the last layer that is wanted; and the layers among them that are wanted."""
+        found: dict[str, Tensor] = {}
+        for unit in units:
+            x, border = self._run(unit, x, border, wanted, found)
+            if len(found) == len(wanted):
+                break
+        return x, border, found
+
+    def _pass_again(
+        self, units: Sequence[Unit], x: Tensor, border: Border, wanted: frozenset[str]
+    ) -> tuple[Tensor, Border, dict[str, Tensor]]:
+        """`_pass`, after what others have left is given back: the C library would keep half of what is saved."""
+        give_back()
+        return self._pass(units, x, border, wanted)
 
     def _run(
         self, unit: Unit, x: Tensor, border: Border, wanted: frozenset[str], found: dict[str, Tensor]

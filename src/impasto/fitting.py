@@ -1,6 +1,6 @@
 """How a descent fits into memory: in one piece, in tiles, with a shorter history, or with plain pixels.
 
-Bytes by pixel were measured (bench/RESULTS.md) with VGG-19, the heaviest encoder; the others take less.
+Bytes by pixel were measured (bench/RESULTS.md) with VGG-19; other encoders take more or less by the features they have.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ STRIDE = 16  # pixels: that of the deepest layers
 LEAST_TILE = 128  # pixels; with smaller tiles nearly everything would be margin
 _GOOD_TILE = 320  # rather forget history than take smaller ones
 _LEAST_HISTORY = 3
-# of a window at the peak of its second pass, and of a level in one piece; in bfloat16, in float32
-_WINDOW_BYTES = (1500.0, 2900.0)
-_WHOLE_BYTES = (2000.0, 4000.0)
+# copies of all features that are held at once: of a window at the peak of its second pass, of a level in one piece, and
+# of that with checkpointing
+_WINDOW_COPIES = 2.6
+_WHOLE_COPIES = 3.0
+_CHECKPOINTED_COPIES = 1.9
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def fit(sides: tuple[int, int], knobs: OptimizeKnobs, placement: Placement, memo
         memory: bytes; None for as many as one piece takes.
     """
     pixels = math.prod(sides)
-    if memory is None or pixels * _WHOLE_BYTES[placement.precision == "float32"] <= memory:
+    if memory is None or pixels * whole_bytes(knobs, placement) <= memory:
         return Fit(None, knobs.optimizer, knobs.history)
     target = _target_bytes(knobs, placement)
     room = memory - _tile_bytes(_GOOD_TILE, knobs, placement)
@@ -71,7 +73,7 @@ def fit(sides: tuple[int, int], knobs: OptimizeKnobs, placement: Placement, memo
 
 def tile_side(memory: int, knobs: OptimizeKnobs, placement: Placement) -> int:
     """Longest side of the tiles that fit into `memory`."""
-    window = _WINDOW_BYTES[placement.precision == "float32"]
+    window = _WINDOW_COPIES * _feature_bytes(knobs, placement)
     return max(LEAST_TILE, side_within(memory, window, margin=_margin(knobs), stride=STRIDE))
 
 
@@ -84,6 +86,12 @@ def least_memory(sides: tuple[int, int], knobs: OptimizeKnobs, placement: Placem
     _check(knobs)
     held = (_frugal_bytes() + _target_bytes(knobs, placement, frugal=True)) * math.prod(sides)
     return int(held + _tile_bytes(LEAST_TILE, knobs, placement))
+
+
+def whole_bytes(knobs: OptimizeKnobs, placement: Placement) -> float:
+    """Bytes a pixel of a descent in one piece at its peak."""
+    copies = _CHECKPOINTED_COPIES if knobs.checkpointing == "on" else _WHOLE_COPIES
+    return copies * _feature_bytes(knobs, placement) + _descent_bytes(knobs.optimizer, knobs.history)
 
 
 def _check(knobs: OptimizeKnobs) -> None:
@@ -105,7 +113,13 @@ def _margin(knobs: OptimizeKnobs) -> int:
 
 
 def _tile_bytes(side: int, knobs: OptimizeKnobs, placement: Placement) -> float:
-    return (side + 2 * _margin(knobs)) ** 2 * _WINDOW_BYTES[placement.precision == "float32"]
+    return (side + 2 * _margin(knobs)) ** 2 * _WINDOW_COPIES * _feature_bytes(knobs, placement)
+
+
+def _feature_bytes(knobs: OptimizeKnobs, placement: Placement) -> float:
+    """A pixel, of one copy of all features on the way to the deepest layer."""
+    values = find(knobs.encoder).values((*knobs.style_layers, *knobs.content_layers))
+    return values * (4 if placement.precision == "float32" else 2)
 
 
 def _descent_bytes(optimizer: str, history: int) -> float:

@@ -44,17 +44,20 @@ class OptimizeKnobs:
         512, "longest side of the coarsest level of the pyramid, in pixels", low=32, high=65536, shapes_style=True
     )
     optimizer: str = knob("lbfgs", "what takes the steps", choices=("lbfgs", "adam"))
-    history: int = knob(10, "steps that L-BFGS remembers, each for 32 bytes a pixel", low=1, high=100)
+    history: int = knob(10, "steps that L-BFGS remembers, each for 54 bytes a pixel", low=1, high=100)
     tiling: str = knob(
         "exact",
         "when memory is short: what tiles cannot do exactly is refused, or done by the tile",
         choices=("exact", "approximate"),
     )
+    checkpointing: str = knob(
+        "off", "compute features twice rather than keep them: less memory, a third more time", choices=("off", "on")
+    )
     learning_rate: float = knob(0.012, "of Adam, in units of the pixels' range", low=1e-5, high=1)
     init: str = knob(
-        "draft",
-        "image to start from",
-        choices=("draft", "content", "content+noise", "noise", "style", "file"),
+        "recolored",
+        "image to start from; recolored is the photograph in the painting's colours",
+        choices=("recolored", "draft", "content", "content+noise", "noise", "style", "file"),
         shapes_style=True,
     )
     canvas: str = knob(

@@ -14,8 +14,8 @@ DRAFT_METHOD = "adain"
 QUALITIES = ("draft", "good", "best")
 DEFAULT_QUALITY = "good"
 
-# Measured in bench/NOTES.md: 20 steps bring the draft to about a third of its style distance. The content layer is the
-# one that the draft was decoded from, not Gatys' relu4_2: at equal style distance the photograph stays more readable.
+# Measured in bench/NOTES.md: 20 steps get to about a third of the style distance of adain's draft. The content layer is
+# not Gatys' relu4_2: at equal style distance the photograph stays more readable.
 _PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "optimize": {
         "good": {"steps": 20, "content_layers": ("relu4_1",)},

@@ -6,10 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from impasto.errors import InputError, StyleError, require
 from impasto.params import close_names
+
+if TYPE_CHECKING:
+    from impasto.contract import Placement
 
 ENTRY_POINT_GROUP = "impasto.methods"
 
@@ -31,7 +34,7 @@ class Method:
         precisions: those it is tested in.
         smallest_side: least side of content and style images in pixels.
         operations: floating-point operations a pixel of one full-size pass (for a time estimate).
-        memory: bytes a pixel at its peak in float32 (measured; half of it in bfloat16).
+        memory: bytes a pixel at its peak in float32 (measured; half of it in bfloat16); see `bytes_a_pixel`.
         region_memory: the same for each region, or each level of a strength map.
         tiling: "shared statistics" where the class paints in tiles under a limit (its jobs have `memory`, and it tells
             its `least_memory`), else "no".
@@ -68,6 +71,17 @@ class Method:
         cls = self.load_class()
         return tuple(cls.needs(knobs)) if hasattr(cls, "needs") else self.assets
 
+    def bytes_a_pixel(self, knobs: Any, placement: Placement) -> float:
+        """Memory for a pixel at its peak, in one piece.
+
+        A class whose settings decide leaves `memory` out, and says so in a static method `bytes_a_pixel(knobs,
+        placement)`.
+        """
+        told = getattr(None if self.memory else self.load_class(), "bytes_a_pixel", None)
+        if told is not None:
+            return float(told(knobs, placement))
+        return self.memory * (1.0 if placement.precision == "float32" else 0.5)
+
     def load_knobs(self) -> Any:
         """The settings dataclass."""
         return _load(self.knobs, self.extra)
@@ -102,7 +116,6 @@ BUILT_IN = (
         precisions=("float32", "bfloat16"),
         smallest_side=32,
         operations=1.44e6,
-        memory=4000.0,
         region_memory=500.0,
         tiling="shared statistics",
     ),

@@ -20,7 +20,7 @@ def of(quality, sides, *, place=BFLOAT, **settings):
 
 
 def test_what_fits_is_painted_in_one_piece():
-    assert not of("good", (768, 1024), limit=2 * 10**9).tiled
+    assert not of("good", (720, 960), limit=2 * 10**9).tiled
     assert not of("draft", (1500, 2000), limit=2 * 10**9).tiled
 
 
@@ -41,8 +41,8 @@ def test_masks_count():
 
 def test_regions_count():
     """Each has statistics of its own, which a picture in one piece keeps for the way back."""
-    assert not of("good", (900, 900), limit=2 * 10**9).tiled
-    assert of("good", (900, 900), limit=2 * 10**9, regions=4, maps=4).tiled
+    assert not of("good", (800, 800), limit=2 * 10**9).tiled
+    assert of("good", (800, 800), limit=2 * 10**9, regions=4, maps=4).tiled
 
 
 def test_a_limit_too_small_says_what_is_needed_and_that_holds():

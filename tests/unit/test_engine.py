@@ -70,7 +70,7 @@ def test_the_record_holds_every_knob(engine):
     result = engine.stylize(CONTENT, STYLE, Request(knobs={**QUICK, "seed": 5}))
     record = result.record
     assert record["method"] == "optimize"
-    assert record["stages"] == ["adain", "optimize"]
+    assert record["stages"] == ["optimize"]
     assert record["knobs"]["seed"] == 5
     assert set(record["knobs"]) == set(registry.find("optimize").load_knobs().__dataclass_fields__)
     assert record["steps"] == 2

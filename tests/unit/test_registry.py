@@ -3,13 +3,15 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from impasto import registry
+from impasto.contract import Placement
 from impasto.errors import InputError, MissingExtra, StyleError, require
 
 
 def test_listing_names_and_papers():
     table = registry.methods()
     assert {"adain", "optimize"} <= set(table)
-    assert all(row.paper and row.summary and row.memory > 0 for row in table.values())
+    assert all(row.paper and row.summary for row in table.values())
+    assert all(row.bytes_a_pixel(row.load_knobs()(), Placement()) > 0 for row in table.values())
 
 
 def test_unknown_method_suggests_the_near_one():

@@ -166,3 +166,28 @@ def test_padding_and_back(height, width):
 def test_what_fits_is_not_copied():
     image = torch.rand(1, 3, 32, 48)
     assert pad_to_multiple(image, 16) is image
+
+
+@pytest.mark.parametrize("wrap", [False, True], ids=["mirror", "wrap"])
+def test_checkpointing_gives_the_same_gradient_and_keeps_less(encoder, wrap):
+    sides = (96, 112)
+    terms = objectives(encoder, sides, wrap=wrap)
+    image = picture(*sides, seed=4)
+
+    def evaluated(*, checkpointing):
+        held = 0
+
+        def hold(tensor):
+            nonlocal held
+            held += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+            found = Evaluator(encoder, terms, wrap=wrap, checkpointing=checkpointing)(image)
+        return *found, held
+
+    losses, gradient, kept = evaluated(checkpointing=False)
+    same, again, less = evaluated(checkpointing=True)
+    assert all(torch.equal(same[name], loss) for name, loss in losses.items())
+    assert (again - gradient).abs().max() < 1e-10 * gradient.abs().max()
+    assert less < 0.6 * kept

@@ -18,6 +18,7 @@ from torch import Tensor
 from impasto import masks
 from impasto.architectures import VGG19, find, of_weights, weights_of
 from impasto.bilateral import BilateralCanvas
+from impasto.color import color_sums, recoloring
 from impasto.contract import (
     STYLE_LAYERS,
     Anchor,
@@ -32,6 +33,7 @@ from impasto.contract import (
     Stats,
     Style,
     StyleCode,
+    Tile,
     ignore,
 )
 from impasto.descent import (
@@ -48,7 +50,7 @@ from impasto.descent import (
 )
 from impasto.encoders import Encoder
 from impasto.errors import Cancelled, InputError
-from impasto.fitting import STRIDE, Fit, fit, least_memory, tile_side
+from impasto.fitting import STRIDE, Fit, fit, least_memory, tile_side, whole_bytes
 from impasto.knobs import OptimizeKnobs
 from impasto.losses import RegionalLoss, StyleLoss, TemporalLoss, TotalVariation
 from impasto.objectives import VARIATION_BALANCE, content_objectives, style_loss, style_weight
@@ -98,20 +100,23 @@ class Optimize:
 
         Returns:
             `INDEX/NAME` for each of the style loss's statistics, such as `0/relu4_1`, a Gram matrix `(1, C, C)`;
-            index 0 is the coarsest level. And `image (1, 3, H, W)`, the weightiest style image, when the descent
-            starts from it.
+            index 0 is the coarsest level. And what the start needs: `colors (1, 4, 4)`, see `color_sums`, or
+            `image (1, 3, H, W)`, the weightiest style image.
         """
         self._encoder.architecture.check((*knobs.style_layers, *knobs.content_layers))
         loss = style_loss(knobs, self._encoder.architecture)
         tensors: dict[str, Tensor] = {}
         tile = None if style.memory is None else tile_side(style.memory, knobs, self.placement)
         for index, level in enumerate(_levels(*style.canvas, knobs)):
-            parts = []
+            parts, colors = [], []
             for image, share in zip(style.images, style.shares(), strict=True):
                 sides = _sides(*_shape(image.pixels), level.scale)
                 pixels = resample(unit(image.pixels), *sides).clamp_(0, 1)
                 parts.append((share, collect(self._encoder, loss, pixels, tile=tile)))
+                colors.append(share / math.prod(sides) * color_sums(pixels))
             tensors |= {f"{index}/{name}": tensor for name, tensor in loss.pool(parts).items()}
+            if knobs.init == "recolored":
+                tensors["colors"] = torch.stack(colors).sum(0)
         if knobs.init == "style":
             tensors["image"] = max(style.images, key=lambda image: image.weight).pixels
         return StyleCode(tensors)
@@ -161,7 +166,7 @@ class Optimize:
         """Descend on the colours alone, at the coarsest level: what is found there holds at every size."""
         knobs: OptimizeKnobs = job.knobs
         height, width = picture.photograph.size
-        if job.guide.init is not None or knobs.init not in ("draft", "content") or knobs.border == "wrap":
+        if job.guide.init is not None or knobs.init not in ("recolored", "draft", "content") or knobs.border == "wrap":
             raise InputError(
                 "the photorealistic canvas starts from the photograph, and does not wrap",
                 "leave out --init and --border, or --canvas",
@@ -203,6 +208,11 @@ class Optimize:
         return painted()
 
     @staticmethod
+    def bytes_a_pixel(knobs: OptimizeKnobs, placement: Placement) -> float:
+        """Of a picture in one piece, at its peak; see `registry.Method.bytes_a_pixel`."""
+        return whole_bytes(knobs, placement)
+
+    @staticmethod
     def least_memory(height: int, width: int, knobs: OptimizeKnobs, placement: Placement) -> int:
         """Bytes that a picture needs in tiles, with the leanest descent. Raises InputError for what tiles cannot do."""
         return least_memory(_sides(height, width, 1.0), knobs, placement)
@@ -235,6 +245,7 @@ class Optimize:
             backdrop=backdrop,
             tile=place.tile,
             approximate=approximate,
+            checkpointing=knobs.checkpointing == "on",
         )
 
     def _collect(self, objective: Objective, picture: Tensor, wrap: bool, place: Fit) -> Stats:
@@ -524,8 +535,37 @@ def _start(content: Tensor, job: Job) -> Tensor:
         "content+noise": lambda: (unit(content) + 0.1 * noise()).clamp(0, 1),
         "noise": lambda: _clouds(content, generator),
         "style": lambda: _painting(content, job),
+        "recolored": lambda: _recolored(content, job),
     }
     return starts[knobs.init]()
+
+
+def _recolored(content: Tensor, job: Job) -> Tensor:
+    """The photograph with the mean and covariance of the painting's colours; in each region with its own."""
+    sheet = Sheet(content, STRIDE)
+    tiles = tiles_of(sheet.sides, 1024, stride=STRIDE)
+    everywhere = torch.ones(1, 1, 1, 1, device=content.device)
+    maps = [
+        (Sheet(region.mask.to(content.device), STRIDE), region.code.tensors["colors"]) for region in job.guide.regions
+    ]
+
+    def weights(tile: Tile) -> list[Tensor]:
+        return [mask.crop(tile) for mask, _ in maps] or [everywhere.expand(1, 1, *_shape(sheet.crop(tile)))]
+
+    wanted = [colors for _, colors in maps] or [job.code.tensors["colors"]]
+    sums = [torch.zeros_like(colors) for colors in wanted]
+    for tile in tiles:
+        part = sheet.crop(tile)
+        sums = [total + color_sums(part, weight) for total, weight in zip(sums, weights(tile), strict=True)]
+    changes = [recoloring(own, colors.to(own)) for own, colors in zip(sums, wanted, strict=True)]
+    result = sheet.blank()
+    for tile in tiles:
+        part = sheet.crop(tile)
+        moved = part.clone()
+        for (matrix, shift), weight in zip(changes, weights(tile), strict=True):
+            moved += weight * (torch.einsum("ij,bjhw->bihw", matrix, part) + shift[:, None, None] - part)
+        put(result, moved.clamp_(0, 1), tile)
+    return result
 
 
 def _clouds(content: Tensor, generator: torch.Generator) -> Tensor:
