@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from impasto import params, recipes, registry
+from impasto import images, params, recipes, registry
 from impasto.architectures import ARCHITECTURES
 from impasto.contract import Guide, Job, Placement, Region
 from impasto.errors import Cancelled, InputError
 from impasto.knobs import OptimizeKnobs
 from impasto.methods.optimize import Optimize
 from impasto.objectives import CONTENT_BALANCE, STYLE_BALANCE
+from impasto.tiling import unit
 from tiny import noise, style_of, tiny_encoder_weights
 
 LOSSES = ("gram", "moments", "wasserstein", "sliced", "patches")
@@ -175,3 +176,26 @@ def test_cancelled_recolouring_leaves_a_picture_of_full_size(stylizer):
     with pytest.raises(Cancelled) as caught:
         paint(stylizer, noise(90, 130), knobs_of(canvas="photorealistic", init="draft"), on_progress=stop)
     assert caught.value.partial.shape == (1, 3, 90, 130)
+
+
+def test_the_descent_starts_in_the_paintings_colours_in_each_region_its_own(stylizer):
+    knobs = knobs_of(init="recolored", steps=1)
+    content = (0.3 + 0.4 * noise(48, 64)).clamp(0, 1)
+    styles = [
+        0.25 + 0.5 * noise(48, 64, seed=seed) * torch.tensor(tint)[:, None, None]
+        for seed, tint in ((1, (0.2, 0.5, 1.0)), (2, (1.0, 0.5, 0.2)))
+    ]
+    left = torch.zeros(1, 1, 48, 64)
+    left[..., :32] = 1
+    codes = [stylizer.encode_style(style_of(style, (48, 64)), knobs) for style in styles]
+    started: list[torch.Tensor] = []
+    for guide in (Guide(), Guide(regions=(Region(left, codes[0]), Region(1 - left, codes[1])))):
+        # one step is spent on looking at the start, which is then the best picture
+        started.append(stylizer.stylize(content, [Job(codes[0], knobs, guide)]))
+    means = [style.mean((0, 2, 3)) for style in styles]
+    assert (started[0].mean((0, 2, 3)) - means[0]).abs().max() < 0.01
+    for half, mean in zip((started[1][..., :32], started[1][..., 32:]), means, strict=True):
+        assert (half.mean((0, 2, 3)) - mean).abs().max() < 0.01
+    codes_in = images.to_tensor(images.quantise(images.from_tensor(content), 8))
+    same = stylizer.stylize(codes_in, [Job(codes[0], knobs, memory=10**9)])
+    assert (unit(same) - started[0]).abs().max() < 2.5 / 255

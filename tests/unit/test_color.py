@@ -79,3 +79,16 @@ def test_a_single_colour_stays_finite(flat):
     assert torch.isfinite(matched).all()
     if flat == "palette":
         assert (matched - 0.5).abs().max() < 0.02
+
+
+def test_recoloring_gives_mean_and_covariance_and_sums_add_up():
+    picture, palette = 0.3 + 0.4 * noise(40, 50), 0.2 + 0.5 * noise(30, 30, seed=2)
+    whole = color.color_sums(picture)
+    torch.testing.assert_close(color.color_sums(picture[..., :20]) + color.color_sums(picture[..., 20:]), whole)
+    matrix, shift = color.recoloring(whole, 3.0 * color.color_sums(palette))  # how many pixels they are does not count
+    moved = torch.einsum("ij,bjhw->bihw", matrix, picture) + shift[:, None, None]
+    for found, wanted in zip(moments(moved), moments(palette), strict=True):
+        assert (found - wanted).abs().max() < 1e-4
+    half = torch.zeros(1, 1, 40, 50)
+    half[..., :20] = 1
+    torch.testing.assert_close(color.color_sums(picture, half), color.color_sums(picture[..., :20]))
