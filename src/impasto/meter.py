@@ -22,10 +22,15 @@ class PeakMemory:
 
     Args:
         device: a torch device string.
+
+    Attributes:
+        bytes: the growth.
+        resident: on a CPU, the most that the process held meanwhile.
     """
 
     def __init__(self, device: str = "cpu") -> None:
         self.bytes: int | None = None
+        self.resident: int | None = None
         self._device = device
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
@@ -52,7 +57,8 @@ class PeakMemory:
         elif self._thread is not None:
             self._done.set()
             self._thread.join()
-            self.bytes = max(self._highest, resident() or 0) - self._before
+            self.resident = max(self._highest, resident() or 0)
+            self.bytes = self.resident - self._before
 
     def _watch(self) -> None:
         while not self._done.wait(_SECONDS):

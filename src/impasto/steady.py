@@ -53,11 +53,11 @@ class Firmness:
     radius: float = 6.0
     tolerance: float = 0.12
     distance: int = 10
-    anchor: float = 0.3
+    anchor: float = 0.5
     every: int = 1
 
 
-FIRMNESSES = {"fast": Firmness(anchor=0.5, every=3), "best": Firmness(side=None)}
+FIRMNESSES = {"fast": Firmness(every=2), "best": Firmness(side=None)}
 """What `--temporal` names."""
 
 

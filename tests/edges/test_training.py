@@ -13,12 +13,16 @@ import torch
 
 from impasto import images, networks
 from impasto.contract import Job, Placement, Style, StyleImage
+from impasto.data import Crops, load_photographs
 from impasto.errors import Cancelled, InputError
 from impasto.knobs import FeedForwardKnobs, TrainKnobs
 from impasto.methods.feedforward import FeedForward
 from impasto.train import Course, train
 from impasto.train._critic import Critic
 from impasto.train._teacher import Teacher
+
+
+from impasto.train._motion import Motion
 from tiny import lessons, noise, write_photographs
 
 KNOBS = TrainKnobs(steps=6, crop=64, canvas=96, batch=2, ema=0.5)
@@ -154,6 +158,33 @@ def test_patches_come_from_their_painting_and_a_number_settles_them(tiny_weights
     assert not torch.equal(first[0], first[2])
     assert first.shape == (3, 3, 64, 64)
     assert teacher.patches(styles, numbers, 500, 0).shape[2] == teacher.narrowest
+
+
+def test_taught_to_be_steady_it_is_steadier_and_goes_on_exactly(learn, photographs, placement):
+    numbers, film = list(range(900, 908)), Crops(load_photographs(photographs, least_side=64), 64, 96, 5, 8)
+    motion = Motion(numbers, 5, 64)
+    before = torch.cat([images.to_tensor(film[index]) for index in range(8)])
+
+    def restlessness(path):
+        stylizer = FeedForward({"network": networks.read(path).tensors}, placement)
+        code = stylizer.encode_style(Style((StyleImage(before[:1], 1.0, "", "style0"),)), FeedForwardKnobs())
+        jobs = [Job(code, FeedForwardKnobs())] * 8
+        frames = (stylizer.stylize(pictures, jobs) for pictures in (before, motion.film(before)))
+        return float(motion.error(*frames).mean())
+
+    knobs = replace(KNOBS, steps=16, learning_rate=0.01)
+    plain, steady = learn("plain", knobs), learn("steady", replace(knobs, temporal_weight=10.0))
+    assert restlessness(steady.path) < 0.7 * restlessness(plain.path)
+    assert "temporal" in (steady.path.with_name("steady.training") / "losses.csv").read_text().splitlines()[0]
+
+    def stop(progress):
+        if progress.stage == "training" and progress.step == 2:
+            raise Cancelled("stopped")
+
+    short = replace(KNOBS, steps=4, temporal_weight=10.0)
+    with pytest.raises(Cancelled):
+        learn("half", short, on_progress=stop)
+    same(learn("half", short, resume=True).path, learn("short", short).path, atol=0, rtol=0)
 
 
 def test_two_processes_learn_what_one_with_twice_the_batch_does(learn, as_program):

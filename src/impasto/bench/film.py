@@ -37,6 +37,16 @@ class Filmed(Protocol):
         ...
 
     @property
+    def width(self) -> int:
+        """Of a frame, in pixels."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Of a frame, in pixels."""
+        ...
+
+    @property
     def busy(self) -> Mapping[str, float]:
         """Seconds that each step of the pipeline was at work."""
         ...
@@ -89,7 +99,8 @@ def steadiness(
             with PeakMemory() as memory:
                 filmed = paint(source, out, name)
             painted = [frame.pixels for frame in VideoReader(out)]
-            row = {"clip": source.stem, "temporal": name, "frames": filmed.frames, "size": _size(read)}
+            row = {"clip": source.stem, "temporal": name, "frames": filmed.frames}
+            row |= {"size": f"{filmed.width}x{filmed.height}"}
             row |= _scores(read, painted, style, judge)
             row |= {"fps": filmed.rate, "peak_mb": (memory.bytes or 0) / 1e6, "cuts": len(filmed.cuts)}
             row |= {f"{step}_share": share for step, share in shares(filmed.busy).items()}
@@ -139,7 +150,7 @@ def _lpips(read: Sequence[Pixels], painted: Sequence[Pixels], distance: int, jud
 
 
 def memory(source: Path, paint: PaintFilm, *, counts: Sequence[int] = (250, 2500)) -> list[dict[str, Any]]:
-    """Peak memory and speed over films of so many frames: the clip again and again."""
+    """The most memory that the process held, and speed, over films of so many frames: the clip again and again."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for count in counts:
@@ -147,12 +158,9 @@ def memory(source: Path, paint: PaintFilm, *, counts: Sequence[int] = (250, 2500
             repeat(source, long, count)
             with PeakMemory() as watched:
                 filmed = paint(long, Path(folder) / f"{count}-painted.mp4", "fast")
-            row = {
-                "clip": source.stem,
-                "frames": filmed.frames,
-                "size": _size(next(iter(VideoReader(long))).pixels[None]),
-            }
-            row |= {"fps": filmed.rate, "peak_mb": (watched.bytes or 0) / 1e6} | _means(filmed)
+            row = {"clip": source.stem, "temporal": "fast", "frames": filmed.frames}
+            row |= {"size": f"{filmed.width}x{filmed.height}", "fps": filmed.rate}
+            row |= {"resident_mb": (watched.resident or 0) / 1e6} | _means(filmed)
             rows.append({**row, **{f"{step}_share": share for step, share in shares(filmed.busy).items()}})
     return rows
 
@@ -168,7 +176,3 @@ def repeat(source: Path, out: Path, count: int) -> None:
 def _means(filmed: Filmed) -> dict[str, Any]:
     """By what it was painted."""
     return {name: filmed.record[name] for name in ("method", "precision")}
-
-
-def _size(frames: Any) -> str:
-    return f"{frames[0].shape[1]}x{frames[0].shape[0]}"

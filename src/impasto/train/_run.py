@@ -173,7 +173,8 @@ def _checkpoint(course: Course) -> int | None:
         return None
     if not course.resume:
         raise InputError(f"{course.folder} holds a training", "go on with --resume, or remove it to start anew")
-    before = json.loads((course.folder / "recipe.json").read_text())
+    # a setting that the recipe lacks is younger than it, and was as its default
+    before = {**asdict(TrainKnobs()), **json.loads((course.folder / "recipe.json").read_text())}
     for name, value in course.recipe().items():
         if name not in _FREE and before.get(name) != value:
             raise InputError(f"{course.folder} was begun with {name} {before.get(name)}, not {value}", "give the same")

@@ -18,6 +18,7 @@ from impasto.contract import Placement
 from impasto.data import Crops, items
 from impasto.knobs import TrainKnobs
 from impasto.train._critic import Critic
+from impasto.train._motion import Motion
 from impasto.train._teacher import Balance, Teacher
 
 _WARM_UP = 0.02  # of the training: the learning rate rises
@@ -159,7 +160,8 @@ class Student(lightning.LightningModule):
         """One batch: its loss, whose gradient is wanted."""
         styles = batch["styles"]
         inside = batch["images"].to(self._placement.dtype).contiguous(memory_format=torch.channels_last)
-        pastiches = self.network(inside, self.book(styles, batch["numbers"]))
+        codes = self.book(styles, batch["numbers"])
+        pastiches = self.network(inside, codes)
         losses = self.teacher.losses(pastiches, self.content(batch), styles)
         weights = self.balance.weights_of(styles)
         loss = losses["content"] + weights * losses["style"] + self.knobs.tv_weight * losses["tv"]
@@ -167,6 +169,11 @@ class Student(lightning.LightningModule):
             patches = self.teacher.patches(styles, batch["numbers"], self.knobs.crop, self.knobs.seed)
             losses |= self.critic.losses(pastiches, patches.to(pastiches), styles)
             loss = loss + self.knobs.adversarial_weight * losses["adversarial"] + losses["critic"]
+        if self.knobs.temporal_weight:
+            motion = Motion(batch["numbers"].tolist(), self.knobs.seed, self.knobs.crop)
+            after = motion.film(batch["images"]).to(inside.dtype).contiguous(memory_format=torch.channels_last)
+            losses["temporal"] = motion.error(pastiches, self.network(after, codes))
+            loss = loss + self.knobs.temporal_weight * losses["temporal"]
         self._note(styles, losses)
         return loss.mean()
 
