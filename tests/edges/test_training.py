@@ -19,10 +19,8 @@ from impasto.knobs import FeedForwardKnobs, TrainKnobs
 from impasto.methods.feedforward import FeedForward
 from impasto.train import Course, train
 from impasto.train._critic import Critic
-from impasto.train._teacher import Teacher
-
-
 from impasto.train._motion import Motion
+from impasto.train._teacher import Teacher
 from tiny import lessons, noise, write_photographs
 
 KNOBS = TrainKnobs(steps=6, crop=64, canvas=96, batch=2, ema=0.5)
