@@ -19,7 +19,7 @@ from impasto.meter import PeakMemory
 from impasto.methods.adain import AdaIN
 from impasto.methods.optimize import Optimize
 
-STEPS = 2  # of the descent, at full size alone: the second holds all that an optimiser ever holds
+STEPS = 2  # of the descent, at full size alone, remembering one: the second holds all that is ever held
 _STYLE_SIDE = 512
 
 
@@ -85,7 +85,7 @@ class _Painter:
         if self._method == "adain":
             own: Any = AdaINKnobs()
         else:
-            own = OptimizeKnobs(steps=STEPS, coarsest=65536, init="content", content_layers=("relu4_1",))
+            own = OptimizeKnobs(steps=STEPS, history=1, coarsest=65536, init="content", content_layers=("relu4_1",))
         code = self._stylizer.encode_style(style, own)
         with torch.inference_mode(self._method == "adain"):
             return self._stylizer.stylize(content, [Job(code, own, memory=memory)])

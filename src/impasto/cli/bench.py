@@ -41,14 +41,38 @@ def bench_adain(size: _Size = 512, runs: _Runs = 5, csv: _Csv = None, as_json: _
     _show([run.adain(size=size, runs=runs)], csv, as_json)
 
 
-@bench_app.command("optimize")
-def bench_optimize(size: _Size = 512, runs: _Runs = 3, csv: _Csv = None, as_json: _Json = False) -> None:
-    """One optimisation step, and the qualities' scores, against plain float32 PyTorch."""
-    from impasto.bench import run
+@bench_app.command("optimize", epilog="Example: impasto bench optimize --equal-loss --csv bench/equal.csv")
+def bench_optimize(
+    size: _Size = 512,
+    runs: _Runs = 3,
+    equal_loss: Annotated[
+        bool, typer.Option("--equal-loss", help="Time to the loss that plain Adam ends with. Takes a while.")
+    ] = False,
+    steps: Annotated[int, typer.Option(help="Steps of plain Adam.", min=1)] = 300,
+    picture_set: _Set = "three",
+    pair: Annotated[int, typer.Option(help="Which pair of the set, from 0.", min=0)] = 0,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """One optimisation step, and the qualities' scores, against plain float32 PyTorch; or the time to equal loss.
+
+    Plain Adam starts from the photograph, and its learning rate is swept.
+    """
+    from impasto.bench import equal, run
+    from impasto.cli.console import Reporter
     from impasto.cli.painter import Painter
     from impasto.engine import Engine
 
-    _show([run.optimize(size=size, runs=runs, paint=Painter(Engine()))], csv, as_json)
+    _check_set(picture_set)
+    painter = Painter(Engine())
+    if not equal_loss:
+        _show([run.optimize(size=size, runs=runs, paint=painter)], csv, as_json)
+        return
+    with Reporter() as reporter:
+        row = equal.equal_loss(
+            picture_set=picture_set, pair=pair, size=size, steps=steps, paint=painter, on_progress=reporter
+        )
+    _show([row], csv, as_json)
 
 
 @bench_app.command("networks", epilog="Example: impasto bench networks mine.safetensors --csv bench/networks.csv")
@@ -96,30 +120,6 @@ def bench_training(
 
     build(TrainKnobs, {"network": network}, owner="bench training")
     _show([networks.training(network=network, crop=crop, batch=batch, runs=runs)], csv, as_json)
-
-
-@bench_app.command("equal", epilog="Example: impasto bench equal --csv bench/equal.csv")
-def bench_equal(
-    picture_set: _Set = "three",
-    pair: Annotated[int, typer.Option(help="Which pair of the set, from 0.", min=0)] = 0,
-    size: _Size = 512,
-    steps: Annotated[int, typer.Option(help="Steps of the reference.", min=1)] = 300,
-    csv: _Csv = None,
-    as_json: _Json = False,
-) -> None:
-    """Time to the loss that plain Adam from the photograph ends with, its learning rate swept. Takes a while."""
-    from impasto.bench.equal import equal_loss
-    from impasto.cli.console import Reporter
-    from impasto.cli.painter import Painter
-    from impasto.engine import Engine
-
-    _check_set(picture_set)
-    painter = Painter(Engine())
-    with Reporter() as reporter:
-        row = equal_loss(
-            picture_set=picture_set, pair=pair, size=size, steps=steps, paint=painter, on_progress=reporter
-        )
-    _show([row], csv, as_json)
 
 
 @bench_app.command("memory", epilog="Example: impasto bench memory adain --sizes 512,1024,2048 --csv bench/memory.csv")
