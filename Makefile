@@ -4,6 +4,7 @@
 # make bench   benchmarks against plain reference code, appended to bench/results.csv
 # make report  compare every method and peer on the standard pictures; tables into bench/report/, the page into out/report
 # make pack    train the pack of styles on CONTENT=FOLDER, for PACK_TIME="--minutes 78" or "--steps 20000"
+# make arbitrary  train a network for any painting on CONTENT=FOLDER, from START=pack, for ARBITRARY_TIME="--minutes 40"
 # make install everything into .venv
 #
 # EXTRA_INDEX=URL hands pip one more index, such as PyTorch's for its CPU build (see the README).
@@ -20,7 +21,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
 SOURCES := $(shell find src -name '*.py' -o -name '*.toml') pyproject.toml README.md LICENSE
 
-.PHONY: install demo test check format bench report pack clean
+.PHONY: install demo test check format bench report pack arbitrary clean
 
 install: $(VENV)/installed
 
@@ -73,6 +74,16 @@ pack: install
 	$(BIN)/impasto train $(foreach style,$(PACK_STYLES),--style $(subst =,=museum:,$(style))) --content $(CONTENT) \
 	    --network small --learning-rate 0.0025 $(PACK_TIME) --resume -o out/pack.safetensors
 	$(BIN)/impasto bench networks out/pack.safetensors --csv out/pack.csv
+
+ARBITRARY_TIME ?= --minutes 40 --crop 128 --canvas 384
+START ?= pack
+
+arbitrary: install
+	$(if $(CONTENT),,$(error name a folder of photographs: make arbitrary CONTENT=FOLDER))
+	@mkdir -p out
+	$(BIN)/impasto train arbitrary --content $(CONTENT) --from $(START) --learning-rate 0.0015 $(ARBITRARY_TIME) \
+	    --resume -o out/arbitrary.safetensors
+	$(BIN)/impasto bench networks out/arbitrary.safetensors --set three --csv out/arbitrary.csv
 
 clean:
 	rm -rf $(VENV) build out

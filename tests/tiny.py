@@ -60,6 +60,18 @@ def tiny_network():
     return networks.pack(network, codes, [f"s{number}" for number in range(97)])
 
 
+def tiny_arbitrary():
+    """The tensors of a network for any painting, its convolutions with few channels."""
+    from impasto import networks, predictors
+
+    generator = torch.Generator().manual_seed(2)
+    row = networks.Architecture("", "", (4, 6, 8), 1, True, 5, 2, 3, 4, True)
+    network = networks.Network(row, generator)
+    predictor = predictors.Predictor(network.neutral_code(), generator)
+    predictor.code.weight.data.mul_(20)  # so that paintings differ plainly
+    return predictors.pack(network, predictor)
+
+
 def style_of(pixels, canvas=(64, 64), weight=1.0):
     """A style of one image; for a trained network, whose styles have names, the image's sum settles the name."""
     total = float(pixels.sum())

@@ -277,9 +277,9 @@ class Engine:
             if key not in self._stylizers:
                 own = [name for name in needed if ":" in name]
                 self.store.fetch([name for name in needed if name not in own], on_progress=on_progress)
+                read_own = getattr(row.load_class(), "read_weights", load_own_weights)
                 weights = {
-                    name: load_own_weights(name) if name in own else load_weights(self.store.path(name))
-                    for name in needed
+                    name: read_own(name) if name in own else load_weights(self.store.path(name)) for name in needed
                 }
                 if network is not None:
                     weights["network"] = dict(networks.read(network).tensors)

@@ -86,6 +86,16 @@ class FeedForwardKnobs:
 
 
 @dataclass(frozen=True)
+class ArbitraryKnobs:
+    """Settings of `arbitrary`."""
+
+    strength: float = knob(1.0, "from the photograph (0) to the full style (1)", low=0, high=1)
+    network: str = knob(
+        "shipped", "file of impasto train arbitrary; shipped is the one that ships, if one does", shapes_style=True
+    )
+
+
+@dataclass(frozen=True)
 class TrainKnobs:
     """Settings of training: `impasto train`."""
 

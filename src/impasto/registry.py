@@ -134,6 +134,20 @@ BUILT_IN = (
         memory=1500.0,
         trained=True,
     ),
+    Method(
+        name="arbitrary",
+        target="impasto.methods.arbitrary:Arbitrary",
+        knobs="impasto.knobs:ArbitraryKnobs",
+        summary="any painting in one quick pass of a network of one's own; impasto train arbitrary makes one",
+        paper="arXiv:1705.06830 (Ghiasi et al. 2017)",
+        kind="map",
+        assets=(),
+        honours=frozenset({"regions", "strength"}),
+        precisions=("float32", "bfloat16"),
+        smallest_side=1,
+        operations=44e3,
+        memory=510.0,
+    ),
 )
 
 

@@ -23,6 +23,9 @@ SUFFIX = ".safetensors"
 PACK = Path(__file__).parent / "assets" / f"pack{SUFFIX}"
 """The networks that ship, in one file."""
 
+ARBITRARY = PACK.with_name(f"arbitrary{SUFFIX}")
+"""Where the network for any painting lies that ships, if one does."""
+
 _LARGEST_HEADER = 16 << 20
 
 
@@ -88,6 +91,9 @@ def listing(path: Path) -> tuple[TrainedStyle, ...]:
         raise InputError("no pack of styles is installed", "use a painting; impasto styles lists them")
     about, tensors = read_header(path)
     names = [name.removeprefix("style.") for name in tensors if name.startswith("style.")]
+    if about.get("kind") == "arbitrary":
+        hint = f"use --method arbitrary --network {path} --style PAINTING"
+        raise InputError(f"{path} takes any painting and has no style of its own", hint)
     if not names:
         raise InputError(f"{path} holds no style", "give a network that impasto train has written")
     order = {name: index for index, name in enumerate(about.get("styles", ()))}

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from impasto import images, networks
+from impasto import images, networks, predictors
 from impasto.contract import Job, Placement, Style, StyleImage
 from impasto.data import Crops, load_photographs
 from impasto.errors import Cancelled, InputError
-from impasto.knobs import FeedForwardKnobs, TrainKnobs
+from impasto.knobs import ArbitraryKnobs, FeedForwardKnobs, TrainKnobs
+from impasto.methods.arbitrary import Arbitrary
 from impasto.methods.feedforward import FeedForward
-from impasto.train import Course, train
+from impasto.train import Course, recoloured, train
 from impasto.train._critic import Critic
 from impasto.train._motion import Motion
 from impasto.train._teacher import Teacher
@@ -45,7 +46,8 @@ def learn(photographs, tmp_path, tiny_weights, placement):
     def run(name="net", knobs=KNOBS, styles=2, **options):
         path = tmp_path / f"{name}.safetensors"
         hear = {"on_progress": options.pop("on_progress")} if "on_progress" in options else {}
-        course = Course(lessons(styles), photographs, path, knobs, **options)
+        taught = options.pop("lessons", None) or lessons(styles)
+        course = Course(taught, photographs, path, knobs, **options)
         return train(course, weights=tiny_weights, placement=placement, **hear)
 
     return run
@@ -183,6 +185,49 @@ def test_taught_to_be_steady_it_is_steadier_and_goes_on_exactly(learn, photograp
     with pytest.raises(Cancelled):
         learn("half", short, on_progress=stop)
     same(learn("half", short, resume=True).path, learn("short", short).path, atol=0, rtol=0)
+
+
+def any_painting(count=3, unseen=1):
+    """A course's options for a network that takes any painting."""
+    known = lessons(count)
+    return {"lessons": [*known[unseen:], *map(recoloured, known[unseen:]), *known[:unseen]], "unseen": unseen}
+
+
+def test_a_network_for_any_painting_is_learnt(learn, tmp_path):
+    knobs = replace(KNOBS, steps=40, learning_rate=0.01, network="tiny")
+    outcome = learn("any", knobs, **any_painting(4))
+    rows = (tmp_path / "any.training" / "validation.csv").read_text().splitlines()
+    assert float(rows[-1].split(",")[-1]) < 0.9 * float(rows[1].split(",")[-1])
+    tensors, about = predictors.read(outcome.path)
+    assert about["kind"] == predictors.KIND
+    assert about["unseen"] == ["museum:0"]
+    assert about["paintings"] == ["museum:1", "museum:2", "museum:3"]
+    stylizer = Arbitrary({"arbitrary:FILE": tensors}, Placement())
+    style = Style((StyleImage(images.to_tensor(lessons(4)[0].pixels)),))
+    painted = stylizer.stylize(noise(50, 70), [Job(stylizer.encode_style(style, ArbitraryKnobs()), ArbitraryKnobs())])
+    assert painted.shape == (1, 3, 50, 70)
+
+
+def test_stopped_it_goes_on_exactly_for_any_painting_too(learn):
+    def stop(progress):
+        if progress.stage == "training" and progress.step == 2:
+            raise Cancelled("stopped")
+
+    knobs = replace(KNOBS, steps=4)
+    with pytest.raises(Cancelled):
+        learn("stopped", knobs, on_progress=stop, **any_painting())
+    resumed, whole = learn("stopped", knobs, resume=True, **any_painting()), learn("whole", knobs, **any_painting())
+    first, second = (predictors.read(outcome.path)[0] for outcome in (resumed, whole))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_it_starts_from_the_convolutions_of_known_styles(learn):
+    base = networks.read(learn("base").path)
+    knobs = replace(KNOBS, steps=1, learning_rate=1e-6)
+    tensors = predictors.read(learn("any", knobs, start=base, **any_painting()).path)[0]
+    torch.testing.assert_close(tensors["head.weight"], base.tensors["head.weight"].float(), atol=2e-3, rtol=0)
+    mean = (base.code("style0") + base.code("style1"))[0] / 2
+    torch.testing.assert_close(tensors["encoder.code.bias"], mean, atol=0.3, rtol=0)
 
 
 def test_two_processes_learn_what_one_with_twice_the_batch_does(learn, as_program):

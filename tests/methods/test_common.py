@@ -8,7 +8,7 @@ import torch
 from impasto import registry
 from impasto.contract import Anchor, Guide, Job, Placement, Region
 from impasto.errors import Cancelled
-from tiny import noise, style_of, tiny_network
+from tiny import noise, style_of, tiny_arbitrary, tiny_network
 
 METHODS = [row for row in registry.methods().values() if not row.extra]
 QUICK = {"steps": 5, "init": "content", "coarsest": 32}
@@ -25,6 +25,8 @@ def build(row, tiny_weights, placement):
     weights = {asset: tiny_weights[asset] for asset in row.assets}
     if row.trained:
         weights["network"] = tiny_network()
+    if row.name == "arbitrary":
+        weights["arbitrary:FILE"] = tiny_arbitrary()
     return row.load_class()(weights, placement)
 
 

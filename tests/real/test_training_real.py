@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from impasto import images, networks
+from impasto import images, networks, predictors
 from impasto.cli import app
 from impasto.engine import Engine
 from impasto.metrics import Judge
@@ -27,6 +27,29 @@ def network(tmp_path_factory, store):
     words += ["--steps", "24", "--crop", "96", "--canvas", "256", "--batch", "2", "--learning-rate", "0.01"]
     assert app.run([*words, "-o", str(folder / "net.safetensors")]) == 0
     return folder / "net.safetensors"
+
+
+@pytest.fixture(scope="module")
+def taking(network):
+    """A network for any painting, trained for seconds from the convolutions of the other."""
+    content, path = network.parent / "content", network.parent / "any.safetensors"
+    words = ["train", "arbitrary", "--paintings", str(content), "--content", str(content), "--from", str(network)]
+    words += ["--steps", "6", "--crop", "96", "--canvas", "128", "--batch", "2", "--learning-rate", "0.004"]
+    assert app.run([*words, "-o", str(path)]) == 0
+    return path
+
+
+def test_a_network_for_any_painting_paints_in_one_that_it_never_saw(taking, photos, painting, store):
+    rows = (taking.parent / "any.training" / "validation.csv").read_text().splitlines()
+    first, last = (float(rows[at].split(",")[-1]) for at in (1, -1))
+    assert last < first
+    assert len(predictors.read(taking)[1]["unseen"]) == 2
+    pixels = images.resize(images.read(photos / "coffee.png").pixels, 170, 256)
+    request = Request(method="arbitrary", knobs={"network": str(taking)})
+    result = Engine(store=store).stylize(np.ascontiguousarray(pixels), painting, request)
+    judge, style = Judge(store=store), images.read(painting).pixels
+    painted, plain = (judge.scores(pixels, style, one).style_distance for one in (result.picture.pixels, pixels))
+    assert painted < plain
 
 
 def test_it_learns_from_the_real_teacher(network):

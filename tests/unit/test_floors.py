@@ -24,6 +24,8 @@ FLOORS = {
         "tiling",
         "fitting",
         "graphs",
+        "coded",
+        "predictors",
         "flow",
         "segment",
         "steady",

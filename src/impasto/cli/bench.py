@@ -100,7 +100,8 @@ def bench_networks(
             rows = networks.scores(
                 file, picture_set=picture_set, size=size, paint=painter, good=good, on_progress=reporter
             )
-        _show([started], None if csv is None else csv.with_name(f"{csv.stem}-start.csv"), as_json)
+        if started:
+            _show(started, None if csv is None else csv.with_name(f"{csv.stem}-start.csv"), as_json)
         _show(rows, None if csv is None else csv.with_name(f"{csv.stem}-scores.csv"), as_json)
 
 

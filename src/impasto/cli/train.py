@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,82 +21,206 @@ from impasto.knobs import TrainKnobs
 from impasto.library import Library, means_file
 
 if TYPE_CHECKING:
+    from impasto.cli.console import Reporter
     from impasto.train import Lesson
 
 _PANEL = "Settings"
+_ARBITRARY_NETWORK = "small"
+_UNSEEN = 20  # paintings to validate in; of few an eighth
+_LEAST_PAINTINGS = 8
+_KEPT = 560  # longest side in pixels at which paintings are held
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(
-        "train",
+    """Add the command to `app`, with its sub-command."""
+    group = typer.Typer()
+    group.callback(
+        invoke_without_command=True,
         epilog="Example: impasto train --style irises=museum:436528 --content photographs -o irises.safetensors",
-    )(with_options(train, _options()))
+    )(with_options(train, _options("tiny")))
+    group.command(
+        "arbitrary", epilog="Example: impasto train arbitrary --content photographs --minutes 600 -o any.safetensors"
+    )(with_options(train_arbitrary, _options(_ARBITRARY_NETWORK)))
+    app.add_typer(group, name="train")
+
+
+_Content = Annotated[Path | None, typer.Option("--content", "-c", help="Folder of photographs, or a webdataset shard.")]
+_Out = Annotated[Path | None, typer.Option("--out", "-o", help="The network's file, NAME.safetensors.")]
+_Start = Annotated[
+    str | None, typer.Option("--from", help="Start from a trained network: pack, or a .safetensors file.")
+]
+_Devices = Annotated[int, typer.Option(help="Processes, one a device, that train together.", min=1)]
+_Resume = Annotated[bool, typer.Option("--resume", help="Go on where the last checkpoint stands.")]
+_Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+_Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
+_Json = Annotated[bool, typer.Option("--json", help="The outcome as a JSON object on standard output.")]
 
 
 def train(
+    context: typer.Context,
     style: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("--style", "-s", help="A painting, as stylize takes it; NAME=PAINTING names its style."),
-    ],
-    content: Annotated[Path, typer.Option("--content", "-c", help="Folder of photographs, or a webdataset shard.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The network's file, NAME.safetensors.")],
-    start: Annotated[
-        str | None, typer.Option("--from", help="Start from a trained network: pack, or a .safetensors file.")
     ] = None,
+    content: _Content = None,
+    out: _Out = None,
+    start: _Start = None,
     only_style: Annotated[
         bool,
         typer.Option("--only-style", help="With --from: learn the new styles' numbers, leave the network as it is."),
     ] = False,
-    devices: Annotated[int, typer.Option(help="Processes, one a device, that train together.", min=1)] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the last checkpoint stands.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="The outcome as a JSON object on standard output.")] = False,
+    devices: _Devices = 1,
+    resume: _Resume = False,
+    device: _Device = "auto",
+    precision: _Precision = "auto",
+    as_json: _Json = False,
     **knobs: Any,
 ) -> None:
-    """Train a network that paints in one pass, in one style or several."""
-    asked = params.build(TrainKnobs, {name: v for name, v in knobs.items() if v is not None}, owner="train")
+    """Train a network that paints in one pass, in one style or several; or, by `arbitrary`, in any."""
+    if context.invoked_subcommand is not None:
+        return
+    if not style:
+        raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; or train arbitrary')
+    source, target = _places(content, out)
+    asked = _built(knobs)
+    if only_style and start is None:
+        raise InputError("--only-style needs a network to start from", "name one with --from, such as --from pack")
+    named = [_named(text) for text in style]
+
+    def course(store: Store, reporter: Reporter) -> dict[str, Any]:
+        lessons = _lessons(store, named, reporter)
+        return {"lessons": lessons, "only_codes": only_style, "specimen": _specimen(store)}
+
+    _Session(source, target, asked, start, devices, resume, device, precision, as_json).run(course)
+
+
+def train_arbitrary(
+    content: _Content = None,
+    out: _Out = None,
+    paintings: Annotated[
+        str, typer.Option(help="What to learn from: museum, the library; or a folder of paintings.")
+    ] = "museum",
+    start: _Start = None,
+    devices: _Devices = 1,
+    resume: _Resume = False,
+    device: _Device = "auto",
+    precision: _Precision = "auto",
+    as_json: _Json = False,
+    **knobs: Any,
+) -> None:
+    """Train a network that takes any painting when it paints."""
+    source, target = _places(content, out)
+    asked = _built({**knobs, "network": knobs.get("network") or _ARBITRARY_NETWORK})
+    if asked.adversarial_weight:
+        raise InputError("--adversarial-weight is for styles that are known", "leave it out")
+    if paintings != "museum" and not Path(paintings).is_dir():
+        raise InputError(f"there is no folder {paintings}", "name one with paintings, or museum")
+
+    def course(store: Store, reporter: Reporter) -> dict[str, Any]:
+        from impasto.train import recoloured
+
+        learnt, unseen = _collection(store, paintings, asked.seed, reporter)
+        return {"lessons": [*learnt, *map(recoloured, learnt), *unseen], "unseen": len(unseen)}
+
+    _Session(source, target, asked, start, devices, resume, device, precision, as_json).run(course)
+
+
+def _built(knobs: dict[str, Any]) -> TrainKnobs:
+    return params.build(TrainKnobs, {name: v for name, v in knobs.items() if v is not None}, owner="train")
+
+
+def _places(content: Path | None, out: Path | None) -> tuple[Path, Path]:
+    """Where the photographs are and where the network goes."""
+    if content is None:
+        raise InputError("no photographs were given", "name a folder of them with --content")
+    if out is None:
+        raise InputError("no file was named for the network", "add -o NAME.safetensors")
     if out.suffix.lower() != ".safetensors":
         raise InputError(f"{out} is not a .safetensors file", "give a name that ends so with -o")
     if not out.parent.is_dir():
         raise InputError(f"the folder {out.parent} does not exist", "make it first, or name another with -o")
-    if only_style and start is None:
-        raise InputError("--only-style needs a network to start from", "name one with --from, such as --from pack")
-    named = [_named(text) for text in style]
     if not content.exists():
         raise InputError(f"there is no folder {content}", "name one with photographs, or a .tar shard")
-    training = require("impasto.train", "train")
-    from impasto import device as hardware
-    from impasto.assets import load_weights
-    from impasto.cli.console import Reporter
+    return content, out
 
-    store = Store()
-    placement = hardware.place(device, precision, tested=("float32", "bfloat16"))
-    with Reporter() as reporter:
-        lessons = _lessons(store, named, reporter)
-        store.fetch(training.ASSETS, on_progress=reporter)
-        course = training.Course(
-            *(lessons, content, out, asked),
-            start=None if start is None else training.load(start),
-            only_codes=only_style,
-            specimen=_specimen(store),
-            devices=devices,
-            resume=resume,
-        )
-        outcome = training.train(
-            course,
-            weights={asset: load_weights(store.path(asset)) for asset in training.ASSETS},
-            placement=placement,
-            on_progress=reporter,
-            on_note=reporter.note,
-        )
-    if not outcome.leader:
-        return
-    if as_json:
-        print(json.dumps({**dataclasses.asdict(outcome), "path": str(outcome.path)}))
+
+@dataclass(frozen=True)
+class _Session:
+    """What both ways to train have in common."""
+
+    content: Path
+    out: Path
+    knobs: TrainKnobs
+    start: str | None
+    devices: int
+    resume: bool
+    device: str
+    precision: str
+    as_json: bool
+
+    def run(self, course: Callable[[Store, Reporter], dict[str, Any]]) -> None:
+        """Train, and print what came of it; `course` finds the paintings."""
+        training = require("impasto.train", "train")
+        from impasto import device as hardware
+        from impasto.assets import load_weights
+        from impasto.cli.console import Reporter
+
+        store = Store()
+        placement = hardware.place(self.device, self.precision, tested=("float32", "bfloat16"))
+        with Reporter() as reporter:
+            found = course(store, reporter)
+            store.fetch(training.ASSETS, on_progress=reporter)
+            whole = training.Course(
+                **found,
+                source=self.content,
+                target=self.out,
+                knobs=self.knobs,
+                start=None if self.start is None else training.load(self.start),
+                devices=self.devices,
+                resume=self.resume,
+            )
+            outcome = training.train(
+                whole,
+                weights={asset: load_weights(store.path(asset)) for asset in training.ASSETS},
+                placement=placement,
+                on_progress=reporter,
+                on_note=reporter.note,
+            )
+        if not outcome.leader:
+            return
+        if self.as_json:
+            print(json.dumps({**dataclasses.asdict(outcome), "path": str(outcome.path)}))
+        else:
+            print(outcome.path)
+
+
+def _collection(store: Store, paintings: str, seed: int, reporter: Reporter) -> tuple[list[Lesson], list[Lesson]]:
+    """Paintings to learn from, in an order that the seed settles, and some to validate in.
+
+    Raises:
+        InputError: there are too few.
+    """
+    from impasto import images
+    from impasto.contract import Progress
+    from impasto.train import Lesson
+
+    if paintings == "museum":
+        library = Library(store)
+        rows = [(one.title, library.path(one), one.id, one.licence) for one in library.paintings(reporter)]
     else:
-        print(outcome.path)
+        files = sorted(path for path in Path(paintings).rglob("*") if path.suffix.lower() in images.EXTENSIONS)
+        rows = [(path.stem, path, path.name, "not stated") for path in files]
+    if len(rows) < _LEAST_PAINTINGS:
+        raise InputError(f"{paintings} holds {len(rows)} paintings; {_LEAST_PAINTINGS} are the least", "give more")
+    lessons = []
+    for done, place in enumerate(random.Random(seed).sample(range(len(rows)), len(rows))):  # noqa: S311 - no secret
+        reporter(Progress("reading paintings", done, len(rows), "picture"))
+        name, path, painting, licence = rows[place]
+        picture = images.read(path)
+        width, height = images.fit(picture.width, picture.height, min(_KEPT, max(picture.width, picture.height)))
+        lessons.append(Lesson(_plain(name), picture.resized(height, width).pixels, painting, licence))
+    unseen = min(_UNSEEN, max(2, len(lessons) // 8))
+    return lessons[unseen:], lessons[:unseen]
 
 
 def _named(text: str) -> tuple[str, str]:
@@ -137,6 +264,8 @@ def _specimen(store: Store) -> Any:
     return images.read(store.path("photos") / "chelsea.png").pixels if store.is_present("photos") else None
 
 
-def _options() -> dict[str, Any]:
-    """An option for each setting of training."""
-    return {knob.name: option(knob, knob.type, str(knob.default), panel=_PANEL) for knob in params.knobs_of(TrainKnobs)}
+def _options(network: str) -> dict[str, Any]:
+    """An option for each setting of training, with the network that is the default."""
+    knobs = params.knobs_of(TrainKnobs)
+    defaults = {knob.name: network if knob.name == "network" else str(knob.default) for knob in knobs}
+    return {knob.name: option(knob, knob.type, defaults[knob.name], panel=_PANEL) for knob in knobs}

@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from impasto import images, networks, trained
+from impasto import images, networks, predictors, trained
 from impasto.contract import OnProgress, Placement, Progress, ignore
 from impasto.data import Crops, Photographs, load_photographs
 from impasto.errors import Cancelled, InputError
@@ -28,10 +28,12 @@ from impasto.knobs import TrainKnobs
 from impasto.report.files import write_whole
 from impasto.train import _pages
 from impasto.train._critic import PATCH
-from impasto.train._student import CACHED, Batch, Batches, Student, Table
-from impasto.train._teacher import Balance, Floats, Lesson, Teacher
+from impasto.train._student import CACHED, Batch, Batches, Reader, Student, Table
+from impasto.train._teacher import Balance, Floats, Lesson, SharedBalance, Teacher
 
 _SAVED_EVERY = 60.0  # seconds between two checkpoints
+_SAMPLED = 16  # paintings whose budgets stand for those of all
+_SHOWN = 6  # paintings in the sheets of a network for any painting
 _VALIDATIONS = 20  # in all
 _VALIDATED = 8  # crops, or one a style
 _PROGRESS = 0.005  # of the validation loss counts as progress
@@ -76,6 +78,8 @@ class Course:
         specimen: the photograph of the thumbnails, `(H, W, 3)`; a validation photograph by default.
         devices: processes on as many devices, joined by Lightning's DDP; those of torchrun are noticed.
         resume: go on where the checkpoint stands.
+        unseen: how many of the last lessons are never learnt from, only validated in. Above 0 a network for any
+            painting is trained; it learns each painting also with its colours exchanged, to see more of them.
     """
 
     lessons: Sequence[Lesson]
@@ -87,6 +91,18 @@ class Course:
     specimen: Floats | None = None
     devices: int = 1
     resume: bool = False
+    unseen: int = 0
+
+    @property
+    def learnt(self) -> int:
+        """How many of the lessons, the first, are learnt from."""
+        return len(self.lessons) - self.unseen
+
+    @property
+    def shown(self) -> list[tuple[int, Lesson]]:
+        """Lessons with their numbers that sheets and thumbnails show."""
+        numbered = list(enumerate(self.lessons))
+        return numbered[self.learnt :][:_SHOWN] if self.unseen else numbered
 
     @property
     def folder(self) -> Path:
@@ -96,7 +112,7 @@ class Course:
     def recipe(self) -> dict[str, Any]:
         """What a run that goes on has to have in common with the one before."""
         names = [lesson.name for lesson in self.lessons]
-        return {**asdict(self.knobs), "styles": names, "only_codes": self.only_codes}
+        return {**asdict(self.knobs), "styles": names, "only_codes": self.only_codes, "unseen": self.unseen}
 
 
 def train(
@@ -129,14 +145,14 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "recipe.json", json.dumps(course.recipe(), indent=2) + "\n")
     learning, held = photographs.split(seed=knobs.seed)
-    on_progress(Progress("measuring the styles", 0, 1))
-    student = _student(course, weights, placement)
+    student = _student(course, weights, placement, on_progress)
     if done is None:  # a checkpoint brings its own
         squares = _squares(held, knobs, _VALIDATED).to(placement.device)
-        student.balance.budgets.copy_(knobs.content_budget * student.teacher.budgets(squares))
+        budgets = student.teacher.budgets(squares, range(min(course.learnt, _SAMPLED)) if course.unseen else None)
+        student.balance.budgets.copy_(knobs.content_budget * (budgets.median() if course.unseen else budgets))
     crops = Crops(learning, knobs.crop, knobs.canvas, knobs.seed, _crop_count(len(learning), knobs))
     attendant = _Attendant(_Desk(course, held), on_progress)
-    student.loader = _Loader(crops, len(course.lessons), knobs, 0 if done is None else done)
+    student.loader = _Loader(crops, course.learnt, knobs, 0 if done is None else done)
     with _quiet():
         trainer = _trainer(course, placement, attendant)
         trainer.fit(student, ckpt_path=folder / "last.ckpt" if done is not None else None, weights_only=True)
@@ -181,25 +197,39 @@ def _checkpoint(course: Course) -> int | None:
     return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
 
 
-def _student(course: Course, weights: Mapping[str, Mapping[str, Tensor]], placement: Placement) -> Student:
+def _student(
+    course: Course, weights: Mapping[str, Mapping[str, Tensor]], placement: Placement, on_progress: OnProgress
+) -> Student:
     lessons, knobs, start = course.lessons, course.knobs, course.start
-    teacher = Teacher(weights, lessons, knobs, placement)
+    teacher = Teacher(weights, lessons, knobs, placement, on_progress)
     if knobs.adversarial_weight and teacher.narrowest < PATCH:
         raise InputError(
             f"a painting is {teacher.narrowest} px wide on its canvas; the critic looks at {PATCH} px",
             "use a larger --canvas, another painting, or no --adversarial-weight",
         )
+    generator = torch.Generator().manual_seed(knobs.seed)
     if start is None:
-        generator = torch.Generator().manual_seed(knobs.seed)
         network = networks.Network(networks.ARCHITECTURES[knobs.network], generator)
         codes = network.neutral_code().repeat(len(lessons), 1)
     else:
         network = start.network()
         mean = torch.cat([start.code(name) for name in start.styles]).mean(0, keepdim=True)
         codes = torch.cat([start.code(one.name) if one.name in start.styles else mean for one in lessons])
-    balance = Balance(len(lessons), knobs)
-    book = Table(codes)
-    return Student(network, book, teacher, balance, placement=placement, knobs=knobs, only_codes=course.only_codes)
+    common = {"placement": placement, "knobs": knobs}
+    if not course.unseen:
+        balance = Balance(len(lessons), knobs)
+        return Student(network, Table(codes), teacher, balance, only_codes=course.only_codes, **common)  # type: ignore[arg-type]
+    predictor = predictors.Predictor(codes.mean(0, keepdim=True), generator)
+    reader = Reader(predictor, [_seen(lesson) for lesson in lessons], knobs.seed)
+    validated = range(course.learnt, len(lessons))
+    return Student(network, reader, teacher, SharedBalance(knobs), validated=validated, **common)  # type: ignore[arg-type]
+
+
+def _seen(lesson: Lesson) -> Tensor:
+    """A painting as a predictor looks at it."""
+    height, width = lesson.pixels.shape[:2]
+    width, height = images.fit(width, height, predictors.SIDE)
+    return images.to_tensor(images.quantise(images.resize(lesson.pixels, height, width), 8))
 
 
 def _crop_count(photographs: int, knobs: TrainKnobs) -> int:
@@ -297,7 +327,7 @@ class _Desk:
         _pages.write_sheet(path, self._pictures(student))
 
     def _pictures(self, student: Student) -> Iterator[tuple[Floats, str]]:
-        for row, lesson in enumerate(self.course.lessons):
+        for row, lesson in self.course.shown:
             for photograph in self.held.pixels[:3]:
                 yield self._painted(student, row, photograph, min(320, self.course.knobs.canvas)), lesson.name
 
@@ -306,6 +336,29 @@ class _Desk:
         return _pages.painted(student, style, unit, longest)
 
     def _about(self, student: Student, validations: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+        about = {
+            "recipe": {
+                **asdict(self.course.knobs),
+                "steps_done": student.global_step,
+                "seconds": round(student.spent),
+            },
+            "losses": _pages.thinned(student.history),
+            "validation": list(validations),
+        }
+        return about | (self._of_all(student) if self.course.unseen else self._of_styles(student))
+
+    def _of_all(self, student: Student) -> dict[str, Any]:
+        """What there is to say of a network for any painting."""
+        learnt, unseen = self.course.lessons[: self.course.learnt], self.course.lessons[self.course.learnt :]
+        return {
+            "kind": predictors.KIND,
+            "paintings": sorted({lesson.id for lesson in learnt}),
+            "unseen": [lesson.id for lesson in unseen],
+            "licences": sorted({lesson.licence for lesson in learnt}),
+            "style_weight": round(float(student.balance.weights[0]), 3),
+        }
+
+    def _of_styles(self, student: Student) -> dict[str, Any]:
         specimen = self.held.pixels[0] if self.course.specimen is None else self.course.specimen
         thumbnails = {
             lesson.name: _pages.thumbnail(self._painted(student, row, specimen, 256))
@@ -316,13 +369,10 @@ class _Desk:
             "paintings": {lesson.name: lesson.id for lesson in self.course.lessons},
             "licences": {lesson.name: lesson.licence for lesson in self.course.lessons},
             "thumbnails": thumbnails,
-            "recipe": {**asdict(self.course.knobs), "steps_done": student.global_step, "seconds": round(student.spent)},
             "style_weights": {
                 lesson.name: round(float(weight), 3)
                 for lesson, weight in zip(self.course.lessons, student.balance.weights, strict=True)
             },
-            "losses": _pages.thinned(student.history),
-            "validation": list(validations),
         }
 
 
@@ -380,7 +430,7 @@ class _Attendant(lightning.Callback):
 
     def _validate(self, trainer: lightning.Trainer, student: Student) -> None:
         losses = student.validate(
-            _squares(self.desk.held, self.desk.course.knobs, max(_VALIDATED, len(self.desk.course.lessons)))
+            _squares(self.desk.held, self.desk.course.knobs, max(_VALIDATED, len(student.validated)))
         )
         losses = {name: float(trainer.strategy.broadcast(value)) for name, value in losses.items()}
         self.validations.append({"step": float(student.global_step), **losses})

@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from impasto import images, networks
+from impasto import images, networks, predictors
 from impasto.contract import Placement
 from impasto.data import Crops, items
 from impasto.knobs import TrainKnobs
+from impasto.tiling import pad_to_multiple
 from impasto.train._critic import Critic
 from impasto.train._motion import Motion
 from impasto.train._teacher import Balance, Teacher
@@ -24,6 +26,7 @@ from impasto.train._teacher import Balance, Teacher
 _WARM_UP = 0.02  # of the training: the learning rate rises
 _SETTLED = 0.1  # of the training: from then on the style weights move
 _LEAST_RATE = 0.01  # of the learning rate is left at the end
+_WINDOW = 192  # pixels along the side of what is seen of a painting
 CACHED = 1 << 30
 """Bytes of content features that are kept."""
 
@@ -75,6 +78,40 @@ class Table(torch.nn.Module):
     def forward(self, styles: Tensor, numbers: Tensor | None = None) -> Tensor:  # noqa: ARG002 - nothing is drawn
         """`(B, N)` of styles `(B,)`; `numbers (B,)` settle what is random."""
         return self.codes[styles]
+
+
+class Reader(torch.nn.Module):
+    """Predicts the codes of paintings by looking at them: what `train arbitrary` learns.
+
+    Args:
+        predictor: looks.
+        paintings: each `(1, 3, H, W)` uint8, `predictors.SIDE` px along its longest side.
+        seed: of the windows that are looked at.
+    """
+
+    def __init__(self, predictor: predictors.Predictor, paintings: Sequence[Tensor], seed: int) -> None:
+        super().__init__()
+        self.predictor = predictor
+        self._paintings, self._seed = list(paintings), seed  # in a list: they are no part of what is learnt
+
+    def forward(self, styles: Tensor, numbers: Tensor | None = None) -> Tensor:
+        """`(B, N)` of styles `(B,)`: from random mirrored windows that `numbers (B,)` settle, or from the middle."""
+        seen = [self._window(style, -1) for style in styles.tolist()]
+        if numbers is not None:
+            seen = [self._window(*pair) for pair in zip(styles.tolist(), numbers.tolist(), strict=True)]
+        codes: Tensor = self.predictor(torch.cat(seen).to(styles.device).float() / 255)
+        return codes
+
+    def _window(self, style: int, number: int) -> Tensor:
+        painting = pad_to_multiple(self._paintings[style], 1, least=_WINDOW)
+        spare = [length - _WINDOW for length in painting.shape[2:]]
+        if number < 0:
+            top, left = (length // 2 for length in spare)
+            return painting[..., top : top + _WINDOW, left : left + _WINDOW]
+        random = np.random.default_rng([self._seed, 7, number])
+        top, left = (int(random.integers(0, length + 1)) for length in spare)
+        window = painting[..., top : top + _WINDOW, left : left + _WINDOW]
+        return window.flip(3) if random.random() < 0.5 else window
 
 
 class Student(lightning.LightningModule):
@@ -254,7 +291,9 @@ class Student(lightning.LightningModule):
         self.spent = float(checkpoint["impasto"]["spent"])
 
     def tensors(self, styles: list[str]) -> dict[str, Tensor]:
-        """The averaged network as a file holds it."""
+        """The averaged network as a file holds it; `styles` are the names of a table's codes."""
+        if isinstance(self.average_book, Reader):
+            return predictors.pack(self.average, self.average_book.predictor)
         assert isinstance(self.average_book, Table)
         return networks.pack(self.average, self.average_book.codes, styles)
 

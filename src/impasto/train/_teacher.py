@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from impasto import images
 from impasto.architectures import VGG19
-from impasto.contract import Job, Placement, Style, StyleImage
+from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleImage, ignore
 from impasto.encoders import Encoder
 from impasto.knobs import AdaINKnobs, TrainKnobs
 from impasto.losses import TotalVariation, relative_error
@@ -53,6 +53,11 @@ class Lesson:
     licence: str = ""
 
 
+def recoloured(lesson: Lesson) -> Lesson:
+    """The same painting with red and blue exchanged; a view of its pixels."""
+    return replace(lesson, name=f"{lesson.name}-recoloured", pixels=lesson.pixels[..., ::-1])
+
+
 class Teacher:
     """Scores pastiches against photographs and paintings.
 
@@ -69,16 +74,21 @@ class Teacher:
         lessons: Sequence[Lesson],
         knobs: TrainKnobs,
         placement: Placement,
+        on_progress: OnProgress = ignore,
     ) -> None:
         self.placement = placement
         self._encoder = Encoder(VGG19, weights[ASSETS[0]], placement)
         self._draft = AdaIN({asset: weights[asset] for asset in ASSETS}, placement)
-        paintings = [_painting(lesson, knobs.canvas).to(placement.device) for lesson in lessons]
+        self._paintings = [_painting(lesson, knobs.canvas).to(placement.device) for lesson in lessons]
+        found: dict[str, list[Tensor]] = {layer: [] for layer in LAYERS}
         with torch.no_grad():
-            self._paintings = paintings
-            found = [self._encoder(painting, LAYERS) for painting in paintings]
-            self._grams = {layer: torch.cat([gram_matrix(one[layer]) for one in found]) for layer in LAYERS}
-            self._roughness = torch.cat([_variation(painting) for painting in paintings])
+            for done, painting in enumerate(self._paintings):
+                on_progress(Progress("measuring the styles", done, len(lessons), "style"))
+                features = self._encoder(painting, LAYERS)
+                for layer in LAYERS:
+                    found[layer].append(gram_matrix(features[layer]))
+            self._grams = {layer: torch.cat(grams) for layer, grams in found.items()}
+            self._roughness = torch.cat([_variation(painting) for painting in self._paintings])
 
     @property
     def styles(self) -> int:
@@ -126,16 +136,18 @@ class Teacher:
         }
 
     @torch.inference_mode()
-    def budgets(self, photographs: Tensor) -> Tensor:
+    def budgets(self, photographs: Tensor, styles: Iterable[int] | None = None) -> Tensor:
         """The content error `(S,)` of AdaIN's draft of these photographs `(B, 3, H, W)`, the median for each style.
+
+        styles: numbers of the lessons; all by default.
 
         The median, because a picture with little in it has a relative error without bounds; and never more than
         `LEGIBLE`, because some paintings make AdaIN lose the photograph altogether.
         """
         wanted = self.content(photographs)
         found = []
-        for painting in self._paintings:
-            code = self._draft.encode_style(Style((StyleImage(painting),)), AdaINKnobs())
+        for style in range(self.styles) if styles is None else styles:
+            code = self._draft.encode_style(Style((StyleImage(self._paintings[style]),)), AdaINKnobs())
             drafts = self._draft.stylize(photographs, [Job(code, AdaINKnobs())] * len(photographs))
             found.append(relative_error(self.content(drafts), wanted).median())
         return torch.stack(found).clamp(max=LEGIBLE)
@@ -178,6 +190,21 @@ class Balance(torch.nn.Module):
                 spare = 1 - now / float(self.budgets[style])
                 moved = float(self.weights[style]) * (1 + _RATE * max(-1.0, min(1.0, spare)))
                 self.weights[style] = max(self._start / _REACH, min(self._start * _REACH, moved))
+
+
+class SharedBalance(Balance):
+    """One style weight and one budget for all styles: with a hundred of them, each occurs too seldom for its own."""
+
+    def __init__(self, knobs: TrainKnobs) -> None:
+        super().__init__(1, knobs)
+
+    def weights_of(self, styles: Tensor) -> Tensor:
+        """`(B,)` of `styles (B,)`."""
+        return self.weights.repeat(len(styles))
+
+    def update(self, styles: Tensor, errors: Tensor, *, settled: bool) -> None:
+        """As a balance does, of the batch's mean."""
+        super().update(styles[:1] * 0, errors.mean()[None], settled=settled)
 
 
 def _painting(lesson: Lesson, canvas: int) -> Tensor:

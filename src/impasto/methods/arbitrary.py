@@ -1,0 +1,68 @@
+"""Any painting in one quick pass: a small encoder looks at it and tells a small network how to paint.
+
+Paper: arXiv:1705.06830 (Ghiasi, Lee, Kudlur, Dumoulin and Shlens 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impasto import images, predictors, trained
+from impasto.coded import CodedPainter
+from impasto.contract import Job, OnProgress, Placement, Style, StyleCode, ignore
+from impasto.errors import InputError
+from impasto.knobs import ArbitraryKnobs
+
+
+class Arbitrary:
+    """Paints with a network that `impasto train arbitrary` has made.
+
+    Args:
+        weights: one entry, the tensors of its file; see `needs`.
+        placement: where to compute.
+    """
+
+    def __init__(self, weights: Mapping[str, Mapping[str, Tensor]], placement: Placement) -> None:
+        (tensors,) = weights.values()
+        network, predictor = predictors.unpack(tensors)
+        self._predictor = predictor.requires_grad_(False).to(placement.device)
+        self._painter = CodedPainter(network, placement)
+
+    @staticmethod
+    def needs(knobs: ArbitraryKnobs) -> tuple[str, ...]:
+        """`arbitrary:FILE` of the settings, or of the network that ships.
+
+        Raises:
+            InputError: there is no such file.
+        """
+        shipped = knobs.network == "shipped"
+        path = trained.ARBITRARY if shipped else Path(knobs.network)
+        if not path.is_file():
+            named = "no network for any painting is installed" if shipped else f"there is no network {path}"
+            raise InputError(named, "name one with --network; impasto train arbitrary makes it")
+        return (f"{predictors.KIND}:{path}",)
+
+    @staticmethod
+    def read_weights(name: str) -> Mapping[str, Tensor]:
+        """The tensors of a file that `needs` names."""
+        return predictors.read(Path(name.partition(":")[2]))[0]
+
+    def encode_style(self, style: Style, knobs: ArbitraryKnobs) -> StyleCode:  # noqa: ARG002 - nothing else shapes the code
+        """The codes predicted from the paintings, averaged by weight: `code (1, N)` float32."""
+        code = torch.zeros(())
+        with torch.inference_mode():
+            for image, share in zip(style.images, style.shares(), strict=True):
+                height, width = image.pixels.shape[2:]
+                width, height = images.fit(width, height, predictors.SIDE)
+                small = F.interpolate(image.pixels.float(), (height, width), mode="bilinear", antialias=True)
+                code = code + share * self._predictor(small).cpu()
+        return StyleCode({"code": code.clone()})
+
+    def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:
+        """One pass for the whole batch, regions included; see `Stylizer`."""
+        return self._painter.stylize(content, jobs, on_progress)

@@ -1,0 +1,102 @@
+"""Networks for any painting: their files, and the method that paints with them."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from impasto import networks, predictors, trained
+from impasto.cli import app
+from impasto.engine import Engine
+from impasto.errors import InputError
+from impasto.request import Request
+from tiny import TinyStore, noise, tiny_arbitrary, tiny_network
+
+
+@pytest.fixture
+def network(tmp_path):
+    path = tmp_path / "any.safetensors"
+    networks.Trained(tiny_arbitrary(), {"kind": predictors.KIND}).save(path)
+    return path
+
+
+@pytest.fixture
+def engine(tmp_path, tiny_weights):
+    return Engine(store=TinyStore(tmp_path, tiny_weights), precision="float32")
+
+
+def test_a_file_gives_back_both_parts(network):
+    tensors, about = predictors.read(network)
+    assert about["kind"] == predictors.KIND
+    shared, predictor = predictors.unpack(tensors)
+    whole, first = predictors.unpack(tiny_arbitrary())
+    painting, content = noise(40, 70), noise(64, 64)
+    torch.testing.assert_close(predictor(painting), first(painting), atol=1e-2, rtol=0)
+    code = first(painting)
+    torch.testing.assert_close(shared(content, code), whole(content, code), atol=5e-3, rtol=0)
+
+
+def test_codes_differ_by_painting_and_begin_near_the_base():
+    base = networks.Network(networks.ARCHITECTURES["tiny"]).neutral_code()
+    predictor = predictors.Predictor(base, torch.Generator().manual_seed(0))
+    codes = predictor(torch.cat([noise(64, 64, seed=seed) for seed in (1, 2)]))
+    assert (codes[0] - codes[1]).abs().max() > 1e-3
+    assert (codes - base).abs().mean() < 0.5
+    assert predictor(noise(5, 9)).shape == base.shape
+
+
+def test_operations_are_those_of_the_convolutions():
+    predictor, counted = predictors.Predictor(torch.zeros(1, 10), torch.Generator().manual_seed(0)), []
+    for layer in predictor.layers:
+        layer.register_forward_hook(
+            lambda la, _i, out: counted.append(2 * la.weight.numel() * out.shape[2] * out.shape[3])
+        )
+    predictor(noise(64, 64))
+    assert sum(counted) / 64**2 == pytest.approx(predictor.operations())
+
+
+def test_any_painting_is_painted_with(engine, network):
+    def paint(style):
+        request = Request(method="arbitrary", knobs={"network": str(network)})
+        return engine.stylize(noise(40, 56), style, request)
+
+    one, two = paint(noise(60, 40, seed=3)), paint(noise(60, 40, seed=4))
+    assert one.record["method"] == "arbitrary"
+    assert one.picture.pixels.shape == (40, 56, 3)
+    assert abs(one.picture.pixels - two.picture.pixels).max() > 1e-3
+
+
+def test_the_network_that_ships_is_taken_where_none_is_named(engine, network, monkeypatch):
+    monkeypatch.setattr(trained, "ARBITRARY", network.with_name("none.safetensors"))
+    with pytest.raises(InputError, match="no network for any painting is installed"):
+        engine.stylize(noise(40, 56), noise(40, 40), Request(method="arbitrary"))
+    monkeypatch.setattr(trained, "ARBITRARY", network)
+    engine.stylize(noise(40, 56), noise(40, 40), Request(method="arbitrary"))
+
+
+def test_what_is_another_kind_of_file_is_refused(tmp_path, network):
+    for name, tensors in (("known", tiny_network()), ("other", {"some.weight": torch.zeros(3)})):
+        path = tmp_path / f"{name}.safetensors"
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path)
+        with pytest.raises(InputError):
+            predictors.read(path)
+    with pytest.raises(InputError, match="takes any painting"):
+        trained.find(str(network))
+    broken = {
+        **tiny_arbitrary(),
+        "encoder.code.bias": torch.full_like(tiny_arbitrary()["encoder.code.bias"], torch.nan),
+    }
+    save_file(broken, tmp_path / "broken.safetensors")
+    with pytest.raises(InputError, match="not finite"):
+        predictors.read(tmp_path / "broken.safetensors")
+
+
+def test_the_command_line_paints_with_it(network, picture_file, tmp_path, capsys):
+    photo, painting, out = picture_file(), picture_file("painting.png", seed=5), tmp_path / "out.png"
+    words = ["stylize", str(photo), "--style", str(painting), "--method", "arbitrary", "-o", str(out), "--json"]
+    assert app.run([*words, "--network", str(network)]) == 0
+    assert json.loads(capsys.readouterr().out)["method"] == "arbitrary"
+    assert app.run([*words, "--network", "nowhere.safetensors"]) == 2
+    assert "there is no network" in capsys.readouterr().err
+    assert app.run(["redo", str(out), "-o", str(tmp_path / "again.png")]) == 0
