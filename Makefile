@@ -75,7 +75,7 @@ pack: install
 	    --network small --learning-rate 0.0025 $(PACK_TIME) --resume -o out/pack.safetensors
 	$(BIN)/impasto bench networks out/pack.safetensors --csv out/pack.csv
 
-ARBITRARY_TIME ?= --minutes 40 --crop 128 --canvas 384
+ARBITRARY_TIME ?= --minutes 40 --crop 144
 START ?= pack
 
 arbitrary: install

@@ -99,7 +99,7 @@ class Reader(torch.nn.Module):
         seen = [self._window(style, -1) for style in styles.tolist()]
         if numbers is not None:
             seen = [self._window(*pair) for pair in zip(styles.tolist(), numbers.tolist(), strict=True)]
-        codes: Tensor = self.predictor(torch.cat(seen).to(styles.device).float() / 255)
+        codes: Tensor = self.predictor(torch.cat(seen).to(self.predictor.code.weight.device).float() / 255)
         return codes
 
     def _window(self, style: int, number: int) -> Tensor:
