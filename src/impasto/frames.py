@@ -16,6 +16,7 @@ from impasto.contract import Anchor, Guide, Job, OnProgress, Placement, Region, 
 from impasto.errors import InputError
 from impasto.images import Picture
 from impasto.job import Run
+from impasto.layout import Layout
 from impasto.steady import Brought
 
 _LATER_STEPS = 0.5  # of the steps suffice a descent that starts from the painting of the frame before
@@ -32,7 +33,7 @@ class _Ready:
     placement: Placement
     stylizer: Stylizer
     own: tuple[StyleCode, ...]  # of each style of the whole picture, to be mixed by frame
-    parts: tuple[tuple[Tensor | None, StyleCode], ...]
+    codes: tuple[StyleCode, ...]  # of the regions, or of the whole picture
 
 
 @dataclass
@@ -66,8 +67,8 @@ class FramePainter:
 
             alone = run.sources if len(run.sources) > 1 else ()
             single = tuple(code((replace(source, weight=1.0),), None) for source in alone)
-            parts = tuple((mask, code(sources, mask)) for mask, sources in run.parts())
-            ready.append(_Ready(stage, placement, stylizer, single, parts))
+            codes = tuple(code(sources, mask) for mask, sources in run.parts())
+            ready.append(_Ready(stage, placement, stylizer, single, codes))
         self._ready = tuple(ready)
 
     @property
@@ -94,6 +95,7 @@ class FramePainter:
         strength: float | None = None,
         shares: Sequence[float] | None = None,
         brought: tuple[Brought, ...] = (),
+        layout: Layout | None = None,
         on_progress: OnProgress = ignore,
     ) -> Pixels:
         """Paint one frame.
@@ -103,25 +105,27 @@ class FramePainter:
             strength: instead of the job's.
             shares: of each style, instead of their weights; they sum to 1.
             brought: earlier paintings that the method should stay near, if it can.
+            layout: its regions and what to preserve, instead of the job's; as many regions, in the same order.
             on_progress: hears of steps; may cancel.
 
         Returns:
             `(H, W, 3)`.
         """
-        run = replace(self.run, content=Picture(pixels))
+        layout = self.run.layout if layout is None else replace(layout, strength=self.run.layout.strength)
+        run = replace(self.run, content=Picture(pixels), layout=layout)
         chosen = getattr(run.stages[-1].knobs, "strength", 1.0) if strength is None else strength
         if chosen == 0:
             return pixels
         painted: Tensor | None = None
         for ready in self._ready:
-            painted = self._stage(ready, pixels, painted, chosen, shares, brought, on_progress)
+            painted = self._stage(ready, run, painted, chosen, shares, brought, on_progress)
         assert painted is not None
         return run.finished(painted).pixels
 
     def _stage(
         self,
         ready: _Ready,
-        pixels: Pixels,
+        run: Run,
         draft: Tensor | None,
         strength: float,
         shares: Sequence[float] | None,
@@ -129,7 +133,7 @@ class FramePainter:
         on_progress: OnProgress,
     ) -> Tensor:
         device, honours = ready.placement.device, ready.stage.method.honours
-        content = images.to_tensor(pixels).to(device)
+        content = images.to_tensor(run.content.pixels).to(device)
         knobs = ready.stage.knobs
         if hasattr(knobs, "strength"):
             knobs = replace(knobs, strength=strength)
@@ -140,10 +144,12 @@ class FramePainter:
             init = torch.lerp(start, anchors[0].image, anchors[0].reliability)
             if hasattr(knobs, "steps"):
                 knobs = replace(knobs, steps=max(min(_LEAST_STEPS, knobs.steps), round(_LATER_STEPS * knobs.steps)))
-        regions = tuple(Region(mask.to(device), code) for mask, code in ready.parts if mask is not None)
-        layout = self.run.layout.strength
-        guide = Guide(init, anchors, regions, None if layout is None else layout.to(device))
-        code = _mixed(ready.own, shares) if shares is not None and ready.own else ready.parts[0][1]
+        now = [mask for mask, _ in run.parts()]
+        pairs = zip(now, ready.codes, strict=True)
+        regions = tuple(Region(mask.to(device), code) for mask, code in pairs if mask is not None)
+        strength_map = run.layout.strength
+        guide = Guide(init, anchors, regions, None if strength_map is None else strength_map.to(device))
+        code = _mixed(ready.own, shares) if shares is not None and ready.own else ready.codes[0]
         return ready.stylizer.stylize(content, [Job(code, knobs, guide, memory=self.run.memory_left())], on_progress)
 
 

@@ -26,11 +26,14 @@ import numpy as np
 
 from impasto import images
 from impasto.contract import OnProgress, Progress, ignore
+from impasto.controls import mask_name
 from impasto.engine import Engine, duration
 from impasto.errors import InputError
 from impasto.frames import FramePainter, Pixels
+from impasto.layout import Layout
 from impasto.request import OnNote, Request, silence
 from impasto.steady import FIRMNESSES, Brought, Firmness, Motion, Steadier, Watcher
+from impasto.tracking import MovingMasks
 from impasto.videos import (
     Beside,
     Coding,
@@ -172,18 +175,18 @@ def paint_video(  # noqa: PLR0913 - a front door
     _check_place(out, source, coding)
     work = _Work(out, _fingerprint(source, styles, request, film), resume=resume)
     with work.open():
-        painter = engine.painter(styles, request, _first(reader), on_progress=on_progress, on_note=on_note)
+        painter, masks = _prepared(engine, styles, request, reader, on_progress, on_note)
         _check_timeline(film, len(painter.run.sources))
         left = max(0, reader.header.count - sum(segment.count for segment in work.segments))
         seconds = painter.predicted_seconds * left
         if seconds >= _LONG:
             on_note(f"{left} frames of {reader.header.width}x{reader.header.height} px: about {duration(seconds)}")
-        result = _FilmRun(painter, reader, film, firmness, coding, work, on_progress).run()
+        result = _FilmRun(painter, masks, reader, film, firmness, coding, work, on_progress).run()
         if reader.damaged:
             listed = ", ".join(str(number) for number in reader.damaged[:8])
             more = f" and {len(reader.damaged) - 8} more" if len(reader.damaged) > 8 else ""
             on_note(f"damaged frames were concealed: {listed}{more}")
-        record = _record(painter, film, reader.header)
+        record = _record(painter, request, film, reader.header)
         on_progress(Progress("joining the segments", 0, 1))
         metadata = {"comment": json.dumps(record)}
         assemble(
@@ -199,9 +202,32 @@ def paint_video(  # noqa: PLR0913 - a front door
     return replace(result, path=out, record=record, damaged=tuple(reader.damaged))
 
 
-def _first(reader: VideoReader) -> Pixels:
+def _prepared(
+    engine: Engine,
+    styles: Any,
+    request: Request,
+    reader: VideoReader,
+    on_progress: OnProgress,
+    on_note: OnNote,
+) -> tuple[FramePainter, MovingMasks | None]:
+    """What paints, and the masks where they move."""
+    first = _first(reader)
+    moving = MovingMasks.wanted(request.controls)
+    asked = replace(request, controls=MovingMasks.stilled(request.controls)) if moving else request
+    painter = engine.painter(styles, asked, first.pixels, on_progress=on_progress, on_note=on_note)
+    if not moving:
+        return painter, None
+
+    def masks() -> MovingMasks:
+        return MovingMasks(request.controls, reader, engine.store, bool(painter.run.sources), on_progress)
+
+    layout = replace(masks().layout(first, Motion()), strength=painter.run.layout.strength)
+    return FramePainter(replace(painter.run, layout=layout), on_progress), masks()
+
+
+def _first(reader: VideoReader) -> VideoFrame:
     for frame in reader:
-        return frame.pixels
+        return frame
     raise AssertionError("a reader without frames has raised")
 
 
@@ -236,8 +262,11 @@ def _fingerprint(source: Path, styles: Any, request: Request, film: Film) -> str
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
 
-def _record(painter: FramePainter, film: Film, header: VideoHeader) -> dict[str, Any]:
+def _record(painter: FramePainter, request: Request, film: Film, header: VideoHeader) -> dict[str, Any]:
     made = {name: value for name, value in painter.record().items() if name not in ("content", "seconds", "steps")}
+    asked = zip(made["regions"], request.controls.regions, strict=True)
+    made["regions"] = [{**region, "mask": mask_name(mask)} for region, (mask, _) in asked]
+    made["controls"] = request.controls.record()
     wanted = {name: value for name, value in asdict(film).items() if value not in (None, (), 0.0)}
     wanted["rate"] = str(header.rate)
     return {**made, "video": wanted}
@@ -348,6 +377,7 @@ class _Item:
 
     frame: VideoFrame
     motion: Motion = field(default_factory=Motion)
+    layout: Layout | None = None
     painted: Pixels | None = None
     state: Mapping[str, np.ndarray] = field(default_factory=dict)
 
@@ -443,6 +473,7 @@ class _FilmRun:
     def __init__(
         self,
         painter: FramePainter,
+        masks: MovingMasks | None,
         reader: VideoReader,
         film: Film,
         firmness: Firmness | None,
@@ -450,10 +481,11 @@ class _FilmRun:
         work: _Work,
         on_progress: OnProgress,
     ) -> None:
-        self._painter, self._reader, self._film = painter, reader, film
+        self._painter, self._masks, self._reader, self._film = painter, masks, reader, film
+        self._follows = masks is not None and masks.follows
         self._coding, self._work, self._on_progress = coding, work, on_progress
         self._firmness = firmness
-        self._watcher = Watcher(firmness or Firmness())
+        self._watcher = Watcher(firmness or Firmness(distance=0))
         self._steadier = Steadier(firmness or Firmness())
         self._cuts: list[int] = []
         self._skip = sum(segment.count for segment in work.segments)
@@ -465,8 +497,7 @@ class _FilmRun:
         started = time.perf_counter()
         line, count, busy = self._line, self._skip, 0.0
         writer: SegmentWriter | None = None
-        if "paintings" in self._work.state:
-            self._steadier.paintings.extend(self._work.state["paintings"])
+        self._go_on()
         if self._work.done:
             return self._result(count, started, {})
         total = max(self._reader.header.count, self._skip)
@@ -505,9 +536,16 @@ class _FilmRun:
         line.close()
         return self._result(count, started, {**line.busy, "encode": busy})
 
+    def _go_on(self) -> None:
+        """Take up what a job before this one has left."""
+        if "paintings" in self._work.state:
+            self._steadier.paintings.extend(self._work.state["paintings"])
+        if self._masks is not None:
+            self._masks.restore(self._work.state)
+
     def _frames(self) -> Iterator[_Item]:
         """The frames still to be painted; of those before, only what the next ones hang together with is looked at."""
-        known = len(self._steadier.paintings)
+        known = max(len(self._steadier.paintings), int(self._follows))
         for frame in self._reader:
             if frame.number >= self._skip:
                 yield _Item(frame)
@@ -515,12 +553,19 @@ class _FilmRun:
                 self._watcher.keep(frame.pixels)
 
     def _watch(self, item: _Item) -> _Item:
-        if self._firmness is None:
-            return item
-        motion = self._watcher(item.frame.pixels)
+        motion = Motion()
+        if self._firmness is not None or self._follows:
+            motion = self._watcher(item.frame.pixels)
         if motion.cut:
             self._cuts.append(item.frame.number)
-        return replace(item, motion=motion)
+        if self._masks is None:
+            return replace(item, motion=motion)
+        layout = self._masks.layout(item.frame, motion)
+        return replace(item, motion=motion, layout=layout, state=self._masks.state() if self._is_last(item) else {})
+
+    def _is_last(self, item: _Item) -> bool:
+        """Whether a segment ends here, so that the next one needs to know where things stand."""
+        return (item.frame.number + 1) % self._film.segment == 0
 
     def _paint(self, item: _Item, brought: tuple[Brought, ...] = ()) -> _Item:
         seconds = float(item.frame.stamp * self._reader.header.time_base)
@@ -529,6 +574,7 @@ class _FilmRun:
             strength=self._film.strength(seconds),
             shares=self._film.shares(seconds),
             brought=brought,
+            layout=item.layout,
             on_progress=self._line.check,
         )
         return replace(item, painted=painted)
@@ -545,9 +591,8 @@ class _FilmRun:
     def _joined(self, item: _Item, brought: tuple[Brought, ...]) -> _Item:
         assert item.painted is not None
         steady = self._steadier.join(item.painted, brought)
-        last = (item.frame.number + 1) % self._film.segment == 0
-        state = {"paintings": np.array(self._steadier.paintings)} if last else {}
-        return replace(item, painted=steady, state=state)
+        own = {"paintings": np.array(self._steadier.paintings)} if self._is_last(item) else {}
+        return replace(item, painted=steady, state={**item.state, **own})
 
     def _tell(self, item: _Item, count: int, total: int, started: float) -> None:
         assert item.painted is not None

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import av
 import numpy as np
@@ -15,11 +17,12 @@ import torch
 
 from impasto import metrics, networks
 from impasto.cli import app
+from impasto.controls import Controls
 from impasto.engine import Engine
 from impasto.metrics._pixels import sharpness
 from impasto.request import Request
 from impasto.video import Film, paint_video
-from impasto.videos import VideoReader, probe_video
+from impasto.videos import VideoReader, VideoWriter, probe_video
 
 pytestmark = pytest.mark.real
 STYLE = "436535"
@@ -101,6 +104,30 @@ def test_optimisation_is_held_to_the_frame_before(store, engine, tmp_path):
     assert after["warping_error_1"] < 0.5 * before["warping_error_1"]
     sharp = [np.mean([sharpness(frame) for frame in painted[each]]) for each in ("off", "fast")]
     assert sharp[1] == pytest.approx(sharp[0], rel=0.15)
+
+
+def test_a_mask_clip_and_a_tracked_subject_are_painted_and_the_rest_stays(store, engine, tmp_path):
+    source = store.file("clips", "carphone_pristine.mp4")
+    with VideoWriter(tmp_path / "mask.mkv", rate=30) as writer:
+        for index in range(6):
+            mask = np.zeros((72, 88, 3), np.float32)
+            mask[:, 8 * index : 8 * index + 40] = 1
+            writer.write(mask)
+    film = Film(end=0.2, size=88, temporal="off", codec="ffv1")
+    read = [frame.pixels for frame in VideoReader(source, end=0.2, size=88)]
+    for mask in (str(tmp_path / "mask.mkv"), "subject"):
+        request = replace(ADAIN, controls=Controls(regions=((mask, STYLE),)))
+        result = paint_video(engine, source, [], tmp_path / "out.mkv", request, film)
+        assert result.record["regions"][0]["mask"] == Path(mask).name
+        changed = [np.abs(one - other).max(2) for one, other in zip(frames(tmp_path / "out.mkv"), read, strict=True)]
+        if mask == "subject":
+            assert all(0.1 < (each > 0.02).mean() < 0.9 for each in changed)
+            continue
+        for index, each in enumerate(changed):
+            inside = slice(8 * index + 4, 8 * index + 36)
+            assert each[:, inside].mean() > 0.05
+            assert each[:, : max(0, 8 * index - 8)].max(initial=0) < 1 / 255
+            assert each[:, 8 * index + 48 :].max(initial=0) < 1 / 255
 
 
 def test_sound_is_copied_packet_for_packet_and_times_are_exact(store, engine, tmp_path):

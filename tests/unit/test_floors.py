@@ -37,6 +37,7 @@ FLOORS = {
         "snapshots",
         "controls",
         "layout",
+        "tracking",
         "metrics",
         "bench",
         "people",

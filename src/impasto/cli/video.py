@@ -27,6 +27,7 @@ Examples:
   impasto video clip.mp4 --style painting.jpg --size 640 --start 2 --end 7.5 -o part.webm
   impasto video clip.mp4 --style irises --style-at 4=436535 --fade 2 -o changing.mp4
   impasto video clip.mp4 --style irises --strength-at 0=0 --strength-at 3=1 -o growing.mp4
+  impasto video clip.mp4 --region subject=irises --region mask.mp4=436535 -o parts.mp4
   impasto video clip.mp4 --style irises --temporal best -o painted.mp4 --resume"""
 
 _PREVIEW_SECONDS = 2.0
@@ -90,7 +91,7 @@ def video(
         raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; see impasto styles')
     if changes and len(styles) != 1:
         raise InputError(f"--style-at goes on from one --style; {len(styles)} were given", "give the first by --style")
-    controls.check_masks([mask for mask in (*dict(regions), preserve) if mask], check_pixels(100_000_000))
+    _check_masks([mask for mask in (*dict(regions), preserve) if mask])
     knobs = {name: value for name, value in knobs.items() if value is not None}
     init = knobs.pop("init", None)
     chosen = quality if method == "auto" else None
@@ -158,6 +159,16 @@ class _Previewer:
         if self._path is not None and report.preview is not None and now - self._written > _PREVIEW_SECONDS:
             self._written = now
             images.write(images.read(report.preview), self._path)
+
+
+def _check_masks(masks: Sequence[str]) -> None:
+    from impasto import tracking, videos
+
+    for mask in masks:
+        if tracking.is_clip(mask):
+            videos.probe_video(mask)
+        else:
+            controls.check_masks([mask], check_pixels(100_000_000))
 
 
 def _at(text: str, flag: str) -> tuple[float, str]:

@@ -1,0 +1,128 @@
+"""Masks that move with a film: from clips by their time, and subjects that are brought along between key frames."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from impasto import tracking
+from impasto.controls import Controls
+from impasto.steady import Firmness, Watcher
+from impasto.tracking import KEY, MovingMasks
+from impasto.videos import VideoReader, VideoWriter
+from tiny import noise
+
+HEIGHT, WIDTH, COUNT = 48, 96, 30
+
+
+def square(index):
+    """White where the square of a frame is: it goes to the right by a pixel a frame."""
+    mask = np.zeros((HEIGHT, WIDTH), np.float32)
+    mask[14:38, 8 + index : 40 + index] = 1
+    return mask
+
+
+@pytest.fixture
+def film(tmp_path):
+    ground = noise(HEIGHT, WIDTH)[0].permute(1, 2, 0).numpy()
+    thing = noise(HEIGHT, WIDTH, seed=3)[0].permute(1, 2, 0).numpy()
+    with VideoWriter(tmp_path / "film.mp4", rate=25) as writer, VideoWriter(tmp_path / "mask.mp4", rate=12.5) as mask:
+        for index in range(COUNT):
+            inside = square(index)[..., None]
+            writer.write(np.ascontiguousarray(inside * np.roll(thing, index, axis=1) + (1 - inside) * ground))
+            if index % 2 == 0:
+                mask.write(np.repeat(inside, 3, axis=2))
+    return VideoReader(tmp_path / "film.mp4")
+
+
+@pytest.fixture
+def moving(film, store_without_network, monkeypatch):
+    looked = []
+
+    def read(self, mask):
+        import torch
+
+        looked.append(mask)
+        return torch.from_numpy(square(len(looked) * KEY - KEY))[None, None]
+
+    monkeypatch.setattr("impasto.layout.MaskReader.read", read)
+    return lambda controls, rest=True: (MovingMasks(controls, film, store_without_network, rest), looked)
+
+
+@pytest.fixture
+def store_without_network(tmp_path):
+    from impasto.assets import Store
+
+    return Store(tmp_path / "store", offline=True)
+
+
+def layouts(masks, film, start=0, watcher=None):
+    watcher = watcher or Watcher(Firmness(distance=0))
+    for frame in film:
+        if frame.number >= start:
+            yield frame, masks.layout(frame, watcher(frame.pixels))
+
+
+def overlap(mask, wanted):
+    mask = mask[0, 0].numpy()
+    return np.minimum(mask, wanted).sum() / np.maximum(mask, wanted).sum()
+
+
+def test_a_mask_clip_of_another_rate_holds_by_its_time(film, moving, tmp_path):
+    masks, _ = moving(Controls(regions=((str(tmp_path / "mask.mp4"), "irises"),)))
+    assert not masks.follows
+    for frame, layout in layouts(masks, film):
+        assert overlap(layout.regions[0], square(frame.number // 2 * 2)) > 0.93
+        assert (layout.regions[0] + layout.rest).numpy() == pytest.approx(1, abs=1e-3)
+
+
+def test_a_subject_is_found_now_and_then_and_followed_between(film, moving):
+    masks, looked = moving(Controls(regions=(("subject", "irises"),), preserve="subject"), rest=False)
+    assert masks.follows
+    for frame, layout in layouts(masks, film):
+        assert overlap(layout.regions[0], square(frame.number)) > 0.7  # 0.49 where it was 11 frames before
+        assert layout.rest is None
+        assert np.array_equal(layout.preserve, layout.regions[0])
+    assert looked == ["subject"] * 3  # frames 0, 12 and 24
+
+
+def test_what_is_stored_goes_on_to_the_same_masks(film, moving):
+    controls = Controls(regions=(("subject", "irises"),))
+    masks, looked = moving(controls)
+    watcher, whole, state = Watcher(Firmness(distance=0)), [], {}
+    for frame, layout in layouts(masks, film, watcher=watcher):
+        whole.append(layout.regions[0])
+        if frame.number == 15:
+            state = masks.state()
+    del looked[2:]
+    again, _ = moving(controls)
+    again.restore(state)
+    watcher = Watcher(Firmness(distance=0))
+    watcher.keep(next(frame for frame in film if frame.number == 15).pixels)
+    for frame, layout in layouts(again, film, 16, watcher):
+        assert np.array_equal(layout.regions[0], whole[frame.number])
+
+
+def test_nothing_found_selects_nothing(film, moving, monkeypatch):
+    from impasto.errors import InputError
+
+    masks, _ = moving(Controls(regions=(("person", "irises"),)))
+
+    def nobody(self, mask):
+        raise InputError("no person", "look elsewhere")
+
+    monkeypatch.setattr("impasto.layout.MaskReader.read", nobody)
+    _, layout = next(layouts(masks, film))
+    assert layout.regions[0].max() == 0
+    assert layout.rest.min() == 1
+
+
+def test_which_masks_move():
+    still = Controls(regions=(("mask.png", "irises"),))
+    assert not MovingMasks.wanted(still)
+    assert MovingMasks.stilled(still) == still
+    moving = replace(still, preserve="mask.MP4")
+    assert MovingMasks.wanted(moving)
+    assert MovingMasks.stilled(moving).preserve.min() == 1
+    assert tracking.is_word("background")
+    assert not tracking.is_clip("subject")
