@@ -1,4 +1,5 @@
 # make demo    paint a photograph at three qualities into out/demo
+# make video-demo  paint a short clip frame by frame and steadily into out/video
 # make test    all tests, against the built and installed wheel
 # make check   linter, type checker, floors
 # make bench   benchmarks against plain reference code, appended to bench/results.csv
@@ -21,7 +22,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
 SOURCES := $(shell find src -name '*.py' -o -name '*.toml') pyproject.toml README.md LICENSE
 
-.PHONY: install demo test check format bench report pack arbitrary clean
+.PHONY: install demo video-demo test check format bench report pack arbitrary clean
 
 install: $(VENV)/installed
 
@@ -39,6 +40,9 @@ $(VENV)/installed: $(VENV)/packages $(SOURCES)
 
 demo: install
 	$(BIN)/impasto demo --out out/demo
+
+video-demo: install
+	$(BIN)/python examples/video_demo.py
 
 test: install
 	$(BIN)/impasto assets fetch

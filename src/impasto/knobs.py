@@ -121,7 +121,7 @@ class TrainKnobs:
         0.0, "how much a critic of patches counts, which learns beside the network to tell them apart", low=0, high=1000
     )
     temporal_weight: float = knob(
-        0.0, "how much it counts that what moves a little only moves; a few make networks for video", low=0, high=1000
+        0.0, "how much it counts that what moves a little only moves, for video; 1 is much", low=0, high=1000
     )
     ema: float = knob(0.995, "share of the averaged weights that each step keeps", low=0, high=0.99999)
     patience: int = knob(0, "stop after so many validations without progress; 0 never", low=0, high=1000)

@@ -137,6 +137,7 @@ class Live:
         camera: where they come from.
         names: of the styles.
         steady: whether frames are held together.
+        labelled: whether style, strength, frames a second and latency are written on the picture.
         wish: what the viewer wants; set it from any thread, through `press`.
         fps, latency: shown on screen: frames a second, and seconds from the frame's coming to its being shown.
     """
@@ -145,6 +146,7 @@ class Live:
     camera: Camera
     names: tuple[str, ...]
     steady: bool = True
+    labelled: bool = True
     wish: Wish = field(default_factory=Wish)
     fps: float = 0.0
     latency: float = 0.0
@@ -184,7 +186,9 @@ class Live:
 
     def _screen(self, pixels: Pixels, painted: Pixels, wish: Wish) -> Screen:
         picture = np.concatenate([pixels, painted], axis=1) if wish.beside else painted
-        screen = np.rint(255 * picture.clip(0, 1)).astype(np.uint8)
+        screen: Screen = np.rint(255 * picture.clip(0, 1)).astype(np.uint8)
+        if not self.labelled:
+            return screen
         text = f"{self.names[wish.style]}  {100 * wish.strength:.0f}%  {self.fps:.1f} fps  {1000 * self.latency:.0f} ms"
         return written(screen, text)
 

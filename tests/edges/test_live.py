@@ -13,7 +13,7 @@ import pytest
 from impasto.cli.live import served
 from impasto.errors import InputError
 from impasto.live import KEYS, Camera, Live, Wish, as_jpeg, pressed, written
-from impasto.videos import VideoWriter
+from impasto.videos import CameraWriter, VideoWriter, live_frames
 from tiny import noise
 
 CHROMIUM = shutil.which("chromium")
@@ -104,6 +104,28 @@ def test_text_and_jpeg():
     screen = written(np.zeros((40, 200, 3), np.uint8), "irisés 100%")
     assert screen.max() == 255
     assert as_jpeg(screen)[:2] == b"\xff\xd8"
+
+
+def test_a_virtual_camera_gets_the_frames_without_words_on_them(tmp_path, clip):
+    camera = Camera(str(clip), size=96)
+    live = Live(Negative(), camera, ("one",), steady=False, labelled=False)
+    screens = live.screens()
+    with CameraWriter(tmp_path / "camera", 96, 64, form="rawvideo") as device:
+        for _ in range(3):
+            device.write(next(screens))
+    camera.close()
+    planes = np.fromfile(tmp_path / "camera", np.uint8).reshape(3, 96 * 64 * 3 // 2)
+    source, _ = next(live_frames(str(clip), size=96))
+    luma = (1 - source @ np.array([0.299, 0.587, 0.114], np.float32)) * 219 + 16
+    assert planes[0, : 96 * 64].reshape(64, 96) == pytest.approx(luma, abs=4)
+
+
+def test_what_is_no_virtual_camera_is_told(tmp_path):
+    (tmp_path / "video9").write_text("")
+    for device, words in ((tmp_path / "video8", "no device"), (tmp_path / "video9", "no virtual camera")):
+        with pytest.raises(InputError, match=words) as told:
+            CameraWriter(device, 96, 64)
+        assert "v4l2loopback" in told.value.hint
 
 
 def test_bad_cameras(tmp_path):

@@ -65,10 +65,10 @@ def test_a_steady_method_is_left_alone():
 
 
 def test_a_static_clip_with_sensor_noise_neither_drifts_nor_darkens():
-    still, rng = clip(1)[0], np.random.default_rng(3)
-    frames = [np.clip(still + 0.02 * rng.standard_normal(still.shape), 0, 1).astype(np.float32) for _ in range(60)]
+    still, rng = clip(1, height=48, width=64)[0], np.random.default_rng(3)
+    frames = [np.clip(still + 0.02 * rng.standard_normal(still.shape), 0, 1).astype(np.float32) for _ in range(250)]
     painted = boiling(frames, 0.08)
-    steady = steadied(frames, painted)
+    steady = steadied(frames, painted, FIRMNESSES["fast"])
     drift = np.abs(steady[-1].mean((0, 1)) - np.mean([each.mean((0, 1)) for each in painted], axis=0))
     assert drift.max() < 1 / 255
     assert sharpness(steady[-1]) == pytest.approx(sharpness(painted[-1]), rel=0.2)

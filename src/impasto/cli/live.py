@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,7 +24,8 @@ _EXAMPLES = """\b
 Examples:
   impasto live --style irises
   impasto live clip.mp4 --style irises --style 436535 --port 8100
-  impasto live rtsp://camera.local/stream --style irises --size 320"""
+  impasto live rtsp://camera.local/stream --style irises --size 320
+  impasto live --style irises --to /dev/video9"""
 
 _BOUNDARY = "impasto-frame"
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -68,6 +71,9 @@ def live(
     temporal: Annotated[str, typer.Option(help="How steady: off or fast.")] = "fast",
     as_page: Annotated[bool, typer.Option("--page", help="Show a page, even where there could be a window.")] = False,
     port: Annotated[int, typer.Option(help="Of the page on 127.0.0.1; 0 takes a free one.", min=0, max=65535)] = 0,
+    to: Annotated[
+        Path | None, typer.Option(help="A virtual camera that other programs can use, such as /dev/video9 (Linux).")
+    ] = None,
     frames: Annotated[int | None, typer.Option(help="Stop after so many frames.", min=1)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="At the end, one JSON object on standard output.")] = False,
@@ -83,6 +89,7 @@ def live(
     from impasto.engine import Engine
     from impasto.live import Camera, Live, open_window, sample, show_in_window
     from impasto.request import Request
+    from impasto.videos import CameraWriter
 
     with Reporter() as reporter:
         camera = Camera(source, size=size)
@@ -92,27 +99,33 @@ def live(
                 styles, request, sample(camera), on_progress=reporter, on_note=reporter.note
             )
             names = tuple(found.label for found in painter.run.sources)
-            running = Live(painter, camera, names, steady=temporal == "fast")
+            running = Live(painter, camera, names, steady=temporal == "fast", labelled=to is None)
 
             def screens() -> Iterator[Any]:
-                for screen in running.screens():
+                for screen in islice(running.screens(), frames):
                     yield screen
-                    if frames is not None and running.shown >= frames:
-                        return
                     reporter(Progress("live", running.shown, 0, "frame", losses={"fps": running.fps}))
 
-            if not as_page and frames is None and open_window("impasto"):
+            if to is None and not as_page and frames is None and open_window("impasto"):
                 show_in_window(running, "impasto")
-            else:
+            elif to is None:
                 with served(running, port) as page:
                     reporter.note(f"open {page.address} in a browser; Ctrl-C ends")
-                    for screen in screens():
-                        page.show(screen)
+                    _hand_out(screens(), page.show)
+            else:
+                with CameraWriter(to, painter.run.content.width, painter.run.content.height) as virtual:
+                    reporter.note(f"{to} shows it as a camera; Ctrl-C ends")
+                    _hand_out(screens(), virtual.write)
         finally:
             camera.close()
     if as_json:
         words = {"frames": running.shown, "dropped": camera.dropped, "fps": running.fps, "latency": running.latency}
         print(json.dumps(words))
+
+
+def _hand_out(screens: Iterator[Any], show: Callable[[Any], None]) -> None:
+    for screen in screens:
+        show(screen)
 
 
 class Page:

@@ -25,6 +25,9 @@ from impasto.train._teacher import Balance, Teacher
 
 _WARM_UP = 0.02  # of the training: the learning rate rises
 _SETTLED = 0.1  # of the training: from then on the style weights move
+_STEADIED = (
+    0.3  # of the training: the temporal loss has grown to its weight: a blank picture is steady, and learnt first
+)
 _LEAST_RATE = 0.01  # of the learning rate is left at the end
 _WINDOW = 192  # pixels along the side of what is seen of a painting
 CACHED = 1 << 30
@@ -210,7 +213,7 @@ class Student(lightning.LightningModule):
             motion = Motion(batch["numbers"].tolist(), self.knobs.seed, self.knobs.crop)
             after = motion.film(batch["images"]).to(inside.dtype).contiguous(memory_format=torch.channels_last)
             losses["temporal"] = motion.error(pastiches, self.network(after, codes))
-            loss = loss + self.knobs.temporal_weight * losses["temporal"]
+            loss = loss + self.knobs.temporal_weight * min(1.0, self.share / _STEADIED) * losses["temporal"]
         self._note(styles, losses)
         return loss.mean()
 

@@ -7,6 +7,7 @@ transfer are not mapped to sRGB, the file's tags are passed on.
 
 from impasto.videos._av import writing
 from impasto.videos._coding import CODECS, VIDEO_EXTENSIONS, Coding, choose_coding
+from impasto.videos._device import CameraWriter
 from impasto.videos._read import VideoFrame, VideoHeader, VideoReader, live_frames, probe_video
 from impasto.videos._write import Beside, Segment, SegmentWriter, VideoWriter, assemble, segment_coding
 
@@ -14,6 +15,7 @@ __all__ = [
     "CODECS",
     "VIDEO_EXTENSIONS",
     "Beside",
+    "CameraWriter",
     "Coding",
     "Segment",
     "SegmentWriter",

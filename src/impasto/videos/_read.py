@@ -23,7 +23,7 @@ _HD = 720  # from this height on an untagged video is taken to be BT.709, as pla
 _UNSPECIFIED = 2
 _MATRIX_709, _MATRIX_601 = 1, 5
 _READABLE_MATRICES = (1, 4, 5, 7, 9)
-_FULL_RANGE = 2
+FULL_RANGE = 2
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _as_floats(raw: Any, width: int, height: int, *, deep: bool) -> NDArray[np.f
         height=height,
         format="rgb48le" if deep else "rgb24",
         src_colorspace=matrix,
-        dst_color_range=_FULL_RANGE,
+        dst_color_range=FULL_RANGE,
         interpolation=scaling(),
         threads=1,
     )
