@@ -6,6 +6,7 @@
 # make report  compare every method and peer on the standard pictures; tables into bench/report/, the page into out/report
 # make pack    train the pack of styles on CONTENT=FOLDER, for PACK_TIME="--minutes 78" or "--steps 20000"
 # make arbitrary  train a network for any painting on CONTENT=FOLDER, from START=pack, for ARBITRARY_TIME="--minutes 40"
+# make decoders  train a decoder for each of relu1_1 .. relu5_1 on CONTENT=FOLDER, each for DECODER_TIME="--minutes 120"
 # make install everything into .venv
 #
 # EXTRA_INDEX=URL hands pip one more index, such as PyTorch's for its CPU build (see the README).
@@ -22,7 +23,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
 SOURCES := $(shell find src -name '*.py' -o -name '*.toml') pyproject.toml README.md LICENSE
 
-.PHONY: install demo video-demo test check format bench report pack arbitrary clean
+.PHONY: install demo video-demo test check format bench report pack arbitrary decoders clean
 
 install: $(VENV)/installed
 
@@ -88,6 +89,14 @@ arbitrary: install
 	$(BIN)/impasto train arbitrary --content $(CONTENT) --from $(START) --learning-rate 0.0015 $(ARBITRARY_TIME) \
 	    --resume -o out/arbitrary.safetensors
 	$(BIN)/impasto bench networks out/arbitrary.safetensors --set three --csv out/arbitrary.csv
+
+DECODER_TIME ?= --minutes 120
+
+decoders: install
+	$(if $(CONTENT),,$(error name a folder of photographs: make decoders CONTENT=FOLDER))
+	@mkdir -p out
+	for block in 1 2 3 4 5; do $(BIN)/impasto train decoder --layer relu$${block}_1 --content $(CONTENT) $(DECODER_TIME) \
+	    --resume -o out/decoder$$block.safetensors || exit; done
 
 clean:
 	rm -rf $(VENV) build out

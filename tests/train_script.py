@@ -10,7 +10,7 @@ import torch
 
 from impasto.contract import Placement
 from impasto.knobs import TrainKnobs
-from impasto.train import Course, _run, train
+from impasto.train import StyleCourse, _run, train
 from tiny import lessons, tiny_decoder_weights, tiny_encoder_weights
 
 
@@ -23,7 +23,13 @@ def main(folder, out, knobs, kill_after=0, devices=1):
             os.kill(os.getpid(), signal.SIGKILL)
 
     train(
-        Course(lessons(2), Path(folder), Path(out), TrainKnobs(**json.loads(knobs)), devices=devices),
+        StyleCourse(
+            source=Path(folder),
+            target=Path(out),
+            knobs=TrainKnobs(**json.loads(knobs)),
+            lessons=lessons(2),
+            devices=devices,
+        ),
         weights={"vgg19-normalised": tiny_encoder_weights(), "adain-decoder": tiny_decoder_weights()},
         placement=Placement(),
         on_progress=report,

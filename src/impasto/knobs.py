@@ -96,10 +96,9 @@ class ArbitraryKnobs:
 
 
 @dataclass(frozen=True)
-class TrainKnobs:
-    """Settings of training: `impasto train`."""
+class ScheduleKnobs:
+    """Settings that all trainings have."""
 
-    network: str = knob("tiny", "the network", choices=("tiny", "small", "johnson"))
     minutes: float = knob(25.0, "how long to train; --steps counts instead where it is given", low=0.01, high=100000)
     steps: int = knob(0, "steps to train, instead of minutes; a run can then be repeated exactly", low=0, high=10**8)
     batch: int = knob(4, "photographs a step", low=1, high=1024)
@@ -109,6 +108,16 @@ class TrainKnobs:
         512, "longest side at which pictures will be painted: sets the size of strokes", low=64, high=8192
     )
     learning_rate: float = knob(3e-3, "of Adam, after the warm-up; falls to 0 as a cosine", low=1e-6, high=1)
+    ema: float = knob(0.995, "share of the averaged weights that each step keeps", low=0, high=0.99999)
+    patience: int = knob(0, "stop after so many validations without progress; 0 never", low=0, high=1000)
+    seed: int = knob(0, "of first weights, crops and order", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True)
+class TrainKnobs(ScheduleKnobs):
+    """Settings of `impasto train`, and of `impasto train arbitrary`."""
+
+    network: str = knob("tiny", "the network", choices=("tiny", "small", "johnson"))
     content_budget: float = knob(
         0.9,
         "content error to keep to, as a share of the AdaIN draft's; the style weight adjusts itself",
@@ -123,6 +132,12 @@ class TrainKnobs:
     temporal_weight: float = knob(
         0.0, "how much it counts that what moves a little only moves, for video; 1 is much", low=0, high=1000
     )
-    ema: float = knob(0.995, "share of the averaged weights that each step keeps", low=0, high=0.99999)
-    patience: int = knob(0, "stop after so many validations without progress; 0 never", low=0, high=1000)
-    seed: int = knob(0, "of first weights, crops and order", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True)
+class DecoderKnobs(ScheduleKnobs):
+    """Settings of `impasto train decoder`."""
+
+    layer: str = knob("relu4_1", "the layer of VGG-19 that is turned back into pictures", choices=STYLE_LAYERS)
+    learning_rate: float = knob(1e-3, "of Adam, after the warm-up; falls to 0 as a cosine", low=1e-6, high=1)
+    feature_weight: float = knob(1.0, "how much the rebuilt features count, against pixels", low=0, high=1000)

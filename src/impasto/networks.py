@@ -340,17 +340,27 @@ class Trained:
         return self.tensors[_STYLE + style].float()[None]
 
     def save(self, path: Path) -> None:
-        """Write a single safetensors file, in half precision, whole or not at all."""
-        from safetensors.torch import save
+        """Write the file; see `write`."""
+        write(path, self.tensors, {**self.about, "styles": list(self.styles), "network": self.architecture.name})
 
-        halves = {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in self.tensors.items()}
-        about = {"format": FORMAT, **self.about, "styles": list(self.styles), "network": self.architecture.name}
-        partial = path.with_name(f".{path.name}.part")
-        with partial.open("wb") as file:
-            file.write(save(halves, metadata={"impasto": json.dumps(about)}))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+
+def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write a single safetensors file, in half precision, whole or not at all.
+
+    Args:
+        path: the file.
+        tensors: by name.
+        about: what it says of itself, as plain values.
+    """
+    from safetensors.torch import save
+
+    halves = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in tensors.items()}
+    partial = path.with_name(f".{path.name}.part")
+    with partial.open("wb") as file:
+        file.write(save(halves, metadata={"impasto": json.dumps({"format": FORMAT, **about})}))
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def style_names(tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> tuple[str, ...]:

@@ -94,6 +94,8 @@ def listing(path: Path) -> tuple[TrainedStyle, ...]:
     if about.get("kind") == "arbitrary":
         hint = f"use --method arbitrary --network {path} --style PAINTING"
         raise InputError(f"{path} takes any painting and has no style of its own", hint)
+    if about.get("kind") == "decoder":
+        raise InputError(f"{path} is a decoder and has no style", "give a network that impasto train has taught one")
     if not names:
         raise InputError(f"{path} holds no style", "give a network that impasto train has written")
     order = {name: index for index, name in enumerate(about.get("styles", ()))}

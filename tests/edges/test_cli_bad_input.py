@@ -37,6 +37,12 @@ def test_folder_as_style(refused, picture_file, tmp_path):
     assert "folder" in refused("stylize", picture_file(), "--style", f"{tmp_path}/")
 
 
+def test_layer_that_no_decoder_is_trained_for(refused, tmp_path):
+    said = refused("train", "decoder", "--layer", "relu9_1", "--content", tmp_path, "-o", tmp_path / "out.safetensors")
+    assert "--layer is 'relu9_1'" in said
+    assert "one of relu1_1, relu2_1, relu3_1, relu4_1, relu5_1" in said
+
+
 def test_folder_without_pictures(refused, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "holds no pictures" in refused("stylize", tmp_path / "empty", "--style", PAINTING)

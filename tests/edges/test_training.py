@@ -5,24 +5,29 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from impasto import images, networks, predictors
-from impasto.contract import Job, Placement, Style, StyleImage
+from impasto import images, networks, predictors, trained
+from impasto.architectures import VGG19
+from impasto.contract import Job, Placement, Style, StyleImage, ignore
 from impasto.data import Crops, load_photographs
+from impasto.decoders import Decoder
+from impasto.encoders import Encoder
 from impasto.errors import Cancelled, InputError
-from impasto.knobs import ArbitraryKnobs, FeedForwardKnobs, TrainKnobs
+from impasto.knobs import ArbitraryKnobs, DecoderKnobs, FeedForwardKnobs, TrainKnobs
 from impasto.methods.arbitrary import Arbitrary
 from impasto.methods.feedforward import FeedForward
-from impasto.train import Course, recoloured, train
+from impasto.train import DecoderCourse, StyleCourse, _run, recoloured, train
 from impasto.train._critic import Critic
 from impasto.train._motion import Motion
 from impasto.train._teacher import Teacher
-from tiny import lessons, noise, write_photographs
+from tiny import lessons as known_styles
+from tiny import noise, write_photographs
 
 KNOBS = TrainKnobs(steps=6, crop=64, canvas=96, batch=2, ema=0.5)
 SCRIPT = Path(__file__).parents[1] / "train_script.py"
@@ -33,24 +38,53 @@ def photographs(tmp_path_factory):
     return write_photographs(tmp_path_factory.mktemp("data") / "photographs", 10)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
+@pytest.fixture(autouse=True, scope="module")
+def quick():
+    """One thread, because tiny networks wait for a second; and few validations, because each paints a sheet."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_run, "_VALIDATIONS", 2)
+        yield
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
-def learn(photographs, tmp_path, tiny_weights, placement):
-    def run(name="net", knobs=KNOBS, styles=2, **options):
-        path = tmp_path / f"{name}.safetensors"
-        hear = {"on_progress": options.pop("on_progress")} if "on_progress" in options else {}
-        taught = options.pop("lessons", None) or lessons(styles)
-        course = Course(taught, photographs, path, knobs, **options)
-        return train(course, weights=tiny_weights, placement=placement, **hear)
+@pytest.fixture(scope="module")
+def teach(photographs, tiny_weights, placement):
+    def run(path, knobs=KNOBS, *, heard=ignore, lessons=None, **options):
+        common = {"source": photographs, "target": path, "knobs": knobs}
+        if isinstance(knobs, DecoderKnobs):
+            course = DecoderCourse(**common, **options)
+        else:
+            course = StyleCourse(**common, lessons=lessons or known_styles(2), **options)
+        weights = {asset: tiny_weights[asset] for asset in course.assets}
+        return train(course, weights=weights, placement=placement, on_progress=heard)
 
     return run
+
+
+@pytest.fixture
+def learn(teach, tmp_path):
+    def run(name, *arguments, **options):
+        return teach(tmp_path / f"{name}.safetensors", *arguments, **options)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def base(teach, tmp_path_factory):
+    """The network that `KNOBS` make of two styles."""
+    return teach(tmp_path_factory.mktemp("base") / "base.safetensors").path
+
+
+def stop_at(step):
+    """Hears a training and stops it as Ctrl-C does."""
+
+    def hear(progress):
+        if progress.stage == "training" and progress.step == step:
+            raise Cancelled("stopped")
+
+    return hear
 
 
 @pytest.fixture
@@ -58,10 +92,8 @@ def as_program(photographs, tmp_path):
     """Runs the same training as a process of its own."""
 
     def run(name, knobs, *arguments):
-        settings = {
-            field: getattr(knobs, field) for field in ("steps", "crop", "canvas", "batch", "ema", "adversarial_weight")
-        }
-        command = [sys.executable, SCRIPT, photographs, tmp_path / f"{name}.safetensors", json.dumps(settings)]
+        settings = json.dumps(asdict(knobs))
+        command = [sys.executable, SCRIPT, photographs, tmp_path / f"{name}.safetensors", settings]
         path = os.pathsep.join([str(SCRIPT.parent), *sys.path])
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         words = [str(word) for word in (*command, *arguments)]
@@ -78,7 +110,7 @@ def same(one, two, **tolerance):
 
 
 def test_training_learns_and_leaves_all_that_was_promised(learn, tmp_path):
-    outcome = learn(knobs=replace(KNOBS, steps=30, learning_rate=0.01))
+    outcome = learn("net", replace(KNOBS, steps=30, learning_rate=0.01))
     folder = tmp_path / "net.training"
     rows = (folder / "validation.csv").read_text().splitlines()
     first, last = (float(rows[at].split(",")[-1]) for at in (1, -1))
@@ -96,41 +128,37 @@ def test_training_learns_and_leaves_all_that_was_promised(learn, tmp_path):
     assert about["thumbnails"].keys() == {"style0", "style1"}
 
 
-def test_a_run_can_be_repeated_and_a_seed_changes_it(learn):
-    learn("one")
-    learn("two")
-    path = learn("three", replace(KNOBS, seed=1)).path
-    same(path.with_name("one.safetensors"), path.with_name("two.safetensors"), atol=0, rtol=0)
+def test_a_run_can_be_repeated_and_a_seed_changes_it(learn, base):
+    same(learn("again").path, base, atol=0, rtol=0)
     with pytest.raises(AssertionError):
-        same(path.with_name("one.safetensors"), path, atol=1e-3, rtol=0)
+        same(learn("other", replace(KNOBS, seed=1)).path, base, atol=1e-3, rtol=0)
 
 
-def test_a_killed_run_goes_on_exactly_where_it_was(learn, as_program):
+def test_a_killed_run_goes_on_exactly_where_it_was(learn, as_program, base):
     killed = as_program("killed", KNOBS, 3)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     with pytest.raises(InputError, match="holds a training"):
         learn("killed")
     with pytest.raises(InputError, match="begun with batch 2, not 4"):
         learn("killed", replace(KNOBS, batch=4), resume=True)
-    resumed, whole = learn("killed", resume=True), learn("whole")
-    assert resumed.steps == whole.steps == 6
-    same(resumed.path, whole.path, atol=0, rtol=0)
-    histories = [path.with_suffix("").with_suffix(".training") / "losses.csv" for path in (resumed.path, whole.path)]
+    resumed = learn("killed", resume=True)
+    assert resumed.steps == 6
+    same(resumed.path, base, atol=0, rtol=0)
+    histories = [path.with_suffix(".training") / "losses.csv" for path in (resumed.path, base)]
     assert histories[0].read_text() == histories[1].read_text()
 
 
-def test_with_a_critic_a_killed_run_goes_on_as_exactly(learn, as_program):
-    knobs = replace(KNOBS, steps=4, adversarial_weight=0.5)
-    killed = as_program("killed", knobs, 2)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed, whole = learn("killed", knobs, resume=True), learn("whole", knobs)
+def test_with_a_critic_a_stopped_run_goes_on_as_exactly(learn, base):
+    knobs = replace(KNOBS, adversarial_weight=0.5)
+    with pytest.raises(Cancelled):
+        learn("stopped", knobs, heard=stop_at(2))
+    resumed, whole = learn("stopped", knobs, resume=True), learn("whole", knobs)
     same(resumed.path, whole.path, atol=0, rtol=0)
     assert not any("critic" in name for name in networks.read(whole.path).tensors)
     rows = (whole.path.with_suffix(".training") / "losses.csv").read_text().splitlines()
     assert rows[0] == "step,content,style,tv,adversarial,critic"
-    learn("without", replace(knobs, adversarial_weight=0.0))
     with pytest.raises(AssertionError):
-        same(whole.path, whole.path.with_name("without.safetensors"), atol=1e-4, rtol=0)
+        same(whole.path, base, atol=1e-4, rtol=0)
 
 
 def test_the_critic_learns_and_leaves_the_network_to_itself():
@@ -151,7 +179,7 @@ def test_the_critic_learns_and_leaves_the_network_to_itself():
 
 
 def test_patches_come_from_their_painting_and_a_number_settles_them(tiny_weights, placement):
-    teacher = Teacher(tiny_weights, lessons(2), KNOBS, placement)
+    teacher = Teacher(tiny_weights, known_styles(2), KNOBS, placement)
     styles, numbers = torch.tensor([0, 1, 0]), torch.tensor([4, 4, 5])
     first, again = (teacher.patches(styles, numbers, 64, 0) for _ in range(2))
     assert torch.equal(first, again)
@@ -177,19 +205,15 @@ def test_taught_to_be_steady_it_is_steadier_and_goes_on_exactly(learn, photograp
     assert restlessness(steady.path) < 0.7 * restlessness(plain.path)
     assert "temporal" in (steady.path.with_name("steady.training") / "losses.csv").read_text().splitlines()[0]
 
-    def stop(progress):
-        if progress.stage == "training" and progress.step == 2:
-            raise Cancelled("stopped")
-
     short = replace(KNOBS, steps=4, temporal_weight=10.0)
     with pytest.raises(Cancelled):
-        learn("half", short, on_progress=stop)
+        learn("half", short, heard=stop_at(2))
     same(learn("half", short, resume=True).path, learn("short", short).path, atol=0, rtol=0)
 
 
 def any_painting(count=3, unseen=1):
     """A course's options for a network that takes any painting."""
-    known = lessons(count)
+    known = known_styles(count)
     return {"lessons": [*known[unseen:], *map(recoloured, known[unseen:]), *known[:unseen]], "unseen": unseen}
 
 
@@ -203,35 +227,53 @@ def test_a_network_for_any_painting_is_learnt(learn, tmp_path):
     assert about["unseen"] == ["museum:0"]
     assert about["paintings"] == ["museum:1", "museum:2", "museum:3"]
     stylizer = Arbitrary({"arbitrary:FILE": tensors}, Placement())
-    style = Style((StyleImage(images.to_tensor(lessons(4)[0].pixels)),))
+    style = Style((StyleImage(images.to_tensor(known_styles(4)[0].pixels)),))
     painted = stylizer.stylize(noise(50, 70), [Job(stylizer.encode_style(style, ArbitraryKnobs()), ArbitraryKnobs())])
     assert painted.shape == (1, 3, 50, 70)
 
 
 def test_stopped_it_goes_on_exactly_for_any_painting_too(learn):
-    def stop(progress):
-        if progress.stage == "training" and progress.step == 2:
-            raise Cancelled("stopped")
-
     knobs = replace(KNOBS, steps=4)
     with pytest.raises(Cancelled):
-        learn("stopped", knobs, on_progress=stop, **any_painting())
+        learn("stopped", knobs, heard=stop_at(2), **any_painting())
     resumed, whole = learn("stopped", knobs, resume=True, **any_painting()), learn("whole", knobs, **any_painting())
     first, second = (predictors.read(outcome.path)[0] for outcome in (resumed, whole))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_it_starts_from_the_convolutions_of_known_styles(learn):
-    base = networks.read(learn("base").path)
+def test_it_starts_from_the_convolutions_of_known_styles(learn, base):
+    start = networks.read(base)
     knobs = replace(KNOBS, steps=1, learning_rate=1e-6)
-    tensors = predictors.read(learn("any", knobs, start=base, **any_painting()).path)[0]
-    torch.testing.assert_close(tensors["head.weight"], base.tensors["head.weight"].float(), atol=2e-3, rtol=0)
-    mean = (base.code("style0") + base.code("style1"))[0] / 2
+    tensors = predictors.read(learn("any", knobs, start=start, **any_painting()).path)[0]
+    torch.testing.assert_close(tensors["head.weight"], start.tensors["head.weight"].float(), atol=2e-3, rtol=0)
+    mean = (start.code("style0") + start.code("style1"))[0] / 2
     torch.testing.assert_close(tensors["encoder.code.bias"], mean, atol=0.3, rtol=0)
 
 
-def test_two_processes_learn_what_one_with_twice_the_batch_does(learn, as_program):
-    knobs = replace(KNOBS, steps=3)
+def test_a_decoder_learns_to_rebuild_and_goes_on_exactly(learn, tmp_path, tiny_weights, placement):
+    knobs = DecoderKnobs(layer="relu2_1", steps=30, crop=64, canvas=96, batch=2, ema=0.5, learning_rate=0.01)
+    path = learn("whole", knobs).path
+    with pytest.raises(Cancelled):
+        learn("stopped", knobs, heard=stop_at(10))
+    with pytest.raises(InputError, match="begun with layer relu2_1, not relu1_1"):
+        learn("stopped", replace(knobs, layer="relu1_1"), resume=True)
+    whole, resumed = load_file(path), load_file(learn("stopped", knobs, resume=True).path)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    rows = (tmp_path / "whole.training" / "validation.csv").read_text().splitlines()
+    assert rows[0] == "step,pixels,features,loss"
+    assert float(rows[-1].split(",")[-1]) < 0.5 * float(rows[1].split(",")[-1])
+    assert images.probe(tmp_path / "whole.training" / "sheet-000030.png").width > 300
+    with pytest.raises(InputError, match="is a decoder and has no style"):
+        trained.find(path)
+    about, _ = trained.read_header(path)
+    assert (about["kind"], about["layer"], about["recipe"]["steps_done"]) == ("decoder", "relu2_1", 30)
+    features = Encoder(VGG19, tiny_weights["vgg19-normalised"], placement)(noise(64, 80), ["relu2_1"])["relu2_1"]
+    weights = {name: tensor.float() for name, tensor in whole.items()}
+    assert Decoder(weights, placement, "relu2_1")(features).shape == (1, 3, 64, 80)
+
+
+def test_two_processes_learn_what_one_with_twice_the_batch_does_and_so_does_their_critic(learn, as_program):
+    knobs = replace(KNOBS, steps=3, adversarial_weight=0.5)
     joined = as_program("joined", knobs, 0, 2)
     assert joined.returncode == 0, joined.stderr
     alone = learn("alone", replace(knobs, batch=4))
@@ -245,48 +287,35 @@ def test_accumulated_batches_make_one_step(learn):
     same(apart.path, joined.path, atol=2e-3, rtol=0)
 
 
-def test_stopped_by_the_user_it_can_go_on(learn):
-    def stop(progress):
-        if progress.stage == "training" and progress.step == 2:
-            raise Cancelled("stopped")
-
-    with pytest.raises(Cancelled):
-        learn("stopped", on_progress=stop)
-    same(learn("stopped", resume=True).path, learn("whole").path, atol=0, rtol=0)
-
-
-def test_it_stops_early_when_nothing_gets_better(learn):
-    outcome = learn(knobs=replace(KNOBS, steps=200, learning_rate=1e-6, patience=2))
+def test_it_stops_early_when_nothing_gets_better(learn, monkeypatch):
+    monkeypatch.setattr(_run, "_VALIDATIONS", 20)
+    outcome = learn("net", replace(KNOBS, steps=60, learning_rate=1e-6, patience=2))
     assert outcome.early
-    assert outcome.steps < 100
+    assert outcome.steps < 30
 
 
 def test_minutes_end_a_run(learn):
-    assert learn(knobs=replace(KNOBS, steps=0, minutes=0.02)).steps >= 1
+    assert learn("net", replace(KNOBS, steps=0, minutes=0.02)).steps >= 1
 
 
-def test_a_new_style_is_learnt_by_its_numbers_alone(learn, photographs, tmp_path, tiny_weights, placement):
-    base = networks.read(learn("base", styles=1).path)
-    path = tmp_path / "grown.safetensors"
-    knobs = replace(KNOBS, steps=20, learning_rate=0.02)
-    course = Course(lessons(2)[1:], photographs, path, knobs, start=base, only_codes=True)
-    train(course, weights=tiny_weights, placement=placement)
-    grown = networks.read(path)
-    assert grown.styles == ("style0", "style1")
-    assert not torch.equal(grown.code("style1"), base.code("style0"))
-    for name, tensor in base.tensors.items():
+def test_a_new_style_is_learnt_by_its_numbers_alone(learn, base):
+    start, knobs = networks.read(base), replace(KNOBS, steps=4, learning_rate=0.02)
+    grown = networks.read(learn("grown", knobs, lessons=known_styles(3)[2:], start=start, only_codes=True).path)
+    assert grown.styles == ("style0", "style1", "style2")
+    mean = (start.code("style0") + start.code("style1")) / 2
+    assert (grown.code("style2") - mean).abs().mean() > 0.005
+    for name, tensor in start.tensors.items():
         assert torch.equal(grown.tensors[name], tensor), name
-    assert grown.about["thumbnails"].keys() == {"style0", "style1"}
+    assert grown.about["thumbnails"].keys() == {"style0", "style1", "style2"}
 
 
-def test_a_network_can_start_from_another(learn):
-    base = networks.read(learn("base").path)
-    frozen = learn("next", replace(KNOBS, steps=1, learning_rate=1e-6), start=base)
-    same(frozen.path, frozen.path.with_name("base.safetensors"), atol=2e-3, rtol=0)
+def test_a_network_can_start_from_another(learn, base):
+    frozen = learn("next", replace(KNOBS, steps=1, learning_rate=1e-6), start=networks.read(base))
+    same(frozen.path, base, atol=2e-3, rtol=0)
 
 
-def test_mixed_codes_paint_between_the_styles(learn):
-    stylizer = FeedForward({"network": networks.read(learn().path).tensors}, Placement())
+def test_mixed_codes_paint_between_the_styles(base):
+    stylizer = FeedForward({"network": networks.read(base).tensors}, Placement())
     knobs, content = FeedForwardKnobs(), noise(64, 64)
     shares = [(1.0, 0.0), (0.5, 0.5), (0.0, 1.0)]
     painted = []

@@ -6,14 +6,29 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 from impasto import images, networks, predictors
+from impasto.architectures import VGG19
+from impasto.assets import load_weights
 from impasto.cli import app
+from impasto.contract import Placement
+from impasto.decoders import Decoder
+from impasto.encoders import Encoder
 from impasto.engine import Engine
 from impasto.metrics import Judge
 from impasto.request import Request
+from impasto.train import _run
 
 pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_validations():
+    """Each takes as long as some steps do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_run, "_VALIDATIONS", 2)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +102,14 @@ def test_the_command_line_takes_the_file_as_a_style(network, photos, tmp_path, c
     assert app.run(words) == 0
     assert json.loads(capsys.readouterr().out)["method"] == "feedforward"
     assert images.probe(out).width == 128
+
+
+def test_a_decoder_rebuilds_a_photograph_that_it_never_saw(network, photos, store):
+    path, layer = network.parent / "decoder.safetensors", "relu2_1"
+    words = ["train", "decoder", "--layer", layer, "--content", str(network.parent / "content"), "-o", str(path)]
+    assert app.run([*words, "--steps", "60", "--crop", "64", "--canvas", "128", "--batch", "2"]) == 0
+    photograph = images.to_tensor(images.resize(images.read(photos / "coffee.png").pixels, 96, 128))
+    encoder = Encoder(VGG19, load_weights(store.path("vgg19-normalised")), Placement())
+    weights = {name: tensor.float() for name, tensor in load_file(path).items()}
+    rebuilt = Decoder(weights, Placement(), layer)(encoder(photograph, [layer])[layer])
+    assert (rebuilt - photograph).abs().mean() < 0.5 * (photograph.mean((2, 3), keepdim=True) - photograph).abs().mean()

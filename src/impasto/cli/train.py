@@ -7,9 +7,8 @@ import json
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -17,12 +16,14 @@ from impasto import params
 from impasto.assets import Store
 from impasto.cli.options import option, with_options
 from impasto.errors import InputError, require
-from impasto.knobs import TrainKnobs
+from impasto.knobs import DecoderKnobs, TrainKnobs
 from impasto.library import Library, means_file
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
-    from impasto.train import Lesson
+    from impasto.train import Course, Lesson
+
+K = TypeVar("K")
 
 _PANEL = "Settings"
 _ARBITRARY_NETWORK = "small"
@@ -32,20 +33,24 @@ _KEPT = 560  # longest side in pixels at which paintings are held
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to `app`, with its sub-command."""
+    """Add the command to `app`, with its sub-commands."""
     group = typer.Typer()
     group.callback(
         invoke_without_command=True,
         epilog="Example: impasto train --style irises=museum:436528 --content photographs -o irises.safetensors",
-    )(with_options(train, _options("tiny")))
+    )(with_options(train, _options(TrainKnobs)))
     group.command(
         "arbitrary", epilog="Example: impasto train arbitrary --content photographs --minutes 600 -o any.safetensors"
-    )(with_options(train_arbitrary, _options(_ARBITRARY_NETWORK)))
+    )(with_options(train_arbitrary, _options(TrainKnobs, network=_ARBITRARY_NETWORK)))
+    group.command(
+        "decoder",
+        epilog="Example: impasto train decoder --layer relu3_1 --content photographs -o decoder3.safetensors",
+    )(with_options(train_decoder, _options(DecoderKnobs)))
     app.add_typer(group, name="train")
 
 
 _Content = Annotated[Path | None, typer.Option("--content", "-c", help="Folder of photographs, or a webdataset shard.")]
-_Out = Annotated[Path | None, typer.Option("--out", "-o", help="The network's file, NAME.safetensors.")]
+_Out = Annotated[Path | None, typer.Option("--out", "-o", help="The file to write, NAME.safetensors.")]
 _Start = Annotated[
     str | None, typer.Option("--from", help="Start from a trained network: pack, or a .safetensors file.")
 ]
@@ -76,22 +81,26 @@ def train(
     as_json: _Json = False,
     **knobs: Any,
 ) -> None:
-    """Train a network that paints in one pass, in one style or several; or, by `arbitrary`, in any."""
+    """Train a network that paints in one pass, in one style or several; by `arbitrary`, in any; or a `decoder`."""
     if context.invoked_subcommand is not None:
         return
     if not style:
         raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; or train arbitrary')
     source, target = _places(content, out)
-    asked = _built(knobs)
+    asked = _built(TrainKnobs, knobs)
     if only_style and start is None:
         raise InputError("--only-style needs a network to start from", "name one with --from, such as --from pack")
     named = [_named(text) for text in style]
+    common: dict[str, Any] = {"source": source, "target": target, "knobs": asked, "devices": devices, "resume": resume}
 
-    def course(store: Store, reporter: Reporter) -> dict[str, Any]:
+    def course(store: Store, reporter: Reporter) -> Course:
+        from impasto.train import StyleCourse, load
+
         lessons = _lessons(store, named, reporter)
-        return {"lessons": lessons, "only_codes": only_style, "specimen": _specimen(store)}
+        begun = None if start is None else load(start)
+        return StyleCourse(**common, lessons=lessons, start=begun, only_codes=only_style, specimen=_specimen(store))
 
-    _Session(source, target, asked, start, devices, resume, device, precision, as_json).run(course)
+    _run(course, device, precision, as_json=as_json)
 
 
 def train_arbitrary(
@@ -110,23 +119,47 @@ def train_arbitrary(
 ) -> None:
     """Train a network that takes any painting when it paints."""
     source, target = _places(content, out)
-    asked = _built({**knobs, "network": knobs.get("network") or _ARBITRARY_NETWORK})
+    asked = _built(TrainKnobs, {**knobs, "network": knobs.get("network") or _ARBITRARY_NETWORK})
     if asked.adversarial_weight:
         raise InputError("--adversarial-weight is for styles that are known", "leave it out")
     if paintings != "museum" and not Path(paintings).is_dir():
         raise InputError(f"there is no folder {paintings}", "name one with paintings, or museum")
+    common: dict[str, Any] = {"source": source, "target": target, "knobs": asked, "devices": devices, "resume": resume}
 
-    def course(store: Store, reporter: Reporter) -> dict[str, Any]:
-        from impasto.train import recoloured
+    def course(store: Store, reporter: Reporter) -> Course:
+        from impasto.train import StyleCourse, load, recoloured
 
         learnt, unseen = _collection(store, paintings, asked.seed, reporter)
-        return {"lessons": [*learnt, *map(recoloured, learnt), *unseen], "unseen": len(unseen)}
+        lessons = [*learnt, *map(recoloured, learnt), *unseen]
+        return StyleCourse(**common, lessons=lessons, unseen=len(unseen), start=None if start is None else load(start))
 
-    _Session(source, target, asked, start, devices, resume, device, precision, as_json).run(course)
+    _run(course, device, precision, as_json=as_json)
 
 
-def _built(knobs: dict[str, Any]) -> TrainKnobs:
-    return params.build(TrainKnobs, {name: v for name, v in knobs.items() if v is not None}, owner="train")
+def train_decoder(
+    content: _Content = None,
+    out: _Out = None,
+    devices: _Devices = 1,
+    resume: _Resume = False,
+    device: _Device = "auto",
+    precision: _Precision = "auto",
+    as_json: _Json = False,
+    **knobs: Any,
+) -> None:
+    """Train a decoder that turns the features of one layer of VGG-19 back into pictures."""
+    asked = _built(DecoderKnobs, knobs)
+    source, target = _places(content, out)
+
+    def course(_store: Store, _reporter: Reporter) -> Course:
+        from impasto.train import DecoderCourse
+
+        return DecoderCourse(source=source, target=target, knobs=asked, devices=devices, resume=resume)
+
+    _run(course, device, precision, as_json=as_json)
+
+
+def _built(cls: type[K], knobs: dict[str, Any]) -> K:
+    return params.build(cls, knobs, owner="train")
 
 
 def _places(content: Path | None, out: Path | None) -> tuple[Path, Path]:
@@ -144,54 +177,31 @@ def _places(content: Path | None, out: Path | None) -> tuple[Path, Path]:
     return content, out
 
 
-@dataclass(frozen=True)
-class _Session:
-    """What both ways to train have in common."""
+def _run(course: Callable[[Store, Reporter], Course], device: str, precision: str, *, as_json: bool) -> None:
+    """Train what `course` plans, and print what came of it."""
+    training = require("impasto.train", "train")
+    from impasto import device as hardware
+    from impasto.assets import load_weights
+    from impasto.cli.console import Reporter
 
-    content: Path
-    out: Path
-    knobs: TrainKnobs
-    start: str | None
-    devices: int
-    resume: bool
-    device: str
-    precision: str
-    as_json: bool
-
-    def run(self, course: Callable[[Store, Reporter], dict[str, Any]]) -> None:
-        """Train, and print what came of it; `course` finds the paintings."""
-        training = require("impasto.train", "train")
-        from impasto import device as hardware
-        from impasto.assets import load_weights
-        from impasto.cli.console import Reporter
-
-        store = Store()
-        placement = hardware.place(self.device, self.precision, tested=("float32", "bfloat16"))
-        with Reporter() as reporter:
-            found = course(store, reporter)
-            store.fetch(training.ASSETS, on_progress=reporter)
-            whole = training.Course(
-                **found,
-                source=self.content,
-                target=self.out,
-                knobs=self.knobs,
-                start=None if self.start is None else training.load(self.start),
-                devices=self.devices,
-                resume=self.resume,
-            )
-            outcome = training.train(
-                whole,
-                weights={asset: load_weights(store.path(asset)) for asset in training.ASSETS},
-                placement=placement,
-                on_progress=reporter,
-                on_note=reporter.note,
-            )
-        if not outcome.leader:
-            return
-        if self.as_json:
-            print(json.dumps({**dataclasses.asdict(outcome), "path": str(outcome.path)}))
-        else:
-            print(outcome.path)
+    store = Store()
+    placement = hardware.place(device, precision, tested=("float32", "bfloat16"))
+    with Reporter() as reporter:
+        whole = course(store, reporter)
+        store.fetch(whole.assets, on_progress=reporter)
+        outcome = training.train(
+            whole,
+            weights={asset: load_weights(store.path(asset)) for asset in whole.assets},
+            placement=placement,
+            on_progress=reporter,
+            on_note=reporter.note,
+        )
+    if not outcome.leader:
+        return
+    if as_json:
+        print(json.dumps({**dataclasses.asdict(outcome), "path": str(outcome.path)}))
+    else:
+        print(outcome.path)
 
 
 def _collection(store: Store, paintings: str, seed: int, reporter: Reporter) -> tuple[list[Lesson], list[Lesson]]:
@@ -264,8 +274,9 @@ def _specimen(store: Store) -> Any:
     return images.read(store.path("photos") / "chelsea.png").pixels if store.is_present("photos") else None
 
 
-def _options(network: str) -> dict[str, Any]:
-    """An option for each setting of training, with the network that is the default."""
-    knobs = params.knobs_of(TrainKnobs)
-    defaults = {knob.name: network if knob.name == "network" else str(knob.default) for knob in knobs}
-    return {knob.name: option(knob, knob.type, defaults[knob.name], panel=_PANEL) for knob in knobs}
+def _options(cls: type, **defaults: str) -> dict[str, Any]:
+    """An option for each setting of a training; `defaults` are those that differ from the dataclass's."""
+    return {
+        knob.name: option(knob, knob.type, defaults.get(knob.name, str(knob.default)), panel=_PANEL)
+        for knob in params.knobs_of(cls)
+    }

@@ -6,16 +6,16 @@ Paper: arXiv:1703.06868 (Huang and Belongie 2017).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto import masks
+from impasto import decoders, masks
 from impasto.architectures import VGG19
 from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleCode, Tile, ignore
-from impasto.encoders import Border, Encoder
+from impasto.encoders import Encoder
 from impasto.knobs import AdaINKnobs
 from impasto.meter import give_back
 from impasto.stats import EPSILON, adaptive_instance_norm, mean_std, precise
@@ -23,7 +23,7 @@ from impasto.tiling import Sheet, crop_to, pad_to_multiple, put, side_within, th
 
 LAYER = "relu4_1"
 _STRIDE = 8
-_DECODER_MARGIN = 32  # pixels beyond a tile that the decoder sees, in whole positions of relu4_1
+_DECODER_MARGIN = decoders.margin(LAYER)
 _MARGIN = _DECODER_MARGIN + 30  # and what the encoder sees beyond that
 _LEAST_TILE = 128  # with smaller tiles nearly everything would be margin
 _SMALL_MAPS = 1.0  # bytes a pixel for region masks at the size of relu4_1
@@ -47,7 +47,7 @@ class AdaIN:
     def __init__(self, weights: Mapping[str, Mapping[str, Tensor]], placement: Placement) -> None:
         self.placement = placement
         self._encoder = Encoder(VGG19, weights["vgg19-normalised"], placement)
-        self._decoder = Decoder(weights["adain-decoder"], placement)
+        self._decoder = decoders.Decoder(weights["adain-decoder"], placement, LAYER)
 
     def encode_style(self, style: Style, knobs: AdaINKnobs) -> StyleCode:  # noqa: ARG002 - nothing in it shapes the code
         """Mean and deviation of relu4_1, averaged over the style images by weight.
@@ -255,50 +255,3 @@ def _renormalised(features: Tensor, code: StyleCode, weight: Tensor | None = Non
     """Features with the style's mean and deviation, where `weight (1, 1, h, w)` says so."""
     mean, std = (code.tensors[name].to(features.device) for name in ("mean", "std"))
     return adaptive_instance_norm(features, mean, std, weight)
-
-
-class Decoder:
-    """The mirror image of VGG-19 up to relu4_1: features `(B, 512, h, w)` to sRGB `(B, 3, 8h, 8w)`, unclamped."""
-
-    _PLAN = (
-        ("conv4_1", "up"),
-        ("conv3_4", "conv3_3", "conv3_2", "conv3_1", "up"),
-        ("conv2_2", "conv2_1", "up"),
-        ("conv1_2",),
-    )
-
-    def __init__(self, weights: Mapping[str, Tensor], placement: Placement) -> None:
-        layout = torch.channels_last if placement.channels_last else torch.contiguous_format
-        self._weights = {
-            name: tensor.to(placement.device, placement.dtype).contiguous(
-                memory_format=layout if tensor.dim() == 4 else torch.contiguous_format
-            )
-            for name, tensor in weights.items()
-        }
-
-    def __call__(self, features: Tensor, tile: Tile | None = None) -> Tensor:
-        """Decode; float32 at least comes out whatever the precision inside.
-
-        Args:
-            features: of the whole picture; or of `tile.grown(32)`.
-            tile: what comes out.
-        """
-        border = Border("reflect")
-        if tile is not None:
-            margins = tuple(margin // _STRIDE for margin in tile.margins(_DECODER_MARGIN))
-            border = Border("reflect", True, tile.cuts(_DECODER_MARGIN), margins)
-        x = features
-        for stage in self._PLAN:
-            for name in stage:
-                if name == "up":
-                    x = F.interpolate(x, scale_factor=2, mode="nearest")
-                    border = replace(border, margins=tuple(2 * margin for margin in border.margins))
-                else:
-                    x, border = self._convolve(x, name, border)
-                    x = F.relu_(x)
-        x, border = self._convolve(x, "conv1_1", border)
-        return precise(border.inside(x))
-
-    def _convolve(self, x: Tensor, name: str, border: Border) -> tuple[Tensor, Border]:
-        x, border = border.pass_window(x, 3, 1, (1, 1, 1, 1))
-        return F.conv2d(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]), border

@@ -1,6 +1,7 @@
-"""Training of feed-forward networks, on Lightning. Needs the extra `train`."""
+"""Training of networks, on Lightning. Needs the extra `train`."""
 
-from impasto.train._run import Course, Outcome, load, train
-from impasto.train._teacher import ASSETS, Lesson, recoloured
+from impasto.train._courses import Course, DecoderCourse, StyleCourse, load
+from impasto.train._run import Outcome, train
+from impasto.train._teacher import Lesson, recoloured
 
-__all__ = ["ASSETS", "Course", "Lesson", "Outcome", "load", "recoloured", "train"]
+__all__ = ["Course", "DecoderCourse", "Lesson", "Outcome", "StyleCourse", "load", "recoloured", "train"]

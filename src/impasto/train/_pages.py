@@ -6,18 +6,18 @@ import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from impasto import images
 from impasto.report import svg
 from impasto.report.files import write_whole
-from impasto.tiling import crop_to, pad_to_multiple
 
 if TYPE_CHECKING:
-    from impasto.train._student import Student
+    from numpy.typing import NDArray
+
+    from impasto.train._learner import Learner
     from impasto.train._teacher import Floats
 
 _KEPT = 120  # points of the losses in a network's file
@@ -44,14 +44,14 @@ def thinned(history: Sequence[Mapping[str, float]], points: int = _KEPT) -> dict
 
 
 def write_curves(path: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Content, style and adversarial loss over steps."""
+    """The losses that pull against each other, over steps."""
     columns = thinned(history, 40)
     if not columns:
         return
     steps = columns.pop("step")
     every = max(1, len(steps) // 8)
     ticks = [f"{step:g}" if index % every == 0 else "" for index, step in enumerate(steps)]
-    series = {name: values for name, values in columns.items() if name not in ("tv", "critic")}
+    series = {name: values for name, values in columns.items() if name not in ("tv", "critic", "loss")}
     write_whole(path, svg.lines(series, ticks=ticks, title="losses") + "\n")
 
 
@@ -61,14 +61,16 @@ def write_sheet(path: Path, pictures: Iterable[tuple[Floats, str]]) -> None:
     images.write(images.read(sheet), path)
 
 
-def painted(student: Student, style: int, photograph: Floats, longest: int) -> Floats:
-    """One photograph `(H, W, 3)` by the averaged network."""
-    width, height = images.fit(photograph.shape[1], photograph.shape[0], longest)
-    tensor = images.to_tensor(images.resize(photograph, height, width)).to(student.device)
-    stride = student.network.stride
-    with torch.no_grad():
-        pastiche = student.paint(pad_to_multiple(tensor, stride, least=4 * stride), torch.tensor([style]))
-    return images.from_tensor(crop_to(pastiche, height, width))
+def shrunk(photograph: NDArray[Any], longest: int) -> Floats:
+    """A photograph `(H, W, 3)`, of 8 bits or floats, at the size of a sheet."""
+    unit = photograph.astype(np.float32) / np.float32(255) if photograph.dtype == np.uint8 else photograph
+    width, height = images.fit(unit.shape[1], unit.shape[0], longest)
+    return images.resize(unit, height, width)
+
+
+def painted(learner: Learner, style: int, photograph: NDArray[Any], longest: int) -> Floats:
+    """One photograph `(H, W, 3)` as the running averages paint it."""
+    return images.from_tensor(learner.painted(images.to_tensor(shrunk(photograph, longest)).to(learner.device), style))
 
 
 def thumbnail(picture: Floats) -> str:

@@ -1,70 +1,31 @@
-"""The network in training, as Lightning sees it; and the batches that it is fed."""
+"""A network that paints, in training: its codes come from a table, or from looking at paintings."""
 
 from __future__ import annotations
 
 import copy
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch import Tensor, nn
 
-from impasto import images, networks, predictors
+from impasto import networks, predictors
 from impasto.contract import Placement
-from impasto.data import Crops, items
 from impasto.knobs import TrainKnobs
-from impasto.tiling import pad_to_multiple
+from impasto.tiling import crop_to, pad_to_multiple
 from impasto.train._critic import Critic
+from impasto.train._learner import VALIDATED, Batch, Learner
 from impasto.train._motion import Motion
 from impasto.train._teacher import Balance, Teacher
 
-_WARM_UP = 0.02  # of the training: the learning rate rises
 _SETTLED = 0.1  # of the training: from then on the style weights move
 _STEADIED = (
     0.3  # of the training: the temporal loss has grown to its weight: a blank picture is steady, and learnt first
 )
-_LEAST_RATE = 0.01  # of the learning rate is left at the end
 _WINDOW = 192  # pixels along the side of what is seen of a painting
 CACHED = 1 << 30
 """Bytes of content features that are kept."""
-
-Batch = dict[str, Tensor]
-
-
-class Batches(IterableDataset[Batch]):
-    """An endless row of batches that the seed settles; `start` skips those that an earlier run has used.
-
-    Args:
-        crops: what they are made of.
-        styles: how many there are.
-        knobs: of the training.
-        start: batches of this process that are done.
-        rank, world: which of how many processes this is; together they take the items in order.
-    """
-
-    def __init__(
-        self, crops: Crops, styles: int, knobs: TrainKnobs, *, start: int = 0, rank: int = 0, world: int = 1
-    ) -> None:
-        self.crops, self.styles, self.knobs = crops, styles, knobs
-        self.start, self.rank, self.world = start, rank, world
-
-    def __iter__(self) -> Iterator[Batch]:
-        number, size = self.start, self.knobs.batch
-        while True:
-            first = (number * self.world + self.rank) * size
-            chosen = items(first, size, crops=len(self.crops), styles=self.styles, seed=self.knobs.seed)
-            yield {
-                "crops": torch.tensor([item.crop for item in chosen]),
-                "styles": torch.tensor([item.style for item in chosen]),
-                "numbers": torch.arange(first, first + size),
-                "images": torch.cat([images.to_tensor(self.crops[item.crop]) for item in chosen]),
-            }
-            number += 1
 
 
 class Table(torch.nn.Module):
@@ -117,8 +78,8 @@ class Reader(torch.nn.Module):
         return window.flip(3) if random.random() < 0.5 else window
 
 
-class Student(lightning.LightningModule):
-    """A network and what gives its codes, their running averages, and one training step.
+class Student(Learner):
+    """A network and what gives its codes, taught by a teacher.
 
     Args:
         network: the shared convolutions.
@@ -128,8 +89,10 @@ class Student(lightning.LightningModule):
         knobs: of the training.
         placement: device and precision of the convolutions; weights and their averages stay in float32.
         only_codes: leave the convolutions as they are and learn the styles alone.
-        validated: the styles by turns in which it is validated; all by default.
+        turns: the styles in which it is validated, by turns; all by default.
     """
+
+    knobs: TrainKnobs
 
     def __init__(
         self,
@@ -141,46 +104,36 @@ class Student(lightning.LightningModule):
         knobs: TrainKnobs,
         placement: Placement,
         only_codes: bool = False,
-        validated: Sequence[int] = (),
+        turns: Sequence[int] = (),
     ) -> None:
-        super().__init__()
+        numbers = [*turns] or [*range(teacher.styles)]
+        super().__init__(knobs, placement, max(VALIDATED, len(numbers)))
+        self.turns = torch.tensor(numbers)
         self.network, self.book, self.balance = network, book, balance
-        self.knobs, self.only_codes = knobs, only_codes
         network.requires_grad_(not only_codes)
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.average_book = copy.deepcopy(book).requires_grad_(False)
         self.critic = Critic(teacher.styles, knobs.seed) if knobs.adversarial_weight else None
-        self.validated = torch.tensor([*validated] or range(teacher.styles))
-        self.loader: Callable[[int, int], DataLoader[Batch]] | None = None
-        self.history: list[dict[str, float]] = []
-        self.spent = 0.0  # seconds of training, those of earlier runs included
-        self._teacher, self._placement = [teacher], placement  # in a list: it is no part of what is learnt
+        self._teacher = [teacher]  # in a list: it is no part of what is learnt
         self._content: dict[int, Tensor] = {}
-        self._clock = time.monotonic()
-        self._sums: dict[str, float] = {}
-
-    @property
-    def share(self) -> float:
-        """Share of the training that is done."""
-        if self.knobs.steps:
-            return min(1.0, self.global_step / self.knobs.steps)
-        return min(1.0, self.spent / (60 * self.knobs.minutes))
 
     @property
     def teacher(self) -> Teacher:
         """What scores it."""
         return self._teacher[0]
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches for this process."""
-        assert self.loader is not None
-        return self.loader(self.trainer.global_rank, self.trainer.world_size)
+    def pairs(self) -> Sequence[tuple[nn.Module, nn.Module]]:
+        """The convolutions and the codes, with their averages."""
+        return [(self.network, self.average), (self.book, self.average_book)]
 
-    def paint(self, photographs: Tensor, styles: Tensor, *, average: bool = True) -> Tensor:
-        """Pastiches `(B, 3, H, W)` float32 of photographs in `styles (B,)`; by the running averages or the newest."""
-        book, network = (self.average_book, self.average) if average else (self.book, self.network)
-        inside = photographs.to(self._placement.dtype).contiguous(memory_format=torch.channels_last)
-        result: Tensor = network(inside, book(styles))
+    def more_groups(self) -> list[dict[str, Any]]:
+        """The critic, of less momentum."""
+        return [] if self.critic is None else [{"params": [*self.critic.parameters()], "betas": (0.5, 0.99)}]
+
+    def paint(self, photographs: Tensor, styles: Tensor) -> Tensor:
+        """Pastiches `(B, 3, H, W)` float32 of photographs in `styles (B,)`, by the running averages."""
+        inside = photographs.to(self.placement.dtype).contiguous(memory_format=torch.channels_last)
+        result: Tensor = self.average(inside, self.average_book(styles))
         return result.float()
 
     def content(self, batch: Batch) -> Tensor:
@@ -199,7 +152,7 @@ class Student(lightning.LightningModule):
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         """One batch: its loss, whose gradient is wanted."""
         styles = batch["styles"]
-        inside = batch["images"].to(self._placement.dtype).contiguous(memory_format=torch.channels_last)
+        inside = batch["images"].to(self.placement.dtype).contiguous(memory_format=torch.channels_last)
         codes = self.book(styles, batch["numbers"])
         pastiches = self.network(inside, codes)
         losses = self.teacher.losses(pastiches, self.content(batch), styles)
@@ -214,84 +167,31 @@ class Student(lightning.LightningModule):
             after = motion.film(batch["images"]).to(inside.dtype).contiguous(memory_format=torch.channels_last)
             losses["temporal"] = motion.error(pastiches, self.network(after, codes))
             loss = loss + self.knobs.temporal_weight * min(1.0, self.share / _STEADIED) * losses["temporal"]
-        self._note(styles, losses)
+        errors = losses["content"].detach()
+        if self.trainer.world_size > 1:
+            styles, errors = _gathered(styles), _gathered(errors)
+        self.balance.update(styles, errors, settled=self.share >= _SETTLED)
+        self.note(losses)
         return loss.mean()
 
     @torch.no_grad()
     def validate(self, photographs: Tensor) -> dict[str, float]:
         """Mean losses of the averaged network on photographs `(B, 3, H, W)`, the styles by turns; and their sum."""
         photographs = photographs.to(self.device)
-        turns = torch.arange(len(photographs)) % len(self.validated)
-        styles = self.validated[turns].to(self.device)
+        styles = self.turns[torch.arange(len(photographs)) % len(self.turns)].to(self.device)
         losses = self.teacher.losses(self.paint(photographs, styles), self.teacher.content(photographs), styles)
         means = {name: float(values.mean()) for name, values in losses.items()}
         # style weights move; what is compared over time must not
         means["loss"] = means["content"] + self.knobs.style_weight * means["style"]
         return means
 
-    def _note(self, styles: Tensor, losses: dict[str, Tensor]) -> None:
-        """Sum up what a step's batches, on all processes, have shown."""
-        errors = losses["content"].detach()
-        if self.trainer.world_size > 1:
-            styles, errors = _gathered(styles), _gathered(errors)
-        self.balance.update(styles, errors, settled=self.share >= _SETTLED)
-        for name, values in losses.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(values.detach().mean()) / self.knobs.accumulate
-
-    def on_train_start(self) -> None:
-        """The clock starts when steps do."""
-        self._clock = time.monotonic()
-
-    def on_train_batch_start(self, _batch: Batch, _index: int) -> None:
-        """Set the learning rate: warm-up, then a cosine over steps or minutes (arXiv:1608.03983)."""
-        if not self.knobs.steps:
-            now = time.monotonic()
-            self.spent, self._clock = self.spent + now - self._clock, now
-            if self.trainer.world_size > 1:  # all processes have to agree on the hour
-                self.spent = float(self.trainer.strategy.broadcast(self.spent))
-        share = self.share
-        rise = min(1.0, (share + 1e-4) / _WARM_UP)
-        fall = _LEAST_RATE + (1 - _LEAST_RATE) * 0.5 * (1 + math.cos(math.pi * share))
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.knobs.learning_rate * rise * fall
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,  # noqa: ARG002 - Lightning's signature
-    ) -> None:
-        """Clip the network's gradient and the critic's apart: neither shall shrink the other."""
-        for group in optimizer.param_groups:
-            torch.nn.utils.clip_grad_norm_(group["params"], gradient_clip_val or math.inf)
-
-    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
-        """A step, then the running averages and the history follow."""
-        super().optimizer_step(*arguments, **named)
-        with torch.no_grad():
-            kept = min(self.knobs.ema, (1 + self.global_step) / (10 + self.global_step))  # young averages are short
-            ours: list[Tensor] = [*self.average.parameters(), *self.average_book.parameters()]
-            newest: list[Tensor] = [*self.network.parameters(), *self.book.parameters()]
-            torch._foreach_lerp_(ours, newest, 1 - kept)
-        self.history.append({"step": float(self.global_step), **self._sums})
-        self._sums = {}
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam, of less momentum for the critic, whose aim moves; the codes alone may learn."""
-        learning = [one for part in (self.network, self.book) for one in part.parameters() if one.requires_grad]
-        groups: list[dict[str, Any]] = [{"params": learning, "betas": (0.9, 0.99)}]
-        if self.critic is not None:
-            groups.append({"params": [*self.critic.parameters()], "betas": (0.5, 0.99)})
-        return torch.optim.Adam(groups, lr=self.knobs.learning_rate)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what is not a tensor."""
-        checkpoint["impasto"] = {"history": self.history, "spent": self.spent}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it up again."""
-        self.history = list(checkpoint["impasto"]["history"])
-        self.spent = float(checkpoint["impasto"]["spent"])
+    @torch.no_grad()
+    def painted(self, photograph: Tensor, style: int) -> Tensor:
+        """A photograph in a style."""
+        height, width = photograph.shape[2:]
+        stride = self.network.stride
+        padded = pad_to_multiple(photograph, stride, least=4 * stride)
+        return crop_to(self.paint(padded, torch.tensor([style])), height, width)
 
     def tensors(self, styles: list[str]) -> dict[str, Tensor]:
         """The averaged network as a file holds it; `styles` are the names of a table's codes."""

@@ -1,0 +1,260 @@
+"""What can be trained: networks that paint in styles, networks for any painting, and decoders."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor
+
+from impasto import images, networks, predictors, trained
+from impasto.contract import OnProgress, Placement
+from impasto.data import Photographs
+from impasto.errors import InputError
+from impasto.knobs import DecoderKnobs, ScheduleKnobs, TrainKnobs
+from impasto.train import _pages
+from impasto.train._critic import PATCH
+from impasto.train._learner import VALIDATED, Learner, squares
+from impasto.train._mirror import Rebuilder
+from impasto.train._student import CACHED, Reader, Student, Table
+from impasto.train._teacher import ASSETS, Balance, Floats, Lesson, SharedBalance, Teacher
+
+_SAMPLED = 16  # paintings whose budgets stand for those of all
+_SHOWN = 6  # paintings in the sheets of a network for any painting
+_PHOTOGRAPHS = 3  # in sheets
+_SIDE = 320  # px of the pictures in sheets
+_CUT = 64  # crops of each photograph, where none is kept
+
+Weights: TypeAlias = Mapping[str, Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course(ABC):
+    """What to train, from what, and where it goes.
+
+    Attributes:
+        source: photographs, as `load_photographs` takes them.
+        target: the file to write, `.safetensors`.
+        knobs: of the training.
+        devices: processes on as many devices, joined by Lightning's DDP; those of torchrun are noticed.
+        resume: go on where the checkpoint stands.
+    """
+
+    source: Path
+    target: Path
+    knobs: ScheduleKnobs
+    devices: int = 1
+    resume: bool = False
+
+    assets: ClassVar[tuple[str, ...]]
+    """Ids of the weights that it takes."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoint and everything else lie."""
+        return self.target.with_name(f"{self.target.stem}.training")
+
+    @property
+    def learnt(self) -> int:
+        """How many styles are learnt from."""
+        return 1
+
+    def recipe(self) -> dict[str, Any]:
+        """What a run that goes on has to have in common with the one before."""
+        return asdict(self.knobs)
+
+    def crop_count(self, photographs: int) -> int:
+        """How many different crops are cut from so many photographs."""
+        return photographs * _CUT
+
+    @abstractmethod
+    def learner(
+        self, weights: Weights, placement: Placement, held: Photographs | None, on_progress: OnProgress
+    ) -> Learner:
+        """What learns; at a fresh start it may measure itself on `held`, the photographs to validate on."""
+
+    @abstractmethod
+    def write(self, learner: Learner, held: Photographs, about: Mapping[str, Any]) -> None:
+        """Write the target; `about` is what every file says of itself: recipe and losses."""
+
+    @abstractmethod
+    def specimens(self, learner: Learner, held: Photographs) -> Iterator[tuple[Floats, str]]:
+        """Pictures of the sheet with what is written below them, three a row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleCourse(Course):
+    """A network that paints in styles.
+
+    Attributes:
+        lessons: the styles.
+        start: a network to start from, whose architecture then counts.
+        only_codes: keep its convolutions and learn the new styles' codes alone; its own styles stay in the file.
+        specimen: the photograph of the thumbnails, `(H, W, 3)`; a validation photograph by default.
+        unseen: how many of the last lessons are never learnt from, only validated in. Above 0 a network for any
+            painting is trained; it learns each painting also with its colours exchanged, to see more of them.
+    """
+
+    knobs: TrainKnobs
+    lessons: Sequence[Lesson]
+    start: networks.Trained | None = None
+    only_codes: bool = False
+    specimen: Floats | None = None
+    unseen: int = 0
+
+    assets = ASSETS
+
+    @property
+    def learnt(self) -> int:
+        """How many of the lessons, the first, are learnt from."""
+        return len(self.lessons) - self.unseen
+
+    def recipe(self) -> dict[str, Any]:
+        """With the styles."""
+        names = [lesson.name for lesson in self.lessons]
+        return {**super().recipe(), "styles": names, "only_codes": self.only_codes, "unseen": self.unseen}
+
+    def crop_count(self, photographs: int) -> int:
+        """As many as the cache holds features of, so that each is looked at once; at least 16 a photograph."""
+        feature = 512 * (self.knobs.crop // 8) ** 2 * 2
+        held = CACHED // feature // photographs
+        return photographs * (held if held >= 4 else 16)
+
+    def learner(
+        self, weights: Weights, placement: Placement, held: Photographs | None, on_progress: OnProgress
+    ) -> Student:
+        """A student; its content budgets are measured at the start."""
+        student = self._student(Teacher(weights, self.lessons, self.knobs, placement, on_progress), placement)
+        if held is not None:
+            seen = squares(held, self.knobs, VALIDATED).to(placement.device)
+            sampled = range(min(self.learnt, _SAMPLED)) if self.unseen else None
+            budgets = student.teacher.budgets(seen, sampled)
+            student.balance.budgets.copy_(self.knobs.content_budget * (budgets.median() if self.unseen else budgets))
+        return student
+
+    def _student(self, teacher: Teacher, placement: Placement) -> Student:
+        lessons, knobs, start = self.lessons, self.knobs, self.start
+        if knobs.adversarial_weight and teacher.narrowest < PATCH:
+            raise InputError(
+                f"a painting is {teacher.narrowest} px wide on its canvas; the critic looks at {PATCH} px",
+                "use a larger --canvas, another painting, or no --adversarial-weight",
+            )
+        generator = torch.Generator().manual_seed(knobs.seed)
+        if start is None:
+            network = networks.Network(networks.ARCHITECTURES[knobs.network], generator)
+            codes = network.neutral_code().repeat(len(lessons), 1)
+        else:
+            network = start.network()
+            mean = torch.cat([start.code(name) for name in start.styles]).mean(0, keepdim=True)
+            codes = torch.cat([start.code(one.name) if one.name in start.styles else mean for one in lessons])
+        common: dict[str, Any] = {"placement": placement, "knobs": knobs}
+        if not self.unseen:
+            balance = Balance(len(lessons), knobs)
+            return Student(network, Table(codes), teacher, balance, only_codes=self.only_codes, **common)
+        predictor = predictors.Predictor(codes.mean(0, keepdim=True), generator)
+        reader = Reader(predictor, [_seen(lesson) for lesson in lessons], knobs.seed)
+        turns = range(self.learnt, len(lessons))
+        return Student(network, reader, teacher, SharedBalance(knobs), turns=turns, **common)
+
+    def write(self, learner: Learner, held: Photographs, about: Mapping[str, Any]) -> None:
+        """With the styles that the network had before."""
+        assert isinstance(learner, Student)
+        names = [lesson.name for lesson in self.lessons]
+        tensors, own = learner.tensors(names), self._about(learner, held)
+        if self.start is not None and self.only_codes:
+            tensors = {**self.start.tensors, **tensors}
+            for key in ("thumbnails", "licences", "paintings"):
+                own[key] = {**self.start.about.get(key, {}), **own[key]}
+            own["styles"] = [*self.start.styles, *(name for name in names if name not in self.start.styles)]
+        networks.Trained(tensors, {**about, **own}).save(self.target)
+
+    def specimens(self, learner: Learner, held: Photographs) -> Iterator[tuple[Floats, str]]:
+        """Each style, or some paintings that were never learnt from."""
+        numbered = list(enumerate(self.lessons))
+        for row, lesson in numbered[self.learnt :][:_SHOWN] if self.unseen else numbered:
+            for photograph in held.pixels[:_PHOTOGRAPHS]:
+                yield _pages.painted(learner, row, photograph, min(_SIDE, self.knobs.canvas)), lesson.name
+
+    def _about(self, student: Student, held: Photographs) -> dict[str, Any]:
+        if self.unseen:
+            learnt, unseen = self.lessons[: self.learnt], self.lessons[self.learnt :]
+            return {
+                "kind": predictors.KIND,
+                "paintings": sorted({lesson.id for lesson in learnt}),
+                "unseen": [lesson.id for lesson in unseen],
+                "licences": sorted({lesson.licence for lesson in learnt}),
+                "style_weight": round(float(student.balance.weights[0]), 3),
+            }
+        specimen = held.pixels[0] if self.specimen is None else self.specimen
+        thumbnails = {
+            lesson.name: _pages.thumbnail(_pages.painted(student, row, specimen, 256))
+            for row, lesson in enumerate(self.lessons)
+        }
+        return {
+            "styles": [lesson.name for lesson in self.lessons],
+            "paintings": {lesson.name: lesson.id for lesson in self.lessons},
+            "licences": {lesson.name: lesson.licence for lesson in self.lessons},
+            "thumbnails": thumbnails,
+            "style_weights": {
+                lesson.name: round(float(weight), 3)
+                for lesson, weight in zip(self.lessons, student.balance.weights, strict=True)
+            },
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderCourse(Course):
+    """A decoder that rebuilds photographs from the features of one layer; see `Rebuilder`."""
+
+    knobs: DecoderKnobs
+
+    assets = ASSETS[:1]
+
+    def recipe(self) -> dict[str, Any]:
+        """With what tells it from the recipe of a network."""
+        return {"kind": "decoder", **super().recipe()}
+
+    def learner(
+        self,
+        weights: Weights,
+        placement: Placement,
+        held: Photographs | None,  # noqa: ARG002 - nothing is measured
+        on_progress: OnProgress,  # noqa: ARG002
+    ) -> Rebuilder:
+        """A rebuilder."""
+        return Rebuilder(weights[self.assets[0]], self.knobs, placement)
+
+    def write(self, learner: Learner, held: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """With the layer that it is of."""
+        assert isinstance(learner, Rebuilder)
+        networks.write(self.target, learner.tensors(), {**about, "kind": "decoder", "layer": self.knobs.layer})
+
+    def specimens(self, learner: Learner, held: Photographs) -> Iterator[tuple[Floats, str]]:
+        """Photographs, and below them what is rebuilt."""
+        longest = min(_SIDE, self.knobs.canvas)
+        for photograph in held.pixels[:_PHOTOGRAPHS]:
+            yield _pages.shrunk(photograph, longest), "photograph"
+        for photograph in held.pixels[:_PHOTOGRAPHS]:
+            yield _pages.painted(learner, 0, photograph, longest), f"from {self.knobs.layer}"
+
+
+def load(name: str) -> networks.Trained:
+    """A network to start from: `pack`, or a file.
+
+    Raises:
+        InputError: there is none, or it is no network of ours.
+    """
+    if name == "pack" and not trained.PACK.exists():
+        raise InputError("no pack of styles is installed", "give a file that impasto train has written")
+    return networks.read(trained.PACK if name == "pack" else name)
+
+
+def _seen(lesson: Lesson) -> Tensor:
+    """A painting as a predictor looks at it."""
+    height, width = lesson.pixels.shape[:2]
+    width, height = images.fit(width, height, predictors.SIDE)
+    return images.to_tensor(images.quantise(images.resize(lesson.pixels, height, width), 8))

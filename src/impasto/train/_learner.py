@@ -1,0 +1,169 @@
+"""What everything in training has in common, as Lightning sees it; and the batches that it is fed."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from impasto import images
+from impasto.contract import Placement
+from impasto.data import Crops, Photographs, items
+from impasto.knobs import ScheduleKnobs
+
+VALIDATED = 8
+"""Crops that are validated on, or one a style."""
+
+_WARM_UP = 0.02  # of the training: the learning rate rises
+_LEAST_RATE = 0.01  # of the learning rate is left at the end
+
+Batch = dict[str, Tensor]
+
+
+class Batches(IterableDataset[Batch]):
+    """An endless row of batches that the seed settles; `start` skips those that an earlier run has used.
+
+    Args:
+        crops: what they are made of.
+        styles: how many there are.
+        knobs: of the training.
+        start: batches of this process that are done.
+        rank, world: which of how many processes this is; together they take the items in order.
+    """
+
+    def __init__(
+        self, crops: Crops, styles: int, knobs: ScheduleKnobs, *, start: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
+        self.crops, self.styles, self.knobs = crops, styles, knobs
+        self.start, self.rank, self.world = start, rank, world
+
+    def __iter__(self) -> Iterator[Batch]:
+        number, size = self.start, self.knobs.batch
+        while True:
+            first = (number * self.world + self.rank) * size
+            chosen = items(first, size, crops=len(self.crops), styles=self.styles, seed=self.knobs.seed)
+            yield {
+                "crops": torch.tensor([item.crop for item in chosen]),
+                "styles": torch.tensor([item.style for item in chosen]),
+                "numbers": torch.arange(first, first + size),
+                "images": torch.cat([images.to_tensor(self.crops[item.crop]) for item in chosen]),
+            }
+            number += 1
+
+
+def squares(photographs: Photographs, knobs: ScheduleKnobs, count: int) -> Tensor:
+    """The first so many crops `(count, 3, crop, crop)` of photographs, to validate on."""
+    crops = Crops(photographs, knobs.crop, knobs.canvas, knobs.seed, count)
+    return torch.cat([images.to_tensor(crops[index]) for index in range(count)])
+
+
+class Learner(lightning.LightningModule, ABC):
+    """A network in training: its schedule, running averages and losses by step, and where it stands.
+
+    Args:
+        knobs: of the training.
+        placement: device and precision of the convolutions; weights and their averages stay in float32.
+        validated: crops that it is validated on.
+    """
+
+    def __init__(self, knobs: ScheduleKnobs, placement: Placement, validated: int = VALIDATED) -> None:
+        super().__init__()
+        self.knobs, self.placement, self.validated = knobs, placement, validated
+        self.loader: Callable[[int, int], DataLoader[Batch]] | None = None
+        self.history: list[dict[str, float]] = []
+        self.spent = 0.0  # seconds of training, those of earlier runs included
+        self._clock = time.monotonic()
+        self._sums: dict[str, float] = {}
+
+    @abstractmethod
+    def pairs(self) -> Sequence[tuple[nn.Module, nn.Module]]:
+        """The modules that learn, each with its running average."""
+
+    @abstractmethod
+    def validate(self, photographs: Tensor) -> dict[str, float]:
+        """Mean losses of the running averages on photographs `(B, 3, H, W)`; `loss` is what counts."""
+
+    @abstractmethod
+    def painted(self, photograph: Tensor, style: int) -> Tensor:
+        """`(1, 3, H, W)` float32: what the running averages make of a photograph of any size."""
+
+    @property
+    def share(self) -> float:
+        """Share of the training that is done."""
+        if self.knobs.steps:
+            return min(1.0, self.global_step / self.knobs.steps)
+        return min(1.0, self.spent / (60 * self.knobs.minutes))
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches for this process."""
+        assert self.loader is not None
+        return self.loader(self.trainer.global_rank, self.trainer.world_size)
+
+    def note(self, losses: Mapping[str, Tensor]) -> None:
+        """Sum up what a step's batches on this process have shown; each loss is `(B,)`."""
+        for name, values in losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(values.detach().mean()) / self.knobs.accumulate
+
+    def on_train_start(self) -> None:
+        """The clock starts when steps do."""
+        self._clock = time.monotonic()
+
+    def on_train_batch_start(self, _batch: Batch, _index: int) -> None:
+        """Set the learning rate: warm-up, then a cosine over steps or minutes (arXiv:1608.03983)."""
+        if not self.knobs.steps:
+            now = time.monotonic()
+            self.spent, self._clock = self.spent + now - self._clock, now
+            if self.trainer.world_size > 1:  # all processes have to agree on the hour
+                self.spent = float(self.trainer.strategy.broadcast(self.spent))
+        share = self.share
+        rise = min(1.0, (share + 1e-4) / _WARM_UP)
+        fall = _LEAST_RATE + (1 - _LEAST_RATE) * 0.5 * (1 + math.cos(math.pi * share))
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.knobs.learning_rate * rise * fall
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002 - Lightning's signature
+    ) -> None:
+        """Clip the gradients of each group apart: a critic's shall not shrink the network's, nor the other way."""
+        for group in optimizer.param_groups:
+            torch.nn.utils.clip_grad_norm_(group["params"], gradient_clip_val or math.inf)
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        """A step, then the running averages and the history follow."""
+        super().optimizer_step(*arguments, **named)
+        with torch.no_grad():
+            kept = min(self.knobs.ema, (1 + self.global_step) / (10 + self.global_step))  # young averages are short
+            for newest, average in self.pairs():
+                ours: list[Tensor] = [*average.parameters()]
+                torch._foreach_lerp_(ours, [*newest.parameters()], 1 - kept)
+        self.history.append({"step": float(self.global_step), **self._sums})
+        self._sums = {}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam of what learns; a critic has less momentum, because its aim moves."""
+        learning = [one for part, _ in self.pairs() for one in part.parameters() if one.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": learning, "betas": (0.9, 0.99)}, *self.more_groups()]
+        return torch.optim.Adam(groups, lr=self.knobs.learning_rate)
+
+    def more_groups(self) -> list[dict[str, Any]]:
+        """Parameters that learn beside the network and have no average."""
+        return []
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is not a tensor."""
+        checkpoint["impasto"] = {"history": self.history, "spent": self.spent}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it up again."""
+        self.history = list(checkpoint["impasto"]["history"])
+        self.spent = float(checkpoint["impasto"]["spent"])

@@ -1,0 +1,80 @@
+"""A decoder in training: what it makes of features must be the photograph, and have these features."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from impasto.architectures import VGG19
+from impasto.contract import Placement
+from impasto.decoders import Mirror
+from impasto.encoders import Encoder
+from impasto.knobs import DecoderKnobs
+from impasto.losses import relative_error
+from impasto.tiling import crop_to, pad_to_multiple
+from impasto.train._learner import Batch, Learner
+
+
+class Rebuilder(Learner):
+    """Learns to rebuild photographs from the features of one layer.
+
+    The loss is the error of the pixels plus `feature_weight` times the error of the features at the same layer. Both
+    are relative, unlike the paper's, so that one weight suits layers whose features are of different size.
+
+    Args:
+        weights: of the VGG-19 that is mirrored.
+        knobs: of the training.
+        placement: device and precision of the convolutions.
+
+    Paper: arXiv:1705.08086, eq. 1 (Li, Fang, Yang, Wang, Lu and Yang 2017).
+    """
+
+    knobs: DecoderKnobs
+
+    def __init__(self, weights: Mapping[str, Tensor], knobs: DecoderKnobs, placement: Placement) -> None:
+        super().__init__(knobs, placement)
+        self.mirror = Mirror(weights, knobs.layer, torch.Generator().manual_seed(knobs.seed))
+        self.average = copy.deepcopy(self.mirror).requires_grad_(False)
+        self._encoder = [Encoder(VGG19, weights, placement)]  # in a list: it is no part of what is learnt
+
+    def pairs(self) -> Sequence[tuple[nn.Module, nn.Module]]:
+        """The decoder and its average."""
+        return [(self.mirror, self.average)]
+
+    def training_step(self, batch: Batch, _index: int) -> Tensor:
+        """One batch: its loss, whose gradient is wanted."""
+        losses = self._losses(batch["images"], self.mirror)
+        self.note(losses)
+        return losses["loss"].mean()
+
+    @torch.no_grad()
+    def validate(self, photographs: Tensor) -> dict[str, float]:
+        """Mean losses of the averaged decoder."""
+        losses = self._losses(photographs.to(self.device), self.average)
+        return {name: float(values.mean()) for name, values in losses.items()}
+
+    @torch.no_grad()
+    def painted(self, photograph: Tensor, style: int = 0) -> Tensor:  # noqa: ARG002 - it has no styles
+        """The photograph as it is rebuilt."""
+        height, width = photograph.shape[2:]
+        stride = VGG19.stride(self.knobs.layer)
+        features = self._features(pad_to_multiple(photograph, stride, least=2 * stride))
+        return crop_to(self.average.decoder(self.placement)(features), height, width).clamp(0, 1).float()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The averaged decoder as a file holds it."""
+        return dict(self.average.named_parameters())
+
+    def _losses(self, photographs: Tensor, mirror: Mirror) -> dict[str, Tensor]:
+        with torch.no_grad():
+            wanted = self._features(photographs)
+        rebuilt = mirror.decoder(self.placement)(wanted)
+        pixels = relative_error(rebuilt, photographs)
+        features = relative_error(self._features(rebuilt), wanted)
+        return {"pixels": pixels, "features": features, "loss": pixels + self.knobs.feature_weight * features}
+
+    def _features(self, pictures: Tensor) -> Tensor:
+        return self._encoder[0](pictures, [self.knobs.layer])[self.knobs.layer]
