@@ -218,7 +218,7 @@ def any_painting(count=3, unseen=1):
 
 
 def test_a_network_for_any_painting_is_learnt(learn, tmp_path):
-    knobs = replace(KNOBS, steps=40, learning_rate=0.01, network="tiny")
+    knobs = replace(KNOBS, steps=24, learning_rate=0.01, network="tiny")
     outcome = learn("any", knobs, **any_painting(4))
     rows = (tmp_path / "any.training" / "validation.csv").read_text().splitlines()
     assert float(rows[-1].split(",")[-1]) < 0.9 * float(rows[1].split(",")[-1])

@@ -37,7 +37,9 @@ def network(tmp_path_factory, store):
     folder = tmp_path_factory.mktemp("train")
     (folder / "content").mkdir()
     for path in sorted(store.path("museum").glob("*.jpg"))[:12]:
-        (folder / "content" / path.name).write_bytes(path.read_bytes())
+        picture = images.read(path)
+        width, height = images.fit(picture.width, picture.height, 256)
+        images.write(picture.resized(height, width), folder / "content" / f"{path.stem}.png")
     words = ["train", "--style", "cypresses=museum:436535", "--content", str(folder / "content"), "--json"]
     words += ["--steps", "24", "--crop", "96", "--canvas", "256", "--batch", "2", "--learning-rate", "0.01"]
     assert app.run([*words, "-o", str(folder / "net.safetensors")]) == 0
@@ -54,35 +56,47 @@ def taking(network):
     return path
 
 
-def test_a_network_for_any_painting_paints_in_one_that_it_never_saw(taking, photos, painting, store):
-    rows = (taking.parent / "any.training" / "validation.csv").read_text().splitlines()
-    first, last = (float(rows[at].split(",")[-1]) for at in (1, -1))
-    assert last < first
+@pytest.fixture(scope="module")
+def photograph(photos):
+    return np.ascontiguousarray(images.resize(images.read(photos / "coffee.png").pixels, 170, 256))
+
+
+@pytest.fixture(scope="module")
+def distance(photograph, painting, store):
+    """The style distance of a picture of the photograph to the painting, each measured once."""
+    judge, style, found = Judge(store=store), images.read(painting).pixels, {}
+
+    def of(pixels):
+        key = pixels.tobytes()
+        if key not in found:
+            found[key] = judge.scores(photograph, style, pixels).style_distance
+        return found[key]
+
+    return of
+
+
+def test_a_network_for_any_painting_paints_in_one_that_it_never_saw(taking, photograph, painting, distance, store):
+    lines = (taking.parent / "any.training" / "validation.csv").read_text().splitlines()
+    rows = [dict(zip(lines[0].split(","), map(float, line.split(",")), strict=True)) for line in lines[1:]]
+    assert rows[-1]["style"] < 0.8 * rows[0]["style"]  # of the paintings that are left out
     assert len(predictors.read(taking)[1]["unseen"]) == 2
-    pixels = images.resize(images.read(photos / "coffee.png").pixels, 170, 256)
     request = Request(method="arbitrary", knobs={"network": str(taking)})
-    result = Engine(store=store).stylize(np.ascontiguousarray(pixels), painting, request)
-    judge, style = Judge(store=store), images.read(painting).pixels
-    painted, plain = (judge.scores(pixels, style, one).style_distance for one in (result.picture.pixels, pixels))
-    assert painted < plain
+    result = Engine(store=store).stylize(photograph, painting, request)
+    assert distance(result.picture.pixels) < 0.7 * distance(photograph)
 
 
 def test_it_learns_from_the_real_teacher(network):
     rows = (network.parent / "net.training" / "validation.csv").read_text().splitlines()
     first, last = (float(rows[at].split(",")[-1]) for at in (1, -1))
-    assert last < 0.6 * first
+    assert last < 0.75 * first
     about = networks.read(network).about
     assert about["paintings"] == {"cypresses": "museum:436535"}
     assert "CC0" in about["licences"]["cypresses"]
 
 
-def test_a_photograph_that_it_never_saw_moves_towards_the_painting(network, photos, painting, store):
-    content = images.read(photos / "coffee.png")
-    pixels = images.resize(content.pixels, 170, 256)
-    result = Engine(store=store).stylize(np.ascontiguousarray(pixels), str(network))
-    judge, style = Judge(store=store), images.read(painting).pixels
-    painted, plain = (judge.scores(pixels, style, one).style_distance for one in (result.picture.pixels, pixels))
-    assert painted < 0.7 * plain
+def test_a_photograph_that_it_never_saw_moves_towards_the_painting(network, photograph, distance, store):
+    result = Engine(store=store).stylize(photograph, str(network))
+    assert distance(result.picture.pixels) < 0.7 * distance(photograph)
 
 
 def test_it_is_painted_without_torch_and_exported(network, photos, tmp_path, capsys):
@@ -107,9 +121,14 @@ def test_the_command_line_takes_the_file_as_a_style(network, photos, tmp_path, c
 def test_a_decoder_rebuilds_a_photograph_that_it_never_saw(network, photos, store):
     path, layer = network.parent / "decoder.safetensors", "relu2_1"
     words = ["train", "decoder", "--layer", layer, "--content", str(network.parent / "content"), "-o", str(path)]
-    assert app.run([*words, "--steps", "60", "--crop", "64", "--canvas", "128", "--batch", "2"]) == 0
+    assert (
+        app.run(
+            [*words, "--steps", "40", "--crop", "64", "--canvas", "128", "--batch", "2", "--learning-rate", "0.003"]
+        )
+        == 0
+    )
     photograph = images.to_tensor(images.resize(images.read(photos / "coffee.png").pixels, 96, 128))
     encoder = Encoder(VGG19, load_weights(store.path("vgg19-normalised")), Placement())
     weights = {name: tensor.float() for name, tensor in load_file(path).items()}
     rebuilt = Decoder(weights, Placement(), layer)(encoder(photograph, [layer])[layer])
-    assert (rebuilt - photograph).abs().mean() < 0.5 * (photograph.mean((2, 3), keepdim=True) - photograph).abs().mean()
+    assert (rebuilt - photograph).abs().mean() < 0.8 * (photograph.mean((2, 3), keepdim=True) - photograph).abs().mean()
