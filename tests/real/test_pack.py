@@ -1,0 +1,63 @@
+"""The pack that ships: there right after installation, offline, without torch, and in the style of its paintings."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from impasto import images, trained
+from impasto.cli import app
+from impasto.library import Library
+from impasto.metrics import Judge
+
+pytestmark = pytest.mark.real
+
+LARGEST = 4 << 20  # bytes that the networks which ship may take in all
+CODE = """
+import sys
+from impasto.cli import app
+from impasto.library import Library
+code = app.run(sys.argv[1:])
+assert 'torch' not in sys.modules, 'torch was loaded'
+sys.exit(code)
+"""
+
+
+def test_it_holds_a_dozen_public_domain_paintings_in_little_room():
+    styles = trained.pack()
+    assert len(styles) >= 12
+    assert trained.PACK.stat().st_size <= LARGEST
+    assert all(style.painting.startswith("museum:") and style.licence and style.thumbnail for style in styles)
+
+
+def test_it_is_listed_with_its_source(capsys):
+    assert app.run(["styles", "irises", "--json"]) == 0
+    listed = {row["id"]: row["source"] for row in json.loads(capsys.readouterr().out)}
+    assert listed["pack:irises"] == "pack"
+
+
+def test_it_paints_offline_with_an_empty_cache_and_without_torch(photos, tmp_path):
+    target = tmp_path / "painted.png"
+    words = ["stylize", str(photos / "coffee.png"), "--style", "pack:irises", "--size", "256", "-o", str(target)]
+    alone = {**os.environ, "IMPASTO_OFFLINE": "1", "IMPASTO_CACHE": str(tmp_path / "empty")}
+    done = subprocess.run([sys.executable, "-c", CODE, *words], env=alone, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert max(images.read(target).pixels.shape) == 256
+
+
+@pytest.mark.parametrize("name", ["cypresses", "primavesi"])
+def test_a_style_moves_the_photograph_towards_its_painting(store, photos, tmp_path, name):
+    style, target, library = trained.find(f"pack:{name}"), tmp_path / "painted.png", Library(store)
+    words = ["stylize", str(photos / "coffee.png"), "--style", style.id, "--size", "384", "-o", str(target)]
+    assert app.run(words) == 0
+    painted = images.read(target).pixels
+    photograph = images.resize(images.read(photos / "coffee.png").pixels, *painted.shape[:2])
+    painting = images.read(library.path(library.find(style.painting.removeprefix("museum:")))).pixels
+    height, width = painting.shape[:2]
+    painting = images.resize(painting, *reversed(images.fit(width, height, 384)))
+    judge = Judge(store=store)
+    ours, untouched = (judge.scores(photograph, painting, one) for one in (painted, photograph))
+    assert ours.style_distance < 0.5 * untouched.style_distance
+    assert ours.content_error < 1
