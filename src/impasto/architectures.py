@@ -424,6 +424,9 @@ def of_weights(names: Collection[str]) -> tuple[str, Architecture]:
 
 
 def presets(encoder: str) -> Mapping[str, Any]:
-    """Knobs that fit an encoder: its layers. Raises InputError as `find`."""
+    """Knobs that fit an encoder: its layers, and a start. Raises InputError as `find`."""
     row = find(encoder)
-    return {"style_layers": row.style_layers, "content_layers": row.content_layers}
+    fitting: dict[str, Any] = {"style_layers": row.style_layers, "content_layers": row.content_layers}
+    if all(row.stride(layer) > 1 for layer in row.style_layers):
+        fitting["init"] = "draft"  # it cannot see the finest grain, so that has to be there from the start
+    return fitting
