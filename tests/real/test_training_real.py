@@ -51,7 +51,7 @@ def taking(network):
     """A network for any painting, trained for seconds from the convolutions of the other."""
     content, path = network.parent / "content", network.parent / "any.safetensors"
     words = ["train", "arbitrary", "--paintings", str(content), "--content", str(content), "--from", str(network)]
-    words += ["--steps", "6", "--crop", "96", "--canvas", "128", "--batch", "2", "--learning-rate", "0.004"]
+    words += ["--steps", "6", "--crop", "64", "--canvas", "128", "--batch", "2", "--learning-rate", "0.004"]
     assert app.run([*words, "-o", str(path)]) == 0
     return path
 
