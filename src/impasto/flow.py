@@ -94,11 +94,6 @@ def warp(frame: NDArray[np.float32], flow: Flow, *, interpolation: str = "linear
     return np.asarray(cv2.remap(frame, at, None, _INTERPOLATIONS[interpolation], borderMode=cv2.BORDER_REPLICATE))  # type: ignore[call-overload]
 
 
-def compose(near: Flow, far: Flow) -> Flow:
-    """The flow from the first to the third of three frames, from the flows first to second and second to third."""
-    return near + warp(far, near)
-
-
 def visible(back: Flow, forth: Flow) -> Mask:
     """Where a pixel was in sight before: the flow back and the flow forth from there cancel, and it lies inside.
 
@@ -114,19 +109,6 @@ def visible(back: Flow, forth: Flow) -> Mask:
     at_x, at_y = x + x_back, y + y_back
     inside: Mask = agrees & (at_x >= 0) & (at_x <= width - 1) & (at_y >= 0) & (at_y <= height - 1)
     return inside
-
-
-def motion_boundaries(flow: Flow) -> Mask:
-    """Where the flow changes abruptly, `(H, W)`: there it is off by a pixel or two, and warping tears objects.
-
-    Paper: arXiv:1604.08610, eq. 6 (Ruder et al. 2016), after Sundaram, Brox and Keutzer.
-    """
-    steepness = np.zeros(flow.shape[:2], np.float32)
-    for component in range(2):
-        down, right = np.gradient(flow[..., component])
-        steepness += down**2 + right**2
-    edges: Mask = steepness > 0.01 * (flow**2).sum(2) + 0.002
-    return edges
 
 
 def mean_of_channels(frame: Frame) -> Map:

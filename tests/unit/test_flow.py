@@ -37,22 +37,13 @@ def test_whole_pixels_are_only_moved(interpolation):
     assert brought[2:, :-3] == pytest.approx(frame[:-2, 3:], abs=1e-5)
 
 
-def test_composed_flows_add_up():
-    joined = flow.compose(constant(1.5, 0), constant(2, -1))
-    assert joined == pytest.approx(constant(3.5, -1))
-
-
-def test_visible_and_boundaries_on_a_moving_square():
+def test_visible_on_a_moving_square():
     back, forth = constant(0, 0), constant(0, 0)
     back[20:40, 30:60] = (-5, 0)  # the square came from the left
     forth[20:40, 25:55] = (5, 0)
     seen = flow.visible(back, forth)
     assert seen[22:38, 32:58].all()
     assert not seen[22:38, 26:29].any()  # what it uncovered
-    edges = flow.motion_boundaries(back)
-    assert edges[30, 29:31].any()
-    assert not edges[30, 40:50].any()
-    assert not edges[:10].any()
 
 
 def test_agreement_ignores_noise_and_sees_other_things():
