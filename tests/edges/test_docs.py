@@ -139,7 +139,7 @@ def run(line, monkeypatch, capfd):
     for flag, value in (("--size", "64" if words[0] == "texture" else "48"), ("--steps", "1")):
         if flag in words:
             words[words.index(flag) + 1] = value
-    if words[0] == "stylize" and not re.search("--quality draft|--method adain|--steps|--color-only", ours):
+    if words[0] == "stylize" and not re.search("--quality draft|--method adain|--steps|--color-only|pack:", ours):
         words += ["--steps", "1"]
     if source:
         piped = io.TextIOWrapper(io.BytesIO(Path(source.removeprefix("cat ")).read_bytes()))
