@@ -99,7 +99,7 @@ class Encoder:
                 picture over the tile. Where the crop ends inside the picture nothing is padded: each window takes
                 its overlap off the margin, which is gone when the deepest layer is reached.
             checkpointing: keep for the gradient only what lies between two poolings, and compute the rest again when
-                it is needed: less memory for a third more work (arXiv:1604.06174, Chen et al. 2016).
+                it is needed: less memory for half more time (arXiv:1604.06174, Chen et al. 2016).
 
         Returns:
             One `(B, C, h, w)` a layer, in the placement's precision.

@@ -51,7 +51,7 @@ class OptimizeKnobs:
         choices=("exact", "approximate"),
     )
     checkpointing: str = knob(
-        "off", "compute features twice rather than keep them: less memory, a third more time", choices=("off", "on")
+        "off", "compute features twice rather than keep them: less memory, half more time", choices=("off", "on")
     )
     learning_rate: float = knob(0.012, "of Adam, in units of the pixels' range", low=1e-5, high=1)
     init: str = knob(

@@ -41,7 +41,7 @@ def network(tmp_path_factory, store):
         width, height = images.fit(picture.width, picture.height, 256)
         images.write(picture.resized(height, width), folder / "content" / f"{path.stem}.png")
     words = ["train", "--style", "cypresses=museum:436535", "--content", str(folder / "content"), "--json"]
-    words += ["--steps", "24", "--crop", "96", "--canvas", "256", "--batch", "2", "--learning-rate", "0.01"]
+    words += ["--steps", "32", "--crop", "96", "--canvas", "256", "--batch", "2", "--learning-rate", "0.01"]
     assert app.run([*words, "-o", str(folder / "net.safetensors")]) == 0
     return folder / "net.safetensors"
 
@@ -88,7 +88,7 @@ def test_a_network_for_any_painting_paints_in_one_that_it_never_saw(taking, phot
 def test_it_learns_from_the_real_teacher(network):
     rows = (network.parent / "net.training" / "validation.csv").read_text().splitlines()
     first, last = (float(rows[at].split(",")[-1]) for at in (1, -1))
-    assert last < 0.75 * first
+    assert last < 0.6 * first
     about = networks.read(network).about
     assert about["paintings"] == {"cypresses": "museum:436535"}
     assert "CC0" in about["licences"]["cypresses"]

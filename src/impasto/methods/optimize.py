@@ -108,15 +108,16 @@ class Optimize:
         tensors: dict[str, Tensor] = {}
         tile = None if style.memory is None else tile_side(style.memory, knobs, self.placement)
         for index, level in enumerate(_levels(*style.canvas, knobs)):
-            parts, colors = [], []
+            parts = []
             for image, share in zip(style.images, style.shares(), strict=True):
                 sides = _sides(*_shape(image.pixels), level.scale)
                 pixels = resample(unit(image.pixels), *sides).clamp_(0, 1)
                 parts.append((share, collect(self._encoder, loss, pixels, tile=tile)))
-                colors.append(share / math.prod(sides) * color_sums(pixels))
             tensors |= {f"{index}/{name}": tensor for name, tensor in loss.pool(parts).items()}
-            if knobs.init == "recolored":
-                tensors["colors"] = torch.stack(colors).sum(0)
+        if knobs.init == "recolored":
+            palettes = [_palette(Sheet(image.pixels, STRIDE)) for image in style.images]
+            shares = zip(palettes, style.shares(), strict=True)
+            tensors["colors"] = torch.stack([share * sums / sums[0, 3, 3] for sums, share in shares]).sum(0)
         if knobs.init == "style":
             tensors["image"] = max(style.images, key=lambda image: image.weight).pixels
         return StyleCode(tensors)
@@ -543,29 +544,33 @@ def _start(content: Tensor, job: Job) -> Tensor:
 def _recolored(content: Tensor, job: Job) -> Tensor:
     """The photograph with the mean and covariance of the painting's colours; in each region with its own."""
     sheet = Sheet(content, STRIDE)
-    tiles = tiles_of(sheet.sides, 1024, stride=STRIDE)
-    everywhere = torch.ones(1, 1, 1, 1, device=content.device)
-    maps = [
-        (Sheet(region.mask.to(content.device), STRIDE), region.code.tensors["colors"]) for region in job.guide.regions
-    ]
-
-    def weights(tile: Tile) -> list[Tensor]:
-        return [mask.crop(tile) for mask, _ in maps] or [everywhere.expand(1, 1, *_shape(sheet.crop(tile)))]
-
-    wanted = [colors for _, colors in maps] or [job.code.tensors["colors"]]
-    sums = [torch.zeros_like(colors) for colors in wanted]
-    for tile in tiles:
-        part = sheet.crop(tile)
-        sums = [total + color_sums(part, weight) for total, weight in zip(sums, weights(tile), strict=True)]
-    changes = [recoloring(own, colors.to(own)) for own, colors in zip(sums, wanted, strict=True)]
+    regions = [(Sheet(region.mask.to(content.device), STRIDE), region.code) for region in job.guide.regions]
+    parts: list[tuple[Sheet | None, StyleCode]] = [*regions] or [(None, job.code)]
+    changes = []
+    for mask, code in parts:
+        own = _palette(sheet, mask)
+        changes.append((mask, *recoloring(own, code.tensors["colors"].to(own))))
     result = sheet.blank()
-    for tile in tiles:
+    for tile in _strips(sheet):
         part = sheet.crop(tile)
         moved = part.clone()
-        for (matrix, shift), weight in zip(changes, weights(tile), strict=True):
-            moved += weight * (torch.einsum("ij,bjhw->bihw", matrix, part) + shift[:, None, None] - part)
+        for mask, matrix, shift in changes:
+            change = torch.einsum("ij,bjhw->bihw", matrix, part) + shift[:, None, None] - part
+            moved += change if mask is None else mask.crop(tile) * change
         put(result, moved.clamp_(0, 1), tile)
     return result
+
+
+def _palette(picture: Sheet, mask: Sheet | None = None) -> Tensor:
+    """`color_sums` of a picture, part by part: in float64 all of it would take more than the picture itself."""
+    sums = torch.zeros(1, 4, 4, dtype=torch.float64, device=picture.pixels.device)
+    for tile in _strips(picture):
+        sums += color_sums(picture.crop(tile), None if mask is None else mask.crop(tile))
+    return sums
+
+
+def _strips(picture: Sheet) -> list[Tile]:
+    return tiles_of(picture.sides, 1024, stride=STRIDE)
 
 
 def _clouds(content: Tensor, generator: torch.Generator) -> Tensor:
