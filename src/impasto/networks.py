@@ -73,11 +73,15 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 
-_TAPS = (
-    ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0), (0.0, 0.0, 0.0)),
-    ((0.0, 0.0, 0.0), (1.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+_DOUBLED = (((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)), ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)))
+"""Which of a kernel's three weights fall on the first and the second of the two positions that a window sees, for the
+first and the second pixel that it makes."""
+
+_UNDOUBLED = tuple(
+    tuple(tuple(tuple(float(tap == 2 * a + p - out) for tap in range(3)) for p in (0, 1)) for a in (0, 1))
+    for out in (0, 1)
 )
-"""Which of a kernel's three weights fall on the position before, at and after, for the first and the second half."""
+"""Which weight falls on pixel `p` of window `a` of two, for the first and the second pixel between them."""
 
 
 class _Convolution(nn.Module):
@@ -105,23 +109,60 @@ class _Convolution(nn.Module):
 class _Doubling(_Convolution):
     """Doubles the sides by nearest neighbours and convolves; done at once, and without the doubled picture.
 
-    Each of the four pixels that a position turns into sees a 2x2 of positions, with sums of the kernel's weights. So
-    one convolution at the small size gives all four, exactly, where the larger picture would be made, padded and read
-    again: up to three times quicker, and less memory.
+    Each of the four pixels that a position turns into sees 2x2 positions, with sums of the kernel's weights. So a 2x2
+    convolution at the small size makes them all, exactly, with 16 of the 36 operations that the larger picture would
+    take, which is never made, padded or read. Its windows lie between the positions: window `(i, j)` makes what is
+    nearest to its middle, the pixels `2i - 1` and `2i` down by `2j - 1` and `2j` across.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        taps = x.new_tensor(_TAPS, dtype=torch.float32)
+    def windows(self, x: Tensor) -> Tensor:
+        """`(B, 4 C, H + 1, W + 1)` of `(B, c, H, W)`: of each window the upper two pixels, then the lower two.
+
+        The outermost pixels lie outside the doubled picture.
+        """
         outputs, inputs = self.weight.shape[:2]
+        taps = x.new_tensor(_DOUBLED, dtype=torch.float32)
         kernels = torch.einsum("pak,qbl,oikl->pqoiab", taps, taps, self.weight.float())
-        kernels = kernels.reshape(4 * outputs, inputs, 3, 3).to(x.dtype, memory_format=torch.channels_last)
+        kernels = kernels.reshape(4 * outputs, inputs, 2, 2).to(x.dtype, memory_format=torch.channels_last)
         bias = None if self.bias is None else self.bias.repeat(4).to(x.dtype)
         # the doubled picture's border is its own mirror image: that of the small one repeated
-        four = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels, bias)
-        # torch's pixel_shuffle, but moving whole pixels and not single numbers: four times quicker, channels last
-        batch, _, height, width = four.shape
-        parts = four.permute(0, 2, 3, 1).reshape(batch, height, width, 2, 2, outputs)
-        return parts.transpose(2, 3).reshape(batch, 2 * height, 2 * width, outputs).permute(0, 3, 1, 2)
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        windows = self.windows(x).permute(0, 2, 3, 1).contiguous()
+        batch, height, width, four = windows.shape
+        part = four // 4
+        # the next pixel is in this window or the next one, so one view has them all in order: torch's pixel_shuffle
+        # and a crop, but moving whole pixels and not single numbers, which is four times quicker
+        every, down, across, _ = windows.stride()
+        strides = (every, down, down - 2 * part, across, across - part, 1)
+        sides = (batch, height - 1, 2, width - 1, 2, part)
+        pixels = windows.as_strided(sides, strides, windows.storage_offset() + 3 * part)
+        return pixels.reshape(batch, 2 * height - 2, 2 * width - 2, part).permute(0, 3, 1, 2)
+
+
+class _Head(_Convolution):
+    """The last convolution, which can read a doubling's windows where a picture with many channels would be large."""
+
+    def between(self, windows: Tensor) -> Tensor:
+        """`(B, C, 2 H, 2 W)` of a doubling's mirrored `windows (B, 4 c, H + 1, W + 1)`."""
+        outputs, inputs = self.weight.shape[:2]
+        taps = windows.new_tensor(_UNDOUBLED, dtype=torch.float32)
+        kernels = torch.einsum("uapk,vbql,oikl->uvopqiab", taps, taps, self.weight.float())
+        kernels = kernels.reshape(4 * outputs, 4 * inputs, 2, 2).to(windows.dtype, memory_format=torch.channels_last)
+        bias = None if self.bias is None else self.bias.repeat(4).to(windows.dtype)
+        four = F.conv2d(windows, kernels, bias).permute(0, 2, 3, 1)
+        batch, height, width, _ = four.shape
+        pixels = four.reshape(batch, height, width, 2, 2 * outputs).transpose(2, 3)
+        return pixels.reshape(batch, 2 * height, 2 * width, outputs).permute(0, 3, 1, 2)
+
+
+def _mirrored(windows: Tensor) -> Tensor:
+    """The same windows of a doubling, where the pixels outside the picture have become its mirror image."""
+    parts = windows.unflatten(1, (2, 2, -1))
+    parts[:, 0, :, :, 0], parts[:, 1, :, :, -1] = parts[:, 0, :, :, 1], parts[:, 1, :, :, -2]
+    parts[:, :, 0, ..., 0], parts[:, :, 1, ..., -1] = parts[:, :, 0, ..., 1], parts[:, :, 1, ..., -2]
+    return windows
 
 
 class _Separable(nn.Module):
@@ -188,7 +229,7 @@ class Network(nn.Module):
         self.up = nn.ModuleList(_Doubling(b, a, 3) for a, b in reversed(pairs))
         self.skip = nn.Parameter(torch.ones(widths[-2])) if architecture.skip else None
         self.full = _Doubling(widths[0], architecture.last, 3, bias=True) if strided else None
-        self.head = _Convolution(architecture.last if strided else widths[0], 3, architecture.head, bias=True)
+        self.head = _Head(architecture.last if strided else widths[0], 3, architecture.head, bias=True)
         if generator is not None:
             self._initialise(generator)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -229,9 +270,9 @@ class Network(nn.Module):
             x = F.relu_(styles.normalise(layer(x)))
             if index == 0 and self.skip is not None:
                 x = torch.addcmul(x, before, self.skip.to(x.dtype)[:, None, None])
-        if self.full is not None:
-            x = F.relu_(self.full(x))
-        return torch.sigmoid(self.head(x))
+        if self.full is None:
+            return torch.sigmoid(self.head(x))
+        return torch.sigmoid(self.head.between(F.relu_(_mirrored(self.full.windows(x)))))
 
     def memory(self) -> float:
         """Bytes a pixel that a pass takes at its peak in float32, estimated."""
