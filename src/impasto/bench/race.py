@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -44,18 +45,26 @@ class Laps(Generic[T]):
         return max(self.peaks) / 1e6 if self.peaks else None
 
 
-def race(runners: Mapping[str, Callable[[], T]], *, runs: int, on_device: str) -> dict[str, Laps[T]]:
+def race(
+    runners: Mapping[str, Callable[[], T]], *, runs: int, on_device: str, warm: bool = False
+) -> dict[str, Laps[T]]:
     """Run all in turn, again and again, so that a noisy minute hits every side; one warm-up round is not counted.
 
     Args:
         runners: by name.
         runs: counted rounds.
         on_device: waited for before the clock is read.
+        warm: for what takes milliseconds, and is done again and again: an uncounted run of the same runner precedes
+            each counted one, so that caches are its own and the threads of others sleep, and no memory is watched,
+            which has it given back to the system before each run.
     """
     laps: dict[str, Laps[T]] = {name: Laps() for name in runners}
     for round_number in range(runs + 1):
         for name, runner in runners.items():
-            with PeakMemory(on_device) as peak:
+            if warm:
+                runner()
+            peak = PeakMemory(on_device)
+            with contextlib.nullcontext() if warm else peak:
                 started = time.perf_counter()
                 laps[name].last = runner()
                 device.synchronize(on_device)
