@@ -7,7 +7,7 @@ first one: flows that bring earlier pictures along point *back* in time.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ Frame: TypeAlias = NDArray[np.float32]
 Flow: TypeAlias = NDArray[np.float32]
 Grey: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
+Number = TypeVar("Number", np.float32, np.uint16, np.uint8)
 Map: TypeAlias = NDArray[np.float32]
 """`(H, W)` in [0, 1]."""
 
@@ -28,7 +29,7 @@ _PRESETS = {
 PRESETS = tuple(_PRESETS)
 """Cheapest first."""
 
-_INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "lanczos": cv2.INTER_LANCZOS4}
+_INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 _LEAST_SIDE = 16  # smaller frames are enlarged for the search: its patches are 8 px wide
 
 
@@ -49,7 +50,7 @@ class FlowFinder:
         scale = -(-_LEAST_SIDE // min(height, width))
         if scale > 1:
             greys = [np.kron(each, np.ones((scale, scale), np.uint8)) for each in greys]
-        found = self._search.calc(greys[0], greys[1], None)  # type: ignore[call-overload]
+        found = self._search.calc(greys[0], greys[1], None)
         if scale == 1:
             return np.asarray(found, dtype=np.float32)
         return np.asarray(cv2.resize(found, (width, height), interpolation=cv2.INTER_AREA) / scale, dtype=np.float32)
@@ -68,10 +69,10 @@ def grey(frame: Frame | Grey) -> Grey:
     return np.asarray(np.rint(255 * luma).clip(0, 255).astype(np.uint8))
 
 
-def positions(height: int, width: int) -> tuple[Map, Map]:
-    """X and y of every pixel, each `(H, W)`."""
+def positions(height: int, width: int) -> Flow:
+    """X and y of every pixel, `(H, W, 2)`."""
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return x, y
+    return np.asarray(cv2.merge((x, y)))
 
 
 def enlarged(flow: Flow, height: int, width: int) -> Flow:
@@ -82,15 +83,15 @@ def enlarged(flow: Flow, height: int, width: int) -> Flow:
     return np.asarray(found, dtype=np.float32)
 
 
-def warp(frame: NDArray[np.float32], flow: Flow, *, interpolation: str = "linear") -> NDArray[np.float32]:
+def warp(frame: NDArray[Number], flow: Flow, *, interpolation: str = "linear") -> NDArray[Number]:
     """`frame (H, W, C)` or `(H, W)` looked up at `p + flow[p]`; beyond its border, the nearest pixel.
 
     Args:
-        interpolation: "linear", "cubic" or "lanczos". Linear never overshoots and blurs most; the others keep detail
-            when frames are brought along again and again.
+        frame: float32, or codes of 8 or 16 bits, which stay codes.
+        interpolation: "linear" or "cubic". Linear never overshoots and blurs most; cubic keeps detail when frames are
+            brought along again and again. (Lanczos keeps a little more, at six times the price.)
     """
-    x, y = positions(*flow.shape[:2])
-    at = cv2.add(cv2.merge((x, y)), flow)
+    at = cv2.add(positions(*flow.shape[:2]), flow)
     return np.asarray(cv2.remap(frame, at, None, _INTERPOLATIONS[interpolation], borderMode=cv2.BORDER_REPLICATE))  # type: ignore[call-overload]
 
 
@@ -100,15 +101,19 @@ def visible(back: Flow, forth: Flow) -> Mask:
     back: `(H, W, 2)` from the frame to the earlier one; forth: the other way. Returns `(H, W)`.
     Paper: Sundaram, Brox and Keutzer, ECCV 2010, eq. 5, as in Ruder et al., arXiv:1604.08610, eq. 5.
     """
-    height, width = back.shape[:2]
     x_back, y_back = cv2.split(back)  # numpy is slow along an axis of two
     x_forth, y_forth = cv2.split(warp(forth, back))
     gap = (x_back + x_forth) ** 2 + (y_back + y_forth) ** 2
     agrees = gap < 0.01 * (x_back**2 + y_back**2 + x_forth**2 + y_forth**2) + 0.5
-    x, y = positions(height, width)
-    at_x, at_y = x + x_back, y + y_back
-    inside: Mask = agrees & (at_x >= 0) & (at_x <= width - 1) & (at_y >= 0) & (at_y <= height - 1)
-    return inside
+    seen: Mask = inside(back) & agrees
+    return seen
+
+
+def inside(back: Flow) -> Mask:
+    """Where a flow `(H, W, 2)` points to a place within the frame, `(H, W)`."""
+    height, width = back.shape[:2]
+    within = cv2.inRange(cv2.add(positions(height, width), back), (0.0, 0.0), (width - 1.0, height - 1.0))
+    return np.asarray(within, dtype=np.bool_)
 
 
 def mean_of_channels(frame: Frame) -> Map:

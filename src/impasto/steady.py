@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from impasto import flow
 from impasto.flow import Flow, Frame, Grey, Map
 
+_WHITE = np.float32(65535)
+_DETAIL = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]], np.float32) / 4
 _FINE = 2.0  # pixels of a Gaussian's deviation that are enough to draw it
 
 CUT_SEEN = 0.25
@@ -43,7 +45,9 @@ class Firmness:
         tolerance: difference of the input's colours at which trust halves.
         distance: of the long-term anchor, in frames; 0 for none.
         anchor: its share against the frame before.
-        every: of so many frames one looks at it; it costs as much as all the rest.
+        every: of so many frames one looks at it; it costs as much as the frame before.
+        forth: whether the flow is looked for forth, too, to see what was hidden before. It doubles the time. Without it
+            the colours of the input tell alone.
     """
 
     preset: str = "medium"
@@ -55,9 +59,10 @@ class Firmness:
     distance: int = 10
     anchor: float = 0.5
     every: int = 1
+    forth: bool = True
 
 
-FIRMNESSES = {"fast": Firmness(every=2), "best": Firmness(side=None)}
+FIRMNESSES = {"fast": Firmness(every=2, forth=False), "best": Firmness(side=None)}
 """What `--temporal` names."""
 
 
@@ -147,8 +152,8 @@ class Watcher:
 
     def _link(self, source: Frame, grey: Grey, distance: int, size: tuple[int, int]) -> tuple[Link, float]:
         pixels, earlier = self._kept[-distance]
-        back, forth = self._find(grey, earlier), self._find(earlier, grey)
-        visible = flow.visible(back, forth)
+        back = self._find(grey, earlier)
+        visible = flow.visible(back, self._find(earlier, grey)) if self.firmness.forth else flow.inside(back)
         before = flow.warp(pixels.astype(np.float32) / np.float32(255), back)
         trust = reliability(source, before, visible, tolerance=self.firmness.tolerance)
         alike = flow.mean_of_channels(np.abs(source - before)) < self.firmness.tolerance
@@ -183,19 +188,17 @@ class Steadier:
         """Earlier paintings, brought to the frame: the last one, then the anchor; none after a cut."""
         if motion.cut:
             self.paintings.clear()
-        return tuple(
-            Brought(flow.warp(self._painting(link.distance), link.back, interpolation="lanczos").clip(0, 1), link.trust)
-            for link in motion.links
-            if link.distance <= len(self.paintings)
-        )
+        links = [link for link in motion.links if link.distance <= len(self.paintings)]
+        return tuple(Brought(self._brought(link), link.trust) for link in links)
 
-    def _painting(self, distance: int) -> Frame:
-        return self.paintings[-distance].astype(np.float32) / np.float32(65535)
+    def _brought(self, link: Link) -> Frame:
+        codes = flow.warp(self.paintings[-link.distance], link.back, interpolation="cubic")  # codes cannot overshoot
+        return codes.astype(np.float32) / _WHITE
 
     def join(self, fresh: Frame, brought: tuple[Brought, ...]) -> Frame:
         """The steady painting out of the fresh one `(H, W, 3)` and what was brought; it is remembered."""
         steady = joined(fresh, brought, self.firmness) if brought else fresh
-        self.paintings.append(np.rint(65535 * steady.clip(0, 1)).astype(np.uint16))
+        self.paintings.append(np.rint(_WHITE * steady).astype(np.uint16))
         while len(self.paintings) > max(1, self.firmness.distance):
             self.paintings.popleft()
         return steady
@@ -227,11 +230,12 @@ def reliability(later: Frame, brought: Frame, visible: flow.Mask, *, tolerance: 
 def with_contrast_of(picture: Frame, model: Frame) -> Frame:
     """Scale the finest detail of `picture` up to the contrast that `model` has around each place.
 
-    Both `(H, W, 3)`. The scale changes slowly over the picture (a deviation of 8 px) and is at most 1.6.
+    Both `(H, W, 3)`. The scale changes slowly over the picture (a deviation of 8 px) and is at most 2. Detail is what
+    differs from the four neighbours: resampling wears that off first.
     """
-    fine, wanted = picture - blurred(picture, 1.0), model - blurred(model, 1.0)
+    fine, wanted = (np.asarray(cv2.filter2D(each, -1, _DETAIL), np.float32) for each in (picture, model))
     energy = [broad(flow.mean_of_channels(band * band), 8.0) for band in (fine, wanted)]
-    gain = np.sqrt((energy[1] + 1e-6) / (energy[0] + 1e-6)).clip(1, 1.6)
+    gain = np.sqrt((energy[1] + 1e-6) / (energy[0] + 1e-6)).clip(1, 2)
     fine *= _each(gain - 1)
     fine += picture
     return fine
