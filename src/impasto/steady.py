@@ -62,7 +62,7 @@ class Firmness:
     forth: bool = True
 
 
-FIRMNESSES = {"fast": Firmness(every=2, forth=False), "best": Firmness(side=None)}
+FIRMNESSES = {"fast": Firmness(preset="brisk", every=2, forth=False), "best": Firmness(side=None)}
 """What `--temporal` names."""
 
 

@@ -173,7 +173,7 @@ class SegmentWriter:
         if (width, height) != self._sides:  # most codecs take even sides only: the last row or column is repeated
             pixels = np.pad(pixels, ((0, self._sides[1] - height), (0, self._sides[0] - width), (0, 0)), mode="edge")
         depth = (np.uint16, 65535, "rgb48le") if self._coding.deep else (np.uint8, 255, "rgb24")
-        whole = np.rint(pixels.clip(0, 1) * depth[1]).astype(depth[0])
+        whole = (pixels.clip(0, 1) * np.float32(depth[1]) + np.float32(0.5)).astype(depth[0])
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(whole), format=depth[2])
         if not self._matrix:
             return frame.reformat(format=self._coding.pixel_format, threads=1)
