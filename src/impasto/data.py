@@ -63,7 +63,7 @@ class Photographs:
 
 
 def load_photographs(
-    source: Path,
+    source: Path | Sequence[Path],
     *,
     least_side: int,
     seed: int = 0,
@@ -73,7 +73,7 @@ def load_photographs(
     """Read the photographs of a folder, or of webdataset shards.
 
     Args:
-        source: a folder with pictures, at any depth, or with `.tar` shards; or one shard.
+        source: a folder with pictures, at any depth, or with `.tar` shards; or one shard; or several of these.
         least_side: what has a shorter side is left out.
         seed: chooses among more than `MOST`.
         on_note: hears what was left out.
@@ -81,7 +81,8 @@ def load_photographs(
     Raises:
         InputError: there is no such folder, or too few photographs in it.
     """
-    entries = list(_chosen(_entries(source), seed))
+    sources = [source] if isinstance(source, Path) else [*source]
+    entries = list(_chosen((entry for one in sources for entry in _entries(one)), seed))
     pixels, skipped = [], []
     with ThreadPoolExecutor(_READERS) as readers:
         for done, (name, result) in enumerate(_read_all(readers, entries, least_side)):
@@ -96,7 +97,7 @@ def load_photographs(
         on_note(f"left out {len(skipped)} of {len(entries)} files: {'; '.join(skipped[:_NAMED])}{more}")
     if len(pixels) < LEAST_PHOTOGRAPHS:
         raise InputError(
-            f"{source} holds {len(pixels)} usable photographs; training needs {LEAST_PHOTOGRAPHS} at least",
+            f"{sources[0]} holds {len(pixels)} usable photographs; training needs {LEAST_PHOTOGRAPHS} at least",
             f"a few hundred are good; each side of {least_side} px or more",
         )
     return Photographs(tuple(pixels), tuple(skipped))

@@ -16,8 +16,12 @@ def store() -> Store:
 
 
 def test_all_assets_can_be_had_and_verified(store: Store) -> None:
-    store.fetch(store.declared)
-    for asset_id, asset in store.declared.items():
+    wanted = store.declared.keys() - store.of_kind("sample") | {
+        "sample-china"
+    }  # the others are large, and for training
+    store.fetch(wanted)
+    for asset_id in wanted:
+        asset = store.declared[asset_id]
         store.verify(asset_id)
         path = store.path(asset_id)
         stored = [path] if path.is_file() else list(path.iterdir())

@@ -25,6 +25,9 @@ import torch
 
 import impasto
 from impasto.assets import Asset, Member, Store, _archive, _convert, _pip, declared_assets, load_weights, parse_assets
+from impasto.cli import app
+from impasto.cli.console import Reporter
+from impasto.cli.train import _sample
 from impasto.contract import Progress
 from impasto.errors import AssetError, Cancelled, InputError, ResourceError, StyleError
 
@@ -295,6 +298,26 @@ def test_reports_come_at_most_ten_times_a_second(root: Path, server: Server) -> 
     began = time.monotonic()
     Store(root, declared=declare(rows)).fetch(["pics"], lambda event: heard.append(time.monotonic()))
     assert len(heard) <= 10 * (time.monotonic() - began) + 4
+
+
+def test_photographs_to_train_on_are_fetched_when_they_are_asked_for(
+    root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = {"other-1.0/walk.png": b"walk"}
+    package = make_sdist(folder / "other-1.0.tar.gz", members)
+    taken = source(package, members, package="other==1.0")
+    rows = {"pics": pictures_in(folder), "walks": row([taken], members, kind="sample", licence="CC BY 9.0")}
+    store = Store(root, declared=declare(rows))
+    monkeypatch.setattr("impasto.cli.library.Store", lambda: store)
+    assert app.run(["assets", "fetch"]) == 0
+    assert (store.is_present("pics"), store.is_present("walks")) == (True, False)
+    with Reporter() as reporter:
+        assert (_sample(store, reporter)[0] / "walk.png").read_bytes() == b"walk"
+    assert "walks: CC BY 9.0" in capsys.readouterr().err
+    assert app.run(["assets", "fetch", "sample"]) == 0
+    told = capsys.readouterr()
+    assert "walks: CC BY 9.0" in told.err
+    assert told.out == f"walks: {store.path('walks')}\n"
 
 
 # Two processes, a kill, a cancel
@@ -730,7 +753,7 @@ def test_declared_assets_are_complete() -> None:
     assert {"u2netp", "modnet", "centerface"} < set(declared)
     files: dict[str, tuple[str, int]] = {}
     for asset in declared.values():
-        assert asset.kind in ("weights", "networks", "paintings", "photos", "clips")
+        assert asset.kind in ("weights", "networks", "paintings", "photos", "clips", "sample")
         assert asset.converter in _convert.CONVERTERS
         assert asset.summary
         assert asset.licence

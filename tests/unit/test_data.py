@@ -51,6 +51,14 @@ def test_a_shard_gives_what_its_folder_gives(folder, tmp_path):
     assert all(np.array_equal(one, two) for one, two in zip(plain.pixels, packed.pixels, strict=True))
 
 
+def test_several_folders_give_what_each_gives(folder, tmp_path):
+    other = write_photographs(tmp_path / "others", 8)
+    both = load_photographs([folder, other], least_side=64).pixels
+    apart = [*load_photographs(folder, least_side=64).pixels, *load_photographs(other, least_side=64).pixels]
+    assert len(both) == 18
+    assert all(np.array_equal(one, two) for one, two in zip(both, apart, strict=True))
+
+
 def test_a_broken_shard_is_an_error(tmp_path):
     (tmp_path / "bad.tar").write_bytes(b"x" * 600)
     with pytest.raises(InputError, match="cannot be read as a shard"):

@@ -51,7 +51,8 @@ class Asset:
 
     Attributes:
         id: what `impasto assets fetch` takes.
-        kind: "weights" (kept as safetensors), "networks" (ONNX, as published), "paintings", "photos" or "clips".
+        kind: "weights" (kept as safetensors), "networks" (ONNX, as published), "paintings", "photos", "clips", or
+            "sample": photographs to train on, which are fetched only when they are asked for.
         summary: one line for people.
         licence: licence, in words.
         licence_source: where that licence is stated.

@@ -47,6 +47,10 @@ class Store:
         self.declared: Mapping[str, Asset] = declared_assets() if declared is None else dict(declared)
         self._hashed: dict[str, tuple[int, int, int]] = {}
 
+    def of_kind(self, kind: str) -> tuple[str, ...]:
+        """Ids of the declared assets of that kind."""
+        return tuple(asset.id for asset in self.declared.values() if asset.kind == kind)
+
     def is_present(self, asset_id: str) -> bool:
         """Whether the asset is in the cache; looks at names only."""
         asset = self._asset(asset_id)

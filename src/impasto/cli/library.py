@@ -157,16 +157,24 @@ def list_assets(
 
 @assets_app.command("fetch", epilog="Example: impasto assets fetch vgg19-normalised adain-decoder")
 def fetch_assets(
-    ids: Annotated[list[str] | None, typer.Argument(help="Which; all by default.")] = None,
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(help="Which; all by default but the photographs to train on, which are: sample."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is here.")] = False,
 ) -> None:
     """Fetch weights and paintings, so that everything works without a network."""
     from impasto.cli.console import Reporter
 
     store = Store()
-    wanted = ids or list(store.declared)
+    sample = store.of_kind("sample")
+    asked = [one for name in ids or () for one in (sample if name == "sample" else (name,))]
+    wanted = asked or [one for one in store.declared if one not in sample]
     with Reporter() as reporter:
         store.fetch(wanted, on_progress=reporter, force=force)
+        for asset_id in wanted:
+            if asset_id in sample:
+                reporter.note(f"{asset_id}: {store.declared[asset_id].licence}")
     for asset_id in wanted:
         print(f"{asset_id}: {store.path(asset_id)}")
 

@@ -29,6 +29,7 @@ _PANEL = "Settings"
 _ARBITRARY_NETWORK = "small"
 _UNSEEN = 20  # paintings to validate in; of few an eighth
 _LEAST_PAINTINGS = 8
+_SAMPLE = "sample"
 _KEPT = 560  # longest side in pixels at which paintings are held
 
 
@@ -49,7 +50,14 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="train")
 
 
-_Content = Annotated[Path | None, typer.Option("--content", "-c", help="Folder of photographs, or a webdataset shard.")]
+_Content = Annotated[
+    Path | None,
+    typer.Option(
+        "--content",
+        "-c",
+        help="Folder of photographs, or a webdataset shard; or sample: photographs that are fetched.",
+    ),
+]
 _Out = Annotated[Path | None, typer.Option("--out", "-o", help="The file to write, NAME.safetensors.")]
 _Start = Annotated[
     str | None, typer.Option("--from", help="Start from a trained network: pack, or a .safetensors file.")
@@ -165,14 +173,14 @@ def _built(cls: type[K], knobs: dict[str, Any]) -> K:
 def _places(content: Path | None, out: Path | None) -> tuple[Path, Path]:
     """Where the photographs are and where the network goes."""
     if content is None:
-        raise InputError("no photographs were given", "name a folder of them with --content")
+        raise InputError("no photographs were given", "name a folder of them with --content; or --content sample")
     if out is None:
         raise InputError("no file was named for the network", "add -o NAME.safetensors")
     if out.suffix.lower() != ".safetensors":
         raise InputError(f"{out} is not a .safetensors file", "give a name that ends so with -o")
     if not out.parent.is_dir():
         raise InputError(f"the folder {out.parent} does not exist", "make it first, or name another with -o")
-    if not content.exists():
+    if not content.exists() and str(content) != _SAMPLE:
         raise InputError(f"there is no folder {content}", "name one with photographs, or a .tar shard")
     return content, out
 
@@ -188,6 +196,8 @@ def _run(course: Callable[[Store, Reporter], Course], device: str, precision: st
     placement = hardware.place(device, precision, tested=("float32", "bfloat16"))
     with Reporter() as reporter:
         whole = course(store, reporter)
+        if whole.source == Path(_SAMPLE) and not whole.source.exists():
+            whole = dataclasses.replace(whole, source=_sample(store, reporter))
         store.fetch(whole.assets, on_progress=reporter)
         outcome = training.train(
             whole,
@@ -202,6 +212,15 @@ def _run(course: Callable[[Store, Reporter], Course], device: str, precision: st
         print(json.dumps({**dataclasses.asdict(outcome), "path": str(outcome.path)}))
     else:
         print(outcome.path)
+
+
+def _sample(store: Store, reporter: Reporter) -> list[Path]:
+    """Folders of the photographs that can be fetched; their licences are told."""
+    ids = store.of_kind(_SAMPLE)
+    store.fetch(ids, on_progress=reporter)
+    for one in ids:
+        reporter.note(f"{one}: {store.declared[one].licence}")
+    return [store.path(one) for one in ids]
 
 
 def _collection(store: Store, paintings: str, seed: int, reporter: Reporter) -> tuple[list[Lesson], list[Lesson]]:

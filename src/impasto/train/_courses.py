@@ -37,14 +37,14 @@ class Course(ABC):
     """What to train, from what, and where it goes.
 
     Attributes:
-        source: photographs, as `load_photographs` takes them.
+        source: where the photographs are, as `load_photographs` takes them.
         target: the file to write, `.safetensors`.
         knobs: of the training.
         devices: processes on as many devices, joined by Lightning's DDP; those of torchrun are noticed.
         resume: go on where the checkpoint stands.
     """
 
-    source: Path
+    source: Path | Sequence[Path]
     target: Path
     knobs: ScheduleKnobs
     devices: int = 1
