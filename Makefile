@@ -77,7 +77,7 @@ pack: install
 	$(if $(CONTENT),,$(error name a folder of photographs: make pack CONTENT=FOLDER))
 	@mkdir -p out
 	$(BIN)/impasto train $(foreach style,$(PACK_STYLES),--style $(subst =,=museum:,$(style))) --content $(CONTENT) \
-	    --network small --learning-rate 0.0025 --content-budget 1.25 --style-weight 8 \
+	    --network small --learning-rate 0.0025 --style-weight 8 \
 	    $(PACK_TIME) --resume -o out/pack.safetensors
 	$(BIN)/impasto bench networks out/pack.safetensors --csv out/pack.csv
 

@@ -48,9 +48,8 @@ def test_it_paints_offline_with_an_empty_cache_and_without_torch(photos, tmp_pat
     assert max(images.read(target).pixels.shape) == 256
 
 
-@pytest.mark.parametrize("name", ["cypresses", "primavesi"])
-def test_a_style_moves_the_photograph_towards_its_painting(store, photos, tmp_path, name):
-    style, target, library = trained.find(f"pack:{name}"), tmp_path / "painted.png", Library(store)
+def test_a_style_moves_the_photograph_towards_its_painting(store, photos, tmp_path):
+    style, target, library = trained.find("pack:primavesi"), tmp_path / "painted.png", Library(store)
     words = ["stylize", str(photos / "coffee.png"), "--style", style.id, "--size", "384", "-o", str(target)]
     assert app.run(words) == 0
     painted = images.read(target).pixels

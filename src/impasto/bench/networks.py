@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -163,7 +164,7 @@ def _subjects(path: Path) -> dict[str, str]:
 
 
 def training(*, network: str, crop: int, batch: int, runs: int) -> dict[str, Any]:
-    """One training step, ours against plain float32 that looks at the photographs each time.
+    """One training step: ours, ours in float32, and plain float32 that looks at the photographs each time.
 
     Args:
         network: an architecture.
@@ -204,7 +205,11 @@ def training(*, network: str, crop: int, batch: int, runs: int) -> dict[str, Any
         return step
 
     plain = Placement(placement.device, "float32", channels_last=False)
-    runners = {"ours": stepper(placement, keeps_content=True), "reference": stepper(plain, keeps_content=False)}
+    runners = {
+        "ours": stepper(placement, keeps_content=True),
+        "float32": stepper(replace(placement, precision="float32"), keeps_content=True),
+        "reference": stepper(plain, keeps_content=False),
+    }
     laps = race(runners, runs=runs, on_device=placement.device)
     own = networks.Network(networks.ARCHITECTURES[network]).operations()
     # forward and backward of the network; those of the encoder, which takes half of adain's operations, learn nothing
@@ -214,6 +219,7 @@ def training(*, network: str, crop: int, batch: int, runs: int) -> dict[str, Any
         "benchmark": "training step",
         "network": network,
         **against(laps),
+        "float32_seconds": laps["float32"].median,
         "pictures_a_second": batch / laps["ours"].median,
         "share_of_peak": operations / laps["ours"].median / device.convolution_rate(placement),
         "crop": crop,
