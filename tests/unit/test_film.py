@@ -56,6 +56,20 @@ def test_rows_tell_shares_of_the_first(clip):
         assert fast[f"{name}_ratio"] == pytest.approx(fast[name] / off[name])
 
 
+def test_rows_of_speed_are_coded_as_users_get_them(clip):
+    outs = []
+
+    def watched(source, out, how):
+        outs.append((out.suffix, how))
+        return paint(source, out, how)
+
+    off, fast = film.speed(clip, watched)
+    assert outs == [(".mp4", "off"), (".mp4", "off"), (".mp4", "fast")]
+    assert (off["temporal"], fast["temporal"], fast["frames"], fast["fps"]) == ("off", "fast", 14, 10.0)
+    assert (fast["paint_share"], fast["encode_share"]) == (0.75, 0.25)
+    assert fast["cpu_ms"] > 0
+
+
 def test_a_clip_is_repeated_for_the_rows_of_memory(clip, tmp_path):
     film.repeat(clip, tmp_path / "long.mp4", 30)
     frames = list(VideoReader(tmp_path / "long.mp4"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -147,6 +148,25 @@ def _lpips(read: Sequence[Pixels], painted: Sequence[Pixels], distance: int, jud
     if not values:
         raise InputError("no two frames show the same things", "give a video without so many cuts")
     return float(np.mean(values))
+
+
+def speed(source: Path, paint: PaintFilm, *, temporal: Sequence[str] = ("off", "fast")) -> list[dict[str, Any]]:
+    """One row for each value of `--temporal`: frames a second, coded as users get them, and each step's share.
+
+    `cpu_ms` is the time of all cores that a frame took.
+    """
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        paint(source, Path(folder) / "warm.mp4", temporal[0])  # weights are loaded, and kernels made, only once
+        for name in temporal:
+            began = time.process_time()
+            filmed = paint(source, Path(folder) / f"{name}.mp4", name)
+            spent = time.process_time() - began
+            row = {"clip": source.stem, "temporal": name, "frames": filmed.frames}
+            row |= {"size": f"{filmed.width}x{filmed.height}", "fps": filmed.rate, "cpu_ms": 1e3 * spent / filmed.frames}
+            shared = {f"{step}_share": share for step, share in shares(filmed.busy).items()}
+            rows.append(row | _means(filmed) | shared)
+    return rows
 
 
 def memory(source: Path, paint: PaintFilm, *, counts: Sequence[int] = (250, 2500)) -> list[dict[str, Any]]:

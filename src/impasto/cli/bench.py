@@ -208,7 +208,7 @@ def bench_sweep(
         print(out / "sweep.csv")
 
 
-@bench_app.command("video", epilog="Example: impasto bench video --size 320 --csv bench/video.csv")
+@bench_app.command("video", epilog="Example: impasto bench video --size 640 --style pack:irises --speed")
 def bench_video(
     clip: Annotated[
         list[str] | None, typer.Option(help="bikes.mp4, carphone_pristine.mp4, bigbuckbunny.mp4 (all), or a file.")
@@ -219,6 +219,7 @@ def bench_video(
     size: _Size = 320,
     end: Annotated[float | None, typer.Option(help="Only so many seconds of each.")] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Memory over 250 and 2,500 frames instead.")] = False,
+    speed: Annotated[bool, typer.Option("--speed", help="Speed alone instead, into MP4 as users get it.")] = False,
     csv: _Csv = None,
     as_json: _Json = False,
 ) -> None:
@@ -246,12 +247,14 @@ def bench_video(
         ]
         rows = []
         for source in sources:
+            names = temporal.split(",")
             if memory:
                 rows += film.memory(source, paint)
+            elif speed:
+                rows += film.speed(source, paint, temporal=names)
             else:
                 (painting,) = engine.find_styles(style)
                 pixels = images.unit(painting.picture.pixels)
-                names = temporal.split(",")
                 rows += film.steadiness(source, pixels, paint, judge=judge, temporal=names, size=size, end=end)
     _show([{**machine, **row, "style": style} for row in rows], csv, as_json)
 
