@@ -7,7 +7,8 @@ first one: flows that bring earlier pictures along point *back* in time.
 
 from __future__ import annotations
 
-from typing import TypeAlias, TypeVar
+from functools import lru_cache
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -17,7 +18,6 @@ Frame: TypeAlias = NDArray[np.float32]
 Flow: TypeAlias = NDArray[np.float32]
 Grey: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
-Number = TypeVar("Number", np.float32, np.uint16, np.uint8)
 Map: TypeAlias = NDArray[np.float32]
 """`(H, W)` in [0, 1]."""
 
@@ -74,10 +74,13 @@ def grey(frame: Frame | Grey) -> Grey:
     return np.asarray(np.rint(255 * luma).clip(0, 255).astype(np.uint8))
 
 
+@lru_cache(maxsize=4)  # frames of a film have one size: it would be made anew for each
 def positions(height: int, width: int) -> Flow:
-    """X and y of every pixel, `(H, W, 2)`."""
+    """X and y of every pixel, `(H, W, 2)`; not to be written to."""
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return np.asarray(cv2.merge((x, y)))
+    found = np.asarray(cv2.merge((x, y)), dtype=np.float32)
+    found.flags.writeable = False
+    return found
 
 
 def enlarged(flow: Flow, height: int, width: int) -> Flow:
@@ -88,11 +91,10 @@ def enlarged(flow: Flow, height: int, width: int) -> Flow:
     return np.asarray(found, dtype=np.float32)
 
 
-def warp(frame: NDArray[Number], flow: Flow, *, interpolation: str = "linear") -> NDArray[Number]:
+def warp(frame: NDArray[np.float32], flow: Flow, *, interpolation: str = "linear") -> NDArray[np.float32]:
     """`frame (H, W, C)` or `(H, W)` looked up at `p + flow[p]`; beyond its border, the nearest pixel.
 
     Args:
-        frame: float32, or codes of 8 or 16 bits, which stay codes.
         interpolation: "linear" or "cubic". Linear never overshoots and blurs most; cubic keeps detail when frames are
             brought along again and again. (Lanczos keeps a little more, at six times the price.)
     """
@@ -135,5 +137,6 @@ def agreement(later: Frame, brought: Frame, *, tolerance: float) -> Map:
         later, brought: `(H, W, 3)`.
         tolerance: difference in [0, 1], of colours averaged over 5x5 pixels so that sensor noise cancels.
     """
-    gap = cv2.blur(mean_of_channels(np.abs(cv2.blur(later - brought, (5, 5)))), (3, 3))
-    return np.asarray(1 / (1 + (gap / tolerance) ** 4), dtype=np.float32)
+    gap = cv2.blur(mean_of_channels(np.abs(cv2.blur(later - brought, (5, 5)))), (3, 3)) / np.float32(tolerance)
+    gap *= gap
+    return np.asarray(1 / (1 + gap * gap), dtype=np.float32)

@@ -20,6 +20,7 @@ from impasto.layout import Layout
 from impasto.steady import Brought
 
 _LATER_STEPS = 0.5  # of the steps suffice a descent that starts from the painting of the frame before
+_AGAIN_STEPS = 0.25  # of the steps, in each further pass over the film
 _LEAST_STEPS = 4
 
 Pixels = NDArray[np.float32]
@@ -76,13 +77,13 @@ class FramePainter:
         """Whether the method itself keeps near what earlier frames showed, so that frames depend on each other."""
         return "anchors" in self.run.stages[-1].method.honours
 
-    @property
-    def predicted_seconds(self) -> float:
-        """Time that a frame will take; see `engine.predicted_seconds`."""
+    def predicted_seconds(self, passes: int = 1) -> float:
+        """Time that a frame will take; see `engine.predicted_seconds`. Methods without anchors pass but once."""
         from impasto.engine import predicted_seconds
 
         height, width = self.run.content.height, self.run.content.width
-        return sum(predicted_seconds(each.stage, each.placement, height, width) for each in self._ready)
+        each = [predicted_seconds(ready.stage, ready.placement, height, width) for ready in self._ready]
+        return sum(each) + (_AGAIN_STEPS * (passes - 1) * each[-1] if self.takes_anchors else 0.0)
 
     def record(self) -> dict[str, Any]:
         """What makes the frames again, as plain values."""
@@ -95,6 +96,7 @@ class FramePainter:
         strength: float | None = None,
         shares: Sequence[float] | None = None,
         brought: tuple[Brought, ...] = (),
+        again: Pixels | None = None,
         layout: Layout | None = None,
         on_progress: OnProgress = ignore,
     ) -> Pixels:
@@ -105,6 +107,7 @@ class FramePainter:
             strength: instead of the job's.
             shares: of each style, instead of their weights; they sum to 1.
             brought: earlier paintings that the method should stay near, if it can.
+            again: what it goes on from in a further pass, instead of its draft.
             layout: its regions and what to preserve, instead of the job's; as many regions, in the same order.
             on_progress: hears of steps; may cancel.
 
@@ -116,9 +119,10 @@ class FramePainter:
         chosen = getattr(run.stages[-1].knobs, "strength", 1.0) if strength is None else strength
         if chosen == 0:
             return pixels
-        painted: Tensor | None = None
-        for ready in self._ready:
-            painted = self._stage(ready, run, painted, chosen, shares, brought, on_progress)
+        painted = None if again is None else images.to_tensor(again)
+        passed = again is not None
+        for ready in self._ready[-1:] if passed else self._ready:
+            painted = self._stage(ready, run, painted, chosen, shares, brought, on_progress, passed=passed)
         assert painted is not None
         return run.finished(painted).pixels
 
@@ -131,6 +135,8 @@ class FramePainter:
         shares: Sequence[float] | None,
         brought: tuple[Brought, ...],
         on_progress: OnProgress,
+        *,
+        passed: bool,
     ) -> Tensor:
         device, honours = ready.placement.device, ready.stage.method.honours
         content = images.to_tensor(run.content.pixels).to(device)
@@ -141,9 +147,10 @@ class FramePainter:
         init = draft.to(device) if draft is not None and "init" in honours else None
         if anchors and "init" in honours:
             start = content if init is None else init
-            init = torch.lerp(start, anchors[0].image, anchors[0].reliability)
-            if hasattr(knobs, "steps"):
-                knobs = replace(knobs, steps=max(min(_LEAST_STEPS, knobs.steps), round(_LATER_STEPS * knobs.steps)))
+            init = start if passed else torch.lerp(start, anchors[0].image, anchors[0].reliability)
+        if (anchors or passed) and "init" in honours and hasattr(knobs, "steps"):
+            share = _AGAIN_STEPS if passed else _LATER_STEPS
+            knobs = replace(knobs, steps=max(min(_LEAST_STEPS, knobs.steps), round(share * knobs.steps)))
         now = [mask for mask, _ in run.parts()]
         pairs = zip(now, ready.codes, strict=True)
         regions = tuple(Region(mask.to(device), code) for mask, code in pairs if mask is not None)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -23,6 +24,9 @@ from numpy.typing import NDArray
 
 from impasto import flow
 from impasto.flow import Flow, Frame, Grey, Map
+
+Codes: TypeAlias = NDArray[np.uint16]
+"""A painting `(H, W, 3)` with 16 bits."""
 
 _WHITE = np.float32(65535)
 _DETAIL = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]], np.float32) / 4
@@ -46,6 +50,7 @@ class Firmness:
         distance: of the long-term anchor, in frames; 0 for none.
         anchor: its share against the frame before.
         every: of so many frames one looks at it; it costs as much as the frame before.
+        passes: over a piece of the film, forth, back, forth and so on, by methods that start from a picture.
         forth: whether the flow is looked for forth, too, to see what was hidden before. It doubles the time. Without it
             the colours of the input tell alone.
     """
@@ -59,10 +64,11 @@ class Firmness:
     distance: int = 10
     anchor: float = 0.5
     every: int = 1
+    passes: int = 1
     forth: bool = True
 
 
-FIRMNESSES = {"fast": Firmness(preset="brisk", every=2, forth=False), "best": Firmness(side=None)}
+FIRMNESSES = {"fast": Firmness(preset="brisk", every=2, forth=False), "best": Firmness(side=None, passes=3)}
 """What `--temporal` names."""
 
 
@@ -118,7 +124,7 @@ class Watcher:
         links: tuple[Link, ...] = ()
         cut = False
         if self._kept:
-            near, seen = self._link(source, grey, 1, size)
+            near, seen = self._link(source, grey, self._kept[-1], 1, size)
             cut = seen < CUT_SEEN
             if cut:
                 self._kept.clear()
@@ -126,7 +132,7 @@ class Watcher:
                 links = (near,)
                 far = self.firmness.distance
                 if far and len(self._kept) >= far and self.count % self.firmness.every == 0:
-                    links = (near, self._link(source, grey, far, size)[0])
+                    links = (near, self._link(source, grey, self._kept[-far], far, size)[0])
         self._keep(source, grey)
         self.count += 1
         return Motion(links, cut)
@@ -136,8 +142,18 @@ class Watcher:
         source = self._shrunk(source)
         self._keep(source, flow.grey(source))
 
+    def back(self, source: Frame, following: Frame) -> Link:
+        """How a frame hangs together with the one after it, for a pass from the end to the beginning."""
+        size = source.shape[0], source.shape[1]
+        source, following = self._shrunk(source), self._shrunk(following)
+        return self._link(source, flow.grey(source), self._memory(following, flow.grey(following)), 1, size)[0]
+
+    @staticmethod
+    def _memory(source: Frame, grey: Grey) -> tuple[NDArray[np.uint8], Grey]:
+        return np.rint(255 * source).clip(0, 255).astype(np.uint8), grey
+
     def _keep(self, source: Frame, grey: Grey) -> None:
-        self._kept.append((np.rint(255 * source).clip(0, 255).astype(np.uint8), grey))
+        self._kept.append(self._memory(source, grey))
         while len(self._kept) > max(1, self.firmness.distance):
             self._kept.popleft()
 
@@ -150,8 +166,15 @@ class Watcher:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         return np.asarray(cv2.resize(source, size, interpolation=cv2.INTER_AREA))
 
-    def _link(self, source: Frame, grey: Grey, distance: int, size: tuple[int, int]) -> tuple[Link, float]:
-        pixels, earlier = self._kept[-distance]
+    def _link(
+        self,
+        source: Frame,
+        grey: Grey,
+        other: tuple[NDArray[np.uint8], Grey],
+        distance: int,
+        size: tuple[int, int],
+    ) -> tuple[Link, float]:
+        pixels, earlier = other
         back = self._find(grey, earlier)
         visible = flow.visible(back, self._find(earlier, grey)) if self.firmness.forth else flow.inside(back)
         before = flow.warp(pixels.astype(np.float32) / np.float32(255), back)
@@ -182,26 +205,41 @@ class Steadier:
     """
 
     firmness: Firmness = field(default_factory=Firmness)
-    paintings: deque[NDArray[np.uint16]] = field(default_factory=deque)
+    paintings: deque[Codes] = field(default_factory=deque)
 
     def bring(self, motion: Motion) -> tuple[Brought, ...]:
         """Earlier paintings, brought to the frame: the last one, then the anchor; none after a cut."""
         if motion.cut:
             self.paintings.clear()
         links = [link for link in motion.links if link.distance <= len(self.paintings)]
-        return tuple(Brought(self._brought(link), link.trust) for link in links)
-
-    def _brought(self, link: Link) -> Frame:
-        codes = flow.warp(self.paintings[-link.distance], link.back, interpolation="cubic")  # codes cannot overshoot
-        return codes.astype(np.float32) / _WHITE
+        return tuple(bring(self.paintings[-link.distance], link) for link in links)
 
     def join(self, fresh: Frame, brought: tuple[Brought, ...]) -> Frame:
         """The steady painting out of the fresh one `(H, W, 3)` and what was brought; it is remembered."""
         steady = joined(fresh, brought, self.firmness) if brought else fresh
-        self.paintings.append(np.rint(_WHITE * steady).astype(np.uint16))
+        self.paintings.append(coded(steady))
         while len(self.paintings) > max(1, self.firmness.distance):
             self.paintings.popleft()
         return steady
+
+
+def coded(painting: Frame) -> Codes:
+    """A painting `(H, W, 3)` in [0, 1] with 16 bits."""
+    return np.asarray(np.rint(_WHITE * painting), dtype=np.uint16)
+
+
+def bring(painting: Codes, link: Link) -> Brought:
+    """A `coded` painting brought along a link."""
+    brought = flow.warp(painting.astype(np.float32) / _WHITE, link.back, interpolation="cubic")
+    return Brought(np.clip(brought, 0, 1, out=brought), link.trust)
+
+
+def blended(own: Frame, brought: tuple[Brought, ...], share: float) -> Frame:
+    """A frame's painting with a share of the first that was brought, where that can be trusted; as sharp as it was."""
+    if not brought:
+        return own
+    mixed = own + _each(share * brought[0].trust) * (brought[0].painting - own)
+    return np.asarray(with_contrast_of(mixed, own).clip(0, 1))
 
 
 def joined(fresh: Frame, brought: tuple[Brought, ...], firmness: Firmness) -> Frame:

@@ -14,6 +14,7 @@ import queue
 import shutil
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -32,7 +33,7 @@ from impasto.errors import InputError
 from impasto.frames import FramePainter, Pixels
 from impasto.layout import Layout
 from impasto.request import OnNote, Request, silence
-from impasto.steady import FIRMNESSES, Brought, Firmness, Motion, Steadier, Watcher
+from impasto.steady import FIRMNESSES, Brought, Firmness, Motion, Steadier, Watcher, blended, bring, coded
 from impasto.tracking import MovingMasks
 from impasto.videos import (
     Beside,
@@ -178,7 +179,7 @@ def paint_video(  # noqa: PLR0913 - a front door
         painter, masks = _prepared(engine, styles, request, reader, on_progress, on_note)
         _check_timeline(film, len(painter.run.sources))
         left = max(0, reader.header.count - sum(segment.count for segment in work.segments))
-        seconds = painter.predicted_seconds * left
+        seconds = painter.predicted_seconds(firmness.passes if firmness else 1) * left
         if seconds >= _LONG:
             on_note(f"{left} frames of {reader.header.width}x{reader.header.height} px: about {duration(seconds)}")
         result = _FilmRun(painter, masks, reader, film, firmness, coding, work, on_progress).run()
@@ -370,6 +371,22 @@ class _Work:
 
 # The pipeline
 
+_BLEND = 0.5  # of the neighbour's painting, at the start of a further pass
+_PIECE = 2**30  # bytes, of the frames of a piece
+
+
+def _pieces(items: Iterator[_Item], segment: int) -> Iterator[list[_Item]]:
+    """Frames in lists that end where a shot does, or a segment, or what a piece may take of the memory."""
+    piece: list[_Item] = []
+    for item in items:
+        most = max(2, _PIECE // (6 * item.frame.pixels.nbytes))  # its painting, before and after, and what moved
+        if piece and (item.motion.cut or item.frame.number % segment == 0 or len(piece) >= most):
+            yield piece
+            piece = []
+        piece.append(item)
+    if piece:
+        yield piece
+
 
 @dataclass
 class _Item:
@@ -401,11 +418,12 @@ class _Line:
     def step(self, name: str, items: Iterator[Any], work: Callable[[Any], Any]) -> Iterator[Any]:
         """Do `work` on each item in a thread of its own; gives the results in order."""
         waiting: queue.Queue[Any] = queue.Queue(_WAITING)
+        first = not self.busy
         self.busy[name] = 0.0
 
         def run() -> None:
             try:
-                for item in self._timed_source(name, items):
+                for item in self._timed_source(name, items) if first else items:
                     began = time.perf_counter()
                     done = work(item)
                     self.busy[name] += time.perf_counter() - began
@@ -423,13 +441,11 @@ class _Line:
         return self._take(waiting)
 
     def _timed_source(self, name: str, items: Iterator[Any]) -> Iterator[Any]:
-        """A source that is not another step (decoding) counts as work of the first step."""
-        own = getattr(items, "__name__", "") != "_take"
+        """What the first step reads from (decoding) counts as its work; the others wait for each other."""
         while True:
             began = time.perf_counter()
             item = next(items, _END)
-            if own:
-                self.busy[name] += time.perf_counter() - began
+            self.busy[name] += time.perf_counter() - began
             if item is _END:
                 return
             yield item
@@ -487,6 +503,7 @@ class _FilmRun:
         self._firmness = firmness
         self._watcher = Watcher(firmness or Firmness(distance=0))
         self._steadier = Steadier(firmness or Firmness())
+        self._behind = Watcher(firmness or Firmness())  # one for each thread
         self._cuts: list[int] = []
         self._skip = sum(segment.count for segment in work.segments)
         self._watcher.count = self._skip
@@ -505,7 +522,7 @@ class _FilmRun:
         decoded = line.step("decode", self._frames(), lambda frame: frame)
         moved = line.step("motion", decoded, self._watch)
         if self._painter.takes_anchors and self._firmness is not None:
-            joined = line.step("paint", moved, self._paint_near)
+            joined = self._near(moved, self._firmness.passes)
         else:
             joined = line.step("join", line.step("paint", moved, self._paint), self._join)
         try:
@@ -567,13 +584,56 @@ class _FilmRun:
         """Whether a segment ends here, so that the next one needs to know where things stand."""
         return (item.frame.number + 1) % self._film.segment == 0
 
-    def _paint(self, item: _Item, brought: tuple[Brought, ...] = ()) -> _Item:
+    def _near(self, items: Iterator[_Item], passes: int) -> Iterator[_Item]:
+        """Paint frames near each other: one after the other, or piece by piece in several passes."""
+        if passes == 1:
+            return self._line.step("paint", items, self._paint_near)
+        pieces = self._line.step("paint", _pieces(items, self._film.segment), lambda piece: self._pass(piece, passes))
+        return (item for piece in pieces for item in piece)
+
+    def _pass(self, piece: list[_Item], passes: int) -> list[_Item]:
+        """Paint a piece forth, back, forth and so on. In all but the first pass each frame goes on from its last one.
+
+        Paper: arXiv:1604.08610, section 4.2, with the temporal loss in every pass. Departs from it in passing over
+        pieces, so that memory does not grow with the film, and in joining the frames in the last pass as after one.
+        """
+        before, total = list(self._steadier.paintings), passes * len(piece)
+        painted: list[_Item] = []
+        for number in range(passes):
+            forth = number % 2 == 0
+            if forth:
+                self._steadier.paintings = deque(before)
+            for done, place in enumerate(range(len(piece)) if forth else reversed(range(len(piece)))):
+                item = piece[place]
+                self._on_progress(Progress("passing over the film", number * len(piece) + done, total, unit="frame"))
+                if number == 0:
+                    painted.append(self._paint_near(item))
+                elif forth:
+                    brought = self._steadier.bring(item.motion)
+                    painted[place] = self._joined(self._again(painted[place], brought), brought)
+                elif place + 1 < len(piece):
+                    painted[place] = self._again(painted[place], (self._from(item, painted[place + 1]),))
+        self._on_progress(Progress("passing over the film", total, total, unit="frame"))
+        return painted
+
+    def _from(self, item: _Item, following: _Item) -> Brought:
+        assert following.painted is not None
+        link = self._behind.back(item.frame.pixels, following.frame.pixels)
+        return bring(coded(following.painted), link)
+
+    def _again(self, own: _Item, brought: tuple[Brought, ...]) -> _Item:
+        """Go on from a blend of a frame's painting with the one that was brought from its neighbour."""
+        assert own.painted is not None
+        return self._paint(own, brought, blended(own.painted, brought, _BLEND))
+
+    def _paint(self, item: _Item, brought: tuple[Brought, ...] = (), again: Pixels | None = None) -> _Item:
         seconds = float(item.frame.stamp * self._reader.header.time_base)
         painted = self._painter.paint(
             item.frame.pixels,
             strength=self._film.strength(seconds),
             shares=self._film.shares(seconds),
             brought=brought,
+            again=again,
             layout=item.layout,
             on_progress=self._line.check,
         )

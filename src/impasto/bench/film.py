@@ -163,7 +163,11 @@ def speed(source: Path, paint: PaintFilm, *, temporal: Sequence[str] = ("off", "
             filmed = paint(source, Path(folder) / f"{name}.mp4", name)
             spent = time.process_time() - began
             row = {"clip": source.stem, "temporal": name, "frames": filmed.frames}
-            row |= {"size": f"{filmed.width}x{filmed.height}", "fps": filmed.rate, "cpu_ms": 1e3 * spent / filmed.frames}
+            row |= {
+                "size": f"{filmed.width}x{filmed.height}",
+                "fps": filmed.rate,
+                "cpu_ms": 1e3 * spent / filmed.frames,
+            }
             shared = {f"{step}_share": share for step, share in shares(filmed.busy).items()}
             rows.append(row | _means(filmed) | shared)
     return rows
