@@ -2,10 +2,10 @@
 
 The painting of the frame before is brought along by optical flow and takes the place of the fresh one wherever the flow
 can be trusted; so does, to a lesser part, the painting of ten frames before, which has been resampled once and not ten
-times. Three things keep them from wearing out. Slow corrections pull towards the fresh painting, broad areas quicker
+times. Four things keep them from wearing out. Slow corrections pull towards the fresh painting, broad areas quicker
 than detail, so that colours cannot drift. Detail that resampling has worn off is given back: the finest band is scaled
-to the contrast that the fresh painting has there. And what was hidden or looks different from what was brought comes
-from the fresh painting alone.
+to the contrast that the fresh painting has there. Paint that motion has torn apart is renewed. And what was hidden or
+looks different from what was brought comes from the fresh painting alone.
 
 Paper: arXiv:1604.08610 (Ruder, Dosovitskiy and Brox 2016), for trust in the flow and for long-term anchors. Departs
 from it in working on finished paintings, so that it serves every method; in keeping their contrast; and in trusting the
@@ -15,8 +15,9 @@ edges of moving things, where fresh paint would boil: what the flow gets wrong t
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -30,6 +31,9 @@ Codes: TypeAlias = NDArray[np.uint16]
 
 _WHITE = np.float32(65535)
 _DETAIL = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]], np.float32) / 4
+_COARSE = 4  # pixels to one of a map that is drawn small
+_STRETCH = 0.25  # from which on paint wears: a quarter longer or shorter, or as much sheared
+_MOST_WEAR = 0.25  # of the paint, a frame
 _FINE = 2.0  # pixels of a Gaussian's deviation that are enough to draw it
 
 CUT_SEEN = 0.25
@@ -202,17 +206,51 @@ class Steadier:
     Attributes:
         firmness: how firmly frames hold together.
         paintings: those that it remembers, oldest first, with 16 bits: what is stored and read again stays the same.
+        moved: how far the newest one's paint has come since it was fresh, drawn small; None where all of it is.
     """
 
     firmness: Firmness = field(default_factory=Firmness)
     paintings: deque[Codes] = field(default_factory=deque)
+    moved: Flow | None = None
 
     def bring(self, motion: Motion) -> tuple[Brought, ...]:
         """Earlier paintings, brought to the frame: the last one, then the anchor; none after a cut."""
         if motion.cut:
             self.paintings.clear()
         links = [link for link in motion.links if link.distance <= len(self.paintings)]
-        return tuple(bring(self.paintings[-link.distance], link) for link in links)
+        if not links:
+            self.moved = None
+            return ()
+        near = replace(links[0], trust=links[0].trust * (1 - self._wear(links[0])))
+        return tuple(bring(self.paintings[-link.distance], link) for link in (near, *links[1:]))
+
+    def _wear(self, link: Link) -> Map:
+        """How much of the newest painting has to be painted anew, since motion has stretched or sheared it, `(H, W)`.
+
+        Each step of the flow may fit the colours of the input, and all together may tear the paint apart: around
+        limbs, and on surfaces without texture. Motion that is even, noise of the flow, and zooms add up to little.
+        """
+        height, width = link.trust.shape
+        size = -(-width // _COARSE), -(-height // _COARSE)
+        back = np.asarray(cv2.resize(link.back, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(_COARSE)
+        trust = np.asarray(cv2.resize(link.trust, size, interpolation=cv2.INTER_AREA), np.float32)
+        before = np.zeros_like(back) if self.moved is None else self.moved
+        moved = (flow.warp(before, back) + back) * cv2.merge((trust, trust))
+        across, down = (cv2.blur(cv2.Sobel(moved, -1, *way, ksize=3, scale=1 / 8), (3, 3)) for way in ((1, 0), (0, 1)))
+        stretch = np.sqrt((across * across + down * down).sum(2))
+        wear = cv2.blur(_MOST_WEAR * (stretch / _STRETCH - 1).clip(0, 1), (3, 3))
+        self.moved = moved * cv2.merge((1 - wear, 1 - wear))
+        return np.asarray(cv2.resize(wear, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What `restore` takes to go on."""
+        moved = {} if self.moved is None else {"moved": self.moved}
+        return {"paintings": np.array(self.paintings), **moved}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where `state` was taken."""
+        self.paintings = deque(np.asarray(each, np.uint16) for each in state.get("paintings", ()))
+        self.moved = np.asarray(state["moved"], np.float32) if "moved" in state else None
 
     def join(self, fresh: Frame, brought: tuple[Brought, ...]) -> Frame:
         """The steady painting out of the fresh one `(H, W, 3)` and what was brought; it is remembered."""

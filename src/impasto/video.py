@@ -14,7 +14,6 @@ import queue
 import shutil
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -555,8 +554,7 @@ class _FilmRun:
 
     def _go_on(self) -> None:
         """Take up what a job before this one has left."""
-        if "paintings" in self._work.state:
-            self._steadier.paintings.extend(self._work.state["paintings"])
+        self._steadier.restore(self._work.state)
         if self._masks is not None:
             self._masks.restore(self._work.state)
 
@@ -597,12 +595,12 @@ class _FilmRun:
         Paper: arXiv:1604.08610, section 4.2, with the temporal loss in every pass. Departs from it in passing over
         pieces, so that memory does not grow with the film, and in joining the frames in the last pass as after one.
         """
-        before, total = list(self._steadier.paintings), passes * len(piece)
+        before, total = self._steadier.state(), passes * len(piece)
         painted: list[_Item] = []
         for number in range(passes):
             forth = number % 2 == 0
             if forth:
-                self._steadier.paintings = deque(before)
+                self._steadier.restore(before)
             for done, place in enumerate(range(len(piece)) if forth else reversed(range(len(piece)))):
                 item = piece[place]
                 self._on_progress(Progress("passing over the film", number * len(piece) + done, total, unit="frame"))
@@ -651,7 +649,7 @@ class _FilmRun:
     def _joined(self, item: _Item, brought: tuple[Brought, ...]) -> _Item:
         assert item.painted is not None
         steady = self._steadier.join(item.painted, brought)
-        own = {"paintings": np.array(self._steadier.paintings)} if self._is_last(item) else {}
+        own = self._steadier.state() if self._is_last(item) else {}
         return replace(item, painted=steady, state={**item.state, **own})
 
     def _tell(self, item: _Item, count: int, total: int, started: float) -> None:

@@ -6,7 +6,7 @@ import pytest
 from impasto import metrics
 from impasto.metrics import psnr
 from impasto.metrics._pixels import sharpness
-from impasto.steady import FIRMNESSES, Firmness, Motion, Steadier, Watcher, joined, with_contrast_of
+from impasto.steady import FIRMNESSES, Firmness, Link, Motion, Steadier, Watcher, joined, with_contrast_of
 from tiny import noise
 
 
@@ -95,6 +95,30 @@ def test_the_far_anchor_is_linked_when_there_is_one():
     assert Steadier().bring(Motion()) == ()
 
 
+def test_paint_that_is_torn_apart_wears_and_paint_that_moves_does_not():
+    painting = np.full((64, 96, 3), 0.5, np.float32)
+    x = np.tile(np.arange(96, dtype=np.float32), (64, 1))
+    flows = {
+        "still": np.zeros_like(x),
+        "even": np.full_like(x, -2.5),
+        "zoom": -0.01 * (x - 48),
+        "stretch": np.where(x > 48, -0.1 * (x - 48), 0).astype(np.float32),
+    }
+    worn = {}
+    for name, across in flows.items():
+        back = np.stack([across, np.zeros_like(across)], 2)
+        motion = Motion((Link(1, back, np.ones((64, 96), np.float32)),))
+        steady = Steadier(Firmness(distance=0))
+        steady.join(painting, ())
+        for _ in range(12):
+            (brought,) = steady.bring(motion)
+            steady.join(painting, (brought,))
+        worn[name] = 1 - brought.trust[8:-8, 8:-8]
+    assert worn["still"].max() == worn["even"].max() == worn["zoom"].max() == 0
+    assert worn["stretch"][:, :24].max() == 0
+    assert worn["stretch"][:, 56:].min() > 0.02
+
+
 def test_memory_goes_on_to_the_same_paintings():
     frames, fast = clip(20), FIRMNESSES["fast"]
     painted = boiling(frames)
@@ -102,10 +126,10 @@ def test_memory_goes_on_to_the_same_paintings():
     watch, steady = Watcher(fast), Steadier(fast)
     for frame, fresh in zip(frames[:12], painted[:12], strict=True):
         steady.join(fresh, steady.bring(watch(frame)))
-    stored = np.array(steady.paintings)
+    stored = steady.state()
     other, again = Watcher(fast, count=12), Steadier(fast)
-    again.paintings.extend(stored)
-    for frame in frames[12 - len(stored) : 12]:
+    again.restore(stored)
+    for frame in frames[12 - len(stored["paintings"]) : 12]:
         other.keep(frame)
     for index in range(12, 20):
         ours = again.join(painted[index], again.bring(other(frames[index])))
