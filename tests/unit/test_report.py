@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from impasto.bench.race import race
 from impasto.bench.results import append_csv, plot_csv, read_csv
 from impasto.bench.rivals import peers
 from impasto.bench.sweep import grid
@@ -470,3 +471,12 @@ def test_bad_sweeps(knobs):
     with pytest.raises(InputError) as caught:
         grid("optimize", knobs)
     assert caught.value.hint
+
+
+def test_a_warm_race_counts_the_second_of_two_runs():
+    heard = []
+    runners = {name: lambda name=name: heard.append(name) for name in "ab"}
+    laps = race(runners, runs=2, on_device="cpu", warm=True)
+    assert heard == ["a", "a", "b", "b"] * 3
+    assert len(laps["a"].seconds) == 2
+    assert laps["a"].peak_mb is None

@@ -55,13 +55,13 @@ def race(
         runs: counted rounds.
         on_device: waited for before the clock is read.
         warm: for what takes milliseconds, and is done again and again: an uncounted run of the same runner precedes
-            each counted one, so that caches are its own and the threads of others sleep, and no memory is watched,
-            which has it given back to the system before each run.
+            each counted one of less than a second, so that caches are its own and the threads of others sleep; and no
+            memory is watched, which has it given back to the system before each run.
     """
     laps: dict[str, Laps[T]] = {name: Laps() for name in runners}
     for round_number in range(runs + 1):
         for name, runner in runners.items():
-            if warm:
+            if warm and min(laps[name].seconds, default=0) < 1:
                 runner()
             peak = PeakMemory(on_device)
             with contextlib.nullcontext() if warm else peak:
