@@ -32,8 +32,8 @@ Codes: TypeAlias = NDArray[np.uint16]
 _WHITE = np.float32(65535)
 _DETAIL = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]], np.float32) / 4
 _COARSE = 4  # pixels to one of a map that is drawn small
-_STRETCH = 0.25  # from which on paint wears: a quarter longer or shorter, or as much sheared
-_MOST_WEAR = 0.25  # of the paint, a frame
+_STRETCH = 0.3  # from which on paint wears: so much longer or shorter, or as much sheared
+_MOST_WEAR = 0.2  # of the paint, a frame
 _FINE = 2.0  # pixels of a Gaussian's deviation that are enough to draw it
 
 CUT_SEEN = 0.25
@@ -72,7 +72,7 @@ class Firmness:
     forth: bool = True
 
 
-FIRMNESSES = {"fast": Firmness(preset="brisk", every=2, forth=False), "best": Firmness(side=None, passes=3)}
+FIRMNESSES = {"fast": Firmness(preset="brisk", anchor=0.4, every=2, forth=False), "best": Firmness(side=None, passes=3)}
 """What `--temporal` names."""
 
 
