@@ -31,7 +31,10 @@ _BRISK = {"PatchStride": 4, "GradientDescentIterations": 12, "VariationalRefinem
 PRESETS = tuple(_PRESETS)
 """Cheapest first."""
 
-_INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
+_TO_LIGHT = np.array([[0.299, 0.587, 0.114], [0.701, -0.587, -0.114], [-0.299, -0.587, 0.886]], np.float32)
+_FROM_LIGHT = np.linalg.inv(_TO_LIGHT.astype(np.float64)).astype(np.float32)
+"""Luma (ITU-R BT.601), red and blue without it, and back."""
+
 _LEAST_SIDE = 16  # smaller frames are enlarged for the search: its patches are 8 px wide
 
 
@@ -91,15 +94,29 @@ def enlarged(flow: Flow, height: int, width: int) -> Flow:
     return np.asarray(found, dtype=np.float32)
 
 
-def warp(frame: NDArray[np.float32], flow: Flow, *, interpolation: str = "linear") -> NDArray[np.float32]:
+def warp(frame: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
     """`frame (H, W, C)` or `(H, W)` looked up at `p + flow[p]`; beyond its border, the nearest pixel.
 
-    Args:
-        interpolation: "linear" or "cubic". Linear never overshoots and blurs most; cubic keeps detail when frames are
-            brought along again and again. (Lanczos keeps a little more, at six times the price.)
+    Bilinear: it never overshoots, and blurs a little.
     """
+    return _looked_up(frame, flow, cv2.INTER_LINEAR)
+
+
+def warp_sharply(frame: Frame, flow: Flow) -> Frame:
+    """As `warp`, for a frame `(H, W, 3)` that is brought along again and again: it may overshoot, and hardly blurs.
+
+    Lightness by Lanczos, colours bicubically: as good to the eye as Lanczos for all, in half the time. Bicubic for all
+    takes a third of that, and wears strokes off within seconds.
+    """
+    codes = np.asarray(cv2.transform(frame, _TO_LIGHT), dtype=np.float32)  # OpenCV's own way back is not exact
+    light = _looked_up(np.ascontiguousarray(codes[..., 0]), flow, cv2.INTER_LANCZOS4)
+    colors = _looked_up(np.ascontiguousarray(codes[..., 1:]), flow, cv2.INTER_CUBIC)
+    return np.asarray(cv2.transform(cv2.merge((light, *cv2.split(colors))), _FROM_LIGHT), dtype=np.float32)
+
+
+def _looked_up(frame: NDArray[np.float32], flow: Flow, interpolation: int) -> NDArray[np.float32]:
     at = cv2.add(positions(*flow.shape[:2]), flow)
-    return np.asarray(cv2.remap(frame, at, None, _INTERPOLATIONS[interpolation], borderMode=cv2.BORDER_REPLICATE))  # type: ignore[call-overload]
+    return np.asarray(cv2.remap(frame, at, None, interpolation, borderMode=cv2.BORDER_REPLICATE))  # type: ignore[call-overload]
 
 
 def visible(back: Flow, forth: Flow) -> Mask:

@@ -268,7 +268,7 @@ def coded(painting: Frame) -> Codes:
 
 def bring(painting: Codes, link: Link) -> Brought:
     """A `coded` painting brought along a link."""
-    brought = flow.warp(painting.astype(np.float32) / _WHITE, link.back, interpolation="cubic")
+    brought = flow.warp_sharply(painting.astype(np.float32) / _WHITE, link.back)
     return Brought(np.clip(brought, 0, 1, out=brought), link.trust)
 
 

@@ -254,6 +254,8 @@ def bench_video(
                 rows += film.speed(source, paint, temporal=names)
             else:
                 (painting,) = engine.find_styles(style)
+                if painting.trained is not None and painting.trained.painting:  # whose own picture is but a thumbnail
+                    (painting,) = engine.find_styles(painting.trained.painting)
                 pixels = images.unit(painting.picture.pixels)
                 rows += film.steadiness(source, pixels, paint, judge=judge, temporal=names, size=size, end=end)
     _show([{**machine, **row, "style": style} for row in rows], csv, as_json)
