@@ -268,7 +268,9 @@ def coded(painting: Frame) -> Codes:
 
 def bring(painting: Codes, link: Link) -> Brought:
     """A `coded` painting brought along a link."""
-    brought = flow.warp_sharply(painting.astype(np.float32) / _WHITE, link.back)
+    frame = painting.astype(np.float32) / _WHITE
+    # the frame before is brought along again and again, an anchor once
+    brought = flow.warp_sharply(frame, link.back) if link.distance == 1 else flow.warp(frame, link.back, cubic=True)
     return Brought(np.clip(brought, 0, 1, out=brought), link.trust)
 
 
