@@ -13,7 +13,7 @@ from torch import Tensor
 
 from impasto import images
 from impasto.architectures import VGG19
-from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleImage, ignore
+from impasto.contract import STYLE_LAYERS, Job, OnProgress, Placement, Progress, Style, StyleImage, ignore
 from impasto.encoders import Encoder
 from impasto.knobs import AdaINKnobs, TrainKnobs
 from impasto.losses import TotalVariation, relative_error
@@ -23,9 +23,6 @@ from impasto.stats import gram_matrix
 Floats: TypeAlias = NDArray[np.float32]
 
 CONTENT_LAYER = "relu4_1"
-LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
-"""Without relu5_1: it would make each step half as long again, and the first four carry it along."""
-
 LEGIBLE = 0.7
 """Content error beyond which people no longer make out the photograph (docs/training.md)."""
 
@@ -80,12 +77,12 @@ class Teacher:
         self._encoder = Encoder(VGG19, weights[ASSETS[0]], placement)
         self._draft = AdaIN({asset: weights[asset] for asset in ASSETS}, placement)
         self._paintings = [_painting(lesson, knobs.canvas).to(placement.device) for lesson in lessons]
-        found: dict[str, list[Tensor]] = {layer: [] for layer in LAYERS}
+        found: dict[str, list[Tensor]] = {layer: [] for layer in STYLE_LAYERS}
         with torch.no_grad():
             for done, painting in enumerate(self._paintings):
                 on_progress(Progress("measuring the styles", done, len(lessons), "style"))
-                features = self._encoder(painting, LAYERS)
-                for layer in LAYERS:
+                features = self._encoder(painting, STYLE_LAYERS)
+                for layer in STYLE_LAYERS:
                     found[layer].append(gram_matrix(features[layer]))
             self._grams = {layer: torch.cat(grams) for layer, grams in found.items()}
             self._roughness = torch.cat([_variation(painting) for painting in self._paintings])
@@ -127,8 +124,8 @@ class Teacher:
             content: `content()` of their photographs.
             styles: `(B,)`, numbers of the lessons.
         """
-        features = self._encoder(pastiches, LAYERS)
-        distances = [relative_error(gram_matrix(features[layer]), self._grams[layer][styles]) for layer in LAYERS]
+        features = self._encoder(pastiches, STYLE_LAYERS)
+        distances = [relative_error(gram_matrix(features[layer]), self._grams[layer][styles]) for layer in STYLE_LAYERS]
         return {
             "content": relative_error(features[CONTENT_LAYER], content),
             "style": torch.stack(distances).mean(0),
@@ -212,7 +209,7 @@ def _painting(lesson: Lesson, canvas: int) -> Tensor:
     top, left = round(height * _FRAME), round(width * _FRAME)
     inside = lesson.pixels[top : height - top, left : width - left]
     width, height = images.fit(inside.shape[1], inside.shape[0], canvas)
-    least = VGG19.smallest_side(LAYERS)
+    least = VGG19.smallest_side(STYLE_LAYERS)
     return images.to_tensor(images.resize(inside, max(height, least), max(width, least)))
 
 
