@@ -72,7 +72,10 @@ class Firmness:
     forth: bool = True
 
 
-FIRMNESSES = {"fast": Firmness(preset="brisk", anchor=0.32, every=2, forth=False), "best": Firmness(side=None, passes=3)}
+FIRMNESSES = {
+    "fast": Firmness(preset="brisk", anchor=0.32, every=2, forth=False),
+    "best": Firmness(side=None, passes=3),
+}
 """What `--temporal` names."""
 
 
