@@ -41,7 +41,7 @@ def network(tmp_path_factory, store):
         width, height = images.fit(picture.width, picture.height, 256)
         images.write(picture.resized(height, width), folder / "content" / f"{path.stem}.png")
     words = ["train", "--style", "cypresses=museum:436535", "--content", str(folder / "content"), "--json"]
-    words += ["--steps", "32", "--crop", "96", "--canvas", "256", "--batch", "2", "--learning-rate", "0.01"]
+    words += ["--steps", "64", "--crop", "96", "--canvas", "256", "--batch", "2", "--learning-rate", "0.01"]
     assert app.run([*words, "-o", str(folder / "net.safetensors")]) == 0
     return folder / "net.safetensors"
 
@@ -95,8 +95,7 @@ def test_a_network_for_any_painting_paints_in_one_that_it_never_saw(
 
 def test_it_learns_from_the_real_teacher(network):
     rows = validations(network)
-    assert rows[-1]["style"] < 0.7 * rows[0]["style"]
-    assert rows[-1]["content"] < rows[0]["content"]
+    assert rows[-1]["loss"] < 0.6 * rows[0]["loss"]
     about = networks.read(network).about
     assert about["paintings"] == {"cypresses": "museum:436535"}
     assert "CC0" in about["licences"]["cypresses"]
