@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from impasto.cli.console import Reporter
+from impasto.errors import Cancelled
+
 PAINTING, OTHER = "museum:436535", "museum:436528"
 
 
@@ -77,6 +80,21 @@ def test_stopped_by_hand_it_saves_its_best_and_can_go_on(picture_file, tmp_path)
     err = finish("stylize", photo, *settings, "--resume", "-o", target)
     assert "to go on from: beginning" not in err
     assert (tmp_path / "losses.png").stat().st_size > 1000
+
+
+def test_stopped_before_its_first_step_it_saves_the_beginning(run, picture_file, tmp_path, monkeypatch):
+    shown = Reporter.__call__
+
+    def stop(reporter, report):
+        if report.stage.startswith("refining"):
+            raise Cancelled("stopped")
+        shown(reporter, report)
+
+    monkeypatch.setattr(Reporter, "__call__", stop)
+    photo, target = picture_file("photo.png", 96, 64), tmp_path / "out.png"
+    run("stylize", photo, "--style", PAINTING, "--plot", tmp_path / "losses.png", "-o", target, code=130)
+    assert pixels(target).shape == (64, 96, 3)
+    assert not (tmp_path / "losses.png").exists()
 
 
 def test_plot_time_lapse_and_preview(run, picture_file, tmp_path):

@@ -114,9 +114,12 @@ class Watching:
         return replace(request, snapshots=Snapshots(folder, every, self.resume))
 
     def finish(self, result: Result, request: Request, *, whole: bool) -> list[Path]:
-        """Draw and join what was asked for; a time-lapse only of a picture that is finished. Returns the files."""
+        """Draw and join what was asked for; a time-lapse only of a picture that is finished. Returns the files.
+
+        A job stopped before its first step has no losses yet, which is no error.
+        """
         written = []
-        if self.plot is not None:
+        if self.plot is not None and (whole or result.losses):
             from impasto.report.curves import plot_losses
 
             if not result.losses:
