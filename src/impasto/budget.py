@@ -79,8 +79,8 @@ def plan(
     on = placements[-1].device
     room = device.available_memory(on) if limit is None else limit
     pixels = sides[0] * sides[1]
-    whole = max(_whole(stage, placement, regions) for stage, placement in zip(stages, placements, strict=True))
-    needed = int((whole + _MASK * maps) * pixels)
+    whole = max(_whole(stage, placement, regions, pixels) for stage, placement in zip(stages, placements, strict=True))
+    needed = int(whole + _MASK * maps * pixels)
     if needed <= room:
         return Budget(None, maps)
     if any(stage.method.tiling != "shared statistics" for stage in stages):
@@ -129,10 +129,11 @@ def least_in_tiles(
     return max(painting, reading, writing)
 
 
-def _whole(stage: recipes.Stage, placement: Placement, regions: int) -> float:
-    """Bytes a pixel in one piece."""
+def _whole(stage: recipes.Stage, placement: Placement, regions: int, pixels: int) -> float:
+    """Bytes in one piece."""
     share = 1.0 if placement.precision == "float32" else 0.5
-    return stage.method.bytes_a_pixel(stage.knobs, placement) + regions * stage.method.region_memory * share
+    each = stage.method.bytes_a_pixel(stage.knobs, placement) + regions * stage.method.region_memory * share
+    return each * pixels + stage.method.fixed_bytes(stage.knobs, placement)
 
 
 IN_ONE_PIECE = Budget(None)

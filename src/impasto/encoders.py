@@ -20,6 +20,7 @@ from impasto.architectures import Architecture, Convolution, Fork, Pooling, Resi
 from impasto.contract import Placement, Tile
 from impasto.errors import InputError
 from impasto.meter import give_back
+from impasto.winograd import Winograd
 
 if TYPE_CHECKING:
     from impasto.contract import Features
@@ -46,6 +47,18 @@ def load_own_weights(name: str) -> dict[str, Tensor]:
     return {key: tensor.float() for key, tensor in tensors.items()}
 
 
+def quick_bytes(architecture: Architecture, layers: Iterable[str], placement: Placement) -> int:
+    """Memory that an encoder takes for quick passes to the deepest of `layers`, beside that of its features."""
+    total, missing = 0, set(layers)
+    for unit in architecture.units:
+        if not missing:
+            break
+        if isinstance(unit, Convolution) and Winograd.suits(unit, placement):
+            total += Winograd.bytes(unit, placement)
+        missing -= {getattr(unit, "raw", ""), getattr(unit, "layer", "")}
+    return total
+
+
 class Encoder:
     """A frozen network that maps images to named feature maps.
 
@@ -68,6 +81,7 @@ class Encoder:
         self.architecture = architecture
         self.placement = placement
         self.pooling = pooling
+        self._winograd: dict[str, Winograd] = {}
         folded = _folded(architecture, weights)
         layout = torch.channels_last if placement.channels_last else torch.contiguous_format
         self._weights = {
@@ -85,6 +99,7 @@ class Encoder:
         wrap: bool = False,
         tile: Tile | None = None,
         checkpointing: bool = False,
+        quick: bool = False,
     ) -> Features:
         """Features of `images (B, 3, H, W)`, sRGB in [0, 1], at `layers`.
 
@@ -100,6 +115,8 @@ class Encoder:
                 its overlap off the margin, which is gone when the deepest layer is reached.
             checkpointing: keep for the gradient only what lies between two poolings, and compute the rest again when
                 it is needed: less memory for half more time (arXiv:1604.06174, Chen et al. 2016).
+            quick: fewer multiplications where there is a gradient to be computed, for the `quick_bytes` of kernels
+                kept a second time, and coarser rounding: for descents and training, not for what is judged.
 
         Returns:
             One `(B, C, h, w)` a layer, in the placement's precision.
@@ -111,6 +128,7 @@ class Encoder:
         self._check(images if tile is None else None, wanted)
         mode = "circular" if wrap else "reflect"
         border = Border(mode) if tile is None else Border.of(tile, self.architecture.reach(wanted), mode)
+        border = replace(border, quick=quick and images.requires_grad and tile is None)
         layout = torch.channels_last if self.placement.channels_last else torch.contiguous_format
         x = images.to(self.placement.dtype).contiguous(memory_format=layout)
         found: dict[str, Tensor] = {}
@@ -163,6 +181,12 @@ class Encoder:
             x, border = self._framed(x, unit, border)
             return (F.max_pool2d if self.pooling == "max" else F.avg_pool2d)(x, unit.kernel, unit.stride), border
         if isinstance(unit, Convolution):
+            quick = self._quick(unit) if border.quick and unit.raw not in wanted else None
+            if quick is not None:
+                x = quick(x, border.mode)
+                if unit.layer in wanted:
+                    found[unit.layer] = x
+                return x, border
             x, border = self._convolve(x, unit, border)
             if unit.raw in wanted:
                 found[unit.raw] = border.inside(x)
@@ -200,6 +224,13 @@ class Encoder:
         weight, bias = self._weights[f"{one.key}.weight"], self._weights[f"{one.key}.bias"]
         x, border = self._framed(x, one, border)
         return F.conv2d(x, weight, bias, one.stride, groups=x.shape[1] if one.depthwise else 1), border
+
+    def _quick(self, one: Convolution) -> Winograd | None:
+        """The unit by fewer multiplications, if it suits; its kernels are mapped the first time."""
+        if one.key not in self._winograd and Winograd.suits(one, self.placement):
+            weight, bias = self._weights[f"{one.key}.weight"], self._weights[f"{one.key}.bias"]
+            self._winograd[one.key] = Winograd(weight, bias)
+        return self._winograd.get(one.key)
 
     def _framed(self, x: Tensor, window: Convolution | Pooling, border: Border) -> tuple[Tensor, Border]:
         """The map as a window needs it, padded at the picture's edges; and the border after it."""
@@ -242,12 +273,14 @@ class Border:
         tiled: whether it is a crop.
         cuts: sides (above, below, left, right) that end inside the picture.
         margins: positions beyond the tile on each side.
+        quick: whether convolutions may take fewer multiplications.
     """
 
     mode: str
     tiled: bool = False
     cuts: tuple[bool, ...] = (False, False, False, False)
     margins: tuple[int, ...] = (0, 0, 0, 0)
+    quick: bool = False
 
     @classmethod
     def of(cls, tile: Tile, reach: int, mode: str) -> Border:

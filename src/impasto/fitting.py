@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from impasto.architectures import Architecture, Convolution, Fork, Residual, Unit, find
 from impasto.contract import Placement
 from impasto.descent import Schedule
+from impasto.encoders import quick_bytes
 from impasto.errors import InputError
 from impasto.knobs import OptimizeKnobs
 from impasto.objectives import content_objectives, style_loss
@@ -37,12 +38,14 @@ class Fit:
         optimizer, history: of the schedule.
         frugal: plain pixels and Adam, which take a tenth of a pyramid and L-BFGS; features of the photograph in
             bfloat16.
+        quick: features by fewer multiplications, for some more memory.
     """
 
     tile: int | None
     optimizer: str
     history: int
     frugal: bool = False
+    quick: bool = False
 
     def schedule(self, steps: int, knobs: OptimizeKnobs) -> Schedule:
         """For so many steps."""
@@ -59,7 +62,9 @@ def fit(sides: tuple[int, int], knobs: OptimizeKnobs, placement: Placement, memo
         memory: bytes; None for as many as one piece takes.
     """
     pixels = math.prod(sides)
-    if memory is None or pixels * whole_bytes(knobs, placement) <= memory:
+    if memory is None:
+        return Fit(None, knobs.optimizer, knobs.history, quick=_is_quick(knobs))
+    if pixels * whole_bytes(knobs, placement) <= memory:
         return Fit(None, knobs.optimizer, knobs.history)
     target = _target_bytes(knobs, placement)
     room = memory - _tile_bytes(_GOOD_TILE, knobs, placement)
@@ -92,6 +97,16 @@ def whole_bytes(knobs: OptimizeKnobs, placement: Placement) -> float:
     """Bytes a pixel of a descent in one piece at its peak."""
     copies = _CHECKPOINTED_COPIES if knobs.checkpointing == "on" else _WHOLE_COPIES
     return copies * _feature_bytes(knobs, placement) + _descent_bytes(knobs.optimizer, knobs.history)
+
+
+def fixed_bytes(knobs: OptimizeKnobs, placement: Placement) -> int:
+    """Bytes of a descent in one piece beside those for each pixel."""
+    layers = (*knobs.style_layers, *knobs.content_layers)
+    return quick_bytes(find(knobs.encoder), layers, placement) if _is_quick(knobs) and layers else 0
+
+
+def _is_quick(knobs: OptimizeKnobs) -> bool:
+    return knobs.checkpointing == "off"
 
 
 def _check(knobs: OptimizeKnobs) -> None:

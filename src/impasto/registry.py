@@ -82,6 +82,11 @@ class Method:
             return float(told(knobs, placement))
         return self.memory * (1.0 if placement.precision == "float32" else 0.5)
 
+    def fixed_bytes(self, knobs: Any, placement: Placement) -> int:
+        """Memory beside that for each pixel, of a class that takes some; its static method says how much."""
+        told = getattr(self.load_class(), "fixed_bytes", None)
+        return 0 if told is None else int(told(knobs, placement))
+
     def load_knobs(self) -> Any:
         """The settings dataclass."""
         return _load(self.knobs, self.extra)

@@ -189,7 +189,8 @@ class Evaluator:
         backdrop: `(below, cover)`, `(1, 3, H, W)` and `(1, 1, H, W)`: the picture is seen where it covers `below`.
         tile: longest side of a tile in pixels; None for one piece, which is quicker as long as it fits into memory.
         approximate: measure what is not additive tile by tile, and take the mean.
-        checkpointing: in one piece, compute features twice rather than keep them; see `Encoder`.
+        checkpointing, quick: in one piece, compute features twice rather than keep them, or by fewer multiplications;
+            see `Encoder`.
 
     Raises:
         InputError: tiles are asked for, and a term is not additive.
@@ -205,9 +206,10 @@ class Evaluator:
         tile: int | None = None,
         approximate: bool = False,
         checkpointing: bool = False,
+        quick: bool = False,
     ) -> None:
         self._encoder, self._terms, self._wrap, self._backdrop = encoder, tuple(terms), wrap, backdrop
-        self._tile, self._checkpointing = tile, checkpointing
+        self._tile, self._checkpointing, self._quick = tile, checkpointing, quick
         for term in self._terms if tile is not None else ():
             possible = can_approximate(term.objective)
             if not term.objective.additive and not (approximate and possible):
@@ -230,7 +232,12 @@ class Evaluator:
             features["image"] = torch.lerp(self._backdrop[0], image, self._backdrop[1])
         layers = layers_of(self._terms)
         if layers:
-            found = self._encoder(features["image"], layers, wrap=self._wrap, checkpointing=self._checkpointing)
+            found = self._encoder(
+                *(features["image"], layers),
+                wrap=self._wrap,
+                checkpointing=self._checkpointing,
+                quick=self._quick,
+            )
             features.update(found)
         return self._sums([term.objective.statistics(features) for term in self._terms])
 

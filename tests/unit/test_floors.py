@@ -11,6 +11,7 @@ FLOORS = {
     2: {"registry", "architectures", "assets", "library", "device", "images", "knobs", "meter", "trained", "videos"},
     3: {
         "encoders",
+        "winograd",
         "decoders",
         "networks",
         "stats",

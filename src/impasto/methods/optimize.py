@@ -50,7 +50,7 @@ from impasto.descent import (
 )
 from impasto.encoders import Encoder
 from impasto.errors import Cancelled, InputError
-from impasto.fitting import STRIDE, Fit, fit, least_memory, tile_side, whole_bytes
+from impasto.fitting import STRIDE, Fit, fit, fixed_bytes, least_memory, tile_side, whole_bytes
 from impasto.knobs import OptimizeKnobs
 from impasto.losses import RegionalLoss, StyleLoss, TemporalLoss, TotalVariation
 from impasto.objectives import VARIATION_BALANCE, content_objectives, style_loss, style_weight
@@ -214,6 +214,11 @@ class Optimize:
         return whole_bytes(knobs, placement)
 
     @staticmethod
+    def fixed_bytes(knobs: OptimizeKnobs, placement: Placement) -> int:
+        """Beside these, whatever the size."""
+        return fixed_bytes(knobs, placement)
+
+    @staticmethod
     def least_memory(height: int, width: int, knobs: OptimizeKnobs, placement: Placement) -> int:
         """Bytes that a picture needs in tiles, with the leanest descent. Raises InputError for what tiles cannot do."""
         return least_memory(_sides(height, width, 1.0), knobs, placement)
@@ -247,6 +252,7 @@ class Optimize:
             tile=place.tile,
             approximate=approximate,
             checkpointing=knobs.checkpointing == "on",
+            quick=place.quick,
         )
 
     def _collect(self, objective: Objective, picture: Tensor, wrap: bool, place: Fit) -> Stats:
