@@ -38,6 +38,7 @@ _CODES_KEPT = 32
 _MASK_SHARE = 0.1  # of a step that each further mask costs: one more weighted Gram matrix a layer
 _BLANK = np.full((16, 16, 3), 0.5, np.float32)  # stands for a trained style without a thumbnail
 _TILES_TAKE = 1.6  # times as long, for the second pass and the margins (bench/RESULTS.md)
+_QUICK_TAKES = 0.65  # of the time of direct convolutions (bench/NOTES.md)
 _SUSTAINED = 0.6  # of the convolution peak is what a whole pass reaches (bench/RESULTS.md)
 
 
@@ -251,8 +252,7 @@ class Engine:
             return StyleSource(found.name, found.id, images.read(found.thumbnail or _BLANK), weight, found)
         if isinstance(style, str) and not means_file(style):
             painting = self.library.find(style, on_progress=on_progress)
-            path = self.library.path(painting, on_progress=on_progress)
-            picture = images.read(path, max_pixels=max_pixels, compact=compact)
+            picture = self.library.read(painting, max_pixels=max_pixels, compact=compact, on_progress=on_progress)
             return StyleSource(painting.title, painting.id, picture, weight)
         picture = images.read(style, max_pixels=max_pixels, compact=compact)
         name = Path(style).name if isinstance(style, str | Path) else "picture"
@@ -348,8 +348,9 @@ class Engine:
             limit=request.max_memory,
         )
         pairs = zip(stages, placements, strict=True)
-        seconds = sum(predicted_seconds(*pair, height, width, masks=parts) for pair in pairs)
-        if room.memory is not None:
+        tiled = room.memory is not None
+        seconds = sum(predicted_seconds(*pair, height, width, masks=parts, tiled=tiled) for pair in pairs)
+        if tiled:
             on_note(f"{width}x{height} px in one piece would take more memory: painted in tiles, seen as one picture")
             seconds *= _TILES_TAKE
         if seconds >= 5:
@@ -420,7 +421,9 @@ def _check_honoured(method: registry.Method, fields: frozenset[str]) -> None:
         raise InputError(f"method {method.name} cannot honour {words[name]}", f"use --method {' or '.join(able)}")
 
 
-def predicted_seconds(stage: recipes.Stage, placement: Placement, height: int, width: int, *, masks: int = 1) -> float:
+def predicted_seconds(
+    stage: recipes.Stage, placement: Placement, height: int, width: int, *, masks: int = 1, tiled: bool = False
+) -> float:
     """Time that a stage will take, from its operations and the measured rate of this machine.
 
     Args:
@@ -428,11 +431,14 @@ def predicted_seconds(stage: recipes.Stage, placement: Placement, height: int, w
         placement: where it computes.
         height, width: of the picture.
         masks: soft masks whose statistics are taken apart.
+        tiled: whether it paints in tiles.
     """
     cls = stage.method.load_class()
     passes = cls.passes(height, width, stage.knobs) if hasattr(cls, "passes") else 1.0
     if stage.method.kind == "objective":
         passes *= 1 + _MASK_SHARE * (masks - 1)
+    if not tiled and stage.method.fixed_bytes(stage.knobs, placement):
+        passes *= _QUICK_TAKES
     operations = float(stage.method.operations * passes * height * width)
     return operations / (device.convolution_rate(placement) * _SUSTAINED)
 

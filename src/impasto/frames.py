@@ -17,6 +17,7 @@ from impasto.errors import InputError
 from impasto.images import Picture
 from impasto.job import Run
 from impasto.layout import Layout
+from impasto.meter import keep_freed
 from impasto.steady import Brought
 
 _LATER_STEPS = 0.5  # of the steps suffice a descent that starts from the painting of the frame before
@@ -157,7 +158,9 @@ class FramePainter:
         strength_map = run.layout.strength
         guide = Guide(init, anchors, regions, None if strength_map is None else strength_map.to(device))
         code = _mixed(ready.own, shares) if shares is not None and ready.own else ready.codes[0]
-        return ready.stylizer.stylize(content, [Job(code, knobs, guide, memory=self.run.memory_left())], on_progress)
+        memory = self.run.memory_left()
+        keep_freed(memory is None)
+        return ready.stylizer.stylize(content, [Job(code, knobs, guide, memory=memory)], on_progress)
 
 
 def _anchor(brought: Brought, device: str) -> Anchor:

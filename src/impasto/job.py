@@ -21,6 +21,7 @@ from impasto.contract import Guide, Job, OnProgress, Placement, Progress, Region
 from impasto.errors import Cancelled, InputError
 from impasto.images import Picture
 from impasto.layout import Layout
+from impasto.meter import keep_freed
 from impasto.request import Regions, Request, Result, Sources, record_of
 from impasto.tiling import thumbnail, unit
 
@@ -124,6 +125,7 @@ class Run:
             strength=None if strength is None else strength.to(placement.device),
         )
         memory = self.memory_left()
+        keep_freed(memory is None)
         return stylizer.stylize(content, [Job(parts[0][1], stage.knobs, guide, resume, memory)], on_progress)
 
     def memory_left(self) -> int | None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 
 _SECONDS = 0.004  # between two looks; a feature map at 512 px lives longer
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, in glibc's malloc.h; without keeping, what they grow to
+_kept = {"freed": False}
 _STATM = Path("/proc/self/statm")
 
 
@@ -63,6 +65,20 @@ class PeakMemory:
     def _watch(self) -> None:
         while not self._done.wait(_SECONDS):
             self._highest = max(self._highest, resident() or 0)
+
+
+def keep_freed(keep: bool) -> None:
+    """Have the C library keep what is freed, up to a gigabyte, for what comes next; or not, where memory is short.
+
+    A step of a descent frees and takes hundreds of megabytes, and getting them anew page by page takes a tenth of its
+    time (bench/NOTES.md). Where the C library has no such switch, all stays as it is.
+    """
+    if sys.platform == "linux" and keep != _kept["freed"]:
+        _kept["freed"] = keep
+        with contextlib.suppress(OSError, AttributeError):
+            library = ctypes.CDLL(None)
+            library.mallopt(_TRIM_THRESHOLD, 1 << 30 if keep else 1 << 26)
+            library.mallopt(_MMAP_THRESHOLD, 1 << 30 if keep else 1 << 25)
 
 
 def give_back() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from impasto import images
 from impasto.assets import Store, load_weights
 from impasto.library import Library
 
@@ -56,6 +57,16 @@ def test_library(store: Store) -> None:
     assert library.find("wheat field with cypresses").id == "museum:436535"
     assert len(library.search("cezanne")) == 4
     assert library.path(library.find("436535")).stat().st_size > 50_000
+
+
+def test_a_painting_is_read_without_the_ground_that_it_was_photographed_on(store: Store) -> None:
+    library = Library(store)
+    cypresses = library.find("436535")
+    whole, painted = images.read(library.path(cypresses)).pixels, library.read(cypresses).pixels
+    rims = [[pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]] for pixels in (whole, painted)]
+    assert min(rim.mean() for rim in rims[0]) < 0.02
+    assert min(rim.mean() for rim in rims[1]) > 0.25
+    assert painted.shape[0] > 0.93 * whole.shape[0]
 
 
 def test_photos(store: Store) -> None:

@@ -54,7 +54,7 @@ def test_a_style_moves_the_photograph_towards_its_painting(store, photos, tmp_pa
     assert app.run(words) == 0
     painted = images.read(target).pixels
     photograph = images.resize(images.read(photos / "coffee.png").pixels, *painted.shape[:2])
-    painting = images.read(library.path(library.find(style.painting.removeprefix("museum:")))).pixels
+    painting = library.read(library.find(style.painting.removeprefix("museum:"))).pixels
     height, width = painting.shape[:2]
     painting = images.resize(painting, *reversed(images.fit(width, height, 384)))
     judge = Judge(store=store)

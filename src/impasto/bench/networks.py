@@ -139,7 +139,7 @@ def scores(
     rows = []
     for done, (style, found) in enumerate(styles.items()):
         on_progress(Progress("scoring", done, len(styles), "style"))
-        painting = images.read(library.path(library.find(found))).pixels
+        painting = library.read(library.find(found)).pixels
         marks: dict[str, list[_Mark]] = {name: [] for name in contenders}
         for photograph in photographs.values():
             for name, one in contenders.items():

@@ -67,7 +67,7 @@ def load_set(name: str, store: Store, *, size: int, on_progress: OnProgress = ig
     paintings = {number: library.find(number, on_progress=on_progress) for _, number in wanted}
     files = [(Path(photo).stem, photos / photo) for photo in dict.fromkeys(photo for photo, _ in wanted)]
     contents = {path.name: one for (_, path), one in zip(files, load_subjects(files, size=size), strict=True)}
-    titled = [(one.title, library.path(one, on_progress=on_progress)) for one in paintings.values()]
+    titled = [(one.title, library.read(one, on_progress=on_progress).pixels) for one in paintings.values()]
     styles = dict(zip(paintings, load_subjects(titled), strict=True))
     return tuple((contents[photo], styles[number]) for photo, number in wanted)
 

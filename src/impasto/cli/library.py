@@ -93,7 +93,7 @@ def _write_sheet(library: Library, packed: list[Painting], found: list[Painting]
     thumbnails = {style.id: style.thumbnail for style in trained.pack()}
     cells = [(images.read(thumbnails[one.id]).pixels, one.id) for one in packed if thumbnails.get(one.id)]
     for painting in found:
-        pixels = images.read(library.path(painting)).pixels
+        pixels = library.read(painting).pixels
         cells.append((pixels, f"{painting.id.partition(':')[2]} {painting.title}, {painting.artist}"))
     images.write(images.read(images.contact_sheet(cells, columns=min(_SHEET_COLUMNS, len(cells)))), path)
 

@@ -7,6 +7,7 @@ import json
 import random
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -235,17 +236,17 @@ def _collection(store: Store, paintings: str, seed: int, reporter: Reporter) -> 
 
     if paintings == "museum":
         library = Library(store)
-        rows = [(one.title, library.path(one), one.id, one.licence) for one in library.paintings(reporter)]
+        rows = [(one.title, partial(library.read, one), one.id, one.licence) for one in library.paintings(reporter)]
     else:
         files = sorted(path for path in Path(paintings).rglob("*") if path.suffix.lower() in images.EXTENSIONS)
-        rows = [(path.stem, path, path.name, "not stated") for path in files]
+        rows = [(path.stem, partial(images.read, path), path.name, "not stated") for path in files]
     if len(rows) < _LEAST_PAINTINGS:
         raise InputError(f"{paintings} holds {len(rows)} paintings; {_LEAST_PAINTINGS} are the least", "give more")
     lessons = []
     for done, place in enumerate(random.Random(seed).sample(range(len(rows)), len(rows))):  # noqa: S311 - no secret
         reporter(Progress("reading paintings", done, len(rows), "picture"))
-        name, path, painting, licence = rows[place]
-        picture = images.read(path)
+        name, read, painting, licence = rows[place]
+        picture = read()
         width, height = images.fit(picture.width, picture.height, min(_KEPT, max(picture.width, picture.height)))
         lessons.append(Lesson(_plain(name), picture.resized(height, width).pixels, painting, licence))
     unseen = min(_UNSEEN, max(2, len(lessons) // 8))
@@ -269,7 +270,7 @@ def _lessons(store: Store, named: list[tuple[str, str]], reporter: Any) -> list[
             lessons.append(Lesson(name or _plain(Path(text).stem), pixels, Path(text).name, "not stated"))
         else:
             painting = library.find(text, on_progress=reporter)
-            pixels = images.read(library.path(painting, on_progress=reporter)).pixels
+            pixels = library.read(painting, on_progress=reporter).pixels
             lessons.append(Lesson(name or _plain(painting.title), pixels, painting.id, painting.licence))
     names = [lesson.name for lesson in lessons]
     twice = next((name for name in names if names.count(name) > 1), None)

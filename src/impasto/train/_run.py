@@ -23,6 +23,7 @@ from impasto.contract import OnProgress, Placement, Progress, ignore
 from impasto.data import Crops, Photographs, load_photographs
 from impasto.errors import Cancelled, InputError
 from impasto.knobs import ScheduleKnobs
+from impasto.meter import keep_freed
 from impasto.report.files import write_whole
 from impasto.train import _pages
 from impasto.train._courses import Course
@@ -95,6 +96,7 @@ def train(
     learner.loader = _Loader(crops, course.learnt, knobs, 0 if done is None else done)
     with _quiet():
         trainer = _trainer(course, placement, attendant)
+        keep_freed(True)
         trainer.fit(learner, ckpt_path=folder / "last.ckpt" if done is not None else None, weights_only=True)
     return attendant.outcome(trainer, learner)
 

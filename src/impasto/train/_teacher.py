@@ -204,8 +204,8 @@ class SharedBalance(Balance):
 
 
 def _painting(lesson: Lesson, canvas: int) -> Tensor:
-    # whole, as every method takes it: with edges left out, since photographs show dark ones, networks came out half
-    # as far again from the painting as it was given (bench/NOTES.md)
+    # whole, as every method takes it: with edges left out networks came out half as far again from the painting as it
+    # was given (bench/NOTES.md)
     height, width = lesson.pixels.shape[:2]
     width, height = images.fit(width, height, canvas)
     least = VGG19.smallest_side(STYLE_LAYERS)
