@@ -119,7 +119,7 @@ class TrainKnobs(ScheduleKnobs):
 
     network: str = knob("tiny", "the network", choices=("tiny", "small", "johnson"))
     content_budget: float = knob(
-        1.25,
+        1.35,
         "content error to keep to, as a share of the AdaIN draft's; the style weight adjusts itself",
         low=0.1,
         high=10,
