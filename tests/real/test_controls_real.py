@@ -30,8 +30,8 @@ def encoder(store):
     return Encoder(VGG19, load_weights(store, "vgg19-normalised"), Placement())
 
 
-def paint(engine, photo, styles, *, quality="draft", size=128, **controls):
-    knobs = {"steps": 4} if quality == "good" else {}
+def paint(engine, photo, styles, *, quality="draft", size=128, steps=4, **controls):
+    knobs = {"steps": steps} if quality == "good" else {}
     return engine.stylize(
         photo, styles, Request(quality=quality, size=size, knobs=knobs, controls=Controls(**controls))
     )
@@ -54,7 +54,7 @@ def style_distance(encoder, pixels, style, columns):
 def test_a_regions_statistics_move_towards_its_own_style(engine, encoder, photos, quality):
     photo, half = photos / "chelsea.png", np.zeros((85, 128), np.float32)
     half[:, :64] = 1
-    result = paint(engine, photo, [], quality=quality, regions=((half, WHEAT), (1 - half, IRISES)))
+    result = paint(engine, photo, [], quality=quality, steps=12, regions=((half, WHEAT), (1 - half, IRISES)))
     plain = images.resize(images.read(photo).pixels, *result.picture.pixels.shape[:2])
     wheat, irises = (
         images.to_tensor(images.resize(engine.find_styles(style)[0].picture.pixels, 128, 128))

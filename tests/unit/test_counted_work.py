@@ -14,6 +14,7 @@ from impasto.encoders import Encoder
 from impasto.knobs import AdaINKnobs, OptimizeKnobs
 from impasto.methods.adain import AdaIN
 from impasto.methods.optimize import Optimize
+from impasto.winograd import Winograd
 from tiny import BLOCKS, CHANNELS, noise, style_of
 
 SIDE = 64
@@ -107,6 +108,12 @@ def test_a_picture_at_part_strength_costs_one_more_decoding(tiny_weights, passes
     assert half - whole == whole - encoder
 
 
+@pytest.fixture
+def direct(monkeypatch):
+    """Convolutions without fewer multiplications, which with the tiny network's few channels are more."""
+    monkeypatch.setattr(Winograd, "suits", lambda one, placement: False)
+
+
 def step_of(tiny_weights, steps):
     method = Optimize(tiny_weights, Placement())
     knobs = OptimizeKnobs(coarsest=512, steps=steps, init="content", optimizer="adam")
@@ -115,7 +122,7 @@ def step_of(tiny_weights, steps):
     return lambda: method.stylize(content, [job])
 
 
-def test_a_step_of_the_descent_is_one_pass_forth_and_one_back(tiny_weights, passes):
+def test_a_step_of_the_descent_is_one_pass_forth_and_one_back(tiny_weights, passes, direct):
     few, more = step_of(tiny_weights, 2), step_of(tiny_weights, 3)
     passes.clear()
     a = counted(few)
@@ -130,7 +137,18 @@ def test_a_step_of_the_descent_is_one_pass_forth_and_one_back(tiny_weights, pass
     assert b - a == convolutions + grams == 10_373_120
 
 
-def test_a_step_writes_no_more_memory_than_it_did(tiny_weights):
+@pytest.mark.parametrize(("inputs", "outputs"), [(128, 128), (256, 128), (256, 256)])
+def test_a_quick_convolution_takes_a_quarter_of_the_products_and_two_maps(inputs, outputs):
+    side, tiles = 32, 8 * 8
+    quick = Winograd(torch.ones(outputs, inputs, 3, 3), torch.ones(outputs))
+    maps = torch.ones(1, inputs, side, side)
+    products, forth, back = (2 * tiles * each for each in (36 * inputs * outputs, 36 * 36 * inputs, 16 * 36 * outputs))
+    assert counted(lambda: quick.forward(maps, "reflect")) == products + forth + back
+    assert products == convolution(side, inputs, outputs) / 4
+    assert products + forth + back < 0.6 * convolution(side, inputs, outputs)
+
+
+def test_a_step_writes_no_more_memory_than_it_did(tiny_weights, direct):
     written = []
     for steps in (2, 3):
         with WrittenBytes() as bytes_of:
