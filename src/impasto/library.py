@@ -7,7 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from impasto import images
@@ -20,7 +20,7 @@ SOURCES = ("museum",)
 """Assets that hold paintings, each with an index.json."""
 
 _LISTED = 8
-_RIM = 0.03  # of each side, at both ends; enough for eleven of twelve that were looked at
+_RIM = 0.03  # of each side, at both ends; broader mounts and frames stay
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,7 @@ class Library:
         """
         path = self.path(painting, on_progress=on_progress)
         picture = images.read(path, max_pixels=max_pixels, compact=compact)
-        down, right = round(_RIM * picture.height), round(_RIM * picture.width)
-        return replace(picture, pixels=picture.pixels[down : picture.height - down, right : picture.width - right])
+        return picture.without_rim(_RIM)
 
     def _read(self, on_progress: OnProgress) -> tuple[_Entry, ...]:
         if not self._entries:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 _SECONDS = 0.004  # between two looks; a feature map at 512 px lives longer
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, in glibc's malloc.h; without keeping, what they grow to
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, in glibc's malloc.h
 _kept = {"freed": False}
 _STATM = Path("/proc/self/statm")
 
@@ -77,6 +77,7 @@ def keep_freed(keep: bool) -> None:
         _kept["freed"] = keep
         with contextlib.suppress(OSError, AttributeError):
             library = ctypes.CDLL(None)
+            # back to what glibc lets them grow to by itself
             library.mallopt(_TRIM_THRESHOLD, 1 << 30 if keep else 1 << 26)
             library.mallopt(_MMAP_THRESHOLD, 1 << 30 if keep else 1 << 25)
 

@@ -73,6 +73,12 @@ class Picture:
         """Rows."""
         return int(self.pixels.shape[0])
 
+    def without_rim(self, share: float) -> Picture:
+        """Without that share of both sides at each of their ends, transparency included."""
+        down, right = round(share * self.height), round(share * self.width)
+        inside = slice(down, self.height - down), slice(right, self.width - right)
+        return replace(self, pixels=self.pixels[inside], alpha=None if self.alpha is None else self.alpha[inside])
+
     def resized(self, height: int, width: int) -> Picture:
         """At another size, transparency included."""
         alpha = None if self.alpha is None else resize(self.alpha, height, width)
