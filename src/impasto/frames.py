@@ -23,6 +23,7 @@ from impasto.steady import Brought
 _LATER_STEPS = 0.5  # of the steps suffice a descent that starts from the painting of the frame before
 _AGAIN_STEPS = 0.25  # of the steps, in each further pass over the film
 _LEAST_STEPS = 4
+_QUICK = 400e3  # operations a pixel: those of a network that `impasto train` makes
 
 Pixels = NDArray[np.float32]
 
@@ -77,6 +78,12 @@ class FramePainter:
     def takes_anchors(self) -> bool:
         """Whether the method itself keeps near what earlier frames showed, so that frames depend on each other."""
         return "anchors" in self.run.stages[-1].method.honours
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a frame takes about as long to paint as its motion takes to find."""
+        methods = [stage.method for stage in self.run.stages]
+        return all(method.kind == "map" for method in methods) and sum(each.operations for each in methods) <= _QUICK
 
     def predicted_seconds(self, passes: int = 1) -> float:
         """Time that a frame will take; see `engine.predicted_seconds`. Methods without anchors pass but once."""

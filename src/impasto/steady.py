@@ -3,9 +3,9 @@
 The painting of the frame before is brought along by optical flow and takes the place of the fresh one wherever the flow
 can be trusted; so does, to a lesser part, the painting of ten frames before, which has been resampled once and not ten
 times. Four things keep them from wearing out. Slow corrections pull towards the fresh painting, broad areas quicker
-than detail, so that colours cannot drift. Detail that resampling has worn off is given back: the finest band is scaled
-to the contrast that the fresh painting has there. Paint that motion has torn apart is renewed. And what was hidden or
-looks different from what was brought comes from the fresh painting alone.
+than detail, so that colours cannot drift. Detail that resampling has worn off is given back: the two finest bands are
+scaled towards the contrast that the fresh painting has there. Paint that motion has torn apart is renewed. And what was
+hidden or looks different from what was brought comes from the fresh painting alone.
 
 Paper: arXiv:1604.08610 (Ruder, Dosovitskiy and Brox 2016), for trust in the flow and for long-term anchors. Departs
 from it in working on finished paintings, so that it serves every method; in keeping their contrast; and in trusting the
@@ -71,9 +71,13 @@ class Firmness:
     passes: int = 1
     forth: bool = True
 
+    def beside_slow(self) -> Firmness:
+        """For a method next to which a better search for motion costs little."""
+        return replace(self, preset="medium") if self.preset == "brisk" else self
+
 
 FIRMNESSES = {
-    "fast": Firmness(preset="brisk", anchor=0.32, every=2, forth=False),
+    "fast": Firmness(anchor=0.32, every=2, forth=False),
     "best": Firmness(side=None, passes=3),
 }
 """What `--temporal` names."""
@@ -309,27 +313,46 @@ def reliability(later: Frame, brought: Frame, visible: flow.Mask, *, tolerance: 
 
 
 def with_contrast_of(picture: Frame, model: Frame) -> Frame:
-    """Scale the finest detail of `picture` up to the contrast that `model` has around each place.
+    """Scale the detail of `picture` up to the contrast that `model` has around each place.
 
-    Both `(H, W, 3)`. The scale changes slowly over the picture (a deviation of 8 px) and is at most 2. Detail is what
-    differs from the four neighbours: resampling wears that off first.
+    Both `(H, W, 3)`. The scale changes slowly over the picture (a deviation of 8 px, and of 16) and is at most 2.
+    Detail is what differs from the four neighbours, which resampling wears off first; and the same in the picture at
+    half its size, where joining evens strokes out. Of that a third (of the logarithm) is given back: all would flicker.
     """
+    height, width = picture.shape[:2]
+    half = -(-width // 2), -(-height // 2)
+    small = [np.asarray(cv2.resize(each, half, interpolation=cv2.INTER_AREA), np.float32) for each in (picture, model)]
+    gained = _gained(picture, model, 1)
+    coarse = _gained(small[0], small[1], 1 / 3)
+    gained += np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    gained += picture
+    return gained
+
+
+def _gained(picture: Frame, model: Frame, share: float) -> Frame:
+    """What has to be added to the detail of `picture` for a share of the contrast that it lacks."""
+    height, width = picture.shape[:2]
     fine, wanted = (np.asarray(cv2.filter2D(each, -1, _DETAIL), np.float32) for each in (picture, model))
-    energy = [broad(flow.mean_of_channels(band * band), 8.0) for band in (fine, wanted)]
-    gain = np.sqrt((energy[1] + 1e-6) / (energy[0] + 1e-6)).clip(1, 2)
-    fine *= _each(gain - 1)
-    fine += picture
+    have, want = (_drawn_small(flow.mean_of_channels(band * band), 8.0) for band in (fine, wanted))
+    gain = (((want + 1e-6) / (have + 1e-6)) ** (share / 2)).clip(1, 2) - 1
+    fine *= _each(np.asarray(cv2.resize(gain, (width, height), interpolation=cv2.INTER_LINEAR), np.float32))
     return fine
 
 
 def broad(values: Frame, radius: float) -> Frame:
     """As `blurred`, for radii of many pixels: drawn small, and enlarged again."""
     height, width = values.shape[:2]
+    large = cv2.resize(_drawn_small(values, radius), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(large, dtype=np.float32)
+
+
+def _drawn_small(values: Frame, radius: float) -> Frame:
+    """Blurred by so many pixels, as small as that needs."""
+    height, width = values.shape[:2]
     scale = max(1, int(radius / _FINE))
     size = -(-width // scale), -(-height // scale)
     small = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
-    large = cv2.resize(blurred(small, radius / scale), (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(large, dtype=np.float32)
+    return blurred(small, radius / scale)
 
 
 def _each(trust: Map) -> Frame:

@@ -177,6 +177,8 @@ def paint_video(  # noqa: PLR0913 - a front door
     with work.open():
         painter, masks = _prepared(engine, styles, request, reader, on_progress, on_note)
         _check_timeline(film, len(painter.run.sources))
+        if firmness is not None and not painter.is_quick:
+            firmness = firmness.beside_slow()
         left = max(0, reader.header.count - sum(segment.count for segment in work.segments))
         seconds = painter.predicted_seconds(firmness.passes if firmness else 1) * left
         if seconds >= _LONG:

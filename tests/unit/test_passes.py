@@ -30,6 +30,7 @@ class Painter:
     """Paints negatives, a little off in each pass, and remembers for which frames and from what."""
 
     takes_anchors = True
+    is_quick = False
     run = SimpleNamespace(sources=(None,))
 
     def __init__(self, clip):

@@ -1,5 +1,7 @@
 """Steadiness on clips whose motion is known: what boils stops boiling, and stays as sharp."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -144,6 +146,24 @@ def test_contrast_comes_back_but_is_never_taken():
     restored = with_contrast_of(soft, sharp)
     assert sharpness(soft) < sharpness(restored) < 1.3 * sharpness(sharp)
     assert with_contrast_of(sharp, soft) == pytest.approx(sharp, abs=1e-6)
+
+
+def test_strokes_that_joining_has_evened_out_come_back_in_part():
+    import cv2
+
+    sharp = clip(1)[0]
+    soft = cv2.GaussianBlur(sharp, (0, 0), 1.5)
+
+    def strokes(picture):
+        half = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        return cv2.filter2D(half, -1, np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]], np.float32) / 4).std()
+
+    assert 1.1 * strokes(soft) < strokes(with_contrast_of(soft, sharp)) < strokes(sharp)
+
+
+def test_beside_a_slow_method_motion_is_looked_for_more_closely():
+    assert FIRMNESSES["fast"].beside_slow() == replace(FIRMNESSES["fast"], preset="medium")
+    assert FIRMNESSES["best"].beside_slow() == FIRMNESSES["best"]
 
 
 def test_nothing_trusted_is_all_fresh():

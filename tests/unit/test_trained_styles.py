@@ -108,3 +108,4 @@ def test_frames_are_painted_in_a_trained_style(engine, network):
     frame = noise(40, 56)[0].permute(1, 2, 0).contiguous().numpy()
     painter = engine.painter(f"{network}:s3", None, frame)
     assert painter.run.stages[-1].method.name == "feedforward"
+    assert painter.is_quick
