@@ -11,7 +11,7 @@ Inside, _declare, _failures, _pip, _download, _archive, _pickles, _convert, _dis
 stands before them here. Importing this package loads neither torch nor unearth.
 """
 
-from impasto.assets._declare import Asset, Member, Source, declared_assets, parse_assets
+from impasto.assets._declare import SAMPLE, Asset, Member, Source, declared_assets, parse_assets
 from impasto.assets._store import Store, load_weights
 
-__all__ = ["Asset", "Member", "Source", "Store", "declared_assets", "load_weights", "parse_assets"]
+__all__ = ["SAMPLE", "Asset", "Member", "Source", "Store", "declared_assets", "load_weights", "parse_assets"]

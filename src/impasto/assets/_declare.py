@@ -9,6 +9,9 @@ from importlib import resources
 from pathlib import PurePosixPath
 from typing import Any
 
+SAMPLE = "sample"
+"""The kind of photographs to train on, which are fetched only when they are asked for."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -52,7 +55,7 @@ class Asset:
     Attributes:
         id: what `impasto assets fetch` takes.
         kind: "weights" (kept as safetensors), "networks" (ONNX, as published), "paintings", "photos", "clips", or
-            "sample": photographs to train on, which are fetched only when they are asked for.
+            `SAMPLE`.
         summary: one line for people.
         licence: licence, in words.
         licence_source: where that licence is stated.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from impasto import params, recipes, registry, trained
-from impasto.assets import Store
+from impasto.assets import SAMPLE, Store
 from impasto.errors import AssetError, InputError
 
 if TYPE_CHECKING:
+    from impasto.cli.console import Reporter
     from impasto.library import Library, Painting
 
 _SHEET_COLUMNS = 6
@@ -167,16 +169,21 @@ def fetch_assets(
     from impasto.cli.console import Reporter
 
     store = Store()
-    sample = store.of_kind("sample")
-    asked = [one for name in ids or () for one in (sample if name == "sample" else (name,))]
+    sample = store.of_kind(SAMPLE)
+    asked = [one for name in ids or () for one in (sample if name == SAMPLE else (name,))]
     wanted = asked or [one for one in store.declared if one not in sample]
     with Reporter() as reporter:
-        store.fetch(wanted, on_progress=reporter, force=force)
-        for asset_id in wanted:
-            if asset_id in sample:
-                reporter.note(f"{asset_id}: {store.declared[asset_id].licence}")
+        fetch_told(store, wanted, reporter, force=force)
     for asset_id in wanted:
         print(f"{asset_id}: {store.path(asset_id)}")
+
+
+def fetch_told(store: Store, ids: Sequence[str], reporter: Reporter, *, force: bool = False) -> None:
+    """Fetch assets; of photographs to train on, whose owners may ask for a word of thanks, the licence is told."""
+    store.fetch(ids, on_progress=reporter, force=force)
+    for asset_id in ids:
+        if store.declared[asset_id].kind == SAMPLE:
+            reporter.note(f"{asset_id}: {store.declared[asset_id].licence}")
 
 
 @assets_app.command("verify")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from impasto import params
-from impasto.assets import Store
+from impasto.assets import SAMPLE, Store
+from impasto.cli.library import fetch_told
 from impasto.cli.options import option, with_options
 from impasto.errors import InputError, require
 from impasto.knobs import DecoderKnobs, TrainKnobs
@@ -30,7 +31,6 @@ _PANEL = "Settings"
 _ARBITRARY_NETWORK = "small"
 _UNSEEN = 20  # paintings to validate in; of few an eighth
 _LEAST_PAINTINGS = 8
-_SAMPLE = "sample"
 _KEPT = 560  # longest side in pixels at which paintings are held
 
 
@@ -109,7 +109,7 @@ def train(
         begun = None if start is None else load(start)
         return StyleCourse(**common, lessons=lessons, start=begun, only_codes=only_style, specimen=_specimen(store))
 
-    _run(course, device, precision, as_json=as_json)
+    _run(course, target, device, precision, resume=resume, as_json=as_json)
 
 
 def train_arbitrary(
@@ -142,7 +142,7 @@ def train_arbitrary(
         lessons = [*learnt, *map(recoloured, learnt), *unseen]
         return StyleCourse(**common, lessons=lessons, unseen=len(unseen), start=None if start is None else load(start))
 
-    _run(course, device, precision, as_json=as_json)
+    _run(course, target, device, precision, resume=resume, as_json=as_json)
 
 
 def train_decoder(
@@ -164,7 +164,7 @@ def train_decoder(
 
         return DecoderCourse(source=source, target=target, knobs=asked, devices=devices, resume=resume)
 
-    _run(course, device, precision, as_json=as_json)
+    _run(course, target, device, precision, resume=resume, as_json=as_json)
 
 
 def _built(cls: type[K], knobs: dict[str, Any]) -> K:
@@ -181,14 +181,23 @@ def _places(content: Path | None, out: Path | None) -> tuple[Path, Path]:
         raise InputError(f"{out} is not a .safetensors file", "give a name that ends so with -o")
     if not out.parent.is_dir():
         raise InputError(f"the folder {out.parent} does not exist", "make it first, or name another with -o")
-    if not content.exists() and str(content) != _SAMPLE:
+    if not content.exists() and str(content) != SAMPLE:
         raise InputError(f"there is no folder {content}", "name one with photographs, or a .tar shard")
     return content, out
 
 
-def _run(course: Callable[[Store, Reporter], Course], device: str, precision: str, *, as_json: bool) -> None:
+def _run(
+    course: Callable[[Store, Reporter], Course],
+    target: Path,
+    device: str,
+    precision: str,
+    *,
+    resume: bool,
+    as_json: bool,
+) -> None:
     """Train what `course` plans, and print what came of it."""
     training = require("impasto.train", "train")
+    training.check_place(target, resume=resume)  # before minutes go into reading paintings
     from impasto import device as hardware
     from impasto.assets import load_weights
     from impasto.cli.console import Reporter
@@ -197,7 +206,7 @@ def _run(course: Callable[[Store, Reporter], Course], device: str, precision: st
     placement = hardware.place(device, precision, tested=("float32", "bfloat16"))
     with Reporter() as reporter:
         whole = course(store, reporter)
-        if whole.source == Path(_SAMPLE) and not whole.source.exists():
+        if whole.source == Path(SAMPLE) and not whole.source.exists():
             whole = dataclasses.replace(whole, source=_sample(store, reporter))
         store.fetch(whole.assets, on_progress=reporter)
         outcome = training.train(
@@ -216,11 +225,9 @@ def _run(course: Callable[[Store, Reporter], Course], device: str, precision: st
 
 
 def _sample(store: Store, reporter: Reporter) -> list[Path]:
-    """Folders of the photographs that can be fetched; their licences are told."""
-    ids = store.of_kind(_SAMPLE)
-    store.fetch(ids, on_progress=reporter)
-    for one in ids:
-        reporter.note(f"{one}: {store.declared[one].licence}")
+    """Folders of the photographs that can be fetched."""
+    ids = store.of_kind(SAMPLE)
+    fetch_told(store, ids, reporter)
     return [store.path(one) for one in ids]
 
 

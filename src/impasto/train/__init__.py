@@ -1,7 +1,7 @@
 """Training of networks, on Lightning. Needs the extra `train`."""
 
 from impasto.train._courses import Course, DecoderCourse, StyleCourse, load
-from impasto.train._run import Outcome, train
+from impasto.train._run import Outcome, check_place, train
 from impasto.train._teacher import Lesson, recoloured
 
-__all__ = ["Course", "DecoderCourse", "Lesson", "Outcome", "StyleCourse", "load", "recoloured", "train"]
+__all__ = ["Course", "DecoderCourse", "Lesson", "Outcome", "StyleCourse", "check_place", "load", "recoloured", "train"]

@@ -32,6 +32,11 @@ _CUT = 64  # crops of each photograph, where none is kept
 Weights: TypeAlias = Mapping[str, Mapping[str, Tensor]]
 
 
+def folder_of(target: Path) -> Path:
+    """Where the checkpoint of a network's training and everything else lie."""
+    return target.with_name(f"{target.stem}.training")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Course(ABC):
     """What to train, from what, and where it goes.
@@ -56,7 +61,7 @@ class Course(ABC):
     @property
     def folder(self) -> Path:
         """Where the checkpoint and everything else lie."""
-        return self.target.with_name(f"{self.target.stem}.training")
+        return folder_of(self.target)
 
     @property
     def learnt(self) -> int:

@@ -26,9 +26,10 @@ from impasto.knobs import ScheduleKnobs
 from impasto.meter import keep_freed
 from impasto.report.files import write_whole
 from impasto.train import _pages
-from impasto.train._courses import Course
+from impasto.train._courses import Course, folder_of
 from impasto.train._learner import Batch, Batches, Learner, squares
 
+_LAST = "last.ckpt"
 _SAVED_EVERY = 60.0  # seconds between two checkpoints
 _VALIDATIONS = 20  # in all
 _PROGRESS = 0.005  # of the validation loss counts as progress
@@ -97,7 +98,7 @@ def train(
     with _quiet():
         trainer = _trainer(course, placement, attendant)
         keep_freed(True)
-        trainer.fit(learner, ckpt_path=folder / "last.ckpt" if done is not None else None, weights_only=True)
+        trainer.fit(learner, ckpt_path=folder / _LAST if done is not None else None, weights_only=True)
     return attendant.outcome(trainer, learner)
 
 
@@ -113,13 +114,23 @@ class _Loader:
         return DataLoader(batches, batch_size=None)
 
 
+def check_place(target: Path, *, resume: bool) -> None:
+    """Whether a training may begin, or go on, beside the file that it is to write.
+
+    Raises:
+        InputError: one has begun there, and is not to go on.
+    """
+    folder = folder_of(target)
+    if not resume and (folder / _LAST).exists():
+        raise InputError(f"{folder} holds a training", "go on with --resume, or remove it to start anew")
+
+
 def _checkpoint(course: Course) -> int | None:
     """Steps that are done, or None when there is nothing to go on from."""
-    path = course.folder / "last.ckpt"
+    check_place(course.target, resume=course.resume)
+    path = course.folder / _LAST
     if not path.exists():
         return None
-    if not course.resume:
-        raise InputError(f"{course.folder} holds a training", "go on with --resume, or remove it to start anew")
     # a setting that the recipe lacks is younger than it, and was as its default
     before = {**asdict(type(course.knobs)()), **json.loads((course.folder / "recipe.json").read_text())}
     for name, value in course.recipe().items():
@@ -280,10 +291,10 @@ class _Attendant(lightning.Callback):
 
     def _save(self, trainer: lightning.Trainer, learner: Learner) -> None:
         """Checkpoint, network and losses, each whole or not at all."""
-        partial = self.desk.course.folder / ".last.ckpt.part"
+        partial = self.desk.course.folder / f".{_LAST}.part"
         trainer.save_checkpoint(partial)
         if trainer.is_global_zero:
-            partial.replace(self.desk.course.folder / "last.ckpt")
+            partial.replace(self.desk.course.folder / _LAST)
             self.desk.write_network(learner, self.validations)
             self.desk.write_losses(learner, self.validations)
         self._saved = time.monotonic()
