@@ -9,7 +9,8 @@ hidden or looks different from what was brought comes from the fresh painting al
 
 Paper: arXiv:1604.08610 (Ruder, Dosovitskiy and Brox 2016), for trust in the flow and for long-term anchors. Departs
 from it in working on finished paintings, so that it serves every method; in keeping their contrast; and in trusting the
-edges of moving things, where fresh paint would boil: what the flow gets wrong there, the colours of the input tell.
+edges of moving things, where fresh paint would boil (bench/NOTES.md): what the flow gets wrong there, the colours of
+the input tell.
 """
 
 from __future__ import annotations

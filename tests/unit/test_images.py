@@ -583,6 +583,21 @@ def test_to_pil():
     assert (np.asarray(images.to_pil(images.read(rgba))) == rgba).all()
 
 
+@pytest.mark.parametrize(
+    ("caption", "plain"),
+    [
+        ("Mäda Primavesi (1903–2000)", "Mada Primavesi (1903-2000)"),
+        ("Œuvre “à l’été”…", 'OEuvre "a l\'ete"...'),
+        ("Ж", "?"),
+    ],
+)
+def test_captions_are_spelled_in_letters_that_the_font_has(caption, plain):
+    pixels = np.zeros((9, 9, 3), np.float32)
+    drawn, wanted = (images.contact_sheet([(pixels, text)], columns=1, cell=256) for text in (caption, plain))
+    assert np.array_equal(drawn, wanted)
+    assert drawn[8 + 258 :].min() < 0.5
+
+
 def test_contact_sheet():
     cells = [
         (np.full((30, 60, 3), 0.2 * index, np.float32), f"a caption of many words, number {index}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,10 @@ from PIL import Image, ImageDraw, ImageFont
 from impasto.errors import InputError
 from impasto.images._picture import Floats, fit, quantise, resize
 
+_SPELLED = str.maketrans(
+    {**dict.fromkeys("‐‑‒–—―", "-"), **dict.fromkeys("‘’‚", "'"), **dict.fromkeys("“”„", '"')}
+    | {"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"}
+)
 _PAPER, _INK = (250, 249, 246), (40, 38, 36)
 
 
@@ -30,7 +35,8 @@ def contact_sheet(
         columns: pictures in a row; fewer cells make a narrower sheet.
         cell: the side in px of the square that each picture is fitted into, centred, its aspect kept.
         lines: lines of caption; words wrap, and what does not fit is cut with an ellipsis.
-        font_size: height of the captions in px, in Pillow's built-in font (Latin, Greek and Cyrillic letters).
+        font_size: height of the captions in px, in Pillow's built-in font, which has Latin letters without accents:
+            others are written as near as they come, or as a question mark.
 
     Returns `(H, W, 3)` float32 in [0, 1].
     """
@@ -58,7 +64,7 @@ def contact_sheet(
 def _wrapped(caption: str, font: Any, *, width: int, lines: int) -> list[str]:
     """The caption in at most `lines` lines of `width` px."""
     done: list[str] = []
-    words = caption.split()
+    words = _spelled(caption).split()
     while words and len(done) < lines:
         line = words.pop(0)
         while words and len(done) < lines and font.getlength(f"{line} {words[0]}") <= width:
@@ -66,6 +72,12 @@ def _wrapped(caption: str, font: Any, *, width: int, lines: int) -> list[str]:
         cut = bool(words) and len(done) == lines - 1
         done.append(_cut(f"{line} {' '.join(words)}" if cut else line, font, width))
     return done
+
+
+def _spelled(text: str) -> str:
+    """In the letters that the font has."""
+    parts = unicodedata.normalize("NFKD", text.translate(_SPELLED).replace("…", "..."))
+    return "".join(each if each.isascii() else "?" for each in parts if not unicodedata.combining(each))
 
 
 def _cut(text: str, font: Any, width: int) -> str:
