@@ -427,6 +427,7 @@ def presets(encoder: str) -> Mapping[str, Any]:
     """Knobs that fit an encoder: its layers, and a start. Raises InputError as `find`."""
     row = find(encoder)
     fitting: dict[str, Any] = {"style_layers": row.style_layers, "content_layers": row.content_layers}
-    if all(row.stride(layer) > 1 for layer in row.style_layers):
-        fitting["init"] = "draft"  # it cannot see the finest grain, so that has to be there from the start
+    if row is not VGG19:
+        # from the photograph the others end in grain that they take for strokes (docs/encoders.md)
+        fitting["init"] = "draft"
     return fitting
