@@ -81,14 +81,14 @@ pack: install
 	    $(PACK_TIME) --resume -o out/pack.safetensors
 	$(BIN)/impasto bench networks out/pack.safetensors --csv out/pack.csv
 
-ARBITRARY_TIME ?= --minutes 40 --crop 144
+ARBITRARY_TIME ?= --minutes 82 --crop 144
 START ?= pack
 
 arbitrary: install
 	$(if $(CONTENT),,$(error name a folder of photographs: make arbitrary CONTENT=FOLDER))
 	@mkdir -p out
-	$(BIN)/impasto train arbitrary --content $(CONTENT) --from $(START) --learning-rate 0.0015 $(ARBITRARY_TIME) \
-	    --resume -o out/arbitrary.safetensors
+	$(BIN)/impasto train arbitrary --content $(CONTENT) --from $(START) --learning-rate 0.002 --content-budget 1.65 \
+	    --style-weight 6 $(ARBITRARY_TIME) --resume -o out/arbitrary.safetensors
 	$(BIN)/impasto bench networks out/arbitrary.safetensors --set three --csv out/arbitrary.csv
 
 DECODER_TIME ?= --minutes 120
