@@ -5,7 +5,7 @@
 # make bench   benchmarks against plain reference code, appended to bench/results.csv
 # make report  compare every method and peer on the standard pictures; tables into bench/report/, the page into out/report
 # make pack    train the pack of styles on CONTENT=FOLDER, for PACK_TIME="--minutes 78" or "--steps 20000"
-# make arbitrary  train a network for any painting on CONTENT=FOLDER, from START=pack, for ARBITRARY_TIME="--minutes 40"
+# make arbitrary  train a network for any painting on CONTENT=FOLDER, from START=pack, for ARBITRARY_TIME="--minutes 82"
 # make decoders  train a decoder for each of relu1_1 .. relu5_1 on CONTENT=FOLDER, each for DECODER_TIME="--minutes 120"
 # make install everything into .venv
 #

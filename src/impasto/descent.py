@@ -95,10 +95,10 @@ class PixelPyramid:
         return self._corrections
 
     def render(self) -> Tensor:
-        """The start plus all corrections."""
-        change = self._corrections[0]
-        for level, correction in enumerate(self._corrections[1:], start=1):
-            change = change + self._falloff**level * self._enlarged(correction, change.shape[2], change.shape[3])
+        """The start plus all corrections, each enlarged together with the coarser ones."""
+        change = self._corrections[-1]
+        for correction in reversed(self._corrections[:-1]):
+            change = correction + self._falloff * self._enlarged(change, correction.shape[2], correction.shape[3])
         return self._start + self._unit * change
 
     def _enlarged(self, correction: Tensor, height: int, width: int) -> Tensor:
