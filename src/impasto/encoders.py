@@ -20,7 +20,7 @@ from impasto.architectures import Architecture, Convolution, Fork, Pooling, Resi
 from impasto.contract import Placement, Tile
 from impasto.errors import InputError
 from impasto.meter import give_back
-from impasto.winograd import Winograd
+from impasto.winograd import Winograd, from_picture
 
 if TYPE_CHECKING:
     from impasto.contract import Features
@@ -223,6 +223,8 @@ class Encoder:
     def _convolve(self, x: Tensor, one: Convolution, border: Border) -> tuple[Tensor, Border]:
         weight, bias = self._weights[f"{one.key}.weight"], self._weights[f"{one.key}.bias"]
         x, border = self._framed(x, one, border)
+        if border.quick and one.inputs == 3 and one.kernel == 3 and one.stride == 1 and x.device.type == "cpu":
+            return from_picture(x, weight, bias), border
         return F.conv2d(x, weight, bias, one.stride, groups=x.shape[1] if one.depthwise else 1), border
 
     def _quick(self, one: Convolution) -> Winograd | None:

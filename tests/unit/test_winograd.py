@@ -9,7 +9,7 @@ from impasto.contract import STYLE_LAYERS, Placement
 from impasto.encoders import Encoder, quick_bytes
 from impasto.fitting import fit, fixed_bytes
 from impasto.knobs import OptimizeKnobs
-from impasto.winograd import Winograd
+from impasto.winograd import Winograd, from_picture
 from tiny import noise
 
 
@@ -46,10 +46,24 @@ def test_it_is_the_convolution(mode, sides):
 
 def test_several_strips_are_one_picture(monkeypatch):
     monkeypatch.setattr("impasto.winograd._STRIP", 36 * 4 * 6 * 2)  # two rows of tiles
+    monkeypatch.setattr("impasto.winograd._PLACES", 1)
     maps, weight, bias = drawn(1, 6, 30, 16), drawn(6, 6, 3, 3, seed=1), drawn(6, seed=2)
     direct, ours = both(maps, weight, bias, "reflect", torch.float32, drawn(1, 6, 30, 16, seed=3))
     assert off(ours[0], direct[0]) < 1e-5
     assert off(ours[1], direct[1]) < 1e-5
+
+
+@pytest.mark.parametrize(("precision", "most"), [(torch.float32, 1e-5), (torch.bfloat16, 0.01)])
+def test_a_convolution_of_the_picture_has_its_gradient(precision, most):
+    picture, weight, bias = drawn(2, 3, 12, 17), drawn(64, 3, 3, 3, seed=1), drawn(64, seed=2)
+    found = []
+    for convolve, dtype in ((F.conv2d, torch.float64), (from_picture, precision)):
+        leaf = picture.to(dtype).requires_grad_()
+        out = convolve(leaf, weight.to(dtype), bias.to(dtype))
+        (gradient,) = torch.autograd.grad(out, leaf, drawn(2, 64, 10, 15, seed=3).to(dtype))
+        found += [out.detach().double(), gradient.double()]
+    assert off(found[2], found[0]) < most
+    assert off(found[3], found[1]) < most
 
 
 def test_bfloat16_rounds_by_a_hundredth():
