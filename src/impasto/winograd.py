@@ -130,7 +130,8 @@ class _FromPicture(torch.autograd.Function):
         (weight,) = ctx.saved_tensors
         made, channels, height, width = len(weight), weight.shape[1], *gradient.shape[2:]
         kernels = weight.permute(1, 2, 3, 0).reshape(-1, made)
-        found = gradient.new_zeros((len(gradient), channels, height + 2, width + 2), dtype=torch.float32)
+        sums = torch.promote_types(gradient.dtype, torch.float32)
+        found = gradient.new_zeros((len(gradient), channels, height + 2, width + 2), dtype=sums)
         for own, flat in zip(found, gradient.permute(0, 2, 3, 1).reshape(len(gradient), -1, made), strict=True):
             parts = (kernels @ flat.T).view(channels, 3, 3, height, width)
             for row in range(3):
