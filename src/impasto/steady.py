@@ -78,7 +78,7 @@ class Firmness:
 
 
 FIRMNESSES = {
-    "fast": Firmness(anchor=0.32, every=2, forth=False),
+    "fast": Firmness(preset="brisk", anchor=0.32, every=2, forth=False),
     "best": Firmness(side=None, passes=3),
 }
 """What `--temporal` names."""

@@ -162,6 +162,7 @@ def test_strokes_that_joining_has_evened_out_come_back_in_part():
 
 
 def test_beside_a_slow_method_motion_is_looked_for_more_closely():
+    assert FIRMNESSES["fast"].preset == "brisk"
     assert FIRMNESSES["fast"].beside_slow() == replace(FIRMNESSES["fast"], preset="medium")
     assert FIRMNESSES["best"].beside_slow() == FIRMNESSES["best"]
 
