@@ -48,8 +48,8 @@ def equal_loss(
     """Run the plain reference, then ours until the reference's own loss of our picture is as low.
 
     The reference (Adam from the photograph, one scale, float32) gets the best of three learning rates, each tried for
-    all steps at half the size. Its loss judges both: ours is watched from outside, and its clock runs from before the
-    pictures are loaded. Ours descends the same loss, but counts the content a little more, so that at equal loss it
+    all steps at half the size. Its loss judges both: ours is watched from outside, and its clock runs from before our
+    weights are read. Ours descends the same loss, but counts the content a little more, so that at equal loss it
     does not keep less of the photograph.
 
     Args:
