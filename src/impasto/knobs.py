@@ -39,7 +39,13 @@ class OptimizeKnobs:
     style_scale: float = knob(
         1.0, "size of the style image relative to the photograph: larger strokes above 1", low=0.1, high=8
     )
-    steps: int = knob(24, "steps at full size; each coarser level takes half as many again", low=1, high=10000)
+    steps: int = knob(
+        24,
+        "steps at full size; each coarser level takes half as many again; 60 or more begin at three quarters of it",
+        low=1,
+        high=10000,
+        shapes_style=True,
+    )
     coarsest: int = knob(
         512, "longest side of the coarsest level of the pyramid, in pixels", low=32, high=65536, shapes_style=True
     )
@@ -64,6 +70,7 @@ class OptimizeKnobs:
         "pixels",
         "what moves: pixels, or photorealistic, a smooth change of the photograph's colours that bends no line",
         choices=("pixels", "photorealistic"),
+        shapes_style=True,
     )
     encoder: str = knob(
         "vgg19",

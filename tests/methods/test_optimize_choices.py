@@ -202,3 +202,22 @@ def test_the_descent_starts_in_the_paintings_colours_in_each_region_its_own(styl
     codes_in = images.to_tensor(images.quantise(images.from_tensor(content), 8))
     same = stylizer.stylize(codes_in, [Job(codes[0], knobs, memory=10**9)])
     assert (unit(same) - started[0]).abs().max() < 2.5 / 255
+
+
+def test_a_long_descent_begins_at_three_quarters_of_the_size(stylizer):
+    seen = []
+    paint(stylizer, noise(128, 64), knobs_of(steps=60, coarsest=512), on_progress=seen.append)
+    sizes = [tuple(progress.preview.shape[2:]) for progress in seen if progress.losses]
+    assert sizes.count((96, 48)) >= 12
+    assert sizes.count((128, 64)) >= 60
+    assert seen[-1].step == seen[-1].total == 72
+
+
+def test_a_style_encoded_for_a_long_descent_serves_a_short_one(stylizer):
+    """As in films, whose later frames take fewer steps."""
+    content, style = noise(96, 128), style_of(noise(64, 48, seed=7), (96, 128))
+    long, short = knobs_of(steps=60, coarsest=512), knobs_of(steps=6, coarsest=512)
+    codes = [stylizer.encode_style(style, knobs) for knobs in (long, short)]
+    assert params.style_key(long) != params.style_key(short)
+    pictures = [stylizer.stylize(content, [Job(code, short, Guide())]) for code in codes]
+    assert torch.equal(*pictures)

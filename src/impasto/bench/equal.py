@@ -30,7 +30,8 @@ _LOSS: Mapping[str, Any] = {"content_layer": "relu4_1", "style_weight": STYLE_BA
 RATES = (0.01, 0.02, 0.04)
 _NEAR = 1.1  # only pictures whose own loss is that near to the goal are worth a check by the reference
 _CONTENT = 1.07  # weight of the content that ours descends with: at 1 it comes to the goal from the style's side
-_MOST = 8  # times the steps of the recipe that ours may take
+_MOST = 4  # times the steps of the recipe that ours may take
+_HISTORY = 20  # that many steps pay for what they cost
 
 
 @dataclass
@@ -136,12 +137,15 @@ def _ours(
         total = progress.losses.get("total")
         if total is None or total > goal * _NEAR or progress.preview is None:
             return
+        if progress.preview.shape[2:] != content.shape[:2]:  # of a coarser level
+            return
         sights.append(_Sight(seconds, progress.step, progress.preview.clamp(0, 1).clone()))
         if total < goal / 1.02:  # surely below, whatever bfloat16 has rounded
             raise Cancelled("near enough")
 
     recipe = next(knob for knob in params.knobs_of(OptimizeKnobs) if knob.name == "steps").default
-    contender = Contender("ours", "optimize", "good", {"steps": _MOST * recipe, "content_weight": _CONTENT})
+    knobs = {"steps": _MOST * recipe, "content_weight": _CONTENT, "history": _HISTORY}
+    contender = Contender("ours", "optimize", "good", knobs)
     with contextlib.suppress(Cancelled):
         paint(contender, content, style, watch)
     return sights, time.perf_counter() - started

@@ -60,6 +60,9 @@ FIRST_STEP = 0.01
 """Mean change of a value in L-BFGS's first step. Torch's own rule moves it some thousand times less: lost steps."""
 COARSER_STEPS = 1.5
 """A coarser level takes this many times the steps of the next finer one: they cost a quarter."""
+_LONG = 60  # steps at full size, from which a level of three quarters of the size comes before it
+_BETWEEN = 0.2  # share of these steps that it takes
+_FIRM = 2.0  # times that the content counts there
 _GRAIN = 8  # pixels from the middle of a grain of noise to where it has faded
 _LEAST_SHARE = 1e-5  # of the picture; a region smaller than that has no statistics
 
@@ -99,21 +102,21 @@ class Optimize:
         """Statistics at every level of the pyramid, those of several style images joined by weight.
 
         Returns:
-            `INDEX/NAME` for each of the style loss's statistics, such as `0/relu4_1`, a Gram matrix `(1, C, C)`;
-            index 0 is the coarsest level. And what the start needs: `colors (1, 4, 4)`, see `color_sums`, or
+            `SCALE/NAME` for each of the style loss's statistics, such as `0.5/relu4_1`, a Gram matrix `(1, C, C)`, at
+            the level of half the size. And what the start needs: `colors (1, 4, 4)`, see `color_sums`, or
             `image (1, 3, H, W)`, the weightiest style image.
         """
         self._encoder.architecture.check((*knobs.style_layers, *knobs.content_layers))
         loss = style_loss(knobs, self._encoder.architecture)
         tensors: dict[str, Tensor] = {}
         tile = None if style.memory is None else tile_side(style.memory, knobs, self.placement)
-        for index, level in enumerate(_levels(*style.canvas, knobs)):
+        for level in _levels(*style.canvas, knobs):
             parts = []
             for image, share in zip(style.images, style.shares(), strict=True):
                 sides = _sides(*_shape(image.pixels), level.scale)
                 pixels = resample(unit(image.pixels), *sides).clamp_(0, 1)
                 parts.append((share, collect(self._encoder, loss, pixels, tile=tile)))
-            tensors |= {f"{index}/{name}": tensor for name, tensor in loss.pool(parts).items()}
+            tensors |= {f"{level.scale}/{name}": tensor for name, tensor in loss.pool(parts).items()}
         if knobs.init == "recolored":
             palettes = [_palette(Sheet(image.pixels, STRIDE)) for image in style.images]
             shares = zip(palettes, style.shares(), strict=True)
@@ -145,7 +148,9 @@ class Optimize:
             place = fit(sides, knobs, self.placement, job.memory)
             taken = _Taken(index, picture.start.pixels, change, picture.seen)
             resume = None if job.resume is None or index > first else below(job.resume, "descent/")
-            score = self._score(picture.photograph_at(sides), replace(job, guide=picture.guide), index, place)
+            held = replace(knobs, content_weight=level.firm * knobs.content_weight)
+            own = replace(job, guide=picture.guide, knobs=held)
+            score = self._score(picture.photograph_at(sides), own, level, place)
             canvas, keen = _canvas(picture.begun(sides, change), score, knobs, place)
             try:
                 trace = descend(
@@ -175,7 +180,7 @@ class Optimize:
         level = _levels(height, width, knobs)[0]
         small = picture.photograph_at(_sides(*picture.photograph.sides, level.scale))
         place = fit(_shape(small), knobs, self.placement, job.memory)
-        score = self._score(small, replace(job, guide=picture.guide), 0, place)
+        score = self._score(small, replace(job, guide=picture.guide), level, place)
         canvas = BilateralCanvas(small, unit=FIRST_STEP * small.numel() if knobs.optimizer == "lbfgs" else 1.0)
         best, lowest = canvas.copy(), math.inf
         if job.resume is not None:
@@ -223,11 +228,11 @@ class Optimize:
         """Bytes that a picture needs in tiles, with the leanest descent. Raises InputError for what tiles cannot do."""
         return least_memory(_sides(height, width, 1.0), knobs, placement)
 
-    def _score(self, content: Tensor, job: Job, index: int, place: Fit) -> Evaluator:
+    def _score(self, content: Tensor, job: Job, level: _Level, place: Fit) -> Evaluator:
         """The loss at one level: content, style and total variation, weighted."""
         knobs: OptimizeKnobs = job.knobs
         wrap = knobs.border == "wrap"
-        plan = _style_plan(style_loss(knobs, self._encoder.architecture), content, job, index)
+        plan = _style_plan(style_loss(knobs, self._encoder.architecture), content, job, level)
         style = plan.target
         if any(strength < 1 for strength in plan.strengths):
             # towards a blend of the two pictures' statistics: nothing shows through twice
@@ -348,17 +353,13 @@ class _StylePlan:
     effect: Tensor | None = None
 
 
-def _style_plan(loss: StyleLoss, content: Tensor, job: Job, index: int) -> _StylePlan:
+def _style_plan(loss: StyleLoss, content: Tensor, job: Job, level: _Level) -> _StylePlan:
     """Regions and strength levels as one list of soft masks, each with its style and strength."""
     knobs: OptimizeKnobs = job.knobs
 
     def target(code: StyleCode) -> Stats:
-        level = f"{index}/"
-        return {
-            name.removeprefix(level): tensor.to(content.device)
-            for name, tensor in code.tensors.items()
-            if name.startswith(level)
-        }
+        found = below(code.tensors, f"{level.scale}/")
+        return {name: tensor.to(content.device) for name, tensor in found.items()}
 
     guide = job.guide
     if not guide.regions and guide.strength is None:
@@ -370,16 +371,16 @@ def _style_plan(loss: StyleLoss, content: Tensor, job: Job, index: int) -> _Styl
     if guide.strength is not None:
         shares = masks.strength_shares(_shrunk(guide.strength, *sides))
         steps = list(zip(masks.STRENGTH_LEVELS, shares, strict=True))
-    parts = [(mask * share, code, level) for mask, code in regions for level, share in steps]
+    parts = [(mask * share, code, degree) for mask, code in regions for degree, share in steps]
     parts = [part for part in parts if part[0].mean() > _LEAST_SHARE] or parts[:1]
     targets = [target(code) for _, code, _ in parts]
     maps = [mask for mask, _, _ in parts]
     return _StylePlan(
         RegionalLoss(loss, torch.cat(maps)),
         {name: torch.cat([each[name] for each in targets]) for name in targets[0]},
-        tuple(knobs.strength * level for _, _, level in parts),
+        tuple(knobs.strength * degree for _, _, degree in parts),
         masks.cover(maps),
-        torch.stack([level * mask for mask, _, level in parts]).sum(0),
+        torch.stack([degree * mask for mask, _, degree in parts]).sum(0),
     )
 
 
@@ -414,11 +415,19 @@ def _shrunk(mask: Tensor, height: int, width: int) -> Tensor:
 
 @dataclass(frozen=True)
 class _Level:
-    """One level of the pyramid: its size as a share of the picture's, and how long to stay."""
+    """One level of the pyramid.
+
+    Attributes:
+        scale: its size as a share of the picture's.
+        sides: its height and width.
+        steps: how long to stay.
+        firm: times that the content counts.
+    """
 
     scale: float
     sides: tuple[int, int]
     steps: int
+    firm: float = 1.0
 
     @property
     def work(self) -> int:
@@ -427,12 +436,18 @@ class _Level:
 
 
 def _levels(height: int, width: int, knobs: OptimizeKnobs) -> tuple[_Level, ...]:
-    """Coarse first."""
-    scales = pyramid_scales(height, width, coarsest=knobs.coarsest)
-    return tuple(
-        _Level(scale, _sides(height, width, scale), steps=round(knobs.steps * COARSER_STEPS ** -math.log2(scale)))
-        for scale in scales
+    """Coarse first. A long descent ends lower from three quarters of the size than from all or half of it."""
+
+    def level(scale: float, steps: float, firm: float = 1.0) -> _Level:
+        return _Level(scale, _sides(height, width, scale), round(steps), firm)
+
+    *coarser, finest = (
+        level(scale, knobs.steps * COARSER_STEPS ** -math.log2(scale))
+        for scale in pyramid_scales(height, width, coarsest=knobs.coarsest)
     )
+    if knobs.steps < _LONG or knobs.canvas == "photorealistic":
+        return *coarser, finest
+    return *coarser, level(0.75, _BETWEEN * knobs.steps, _FIRM), finest
 
 
 def _shape(images: Tensor) -> tuple[int, int]:
