@@ -8,6 +8,7 @@ from impasto.architectures import ARCHITECTURES
 from impasto.contract import Guide, Job, Placement, Region
 from impasto.errors import Cancelled, InputError
 from impasto.knobs import OptimizeKnobs
+from impasto.methods import optimize
 from impasto.methods.optimize import Optimize
 from impasto.objectives import CONTENT_BALANCE, STYLE_BALANCE
 from impasto.tiling import unit
@@ -211,6 +212,17 @@ def test_a_long_descent_begins_at_three_quarters_of_the_size(stylizer):
     assert sizes.count((96, 48)) >= 12
     assert sizes.count((128, 64)) >= 60
     assert seen[-1].step == seen[-1].total == 72
+
+
+def test_there_the_content_counts_twice(stylizer, monkeypatch):
+    firsts = []
+    for times in (optimize._FIRM, 1.0):
+        monkeypatch.setattr(optimize, "_FIRM", times)
+        seen = []
+        paint(stylizer, noise(128, 64), knobs_of(steps=60, coarsest=512, init="noise"), on_progress=seen.append)
+        firsts.append(next(progress.losses for progress in seen if progress.losses))
+    assert firsts[0]["content"] == pytest.approx(2 * firsts[1]["content"])
+    assert firsts[0]["style"] == pytest.approx(firsts[1]["style"])
 
 
 def test_a_style_encoded_for_a_long_descent_serves_a_short_one(stylizer):
