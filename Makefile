@@ -1,7 +1,7 @@
 # make demo    paint a photograph at three qualities into out/demo
 # make video-demo  paint a short clip frame by frame and steadily into out/video
 # make test    all tests, against the built and installed wheel
-# make check   linter, type checker, floors
+# make check   linter, type checker, layers
 # make bench   benchmarks against plain reference code, appended to bench/results.csv
 # make report  compare every method and peer on the standard pictures; tables into bench/report/, the page into out/report
 # make pack    train the pack of styles on CONTENT=FOLDER, for PACK_TIME="--minutes 78" or "--steps 20000"
@@ -53,7 +53,7 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/unit/test_floors.py
+	$(BIN)/lint-imports
 
 format: install
 	$(BIN)/ruff check --fix .

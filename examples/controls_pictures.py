@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from impasto import Controls, Engine, Request, images
-from impasto.recipes import mixtures
+from impasto.methods.recipes import mixtures
 
 WHEAT, IRISES, STRAW_HAT = "museum:436535", "museum:436528", "museum:436532"
 CELL, PAINTED, LARGEST = 224, 320, 60_000

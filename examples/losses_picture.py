@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from impasto import Engine, Request, images
-from impasto.library import Library
+from impasto.assets.library import Library
 from impasto.metrics import Judge
 
 WHEAT = "museum:436535"

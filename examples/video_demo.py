@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from impasto.engine import Engine
-from impasto.request import Request
-from impasto.video import Film, paint_video
+from impasto.engine.engine import Engine
+from impasto.engine.request import Request
+from impasto.video.film import Film, paint_video
 from impasto.videos import VideoReader, VideoWriter
 
 START, END, SIZE = 1.6, 3.6, 320

@@ -46,7 +46,7 @@ def photos(store) -> Path:
 
 @pytest.fixture(scope="session")
 def painting(store) -> Path:
-    from impasto.library import Library
+    from impasto.assets.library import Library
 
     library = Library(store)
     return library.path(library.find("436535"))

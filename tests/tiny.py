@@ -51,7 +51,7 @@ def noise(height, width, *, seed=0, batch=1):
 
 def tiny_network():
     """A trained network's tensors with few channels and 97 styles, named s0 to s96."""
-    from impasto import networks
+    from impasto.models import networks
 
     generator = torch.Generator().manual_seed(2)
     row = networks.Architecture("", "", (4, 6, 8), 1, True, 5, 2, 3, 4, True)
@@ -62,7 +62,7 @@ def tiny_network():
 
 def tiny_arbitrary():
     """The tensors of a network for any painting, its convolutions with few channels."""
-    from impasto import networks, predictors
+    from impasto.models import networks, predictors
 
     generator = torch.Generator().manual_seed(2)
     row = networks.Architecture("", "", (4, 6, 8), 1, True, 5, 2, 3, 4, True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from impasto.contract import Placement
-from impasto.knobs import TrainKnobs
+from impasto.methods.settings import TrainKnobs
 from impasto.train import StyleCourse, _run, train
 from tiny import lessons, tiny_decoder_weights, tiny_encoder_weights
 

@@ -24,10 +24,10 @@ from impasto.errors import (
 if TYPE_CHECKING:
     from impasto.api import Painter, load, stylize
     from impasto.contract import Progress
-    from impasto.controls import Controls
-    from impasto.engine import Engine
-    from impasto.request import Request, Result
-    from impasto.snapshots import Snapshots
+    from impasto.engine.controls import Controls
+    from impasto.engine.engine import Engine
+    from impasto.engine.request import Request, Result
+    from impasto.engine.snapshots import Snapshots
 
 __all__ = [
     "AssetError",
@@ -50,13 +50,13 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Controls": "impasto.controls",
-    "Engine": "impasto.engine",
+    "Controls": "impasto.engine.controls",
+    "Engine": "impasto.engine.engine",
     "Painter": "impasto.api",
     "Progress": "impasto.contract",
-    "Request": "impasto.request",
-    "Result": "impasto.request",
-    "Snapshots": "impasto.snapshots",
+    "Request": "impasto.engine.request",
+    "Result": "impasto.engine.request",
+    "Snapshots": "impasto.engine.snapshots",
     "load": "impasto.api",
     "stylize": "impasto.api",
 }

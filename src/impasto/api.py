@@ -7,9 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 from impasto.contract import OnProgress, ignore
-from impasto.controls import Controls
-from impasto.engine import Engine, StyleLike
-from impasto.request import Request, Result
+from impasto.engine.controls import Controls
+from impasto.engine.engine import Engine, StyleLike
+from impasto.engine.request import Request, Result
 
 Knob = float | int | str | Sequence[str]
 
@@ -66,7 +66,7 @@ def load(method: str = "auto", *, device: str = "auto", precision: str = "auto")
     Raises:
         InputError: there is no such method.
     """
-    from impasto import registry
+    from impasto.methods import registry
 
     if method != "auto":
         registry.find(method)

@@ -30,8 +30,10 @@ import torch
 import typer
 from PIL import Image
 
-from impasto import api, engine, errors, params, recipes, registry
+from impasto import api, errors, settings
 from impasto.cli import app
+from impasto.engine import engine
+from impasto.methods import recipes, registry
 
 ROOT = Path(__file__).parents[2]
 ENGLISH = ["README.md", "docs/from-scratch.md", "docs/troubleshooting.md"]
@@ -288,7 +290,7 @@ def test_every_knob_has_its_row_with_its_default(page):
     rows = dict(re.findall(r"^\| `(--[\w-]+)` \| ([^|]+) \| [^|]+ \| [^|]+ \|$", read(page), re.MULTILINE))
     by_quality = {name for presets in recipes._PRESETS.values() for knobs in presets.values() for name in knobs}
     for method in registry.BUILT_IN:
-        for knob in params.knobs_of(method.load_knobs()):
+        for knob in settings.knobs_of(method.load_knobs()):
             assert knob.flag in rows, f"{page} has no row for {knob.flag} of {method.name}"
             if knob.name not in by_quality:
                 assert rows[knob.flag] == written(knob.default), f"{page}: {knob.flag}, see knobs.py"
@@ -297,7 +299,7 @@ def test_every_knob_has_its_row_with_its_default(page):
 @pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
 def test_what_the_qualities_set_is_told(page):
     rows = re.findall(r"^\| `(--[\w-]+)` \| ([^|]+) \| ([^|]+) \|$", read(page), re.MULTILINE)
-    defaults = {knob.name: knob.default for knob in params.knobs_of(registry.find("optimize").load_knobs())}
+    defaults = {knob.name: knob.default for knob in settings.knobs_of(registry.find("optimize").load_knobs())}
     good, best = ({**defaults, **recipes._PRESETS["optimize"][quality]} for quality in ("good", "best"))
     told = [(name, written(good[name]), written(best[name])) for name in recipes._PRESETS["optimize"]["best"]]
     assert [(flag[2:].replace("-", "_"), *values) for flag, *values in rows] == told

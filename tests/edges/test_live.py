@@ -12,7 +12,7 @@ import pytest
 
 from impasto.cli.live import served
 from impasto.errors import InputError
-from impasto.live import KEYS, Camera, Live, Wish, as_jpeg, pressed, written
+from impasto.video.live import KEYS, Camera, Live, Wish, as_jpeg, pressed, written
 from impasto.videos import CameraWriter, VideoWriter, live_frames
 from tiny import noise
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from impasto.knobs import TrainKnobs
+from impasto.methods.settings import TrainKnobs
 from impasto.train._teacher import Balance, Teacher
 from tiny import lessons, noise
 

@@ -12,20 +12,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from impasto import images, networks, predictors, trained
-from impasto.architectures import VGG19
+from impasto import images
 from impasto.contract import Job, Placement, Style, StyleImage, ignore
-from impasto.data import Crops, load_photographs
-from impasto.decoders import Decoder
-from impasto.encoders import Encoder
 from impasto.errors import Cancelled, InputError
-from impasto.knobs import ArbitraryKnobs, DecoderKnobs, FeedForwardKnobs, TrainKnobs
 from impasto.methods.arbitrary import Arbitrary
 from impasto.methods.feedforward import FeedForward
+from impasto.methods.settings import ArbitraryKnobs, DecoderKnobs, FeedForwardKnobs, TrainKnobs
+from impasto.models import catalog, networks, predictors
+from impasto.models.decoders import Decoder
+from impasto.models.encoder_specs import VGG19
+from impasto.models.encoders import Encoder
 from impasto.train import DecoderCourse, StyleCourse, _run, recoloured, train
 from impasto.train._critic import Critic
 from impasto.train._motion import Motion
 from impasto.train._teacher import Teacher
+from impasto.train.data import Crops, load_photographs
 from tiny import lessons as known_styles
 from tiny import noise, write_photographs
 
@@ -264,8 +265,8 @@ def test_a_decoder_learns_to_rebuild_and_goes_on_exactly(learn, tmp_path, tiny_w
     assert float(rows[-1].split(",")[-1]) < 0.5 * float(rows[1].split(",")[-1])
     assert images.probe(tmp_path / "whole.training" / "sheet-000030.png").width > 300
     with pytest.raises(InputError, match="is a decoder and has no style"):
-        trained.find(path)
-    about, _ = trained.read_header(path)
+        catalog.find(path)
+    about, _ = catalog.read_header(path)
     assert (about["kind"], about["layer"], about["recipe"]["steps_done"]) == ("decoder", "relu2_1", 30)
     features = Encoder(VGG19, tiny_weights["vgg19-normalised"], placement)(noise(64, 80), ["relu2_1"])["relu2_1"]
     weights = {name: tensor.float() for name, tensor in whole.items()}

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import torch
 
-from impasto import networks
+from impasto.models import networks
 from impasto.videos import VideoReader, VideoWriter, probe_video
 from tiny import noise
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from impasto import registry
 from impasto.contract import Anchor, Guide, Job, Placement, Region
 from impasto.errors import Cancelled
+from impasto.methods import registry
 from tiny import noise, style_of, tiny_arbitrary, tiny_network
 
 METHODS = [row for row in registry.methods().values() if not row.extra]

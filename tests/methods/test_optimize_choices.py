@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from impasto import images, params, recipes, registry
-from impasto.architectures import ARCHITECTURES
+from impasto import images, settings
 from impasto.contract import Guide, Job, Placement, Region
 from impasto.errors import Cancelled, InputError
-from impasto.knobs import OptimizeKnobs
-from impasto.methods import optimize
-from impasto.methods.optimize import Optimize
-from impasto.objectives import CONTENT_BALANCE, STYLE_BALANCE
-from impasto.tiling import unit
+from impasto.methods import optimize, recipes, registry
+from impasto.methods.optimize.method import Optimize
+from impasto.methods.optimize.objectives import CONTENT_BALANCE, STYLE_BALANCE
+from impasto.methods.settings import OptimizeKnobs
+from impasto.models.encoder_specs import ARCHITECTURES
+from impasto.optim.evaluator import unit
 from tiny import noise, style_of, tiny_encoder_weights
 
 LOSSES = ("gram", "moments", "wasserstein", "sliced", "patches")
@@ -44,7 +44,7 @@ def last_losses(stylizer, knobs, **how):
 
 
 def test_every_choice_has_a_balance():
-    choices = {knob.name: knob.choices for knob in params.knobs_of(OptimizeKnobs)}
+    choices = {knob.name: knob.choices for knob in settings.knobs_of(OptimizeKnobs)}
     assert choices["style_loss"] == LOSSES
     assert set(STYLE_BALANCE) == set(LOSSES)
     assert set(CONTENT_BALANCE) == set(choices["content_loss"])
@@ -230,6 +230,6 @@ def test_a_style_encoded_for_a_long_descent_serves_a_short_one(stylizer):
     content, style = noise(96, 128), style_of(noise(64, 48, seed=7), (96, 128))
     long, short = knobs_of(steps=60, coarsest=512), knobs_of(steps=6, coarsest=512)
     codes = [stylizer.encode_style(style, knobs) for knobs in (long, short)]
-    assert params.style_key(long) != params.style_key(short)
+    assert settings.style_key(long) != settings.style_key(short)
     pictures = [stylizer.stylize(content, [Job(code, short, Guide())]) for code in codes]
     assert torch.equal(*pictures)

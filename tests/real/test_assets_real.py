@@ -6,7 +6,7 @@ import pytest
 
 from impasto import images
 from impasto.assets import Store, load_weights
-from impasto.library import Library
+from impasto.assets.library import Library
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 

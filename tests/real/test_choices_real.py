@@ -7,15 +7,15 @@ import pytest
 from safetensors.torch import save_file
 
 from impasto import images
-from impasto.architectures import ARCHITECTURES, VGG19
 from impasto.assets import load_weights
 from impasto.cli import app
 from impasto.contract import STYLE_LAYERS, Placement
-from impasto.encoders import Encoder
-from impasto.engine import Engine
-from impasto.losses import relative_error
-from impasto.request import Request
-from impasto.stats import gram_matrix
+from impasto.engine.engine import Engine
+from impasto.engine.request import Request
+from impasto.losses.losses import relative_error
+from impasto.models.encoder_specs import ARCHITECTURES, VGG19
+from impasto.models.encoders import Encoder
+from impasto.ops.stats import gram_matrix
 from unit.test_encoders import random_weights
 
 pytestmark = pytest.mark.real

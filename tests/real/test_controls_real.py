@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from impasto import color, images, segment
-from impasto.architectures import VGG19
+from impasto import images
 from impasto.assets import load_weights
 from impasto.contract import STYLE_LAYERS, Placement
-from impasto.controls import Controls
-from impasto.encoders import Encoder
-from impasto.engine import Engine
+from impasto.engine.controls import Controls
+from impasto.engine.engine import Engine
+from impasto.engine.request import Request
 from impasto.errors import InputError
-from impasto.losses import relative_error
-from impasto.request import Request
-from impasto.stats import gram_matrix
+from impasto.losses.losses import relative_error
+from impasto.models import segment
+from impasto.models.encoder_specs import VGG19
+from impasto.models.encoders import Encoder
+from impasto.ops import color
+from impasto.ops.stats import gram_matrix
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 WHEAT, IRISES = "museum:436535", "museum:436528"

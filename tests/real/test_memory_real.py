@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from impasto import images
-from impasto.architectures import VGG19
 from impasto.assets import load_weights
 from impasto.contract import Placement
-from impasto.encoders import Encoder
-from impasto.engine import Engine
-from impasto.losses import ContentLoss, GramLoss, TotalVariation
-from impasto.matching import MomentsLoss, WassersteinLoss
+from impasto.engine.engine import Engine
+from impasto.engine.request import Request
+from impasto.losses.losses import ContentLoss, GramLoss, TotalVariation
+from impasto.losses.matching import MomentsLoss, WassersteinLoss
 from impasto.metrics import psnr
-from impasto.request import Request
-from impasto.tiling import Evaluator, Term
+from impasto.models.encoder_specs import VGG19
+from impasto.models.encoders import Encoder
+from impasto.optim.evaluator import Evaluator, Term
 
 pytestmark = pytest.mark.real
 
@@ -53,7 +53,7 @@ def test_vgg19_in_tiles_has_the_gradient_of_one_piece(store, photos):
 def test_adain_in_tiles_paints_the_same_picture(store, photos, monkeypatch):
     engine = Engine(store=store, device="cpu", precision="float32")
     whole = engine.stylize(photos / "coffee.png", PAINTING, Request(quality="draft", size=300))
-    monkeypatch.setattr("impasto.budget._whole", lambda *_: 1e12)
+    monkeypatch.setattr("impasto.engine.budget._whole", lambda *_: 1e12)
     monkeypatch.setattr("impasto.methods.adain.side_within", lambda *_, **__: 128)
     tiled = engine.stylize(photos / "coffee.png", PAINTING, Request(quality="draft", size=300, max_memory=10**9))
     difference = np.abs(images.unit(tiled.picture.pixels) - whole.picture.pixels)
@@ -63,10 +63,11 @@ def test_adain_in_tiles_paints_the_same_picture(store, photos, monkeypatch):
 
 MEASURE = """
 import json, sys
-from impasto import device, registry
-from impasto.engine import Engine
-from impasto.request import Request
-from impasto.meter import PeakMemory
+from impasto import device
+from impasto.methods import registry
+from impasto.engine.engine import Engine
+from impasto.engine.request import Request
+from impasto.memory import PeakMemory
 photo, quality, limit, knobs = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
 engine, notes = Engine(device="cpu"), []
 for name in ("adain", "optimize"):

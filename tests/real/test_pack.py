@@ -7,11 +7,12 @@ import sys
 
 import pytest
 
-from impasto import images, trained
+from impasto import images
+from impasto.assets.library import Library
 from impasto.bench import networks as bench
 from impasto.cli import app
-from impasto.library import Library
 from impasto.metrics import Judge
+from impasto.models import catalog
 
 pytestmark = pytest.mark.real
 
@@ -19,7 +20,7 @@ LARGEST = 4 << 20  # bytes that the networks which ship may take in all
 CODE = """
 import sys
 from impasto.cli import app
-from impasto.library import Library
+from impasto.assets.library import Library
 code = app.run(sys.argv[1:])
 assert 'torch' not in sys.modules, 'torch was loaded'
 sys.exit(code)
@@ -27,9 +28,9 @@ sys.exit(code)
 
 
 def test_it_holds_a_dozen_public_domain_paintings_in_little_room():
-    styles = trained.pack()
+    styles = catalog.pack()
     assert len(styles) >= 12
-    assert trained.PACK.stat().st_size <= LARGEST
+    assert catalog.PACK.stat().st_size <= LARGEST
     assert all(style.painting.startswith("museum:") and style.licence and style.thumbnail for style in styles)
 
 
@@ -49,7 +50,7 @@ def test_it_paints_offline_with_an_empty_cache_and_without_torch(photos, tmp_pat
 
 
 def test_a_style_moves_the_photograph_towards_its_painting(store, photos, tmp_path):
-    style, target, library = trained.find("pack:primavesi"), tmp_path / "painted.png", Library(store)
+    style, target, library = catalog.find("pack:primavesi"), tmp_path / "painted.png", Library(store)
     words = ["stylize", str(photos / "coffee.png"), "--style", style.id, "--size", "384", "-o", str(target)]
     assert app.run(words) == 0
     painted = images.read(target).pixels
@@ -70,8 +71,8 @@ def test_the_bench_times_it_and_scores_it_beside_adain(monkeypatch):
     assert rows["small"]["parameters"] < 500_000
     assert rows["adain"]["operations_a_pixel"] > 30 * rows["small"]["operations_a_pixel"]
     assert all(row["seconds_64"] > 0 for row in rows.values())
-    painting = {"irises": trained.find("pack:irises").painting}
+    painting = {"irises": catalog.find("pack:irises").painting}
     monkeypatch.setattr(bench, "_subjects", lambda path: painting)
-    (row,) = bench.scores(trained.PACK, picture_set="one", size=96, paint=lambda *_: None)
+    (row,) = bench.scores(catalog.PACK, picture_set="one", size=96, paint=lambda *_: None)
     assert row["training_minutes"] > 0
     assert 0 < row["network_style_distance"] < 4 * row["adain_style_distance"]

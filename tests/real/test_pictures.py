@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from impasto import images
-from impasto.architectures import VGG19
 from impasto.assets import load_weights
 from impasto.contract import STYLE_LAYERS, Placement
-from impasto.encoders import Encoder
-from impasto.engine import Engine
-from impasto.losses import relative_error
+from impasto.engine.engine import Engine
+from impasto.engine.request import Request
+from impasto.losses.losses import relative_error
 from impasto.metrics import psnr
-from impasto.request import Request
-from impasto.stats import gram_matrix
+from impasto.models.encoder_specs import VGG19
+from impasto.models.encoders import Encoder
+from impasto.ops.stats import gram_matrix
 
 pytestmark = pytest.mark.real
 

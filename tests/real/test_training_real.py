@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from impasto import images, networks, predictors
-from impasto.architectures import VGG19
+from impasto import images
 from impasto.assets import load_weights
 from impasto.cli import app
 from impasto.contract import Placement
-from impasto.decoders import Decoder
-from impasto.encoders import Encoder
-from impasto.engine import Engine
+from impasto.engine.engine import Engine
+from impasto.engine.request import Request
 from impasto.metrics import Judge
-from impasto.request import Request
+from impasto.models import networks, predictors
+from impasto.models.decoders import Decoder
+from impasto.models.encoder_specs import VGG19
+from impasto.models.encoders import Encoder
 from impasto.train import _run
 
 pytestmark = pytest.mark.real

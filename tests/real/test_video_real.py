@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from impasto import metrics, networks
+from impasto import metrics
 from impasto.cli import app
-from impasto.controls import Controls
-from impasto.engine import Engine
+from impasto.engine.controls import Controls
+from impasto.engine.engine import Engine
+from impasto.engine.request import Request
 from impasto.metrics._pixels import sharpness
-from impasto.request import Request
-from impasto.video import Film, paint_video
+from impasto.models import networks
+from impasto.video.film import Film, paint_video
 from impasto.videos import VideoReader, VideoWriter, probe_video
 
 pytestmark = pytest.mark.real

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from impasto.bilateral import BilateralCanvas
+from impasto.optim.canvases import BilateralCanvas
 from tiny import noise
 
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from impasto.contract import Guide, Job, Placement, Region, Style, StyleImage
-from impasto.fitting import Fit, fit
-from impasto.knobs import AdaINKnobs, OptimizeKnobs
 from impasto.methods.adain import AdaIN
-from impasto.methods.optimize import Optimize
-from impasto.tiling import Sheet, pad_to_multiple, side_within, tiles_of, unit
+from impasto.methods.optimize.fitting import Fit, fit
+from impasto.methods.optimize.method import Optimize
+from impasto.methods.settings import AdaINKnobs, OptimizeKnobs
+from impasto.optim.evaluator import Sheet, pad_to_multiple, side_within, tiles_of, unit
 from tiny import noise, tiny_decoder_weights, tiny_encoder_weights
 
 DOUBLE = Placement(precision="float64")
@@ -133,7 +133,7 @@ def test_optimize_in_tiles_is_optimize_in_one_piece(optimize, monkeypatch, kind,
     draft = (content + 0.3 * torch.rand(content.shape, generator=torch.Generator().manual_seed(2))) / 1.3
     guide = {"plain": Guide(draft), "regions": Guide(draft, regions=regions), "strength": Guide(draft, strength=mask)}
     whole = optimize.stylize(content, [Job(code, knobs, guide[kind])])
-    monkeypatch.setattr("impasto.methods.optimize.fit", lambda *_: Fit(48, "adam", 10))
+    monkeypatch.setattr("impasto.methods.optimize.method.fit", lambda *_: Fit(48, "adam", 10))
     tiled = optimize.stylize(content, [Job(code, knobs, guide[kind], memory=1)])
     assert (whole - draft).abs().mean() > 0.002
     # a picture that is extended by mirroring has ties in its max pooling there, which rounding breaks either way

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from impasto import budget, images
+from impasto import images
 from impasto.contract import Placement
-from impasto.engine import Engine
+from impasto.engine import budget
+from impasto.engine.engine import Engine
+from impasto.engine.request import Request
 from impasto.errors import ResourceError
-from impasto.recipes import plan
-from impasto.request import Request
+from impasto.methods.recipes import plan
 from tiny import TinyStore, noise, tiny_decoder_weights, tiny_encoder_weights
 
 BFLOAT = Placement(precision="bfloat16")
@@ -78,7 +79,7 @@ def test_a_limit_changes_the_way_and_not_the_picture(engine, monkeypatch, settin
     content, style = content.astype(np.uint8), style.astype(np.uint8)
     notes = []
     whole = engine.stylize(content, style, Request(**settings))
-    monkeypatch.setattr("impasto.budget._whole", lambda *_: 1e12)
+    monkeypatch.setattr("impasto.engine.budget._whole", lambda *_: 1e12)
     tiled = engine.stylize(content, style, Request(**settings, max_memory=10**9), on_note=notes.append)
     assert any("painted in tiles" in note for note in notes)
     assert tiled.picture.pixels.dtype == np.uint8
@@ -89,12 +90,12 @@ def test_a_limit_changes_the_way_and_not_the_picture(engine, monkeypatch, settin
 
 
 def test_codes_go_through_every_control(engine, monkeypatch, tmp_path):
-    monkeypatch.setattr("impasto.budget._whole", lambda *_: 1e12)
+    monkeypatch.setattr("impasto.engine.budget._whole", lambda *_: 1e12)
     rgba = (np.random.default_rng(0).random((64, 80, 4)) * 255).astype(np.uint8)
     style = (np.random.default_rng(1).random((64, 64, 3)) * 255).astype(np.uint8)
     preserve = np.zeros((64, 80), np.float32)
     preserve[:, :30] = 1
-    from impasto.controls import Controls
+    from impasto.engine.controls import Controls
 
     for keep in ("luminance", "histogram"):
         controls = Controls(keep_color=keep, preserve=preserve, strength_map=1 - 0.5 * preserve)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from impasto import color
+from impasto.ops import color
 from tiny import noise
 
 

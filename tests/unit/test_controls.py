@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from impasto import color, images, registry
+from impasto import images
 from impasto.contract import Guide, Job
-from impasto.controls import Controls
-from impasto.engine import Engine
+from impasto.engine.controls import Controls
+from impasto.engine.engine import Engine
+from impasto.engine.request import Request
 from impasto.errors import InputError
-from impasto.knobs import OptimizeKnobs
-from impasto.methods.optimize import Optimize
-from impasto.recipes import mixtures, round_trip
-from impasto.request import Request
+from impasto.methods import registry
+from impasto.methods.optimize.method import Optimize
+from impasto.methods.recipes import mixtures, round_trip
+from impasto.methods.settings import OptimizeKnobs
+from impasto.ops import color
 from tiny import TinyStore, noise, style_of
 
 
@@ -190,8 +192,8 @@ def test_a_wrapped_descent_knows_no_edge(tiny_weights, placement):
 
 
 def test_a_wrapped_encoder_sees_no_edge(tiny_weights, placement):
-    from impasto.architectures import VGG19
-    from impasto.encoders import Encoder
+    from impasto.models.encoder_specs import VGG19
+    from impasto.models.encoders import Encoder
 
     encoder = Encoder(VGG19, tiny_weights["vgg19-normalised"], placement)
     image = noise(64, 64)

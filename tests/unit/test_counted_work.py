@@ -10,11 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from impasto.contract import Guide, Job, Placement
-from impasto.encoders import Encoder
-from impasto.knobs import AdaINKnobs, OptimizeKnobs
 from impasto.methods.adain import AdaIN
-from impasto.methods.optimize import Optimize
-from impasto.winograd import Winograd
+from impasto.methods.optimize.method import Optimize
+from impasto.methods.settings import AdaINKnobs, OptimizeKnobs
+from impasto.models.encoders import Encoder
+from impasto.models.winograd import Winograd
 from tiny import BLOCKS, CHANNELS, noise, style_of
 
 SIDE = 64

@@ -5,8 +5,8 @@ import tarfile
 import numpy as np
 import pytest
 
-from impasto.data import Crops, items, load_photographs
 from impasto.errors import InputError
+from impasto.train.data import Crops, items, load_photographs
 from tiny import write_photographs
 
 

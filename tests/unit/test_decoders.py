@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from impasto import decoders
-from impasto.architectures import VGG19
 from impasto.contract import STYLE_LAYERS, Placement
-from impasto.encoders import Encoder
 from impasto.errors import InputError
-from impasto.tiling import tiles_of
+from impasto.models import decoders
+from impasto.models.encoder_specs import VGG19
+from impasto.models.encoders import Encoder
+from impasto.optim.evaluator import tiles_of
 from tiny import noise
 
 EXACT = Placement(precision="float64", channels_last=False)

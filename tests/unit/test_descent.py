@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from impasto.descent import (
+from impasto.errors import Cancelled
+from impasto.optim.descent import (
     PixelPyramid,
     Remembered,
     Schedule,
@@ -13,7 +14,6 @@ from impasto.descent import (
     pyramid_scales,
     resample,
 )
-from impasto.errors import Cancelled
 from tiny import noise
 
 

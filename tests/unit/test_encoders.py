@@ -2,11 +2,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from impasto.architectures import ARCHITECTURES, VGG19, find
 from impasto.contract import STYLE_LAYERS, Placement
-from impasto.encoders import Encoder
 from impasto.errors import InputError
-from impasto.tiling import tiles_of
+from impasto.models.encoder_specs import ARCHITECTURES, VGG19, find
+from impasto.models.encoders import Encoder
+from impasto.optim.evaluator import tiles_of
 from tiny import noise
 
 

@@ -7,13 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from impasto import images, registry
+from impasto import images
 from impasto.contract import Placement
-from impasto.engine import Engine, predicted_seconds
+from impasto.engine.engine import Engine, predicted_seconds
+from impasto.engine.request import Request
 from impasto.errors import Cancelled, InputError, ResourceError
+from impasto.methods import registry
 from impasto.methods.adain import AdaIN
-from impasto.recipes import plan
-from impasto.request import Request
+from impasto.methods.recipes import plan
 from tiny import TinyStore, noise
 
 QUICK = {"steps": 2}

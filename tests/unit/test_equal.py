@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from impasto.bench import equal, reference
+from impasto.bench import equal
 from impasto.contract import ignore
+from impasto.report import reference
 
 
 class Bowl:

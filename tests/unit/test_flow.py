@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from impasto import flow
+from impasto.ops import flow
 from tiny import noise
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from impasto.lbfgs import LBFGS
+from impasto.optim.lbfgs import LBFGS
 
 
 class Enough(Exception):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from impasto.assets import Asset, Member, Source, Store, _convert
+from impasto.assets.library import Library, Painting
 from impasto.errors import AssetError, InputError
-from impasto.library import Library, Painting
 
 # number, title, artist, date, tags
 ROWS = (

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from impasto import masks
+from impasto.ops import masks
 
 
 def square(height=40, width=60):

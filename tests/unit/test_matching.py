@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from impasto.losses import ContentLoss, GramLoss, LaplacianLoss, RegionalLoss, SelfSimilarityLoss
-from impasto.matching import MomentsLoss, PatchLoss, SlicedLoss, WassersteinLoss
+from impasto.losses.losses import ContentLoss, GramLoss, LaplacianLoss, RegionalLoss, SelfSimilarityLoss
+from impasto.losses.matching import MomentsLoss, PatchLoss, SlicedLoss, WassersteinLoss
 from impasto.metrics._style import wasserstein_of
-from impasto.stats import mean_std
+from impasto.ops.stats import mean_std
 from tiny import noise
 
 ONE = {"a": 1.0}

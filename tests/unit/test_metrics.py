@@ -18,11 +18,11 @@ from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 
 from impasto import images, metrics
-from impasto.architectures import VGG19
 from impasto.contract import STYLE_LAYERS, Placement
-from impasto.encoders import Encoder
 from impasto.errors import InputError
 from impasto.metrics import METRICS, Judge, _networks, _pixels, _sets, _style, unmeasurable
+from impasto.models.encoder_specs import VGG19
+from impasto.models.encoders import Encoder
 from tiny import noise
 
 KEYS = {

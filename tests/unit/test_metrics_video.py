@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from impasto import flow, metrics
+from impasto import metrics
 from impasto.errors import InputError
 from impasto.metrics import _video
+from impasto.ops import flow
 from tiny import noise
 
 

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from impasto import networks, trained
 from impasto.errors import InputError
+from impasto.models import catalog, networks
 from tiny import noise, tiny_network
 
 
@@ -68,7 +68,7 @@ def test_files_of_the_first_days_still_load(tmp_path):
     assert read.about["format"] == networks.FORMAT
     assert len(read.styles) == 97
     assert read.network()(noise(64, 64), read.code("s5")).shape == (1, 3, 64, 64)
-    assert len(trained.listing(path)) == 97
+    assert len(catalog.listing(path)) == 97
 
 
 def test_a_newer_format_is_refused(tmp_path):
@@ -83,11 +83,11 @@ def test_what_is_no_network_is_refused(tmp_path):
     path = tmp_path / "bad.safetensors"
     for text in (b"", b"not a network", (1 << 40).to_bytes(8, "little") + b"{}"):
         path.write_bytes(text)
-        for reader in (networks.read, trained.listing):
+        for reader in (networks.read, catalog.listing):
             with pytest.raises(InputError):
                 reader(path)
     save_file({"some.weight": torch.zeros(3)}, path)
-    for reader in (networks.read, trained.listing):
+    for reader in (networks.read, catalog.listing):
         with pytest.raises(InputError):
             reader(path)
     tensors = tiny_network()
@@ -102,16 +102,16 @@ def test_what_is_no_network_is_refused(tmp_path):
 def test_styles_are_found_by_file_and_name(tmp_path):
     path = tmp_path / "net.safetensors"
     networks.Trained(tiny_network(), {"paintings": {"s4": "museum:s4"}}).save(path)
-    assert trained.find(f"{path}:s4").painting == "museum:s4"
-    assert trained.find(f"{path}:s4").id == f"{path}:s4"
+    assert catalog.find(f"{path}:s4").painting == "museum:s4"
+    assert catalog.find(f"{path}:s4").id == f"{path}:s4"
     with pytest.raises(InputError, match="holds 97 styles"):
-        trained.find(str(path))
+        catalog.find(str(path))
     with pytest.raises(InputError, match="no style 'nobody'"):
-        trained.find(f"{path}:nobody")
+        catalog.find(f"{path}:nobody")
     with pytest.raises(InputError, match="cannot be read"):
-        trained.find("nowhere.safetensors")
-    assert not trained.is_trained("museum:436535")
-    assert not trained.is_trained("photo.jpg")
+        catalog.find("nowhere.safetensors")
+    assert not catalog.is_trained("museum:436535")
+    assert not catalog.is_trained("photo.jpg")
     assert load_file(path)["style.s4"].dtype == torch.float16
 
 

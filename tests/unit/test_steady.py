@@ -8,7 +8,7 @@ import pytest
 from impasto import metrics
 from impasto.metrics import psnr
 from impasto.metrics._pixels import sharpness
-from impasto.steady import FIRMNESSES, Firmness, Link, Motion, Steadier, Watcher, joined, with_contrast_of
+from impasto.video.steady import FIRMNESSES, Firmness, Link, Motion, Steadier, Watcher, joined, with_contrast_of
 from tiny import noise
 
 
@@ -168,7 +168,7 @@ def test_beside_a_slow_method_motion_is_looked_for_more_closely():
 
 
 def test_nothing_trusted_is_all_fresh():
-    from impasto.steady import Brought
+    from impasto.video.steady import Brought
 
     frame = clip(1)[0]
     old = Brought(np.zeros_like(frame), np.zeros(frame.shape[:2], np.float32))

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from impasto import tracking
-from impasto.controls import Controls
-from impasto.steady import Firmness, Watcher
-from impasto.tracking import KEY, MovingMasks
+from impasto.engine.controls import Controls
+from impasto.video import tracking
+from impasto.video.steady import Firmness, Watcher
+from impasto.video.tracking import KEY, MovingMasks
 from impasto.videos import VideoReader, VideoWriter
 from tiny import noise
 
@@ -45,7 +45,7 @@ def moving(film, store_without_network, monkeypatch):
         looked.append(mask)
         return torch.from_numpy(square(len(looked) * KEY - KEY))[None, None]
 
-    monkeypatch.setattr("impasto.layout.MaskReader.read", read)
+    monkeypatch.setattr("impasto.engine.masks.MaskReader.read", read)
     return lambda controls, rest=True: (MovingMasks(controls, film, store_without_network, rest), looked)
 
 
@@ -111,7 +111,7 @@ def test_nothing_found_selects_nothing(film, moving, monkeypatch):
     def nobody(self, mask):
         raise InputError("no person", "look elsewhere")
 
-    monkeypatch.setattr("impasto.layout.MaskReader.read", nobody)
+    monkeypatch.setattr("impasto.engine.masks.MaskReader.read", nobody)
     _, layout = next(layouts(masks, film))
     assert layout.regions[0].max() == 0
     assert layout.rest.min() == 1

@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from impasto.architectures import VGG19, Convolution
 from impasto.contract import STYLE_LAYERS, Placement
-from impasto.encoders import Encoder, quick_bytes
-from impasto.fitting import fit, fixed_bytes
-from impasto.knobs import OptimizeKnobs
-from impasto.winograd import Winograd, from_picture
+from impasto.methods.optimize.fitting import fit, fixed_bytes
+from impasto.methods.settings import OptimizeKnobs
+from impasto.models.encoder_specs import VGG19, Convolution
+from impasto.models.encoders import Encoder, quick_bytes
+from impasto.models.winograd import Winograd, from_picture
 from tiny import noise
 
 
@@ -45,8 +45,8 @@ def test_it_is_the_convolution(mode, sides):
 
 
 def test_several_strips_are_one_picture(monkeypatch):
-    monkeypatch.setattr("impasto.winograd._STRIP", 36 * 4 * 6 * 2)  # two rows of tiles
-    monkeypatch.setattr("impasto.winograd._PLACES", 1)
+    monkeypatch.setattr("impasto.models.winograd._STRIP", 36 * 4 * 6 * 2)  # two rows of tiles
+    monkeypatch.setattr("impasto.models.winograd._PLACES", 1)
     maps, weight, bias = drawn(1, 6, 30, 16), drawn(6, 6, 3, 3, seed=1), drawn(6, seed=2)
     direct, ours = both(maps, weight, bias, "reflect", torch.float32, drawn(1, 6, 30, 16, seed=3))
     assert off(ours[0], direct[0]) < 1e-5

@@ -13,16 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from impasto import device, images, params, registry
+from impasto import device, images, settings
 from impasto.assets import Store, load_weights
-from impasto.bench import reference
 from impasto.bench.results import machine_row
 from impasto.bench.sets import load_set, sized
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import Cancelled, InputError
-from impasto.knobs import OptimizeKnobs
+from impasto.methods import registry
+from impasto.methods.optimize.objectives import STYLE_BALANCE
+from impasto.methods.settings import OptimizeKnobs
 from impasto.metrics import Judge
-from impasto.objectives import STYLE_BALANCE
+from impasto.report import reference
 from impasto.report.cells import Paint
 from impasto.report.contenders import Contender
 
@@ -147,7 +148,7 @@ def _ours(
         if total < goal / 1.02:  # surely below, whatever bfloat16 has rounded
             raise Cancelled("near enough")
 
-    recipe = next(knob for knob in params.knobs_of(OptimizeKnobs) if knob.name == "steps").default
+    recipe = next(knob for knob in settings.knobs_of(OptimizeKnobs) if knob.name == "steps").default
     knobs = {"steps": _MOST * recipe, "content_weight": _CONTENT, "history": _HISTORY}
     contender = Contender("ours", "optimize", "good", knobs)
     with contextlib.suppress(Cancelled):

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from impasto import flow, images
+from impasto import images
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import InputError
-from impasto.meter import PeakMemory
+from impasto.memory import PeakMemory
 from impasto.metrics import Judge, measure_video
+from impasto.ops import flow
 from impasto.videos import Segment, VideoReader, assemble, choose_coding, probe_video
 
 CLIPS = ("bikes.mp4", "carphone_pristine.mp4", "bigbuckbunny.mp4")

@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impasto import device, images, registry
+from impasto import device, images
 from impasto.assets import Store, load_weights
 from impasto.bench.results import machine_row
 from impasto.bench.sets import load_set
 from impasto.contract import Job, Placement, Style, StyleImage, ignore
-from impasto.knobs import AdaINKnobs, OptimizeKnobs
-from impasto.meter import PeakMemory
+from impasto.memory import PeakMemory
+from impasto.methods import registry
 from impasto.methods.adain import AdaIN
-from impasto.methods.optimize import Optimize
+from impasto.methods.optimize.method import Optimize
+from impasto.methods.settings import AdaINKnobs, OptimizeKnobs
 
 STEPS = 2  # of the descent, at full size alone, remembering one: the second holds all that is ever held
 _STYLE_SIDE = 512

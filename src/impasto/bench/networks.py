@@ -17,22 +17,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from impasto import device, graphs, images, networks, predictors, registry, trained
+from impasto import device, images
 from impasto.assets import Store, load_weights
-from impasto.bench.peers import PEERS, PaintPeer
+from impasto.assets.library import Library
 from impasto.bench.race import against, race
 from impasto.bench.results import machine_row
 from impasto.bench.sets import load_set
 from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleImage, ignore
 from impasto.errors import InputError, MissingExtra, require
-from impasto.knobs import AdaINKnobs, ArbitraryKnobs, FeedForwardKnobs, TrainKnobs
-from impasto.library import Library
+from impasto.methods import registry
 from impasto.methods.adain import AdaIN
 from impasto.methods.arbitrary import Arbitrary
 from impasto.methods.feedforward import FeedForward
+from impasto.methods.settings import AdaINKnobs, ArbitraryKnobs, FeedForwardKnobs, TrainKnobs
 from impasto.metrics import Judge
+from impasto.models import catalog, networks, predictors
 from impasto.report.cells import Paint
 from impasto.report.contenders import Contender
+from impasto.report.peers import PEERS, PaintPeer
+from impasto.runtimes import onnx as graphs
 
 Floats = NDArray[np.float32]
 SIDES = {"512": (384, 512), "1080p": (1080, 1920)}
@@ -92,13 +95,13 @@ def command(path: Path, *, runs: int) -> list[dict[str, Any]]:
         path: the network's file; its first style is painted. One for any painting always takes torch: no row.
         runs: counted rounds.
     """
-    if trained.read_header(path)[0].get("kind") == predictors.KIND:
+    if catalog.read_header(path)[0].get("kind") == predictors.KIND:
         return []
     (photograph, _), *_ = load_set("one", Store(), size=512)
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "photo.png", Path(folder) / "out.png"
         images.write(images.read(photograph.pixels), source)
-        style = trained.listing(path)[0].id
+        style = catalog.listing(path)[0].id
         words = [sys.executable, "-m", "impasto", "stylize", str(source), "--style", style, "-o", str(out)]
         ways = {"ours": words, "reference": [*words, "--max-memory", "100GB"]}  # the limit is torch's to keep
 
@@ -150,17 +153,17 @@ def scores(
                 marks[name].append(_Mark(scored.style_distance, scored.content_error, seconds))
         rows.append(_score_row(style, marks))
     on_progress(Progress("scoring", len(styles), len(styles), "style"))
-    recipe = trained.read_header(path)[0].get("recipe", {})
+    recipe = catalog.read_header(path)[0].get("recipe", {})
     told = {"pictures": len(photographs), "training_minutes": recipe.get("seconds", 0) / 60}
     return [{"benchmark": "network scores", "file": path.name, **told, **row} for row in rows]
 
 
 def _subjects(path: Path) -> dict[str, str]:
     """Styles with their paintings of the library; of a network for any painting, those that it never saw."""
-    about, _ = trained.read_header(path)
+    about, _ = catalog.read_header(path)
     if about.get("kind") == predictors.KIND:
         return {painting: painting for painting in about["unseen"] if painting.startswith("museum:")}
-    return {one.name: one.painting for one in trained.listing(path) if one.painting.startswith("museum:")}
+    return {one.name: one.painting for one in catalog.listing(path) if one.painting.startswith("museum:")}
 
 
 def training(*, network: str, crop: int, batch: int, runs: int) -> dict[str, Any]:
@@ -321,7 +324,7 @@ def _painters(path: Path, store: Store, paint: Paint | None) -> dict[str, Callab
 
 def _network(path: Path, placement: Placement) -> Callable[[torch.Tensor, str], Callable[[torch.Tensor], torch.Tensor]]:
     """What paints with a file, once it is told the painting and the style's name."""
-    about, _ = trained.read_header(path)
+    about, _ = catalog.read_header(path)
     if about.get("kind") == predictors.KIND:
         taking = Arbitrary({predictors.KIND: predictors.read(path)[0]}, placement)
         return lambda painting, _: _arbitrary(taking, painting.to(placement.device))

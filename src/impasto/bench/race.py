@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from impasto import device
-from impasto.meter import PeakMemory
+from impasto.memory import PeakMemory
 
 T = TypeVar("T")
 

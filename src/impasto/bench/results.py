@@ -15,10 +15,10 @@ import torch
 from impasto import device
 from impasto.contract import Placement
 from impasto.errors import InputError
-from impasto.params import close_names
 from impasto.report import svg
 from impasto.report.files import write_whole
 from impasto.report.markup import Markup
+from impasto.settings import close_names
 
 
 def machine_row(placement: Placement) -> dict[str, Any]:

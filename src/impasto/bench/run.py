@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from impasto import device, images, registry
+from impasto import device, images
 from impasto.assets import Store, load_weights
-from impasto.bench import reference
 from impasto.bench.race import against, race
 from impasto.bench.results import machine_row
 from impasto.bench.sets import load_set, sized
 from impasto.contract import Guide, Job, Placement, Style, StyleImage, ignore
-from impasto.knobs import AdaINKnobs, OptimizeKnobs
+from impasto.methods import registry
 from impasto.methods.adain import AdaIN
-from impasto.methods.optimize import Optimize
+from impasto.methods.optimize.method import Optimize
+from impasto.methods.settings import AdaINKnobs, OptimizeKnobs
 from impasto.metrics import Judge, psnr
+from impasto.report import reference
 from impasto.report.cells import Paint
 from impasto.report.contenders import Contender
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from impasto import images
 from impasto.assets import Store
+from impasto.assets.library import Library
 from impasto.contract import OnProgress, ignore
 from impasto.errors import InputError
-from impasto.library import Library
-from impasto.params import close_names
 from impasto.report.cells import Subject, load_subjects
+from impasto.settings import close_names
 
 Pairs: TypeAlias = tuple[tuple[Subject, Subject], ...]
 

@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from impasto import params, registry
+from impasto import settings
 from impasto.errors import InputError
+from impasto.methods import registry
 from impasto.report.contenders import Contender
 
 _MOST = 200
@@ -25,7 +26,7 @@ def grid(method: str, knobs: Sequence[str], *, quality: str | None = None) -> tu
         InputError: no such method or knob, a value that it refuses, a knob given twice, or too many combinations.
     """
     row = registry.find(method)
-    known = {knob.name: knob for knob in params.knobs_of(row.load_knobs())}
+    known = {knob.name: knob for knob in settings.knobs_of(row.load_knobs())}
     values: dict[str, list[Any]] = {}
     for text in knobs:
         name, listed = _read(text, known, method)
@@ -54,11 +55,11 @@ def rows(contenders: Sequence[Contender], summed: Mapping[str, Mapping[str, Any]
     ]
 
 
-def _read(text: str, known: Mapping[str, params.Knob], method: str) -> tuple[str, list[Any]]:
+def _read(text: str, known: Mapping[str, settings.Knob], method: str) -> tuple[str, list[Any]]:
     name, equals, listed = text.partition("=")
     name = name.strip().removeprefix("--").replace("-", "_")
     if name not in known:
-        raise InputError(f"method {method} has no knob {name!r}", params.close_names(name, known))
+        raise InputError(f"method {method} has no knob {name!r}", settings.close_names(name, known))
     if not equals or not listed.strip():
         raise InputError(f"--knob {text} has no values", f"write --knob {name}=VALUE,VALUE")
     knob = known[name]

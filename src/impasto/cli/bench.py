@@ -61,7 +61,7 @@ def bench_optimize(
     from impasto.bench import equal, run
     from impasto.cli.console import Reporter
     from impasto.cli.painter import Painter
-    from impasto.engine import Engine
+    from impasto.engine.engine import Engine
 
     _check_set(picture_set)
     painter = Painter(Engine())
@@ -89,7 +89,7 @@ def bench_networks(
     from impasto.bench import networks
     from impasto.cli.console import Reporter
     from impasto.cli.painter import Painter
-    from impasto.engine import Engine
+    from impasto.engine.engine import Engine
 
     _check_set(picture_set)
     _show(networks.sizes(runs=runs), csv, as_json)
@@ -116,8 +116,8 @@ def bench_training(
 ) -> None:
     """One training step against plain float32: pictures a second, and the share of the convolution peak."""
     from impasto.bench import networks
-    from impasto.knobs import TrainKnobs
-    from impasto.params import build
+    from impasto.methods.settings import TrainKnobs
+    from impasto.settings import build
 
     build(TrainKnobs, {"network": network}, owner="bench training")
     _show([networks.training(network=network, crop=crop, batch=batch, runs=runs)], csv, as_json)
@@ -227,10 +227,10 @@ def bench_video(
     from impasto import device, images
     from impasto.bench import film, results
     from impasto.cli.console import Reporter
-    from impasto.engine import Engine
+    from impasto.engine.engine import Engine
+    from impasto.engine.request import Request
     from impasto.metrics import Judge
-    from impasto.request import Request
-    from impasto.video import Film, paint_video
+    from impasto.video.film import Film, paint_video
 
     engine, judge = Engine(), Judge()
     request = Request(method, "draft" if method == "auto" else None)
@@ -277,11 +277,12 @@ def bench_encoders(
     as_json: _Json = False,
 ) -> None:
     """Time, memory and the bands of the scores that encoders and losses reach over a picture set."""
-    from impasto import device, registry
+    from impasto import device
     from impasto.bench import sweep
     from impasto.bench.bands import band
     from impasto.bench.results import machine_row
     from impasto.cli.compare import Asked
+    from impasto.methods import registry
     from impasto.report.files import locked, open_folder
     from impasto.report.scoring import find_scores
 
@@ -326,10 +327,10 @@ def bench_all(
     runs: _Runs = 3,
 ) -> None:
     """Every benchmark, each appended to its CSV. Peers that are not installed are left out, and named."""
-    from impasto.bench.peers import PEERS
     from impasto.errors import MissingExtra
     from impasto.report.contenders import find_contenders
     from impasto.report.files import open_folder
+    from impasto.report.peers import PEERS
 
     open_folder(out)
     names = _PEERS.split(",")
@@ -351,7 +352,7 @@ def _race_peers(contenders: tuple[Contender, ...], picture_set: str, size: int, 
     from impasto.bench.sets import load_set
     from impasto.cli.console import Reporter
     from impasto.cli.painter import Painter
-    from impasto.engine import Engine
+    from impasto.engine.engine import Engine
     from impasto.report.scoring import find_scores, scorer
 
     engine, scores = Engine(), find_scores(None)
@@ -374,7 +375,7 @@ def _race_peers(contenders: tuple[Contender, ...], picture_set: str, size: int, 
 
 def _check_set(name: str) -> None:
     from impasto.bench.sets import SETS
-    from impasto.params import close_names
+    from impasto.settings import close_names
 
     if name not in SETS:
         raise InputError(f"there is no picture set {name!r}", close_names(name, SETS))

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto import recipes
 from impasto.cli.stylize import find_contents, parse_style
 from impasto.errors import BatchError, InputError
+from impasto.methods import recipes
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
-    from impasto.engine import Engine
+    from impasto.engine.engine import Engine
     from impasto.report.cells import Subject
     from impasto.report.comparison import Comparison
     from impasto.report.contenders import Contender
@@ -145,7 +145,7 @@ class Asked:
         """Find what is wrong before anything heavy is loaded."""
         from impasto import images
         from impasto.bench.sets import SETS
-        from impasto.params import close_names
+        from impasto.settings import close_names
 
         if self._size is not None and self._size < 8:
             raise InputError(f"--size is {self._size}", "it takes a whole number of pixels, 8 or more")
@@ -169,7 +169,7 @@ class Asked:
         """Paint what is missing and read everything back."""
         from impasto.cli.console import Reporter
         from impasto.cli.painter import Painter, machine
-        from impasto.engine import Engine
+        from impasto.engine.engine import Engine
         from impasto.report import cells
         from impasto.report.comparison import CELLS, save_comparison
         from impasto.report.scoring import scorer

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from impasto.controls import FACE_AMOUNT, Controls
+from impasto.engine.controls import FACE_AMOUNT, Controls
 from impasto.errors import InputError
 
 PANEL = "Colour, regions, and what to keep (docs/controls.md)"
@@ -71,7 +71,7 @@ def parse_region(text: str) -> tuple[str, str]:
 def check_masks(masks: Sequence[str], max_pixels: int) -> None:
     """Find what is wrong with mask files before anything heavy is loaded."""
     from impasto import images
-    from impasto.library import means_file
+    from impasto.assets.library import means_file
 
     for mask in masks:
         if mask not in WORDS or Path(mask).exists():

@@ -24,8 +24,8 @@ def demo(
     """Paint a photograph in the style of a Van Gogh as draft, good and best, and show all side by side."""
     from impasto import images
     from impasto.cli.console import Reporter
-    from impasto.engine import Engine
-    from impasto.request import Request
+    from impasto.engine.engine import Engine
+    from impasto.engine.request import Request
 
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from impasto import trained
 from impasto.errors import InputError, require
+from impasto.models import catalog
 
 
 def register(app: typer.Typer) -> None:
@@ -24,16 +24,16 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="The outcome as a JSON object on standard output.")] = False,
 ) -> None:
     """Write a trained network as an ONNX file of any size, batch and style, checked against PyTorch."""
-    source = trained.PACK if network == "pack" else Path(network)
+    source = catalog.PACK if network == "pack" else Path(network)
     target = out or Path("pack.onnx" if network == "pack" else Path(network).with_suffix(".onnx"))
     if target.suffix.lower() != ".onnx":
         raise InputError(f"{target} is not an .onnx file", "give a name that ends so with -o")
     if not target.parent.is_dir():
         raise InputError(f"the folder {target.parent} does not exist", "make it first, or name another with -o")
-    trained.listing(source)
+    catalog.listing(source)
     require("onnxruntime", "onnx")
     from impasto.cli.console import Reporter
-    from impasto.export import to_onnx
+    from impasto.export.onnx import to_onnx
 
     with Reporter() as reporter:
         outcome = to_onnx(source, target, on_progress=reporter)

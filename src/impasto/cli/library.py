@@ -12,13 +12,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from impasto import params, recipes, registry, trained
+from impasto import settings
 from impasto.assets import SAMPLE, Store
 from impasto.errors import AssetError, InputError
+from impasto.methods import recipes, registry
+from impasto.models import catalog
 
 if TYPE_CHECKING:
+    from impasto.assets.library import Library, Painting
     from impasto.cli.console import Reporter
-    from impasto.library import Library, Painting
 
 _SHEET_COLUMNS = 6
 
@@ -38,8 +40,8 @@ def styles(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list on standard output.")] = False,
 ) -> None:
     """List and search the pack of trained styles and the library of paintings; each id is good for --style."""
+    from impasto.assets.library import Library
     from impasto.cli.console import Reporter
-    from impasto.library import Library
 
     words = " ".join(query or ())
     library = Library(Store())
@@ -63,12 +65,12 @@ def styles(
 
 def _packed(library: Library, words: str, found: list[Painting]) -> list[Painting]:
     """The styles of the pack whose painting was found, or whose own name is among the words, as the library lists."""
-    from impasto.library import Painting
+    from impasto.assets.library import Painting
 
     paintings = {painting.id: painting for painting in library.paintings()}
     ids = {painting.id for painting in found}
     rows = []
-    for style in trained.pack():
+    for style in catalog.pack():
         own = paintings.get(style.painting)
         if style.painting in ids or style.name in words.lower().split() or words == style.id:
             artist, date = (own.artist, own.date) if own else ("", "")
@@ -92,7 +94,7 @@ def _write_sheet(library: Library, packed: list[Painting], found: list[Painting]
     from impasto import images
 
     images.check_output(path, ())
-    thumbnails = {style.id: style.thumbnail for style in trained.pack()}
+    thumbnails = {style.id: style.thumbnail for style in catalog.pack()}
     cells = [(images.read(thumbnails[one.id]).pixels, one.id) for one in packed if thumbnails.get(one.id)]
     for painting in found:
         pixels = library.read(painting).pixels
@@ -119,13 +121,13 @@ def methods(
     row = rows[0]
     console.print(f"{row.name}: {row.summary}\n{row.paper}\n", highlight=False)
     table = Table("setting", "takes", "default", "what it does", box=None, header_style="bold")
-    for knob in params.knobs_of(row.load_knobs()):
+    for knob in settings.knobs_of(row.load_knobs()):
         table.add_row(knob.flag, knob.bounds(), recipes.default_of(row.name, knob), knob.help)
     console.print(table, highlight=False)
 
 
 def _described(row: registry.Method) -> dict[str, object]:
-    described = {**asdict(row), "honours": sorted(row.honours), "knobs": params.json_schema(row.load_knobs())}
+    described = {**asdict(row), "honours": sorted(row.honours), "knobs": settings.json_schema(row.load_knobs())}
     return {key: value for key, value in described.items() if key != "target"}
 
 

@@ -18,7 +18,7 @@ from impasto.cli.stylize import parse_style
 from impasto.errors import InputError
 
 if TYPE_CHECKING:
-    from impasto.live import Live
+    from impasto.video.live import Live
 
 _EXAMPLES = """\b
 Examples:
@@ -86,9 +86,9 @@ def live(
         raise InputError(f"--temporal is {temporal!r}", "it is one of off, fast")
     from impasto.cli.console import Reporter
     from impasto.contract import Progress
-    from impasto.engine import Engine
-    from impasto.live import Camera, Live, open_window, sample, show_in_window
-    from impasto.request import Request
+    from impasto.engine.engine import Engine
+    from impasto.engine.request import Request
+    from impasto.video.live import Camera, Live, open_window, sample, show_in_window
     from impasto.videos import CameraWriter
 
     with Reporter() as reporter:
@@ -148,7 +148,7 @@ class Page:
 
     def show(self, screen: Any) -> None:
         """Hand out a screen `(H, W, 3)`; who is slow misses it."""
-        from impasto.live import as_jpeg
+        from impasto.video.live import as_jpeg
 
         data = as_jpeg(screen)
         with self._changed:
@@ -198,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         path = urlsplit(self.path).path
         if path == "/":
-            from impasto.live import KEYS
+            from impasto.video.live import KEYS
 
             self._answer(200, "text/html; charset=utf-8", _PAGE.replace("KEYS", json.dumps(KEYS)).encode())
         elif path == "/stream":

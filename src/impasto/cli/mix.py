@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto import recipes
 from impasto.cli.stylize import check_pixels, parse_memory, parse_style, slug, unused
 from impasto.errors import InputError
+from impasto.methods import recipes
 
 if TYPE_CHECKING:
-    from impasto.request import Result
+    from impasto.engine.request import Result
 
 STEPS = 5
 LEAST_CELL = 32
@@ -70,13 +70,13 @@ def mix(
     inputs = [Path(name) for name in (content, *styles) if Path(name).is_file()]
     images.check_output(out, inputs)
     if video is not None:
-        from impasto.snapshots import check_moving
+        from impasto.engine.snapshots import check_moving
 
         check_moving(video, inputs)
     recipes.plan(method, quality, {"strength": strength})
     from impasto.cli.console import Reporter
-    from impasto.engine import Engine
-    from impasto.request import Request
+    from impasto.engine.engine import Engine
+    from impasto.engine.request import Request
 
     request = Request(method, quality, size, knobs={"strength": strength}, max_pixels=check_pixels(max_pixels))
     engine = Engine(device=device)
@@ -93,7 +93,7 @@ def mix(
         images.write(images.read(images.contact_sheet(cells, columns=STEPS, cell=size, lines=2)), out)
         print(out, flush=True)
         if video is not None:
-            from impasto.snapshots import write_moving
+            from impasto.engine.snapshots import write_moving
 
             write_moving((one.picture.pixels for one in paint(recipes.round_trip(len(styles), frames))), video)
             print(video)
@@ -130,8 +130,8 @@ def texture(
     target = out or unused(Path(f"{slug(words)}-texture.png"))
     images.check_output(target, [Path(name) for name, _ in styles if Path(name).is_file()])
     from impasto.cli.console import Reporter
-    from impasto.engine import Engine
-    from impasto.request import Request
+    from impasto.engine.engine import Engine
+    from impasto.engine.request import Request
 
     knobs = {"style_scale": style_scale, "steps": steps, "seed": seed}
     request = Request(quality=quality, knobs=knobs, max_memory=parse_memory(max_memory))

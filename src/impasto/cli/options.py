@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from impasto.params import Knob
+from impasto.settings import Knob
 
 
 def option(knob: Knob, kind: Any, default: str, *, panel: str) -> Any:

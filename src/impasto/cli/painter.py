@@ -9,10 +9,10 @@ from impasto.contract import OnProgress, Progress, ignore
 from impasto.report.cells import Painted
 
 if TYPE_CHECKING:
-    from impasto.bench.peers import PaintPeer
-    from impasto.engine import Engine
+    from impasto.engine.engine import Engine
     from impasto.report.cells import Floats
     from impasto.report.contenders import Contender
+    from impasto.report.peers import PaintPeer
 
 _WARM_SIDE = 64
 
@@ -56,13 +56,13 @@ class Painter:
 
     def _peer(self, name: str) -> PaintPeer:
         if name not in self._peers:
-            from impasto.bench.peers import PEERS
+            from impasto.report.peers import PEERS
 
             self._peers[name] = PEERS[name].load(self._engine.store)
         return self._peers[name]
 
     def _stylize(self, contender: Contender, content: Floats, style: Floats, on_progress: OnProgress) -> Painted:
-        from impasto.request import Request
+        from impasto.engine.request import Request
 
         self._engine.forget_styles()
         request = Request(contender.method, contender.quality, knobs=contender.knobs)

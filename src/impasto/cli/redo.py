@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto import trained
 from impasto.cli.controls import WORDS
 from impasto.errors import InputError
+from impasto.models import catalog
 
 if TYPE_CHECKING:
-    from impasto.controls import Controls
+    from impasto.engine.controls import Controls
 
 
 def register(app: typer.Typer) -> None:
@@ -33,8 +33,8 @@ def redo(
     from impasto import images
     from impasto.cli.console import Reporter
     from impasto.cli.stylize import Targets, labels
-    from impasto.engine import Engine
-    from impasto.request import Request, Result
+    from impasto.engine.engine import Engine
+    from impasto.engine.request import Request, Result
 
     record = images.read_record(picture)
     if record is None:
@@ -67,7 +67,7 @@ def redo(
 
 def _controls(picture: Path, record: Mapping[str, Any]) -> Controls:
     """What was asked for beside content and style, with its masks found again."""
-    from impasto.controls import Controls
+    from impasto.engine.controls import Controls
 
     values = dict(record.get("controls", {}))
     for name in ("preserve", "strength_map"):
@@ -89,7 +89,7 @@ def _style(picture: Path, name: str) -> str:
     prefix = name.partition(":")[0]
     if prefix in ("museum", "pack") and not Path(name).exists():
         return name
-    if trained.is_trained(name):
+    if catalog.is_trained(name):
         file, _, style = name.rpartition(":")
         return f"{_find(picture, file)}:{style}"
     return str(_find(picture, name))

@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto import params, recipes, registry, trained
+from impasto import settings
 from impasto.assets import Store
+from impasto.assets.library import Library, means_file
 from impasto.cli import controls, watching
 from impasto.cli.options import option, with_options
 from impasto.errors import BatchError, Cancelled, InputError
-from impasto.library import Library, means_file
+from impasto.methods import recipes, registry
+from impasto.models import catalog
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
-    from impasto.light import Light
-    from impasto.request import Request, Result
-    from impasto.snapshots import Snapshots
+    from impasto.engine.light import Light
+    from impasto.engine.request import Request, Result
+    from impasto.engine.snapshots import Snapshots
 
 _EXAMPLES = """\b
 Examples:
@@ -108,8 +110,8 @@ def stylize(
     for item in contents if len(contents) == 1 else ():
         _check_inputs(item, stdin or item, [*styles, *((own, 1.0) for _, own in regions)], targets, pixels)
     from impasto.cli.console import Reporter
-    from impasto.light import Light
-    from impasto.request import Request
+    from impasto.engine.light import Light
+    from impasto.engine.request import Request
 
     asked = controls.controls_of(keep_color, color_only, regions, feather, preserve, protect_faces, strength_map)
     request = Request(method, quality, size, init, knobs, memory, pixels, asked)
@@ -147,8 +149,8 @@ def _check_inputs(
     images.probe(b"" if source == "-" else source, max_pixels=max_pixels)
     library = Library(Store())
     for style, _ in styles:
-        if trained.is_trained(style):
-            trained.find(style)
+        if catalog.is_trained(style):
+            catalog.find(style)
         elif means_file(style):
             images.probe(style, max_pixels=max_pixels)
         elif library.store.is_present("museum"):
@@ -373,15 +375,15 @@ def with_knobs(command: Callable[..., None]) -> Callable[..., None]:
     return with_options(command, {name: _option(method, knob) for name, (method, knob) in _all_knobs().items()})
 
 
-def _all_knobs() -> Mapping[str, tuple[str, params.Knob]]:
+def _all_knobs() -> Mapping[str, tuple[str, settings.Knob]]:
     """Knobs of all methods by name, each with the first method that has it."""
-    found: dict[str, tuple[str, params.Knob]] = {}
+    found: dict[str, tuple[str, settings.Knob]] = {}
     for row in registry.methods().values():
-        for knob in params.knobs_of(row.load_knobs()):
+        for knob in settings.knobs_of(row.load_knobs()):
             found.setdefault(knob.name, (row.name, knob))
     return found
 
 
-def _option(method: str, knob: params.Knob) -> Any:
+def _option(method: str, knob: settings.Knob) -> Any:
     kind: Any = knob.type if knob.type in (int, float) else str
     return option(knob, kind, recipes.default_of(method, knob), panel=_PANEL)

@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from impasto import registry
 from impasto.assets import Store
+from impasto.methods import registry
 
 
 def register(app: typer.Typer) -> None:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from impasto import params
+from impasto import settings
 from impasto.assets import SAMPLE, Store
+from impasto.assets.library import Library, means_file
 from impasto.cli.library import fetch_told
 from impasto.cli.options import option, with_options
 from impasto.errors import InputError, require
-from impasto.knobs import DecoderKnobs, TrainKnobs
-from impasto.library import Library, means_file
+from impasto.methods.settings import DecoderKnobs, TrainKnobs
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
@@ -168,7 +168,7 @@ def train_decoder(
 
 
 def _built(cls: type[K], knobs: dict[str, Any]) -> K:
-    return params.build(cls, knobs, owner="train")
+    return settings.build(cls, knobs, owner="train")
 
 
 def _places(content: Path | None, out: Path | None) -> tuple[Path, Path]:
@@ -305,5 +305,5 @@ def _options(cls: type, **defaults: str) -> dict[str, Any]:
     """An option for each setting of a training; `defaults` are those that differ from the dataclass's."""
     return {
         knob.name: option(knob, knob.type, defaults.get(knob.name, str(knob.default)), panel=_PANEL)
-        for knob in params.knobs_of(cls)
+        for knob in settings.knobs_of(cls)
     }

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto import images, recipes
+from impasto import images
 from impasto.cli import controls
 from impasto.cli.stylize import check_pixels, parse_memory, parse_style, slug, unused, with_knobs
 from impasto.contract import Progress
 from impasto.errors import Cancelled, InputError
+from impasto.methods import recipes
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
-    from impasto.video import Film
+    from impasto.video.film import Film
 
 _EXAMPLES = """\b
 Examples:
@@ -101,9 +102,9 @@ def video(
     if preview is not None:
         images.check_output(preview, [source])
     from impasto.cli.console import Reporter
-    from impasto.engine import Engine
-    from impasto.request import Request
-    from impasto.video import Film, paint_video
+    from impasto.engine.engine import Engine
+    from impasto.engine.request import Request
+    from impasto.video.film import Film, paint_video
 
     film = Film(
         start=_seconds("--start", start),
@@ -162,7 +163,8 @@ class _Previewer:
 
 
 def _check_masks(masks: Sequence[str]) -> None:
-    from impasto import tracking, videos
+    from impasto import videos
+    from impasto.video import tracking
 
     for mask in masks:
         if tracking.is_clip(mask):

@@ -12,8 +12,8 @@ from impasto.errors import InputError
 
 if TYPE_CHECKING:
     from impasto.cli.preview import Preview
-    from impasto.registry import Method
-    from impasto.request import Request, Result
+    from impasto.engine.request import Request, Result
+    from impasto.methods.registry import Method
 
 PANEL = "Seeing it work, and going on (docs/watching.md)"
 TERMINAL = "terminal"
@@ -88,7 +88,7 @@ class Watching:
                 raise _no_losses(method.name)
             check_plot(self.plot, given)
         if self.time_lapse is not None:
-            from impasto.snapshots import check_moving
+            from impasto.engine.snapshots import check_moving
 
             check_moving(self.time_lapse, given)
         if self.preview is not None and self.preview != TERMINAL:
@@ -108,7 +108,7 @@ class Watching:
         """The request for one picture, whose snapshots go into `folder`."""
         if self.save_every is None and not self.resume and self.time_lapse is None:
             return request
-        from impasto.snapshots import EVERY, Snapshots
+        from impasto.engine.snapshots import EVERY, Snapshots
 
         every = self.save_every or (EVERY if self.time_lapse is None else _TIME_LAPSE_EVERY)
         return replace(request, snapshots=Snapshots(folder, every, self.resume))
@@ -127,7 +127,7 @@ class Watching:
             plot_losses(result.losses, self.plot)
             written.append(self.plot)
         if self.time_lapse is not None and whole and request.snapshots is not None:
-            from impasto.snapshots import write_time_lapse
+            from impasto.engine.snapshots import write_time_lapse
 
             write_time_lapse(request.snapshots.frames(), self.time_lapse)
             written.append(self.time_lapse)

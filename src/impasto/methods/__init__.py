@@ -1,1 +1,1 @@
-"""The methods, one file each; none imports another. They are found through `impasto.registry`."""
+"""The methods, one file each; none imports another. They are found through `impasto.methods.registry`."""

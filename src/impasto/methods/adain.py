@@ -12,14 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto import decoders, masks
-from impasto.architectures import VGG19
 from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleCode, Tile, ignore
-from impasto.encoders import Encoder
-from impasto.knobs import AdaINKnobs
-from impasto.meter import give_back
-from impasto.stats import EPSILON, adaptive_instance_norm, mean_std, precise
-from impasto.tiling import Sheet, crop_to, pad_to_multiple, put, side_within, thumbnail, tiles_of
+from impasto.memory import give_back
+from impasto.methods.settings import AdaINKnobs
+from impasto.models import decoders
+from impasto.models.encoder_specs import VGG19
+from impasto.models.encoders import Encoder
+from impasto.ops import masks
+from impasto.ops.stats import EPSILON, adaptive_instance_norm, mean_std, precise
+from impasto.optim.evaluator import Sheet, crop_to, pad_to_multiple, put, side_within, thumbnail, tiles_of
 
 LAYER = "relu4_1"
 _STRIDE = 8

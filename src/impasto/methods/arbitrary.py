@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto import images, predictors, trained
-from impasto.coded import CodedPainter
+from impasto import images
 from impasto.contract import Job, OnProgress, Placement, Style, StyleCode, ignore
 from impasto.errors import InputError
-from impasto.knobs import ArbitraryKnobs
+from impasto.methods.coded import CodedPainter
+from impasto.methods.settings import ArbitraryKnobs
+from impasto.models import catalog, predictors
 
 
 class Arbitrary:
@@ -41,7 +42,7 @@ class Arbitrary:
             InputError: there is no such file.
         """
         shipped = knobs.network == "shipped"
-        path = trained.ARBITRARY if shipped else Path(knobs.network)
+        path = catalog.ARBITRARY if shipped else Path(knobs.network)
         if not path.is_file():
             named = "no network for any painting is installed" if shipped else f"there is no network {path}"
             raise InputError(named, "name one with --network; impasto train arbitrary makes it")

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from impasto import networks
-from impasto.coded import CodedPainter
 from impasto.contract import Job, OnProgress, Placement, Style, StyleCode, ignore
 from impasto.errors import InputError
-from impasto.knobs import FeedForwardKnobs
-from impasto.params import close_names
+from impasto.methods.coded import CodedPainter
+from impasto.methods.settings import FeedForwardKnobs
+from impasto.models import networks
+from impasto.settings import close_names
 
 NETWORK = "network"
 

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from impasto import images
-from impasto.architectures import VGG19
 from impasto.assets import Store, load_weights
 from impasto.contract import STYLE_LAYERS, Features, OnProgress, Placement, Progress, ignore
-from impasto.encoders import Encoder
 from impasto.metrics import _pixels, _sets, _style, _video
 from impasto.metrics._networks import INCEPTION_FEATURES, INCEPTION_SIDE, Inception, Lpips
 from impasto.metrics._pixels import Picture
 from impasto.metrics._style import CONTENT_LAYER
 from impasto.metrics._table import ALONE, INCEPTION_ASSET, LPIPS_ASSETS, METRICS, VGG19_ASSET, check_names, names_of
+from impasto.models.encoder_specs import VGG19
+from impasto.models.encoders import Encoder
 from impasto.videos import VideoReader
 
 SCORE_SIZE = 512

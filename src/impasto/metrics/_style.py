@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from impasto.contract import STYLE_LAYERS, Features
-from impasto.losses import relative_error
-from impasto.stats import gram_matrix, mean_std
+from impasto.losses.losses import relative_error
+from impasto.ops.stats import gram_matrix, mean_std
 
 CONTENT_LAYER = "relu4_1"
 DIRECTIONS = 64

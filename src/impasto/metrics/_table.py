@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from impasto.contract import STYLE_LAYERS
 from impasto.errors import InputError
-from impasto.params import close_names
+from impasto.settings import close_names
 
 VGG19_ASSET = "vgg19-normalised"
 LPIPS_ASSETS = {"vgg16": "lpips-vgg16", "alexnet": "lpips-alexnet"}

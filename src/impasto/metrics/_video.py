@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from impasto import images
 from impasto.errors import InputError
-from impasto.flow import Flow, Frame, flow_between, visible, warp
 from impasto.metrics._pixels import luma
+from impasto.ops.flow import Flow, Frame, flow_between, visible, warp
 
 VIDEO_SIDE = 512
 VISIBLE_LEAST = 0.25

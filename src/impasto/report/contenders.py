@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from impasto import params, recipes, registry
+from impasto import settings
 from impasto.assets import declared_assets
-from impasto.bench.peers import PEERS
 from impasto.errors import InputError
+from impasto.methods import recipes, registry
+from impasto.report.peers import PEERS
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Contender:
             "stages": [
                 {
                     "method": stage.method.name,
-                    "knobs": params.as_record(stage.knobs),
+                    "knobs": settings.as_record(stage.knobs),
                     "weights": [
                         declared[name].stored if name in declared else name for name in stage.method.needs(stage.knobs)
                     ],
@@ -57,7 +58,7 @@ class Contender:
         if self.is_peer:
             return dict(PEERS[self.name].identity())
         last = recipes.plan(self.method, self.quality, self.knobs)[-1]
-        return {"method": last.method.name, **params.as_record(last.knobs)}
+        return {"method": last.method.name, **settings.as_record(last.knobs)}
 
 
 def find_contenders(names: str, *, quality: str | None = None) -> tuple[Contender, ...]:
@@ -93,7 +94,7 @@ def _find(name: str, quality: str | None) -> Contender:
         return Contender(name, "auto", name)
     method, _, own = name.partition(":")
     if method not in registry.methods():
-        raise InputError(f"there is no method {name!r}", params.close_names(name, known_names()))
+        raise InputError(f"there is no method {name!r}", settings.close_names(name, known_names()))
     contender = Contender(name, method, own or quality)
     recipes.plan(method, contender.quality, {})
     return contender

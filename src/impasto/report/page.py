@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from impasto import images
-from impasto.people import Opinion, Rank
 from impasto.report import svg, tables
 from impasto.report.comparison import Comparison, Pair
 from impasto.report.markup import Markup, document, element, join
+from impasto.report.opinions import Opinion, Rank
 
 JPEG_QUALITY = 86
 

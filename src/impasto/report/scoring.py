@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from impasto.assets import Store
 from impasto.errors import InputError
 from impasto.metrics import METRICS, Judge, names_of
-from impasto.params import close_names
+from impasto.settings import close_names
 
 Floats: TypeAlias = NDArray[np.float32]
 Scorer: TypeAlias = Callable[[Floats, Floats, Floats], Mapping[str, float]]

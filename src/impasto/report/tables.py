@@ -8,8 +8,8 @@ import json
 import math
 from collections.abc import Sequence
 
-from impasto.people import Opinion, Rank
 from impasto.report.comparison import Comparison, Row
+from impasto.report.opinions import Opinion, Rank
 from impasto.report.svg import Point, pareto_front
 
 

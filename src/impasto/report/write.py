@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from impasto.people import Opinion, Rank, has_maximum, opinions, rank, read_answers, read_ratings
 from impasto.report import study, tables
 from impasto.report.comparison import Comparison
 from impasto.report.files import write_whole
+from impasto.report.opinions import Opinion, Rank, has_maximum, opinions, rank, read_answers, read_ratings
 from impasto.report.page import page
 
 PAGE, TEXT, TABLE = "index.html", "report.md", "results.csv"

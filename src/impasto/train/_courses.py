@@ -11,17 +11,18 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor
 
-from impasto import images, networks, predictors, trained
+from impasto import images
 from impasto.contract import OnProgress, Placement
-from impasto.data import Photographs
 from impasto.errors import InputError
-from impasto.knobs import DecoderKnobs, ScheduleKnobs, TrainKnobs
+from impasto.methods.settings import DecoderKnobs, ScheduleKnobs, TrainKnobs
+from impasto.models import catalog, networks, predictors
 from impasto.train import _pages
 from impasto.train._critic import PATCH
 from impasto.train._learner import VALIDATED, Learner, squares
 from impasto.train._mirror import Rebuilder
 from impasto.train._student import CACHED, Reader, Student, Table
 from impasto.train._teacher import ASSETS, Balance, Floats, Lesson, SharedBalance, Teacher
+from impasto.train.data import Photographs
 
 _SAMPLED = 16  # paintings whose budgets stand for those of all
 _SHOWN = 6  # paintings in the sheets of a network for any painting
@@ -253,9 +254,9 @@ def load(name: str) -> networks.Trained:
     Raises:
         InputError: there is none, or it is no network of ours.
     """
-    if name == "pack" and not trained.PACK.exists():
+    if name == "pack" and not catalog.PACK.exists():
         raise InputError("no pack of styles is installed", "give a file that impasto train has written")
-    return networks.read(trained.PACK if name == "pack" else name)
+    return networks.read(catalog.PACK if name == "pack" else name)
 
 
 def _seen(lesson: Lesson) -> Tensor:

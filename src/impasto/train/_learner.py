@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from impasto import images
 from impasto.contract import Placement
-from impasto.data import Crops, Photographs, items
-from impasto.knobs import ScheduleKnobs
+from impasto.methods.settings import ScheduleKnobs
+from impasto.train.data import Crops, Photographs, items
 
 VALIDATED = 8
 """Crops that are validated on, or one a style."""

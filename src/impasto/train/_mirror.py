@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from impasto.architectures import VGG19
 from impasto.contract import Placement
-from impasto.decoders import Mirror
-from impasto.encoders import Encoder
-from impasto.knobs import DecoderKnobs
-from impasto.losses import relative_error
-from impasto.tiling import crop_to, pad_to_multiple
+from impasto.losses.losses import relative_error
+from impasto.methods.settings import DecoderKnobs
+from impasto.models.decoders import Mirror
+from impasto.models.encoder_specs import VGG19
+from impasto.models.encoders import Encoder
+from impasto.optim.evaluator import crop_to, pad_to_multiple
 from impasto.train._learner import Batch, Learner
 
 

@@ -20,14 +20,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from impasto.contract import OnProgress, Placement, Progress, ignore
-from impasto.data import Crops, Photographs, load_photographs
 from impasto.errors import Cancelled, InputError
-from impasto.knobs import ScheduleKnobs
-from impasto.meter import keep_freed
+from impasto.memory import keep_freed
+from impasto.methods.settings import ScheduleKnobs
 from impasto.report.files import write_whole
 from impasto.train import _pages
 from impasto.train._courses import Course, folder_of
 from impasto.train._learner import Batch, Batches, Learner, squares
+from impasto.train.data import Crops, Photographs, load_photographs
 
 _LAST = "last.ckpt"
 _SAVED_EVERY = 60.0  # seconds between two checkpoints

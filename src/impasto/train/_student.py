@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from impasto import networks, predictors
 from impasto.contract import Placement
-from impasto.knobs import TrainKnobs
-from impasto.tiling import crop_to, pad_to_multiple
+from impasto.methods.settings import TrainKnobs
+from impasto.models import networks, predictors
+from impasto.optim.evaluator import crop_to, pad_to_multiple
 from impasto.train._critic import Critic
 from impasto.train._learner import VALIDATED, Batch, Learner
 from impasto.train._motion import Motion

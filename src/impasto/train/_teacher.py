@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from impasto import images
-from impasto.architectures import VGG19
 from impasto.contract import STYLE_LAYERS, Job, OnProgress, Placement, Progress, Style, StyleImage, ignore
-from impasto.encoders import Encoder
-from impasto.knobs import AdaINKnobs, TrainKnobs
-from impasto.losses import TotalVariation, relative_error
+from impasto.losses.losses import TotalVariation, relative_error
 from impasto.methods.adain import AdaIN
-from impasto.stats import gram_matrix
+from impasto.methods.settings import AdaINKnobs, TrainKnobs
+from impasto.models.encoder_specs import VGG19
+from impasto.models.encoders import Encoder
+from impasto.ops.stats import gram_matrix
 
 Floats: TypeAlias = NDArray[np.float32]
 

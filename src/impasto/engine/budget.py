@@ -1,0 +1,140 @@
+"""Memory of a job: what it takes in one piece, what in tiles, and whether there is room for either.
+
+Linux kills a process that runs out of memory, it does not raise; so this is counted before a job starts. What a method
+takes by pixel is measured and stands in the registry; what the engine itself holds is counted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from impasto import device
+from impasto.contract import Placement
+from impasto.errors import ResourceError
+from impasto.methods import recipes
+
+_FREE_SHARE = 0.85  # of what is free: others use memory too
+_RESERVE = 200_000_000  # bytes that the libraries take for themselves while they compute
+_MASK = 12.0  # bytes a pixel of a mask, with what methods make of it
+_READING = 13.0  # bytes a pixel of a photograph while it is decoded, at 8 bits
+_HOLDING = 12.0  # of the photograph, the picture to start from, the result and a style image of its size, as codes
+_LEAST_SIZE = 64  # pixels, that are suggested
+_WRITING = 16.0  # while a result is encoded
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a job may take.
+
+    Attributes:
+        memory: bytes in all; None where there is room for one piece.
+        maps: masks of the size of the picture.
+    """
+
+    memory: int | None
+    maps: int = 0
+
+    @property
+    def tiled(self) -> bool:
+        """Whether pictures stay codes, and methods paint in tiles."""
+        return self.memory is not None
+
+    def left_for_method(self, pixels: int, others: int) -> int | None:
+        """Bytes for a method beside the pictures.
+
+        Args:
+            pixels: of the result.
+            others: bytes that style images take.
+        """
+        if self.memory is None:
+            return None
+        held = (_HOLDING + _MASK * self.maps) * pixels + others
+        return max(1, int(self.memory - held) - _RESERVE)
+
+
+def plan(
+    stages: Sequence[recipes.Stage],
+    placements: Sequence[Placement],
+    sides: tuple[int, int],
+    source: tuple[int, int],
+    *,
+    maps: int = 0,
+    regions: int = 0,
+    limit: int | None = None,
+) -> Budget:
+    """Decide between one piece and tiles.
+
+    Args:
+        stages, placements: the methods and where they compute.
+        sides: height and width of the result.
+        source: those of the photograph.
+        maps: masks that the job holds.
+        regions: parts of the picture that have statistics of their own.
+        limit: bytes that the user allows; None for what is free.
+
+    Raises:
+        ResourceError: neither fits; says what tiles would need.
+        InputError: only tiles fit, and something that was asked for cannot be tiled.
+    """
+    on = placements[-1].device
+    room = device.available_memory(on) if limit is None else limit
+    pixels = sides[0] * sides[1]
+    whole = max(_whole(stage, placement, regions, pixels) for stage, placement in zip(stages, placements, strict=True))
+    needed = int(whole + _MASK * maps * pixels)
+    if needed <= room:
+        return Budget(None, maps)
+    if any(stage.method.tiling != "shared statistics" for stage in stages):
+        device.check_memory(needed, sides[1], sides[0], limit=room, device=on)
+    least = least_in_tiles(stages, placements, sides, source, maps)
+    allowed = room if limit is not None else int(room * _FREE_SHARE)
+    if least > allowed:
+        longest = max(sides)
+        sizes = (int(longest * 0.95**step) // 8 * 8 for step in range(1, 60))
+
+        def needed_at(size: int) -> int:
+            scaled = round(sides[0] * size / longest), round(sides[1] * size / longest)
+            return least_in_tiles(stages, placements, scaled, source, maps)
+
+        smaller = next((size for size in sizes if size >= _LEAST_SIZE and needed_at(size) <= allowed), None)
+        raise _too_small(least, allowed, sides, smaller, asked=limit is not None)
+    return Budget(allowed, maps)
+
+
+def _too_small(least: int, allowed: int, sides: tuple[int, int], smaller: int | None, *, asked: bool) -> ResourceError:
+    hints = [f"--max-memory {-(-least // 10**7) / 100:g}GB"] if asked else []
+    hints += [f"--size {smaller}"] if smaller is not None else []
+    return ResourceError(
+        f"{sides[1]}x{sides[0]} px in tiles needs {least / 1e9:.2f} GB of memory; {allowed / 1e9:.2f} GB "
+        + ("may be used" if asked else "is free"),
+        f"use {' or '.join(hints)}" if hints else "free some memory",
+    )
+
+
+def least_in_tiles(
+    stages: Sequence[recipes.Stage],
+    placements: Sequence[Placement],
+    sides: tuple[int, int],
+    source: tuple[int, int],
+    maps: int = 0,
+) -> int:
+    """Bytes below which tiles do not fit either."""
+    pixels = sides[0] * sides[1]
+    painting: int = max(
+        stage.method.load_class().least_memory(*sides, stage.knobs, placement)
+        for stage, placement in zip(stages, placements, strict=True)
+    )
+    painting += int((_HOLDING + _MASK * maps) * pixels) + _RESERVE
+    reading = int(_READING * source[0] * source[1])
+    writing = int((_WRITING + _MASK * maps) * pixels)
+    return max(painting, reading, writing)
+
+
+def _whole(stage: recipes.Stage, placement: Placement, regions: int, pixels: int) -> float:
+    """Bytes in one piece."""
+    share = 1.0 if placement.precision == "float32" else 0.5
+    each = stage.method.bytes_a_pixel(stage.knobs, placement) + regions * stage.method.region_memory * share
+    return each * pixels + stage.method.fixed_bytes(stage.knobs, placement)
+
+
+IN_ONE_PIECE = Budget(None)

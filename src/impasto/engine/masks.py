@@ -1,0 +1,134 @@
+"""The masks of one photograph, read and laid out as its controls ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from impasto import images
+from impasto.assets import Store
+from impasto.assets.library import means_file
+from impasto.contract import OnProgress, ignore
+from impasto.engine.controls import Controls, mask_name
+from impasto.errors import InputError
+from impasto.models import segment
+from impasto.ops import color, masks
+from impasto.optim.evaluator import unit
+from impasto.settings import close_names
+
+_FACE_MARGIN = 1.15  # boxes end at chin and brow; the oval should take in both
+
+
+@dataclass
+class MaskReader:
+    """Turns what stands for a mask into soft masks for one photograph.
+
+    Attributes:
+        photograph: `(1, 3, H, W)`, floats in [0, 1] or codes, at the size of the result.
+        own_size: width and height of the photograph as it was given: masks of that size are resized without a word.
+        store: where the networks are.
+        feather: pixels over which edges fade.
+    """
+
+    photograph: Tensor
+    own_size: tuple[int, int]
+    store: Store
+    feather: float = 0.0
+    max_pixels: int = images.MAX_PIXELS
+    on_progress: OnProgress = ignore
+    on_note: Callable[[str], Any] = str  # hears nothing
+    _found: dict[str, Tensor] = field(default_factory=dict)
+
+    def read(self, mask: Any) -> Tensor:
+        """The mask, `(1, 1, H, W)`, feathered.
+
+        Raises:
+            InputError: it is no picture or all black, or the photograph has no such thing.
+            MissingExtra: finding subjects needs ONNX Runtime.
+        """
+        if isinstance(mask, str) and mask in segment.ASSETS and not Path(mask).exists():
+            return masks.feather(self._find(mask), self.feather)
+        if isinstance(mask, str) and not means_file(mask):
+            raise InputError(f"{mask!r} is no mask", f"give a file, or a word: {close_names(mask, segment.ASSETS)}")
+        picture = images.read(mask, max_pixels=self.max_pixels)
+        name = mask_name(mask)
+        values = picture.pixels @ color.LUMA if picture.alpha is None or picture.alpha.min() == 1 else picture.alpha
+        height, width = self.photograph.shape[2:]
+        if (picture.width, picture.height) not in ((width, height), self.own_size):
+            self.on_note(f"{name} is {picture.width}x{picture.height} px: resized to {width}x{height}")
+        pixels = torch.from_numpy(images.resize(values, height, width))[None, None]
+        if pixels.max() < 1 / 255:
+            raise InputError(f"mask {name} is all black: it selects nothing", "paint white what it should select")
+        return masks.feather(pixels, self.feather)
+
+    def faces(self) -> Tensor:
+        """A mask of soft ovals over the faces; all zero, with a note, when there are none."""
+        boxes = self._faces()
+        self.on_note(f"{len(boxes)} face{'s' * (len(boxes) != 1)} found" if boxes else "no face was found to protect")
+        return masks.ellipses([_grown(box) for box in boxes], *self.photograph.shape[2:])
+
+    def _faces(self) -> list[segment.Box]:
+        network = self.store.file(segment.FACES, f"{segment.FACES}.onnx", self.on_progress)
+        return segment.find_faces(unit(self.photograph), network)
+
+    def _find(self, what: str) -> Tensor:
+        if what not in self._found:
+            asset = segment.ASSETS[what]
+            network = self.store.file(asset, f"{asset}.onnx", self.on_progress)
+            if what == "background":
+                self._found[what] = 1 - self._find("subject")
+            else:
+                faces = self._faces() if what == "person" else ()
+                self._found[what] = segment.find(what, unit(self.photograph), network, faces)
+        return self._found[what]
+
+
+def _grown(box: segment.Box) -> segment.Box:
+    left, top, right, bottom = box
+    across, along = (right - left) / 2 * _FACE_MARGIN, (bottom - top) / 2 * _FACE_MARGIN
+    middle = (left + right) / 2, (top + bottom) / 2
+    return middle[0] - across, middle[1] - along, middle[0] + across, middle[1] + along
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The masks of one photograph, each `(1, 1, H, W)`.
+
+    Attributes:
+        regions: those of the controls' regions, in order, summing to at most 1.
+        rest: what they leave; None when there are no regions, or nothing is left.
+        strength: the strength map, faces included, or None.
+        preserve: what stays the photograph, or None.
+    """
+
+    regions: tuple[Tensor, ...] = ()
+    rest: Tensor | None = None
+    strength: Tensor | None = None
+    preserve: Tensor | None = None
+
+
+def lay_out(controls: Controls, reader: MaskReader) -> Layout:
+    """Read and combine all masks.
+
+    Raises:
+        InputError: a mask cannot be used.
+    """
+    regions = [reader.read(mask) for mask, _ in controls.regions]
+    rest = None
+    if regions:
+        regions, overlap = masks.normalise(regions)
+        if overlap:
+            reader.on_note("regions overlap: where they do, they share the picture by the lightness of their masks")
+        left = 1 - masks.cover(regions)
+        rest = left if left.max() > 0 else None
+    strength = None if controls.strength_map is None else reader.read(controls.strength_map)
+    if controls.protect_faces:
+        kept = 1 - controls.protect_faces * reader.faces()
+        strength = kept if strength is None else strength * kept
+    preserve = None if controls.preserve is None else reader.read(controls.preserve)
+    return Layout(tuple(regions), rest, strength, preserve)

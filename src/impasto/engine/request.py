@@ -1,0 +1,205 @@
+"""What is asked for and what comes back: values that load no torch, so that a quick job never waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from impasto import images, settings
+from impasto.contract import Placement
+from impasto.engine.controls import Controls, mask_name
+from impasto.errors import InputError
+from impasto.images import Picture
+from impasto.methods import recipes
+from impasto.models.catalog import TrainedStyle
+
+if TYPE_CHECKING:
+    from impasto.engine.snapshots import Snapshots
+
+SMALLEST_CONTENT = 8
+
+OnNote: TypeAlias = Callable[[str], None]
+"""Receives one-line remarks for people: what was assumed, how long it will take."""
+
+
+def silence(note: str) -> None:
+    """The callback that hears no notes."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """How to paint.
+
+    Attributes:
+        method: a registered method, or "auto".
+        quality: "draft", "good", "best", or None for good.
+        size: longest side of the result in pixels; None keeps the photograph's.
+        init: image to start from: one of the method's choices, or a picture of any kind.
+        knobs: the method's settings by name.
+        max_memory: bytes that the job may take, or None for what is available.
+        max_pixels: refuse pictures with more.
+        controls: colour, regions and what to keep.
+        snapshots: what the last stage leaves on its way, and whether to go on from there; None for nothing.
+    """
+
+    method: str = "auto"
+    quality: str | None = None
+    size: int | None = None
+    init: Any = None
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    max_memory: int | None = None
+    max_pixels: int = images.MAX_PIXELS
+    controls: Controls = field(default_factory=Controls)
+    snapshots: Snapshots | None = None
+
+    def sides(self, width: int, height: int) -> tuple[int, int]:
+        """Height and width of the result, of a photograph of that width and height.
+
+        Raises:
+            InputError: the photograph is too small, or the size is no number of pixels.
+        """
+        if min(width, height) < SMALLEST_CONTENT:
+            raise InputError(
+                f"content image is {width}x{height} px; the least is {SMALLEST_CONTENT}x{SMALLEST_CONTENT}",
+                "use a larger photograph",
+            )
+        size = self.size
+        if size is None:
+            return height, width
+        if isinstance(size, bool) or not isinstance(size, int) or size < SMALLEST_CONTENT:
+            raise InputError(f"--size is {size!r}", f"it takes a whole number of pixels, {SMALLEST_CONTENT} or more")
+        width, height = images.fit(width, height, size)
+        return max(height, SMALLEST_CONTENT), max(width, SMALLEST_CONTENT)
+
+
+@dataclass(frozen=True)
+class StyleSource:
+    """A style image that was found and read.
+
+    Attributes:
+        label: for people and file names.
+        id: what finds it again: a library id or a file name.
+        picture: its pixels.
+        weight: its share.
+        trained: the style of a trained network that this is; the picture is then a specimen.
+    """
+
+    label: str
+    id: str
+    picture: Picture
+    weight: float = 1.0
+    trained: TrainedStyle | None = None
+
+
+Sources: TypeAlias = tuple[StyleSource, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A painted picture and how it came about.
+
+    Attributes:
+        picture: pixels and all that is needed to write it like its source.
+        losses: at each step of the last stage, by name, with the number of the step; empty for feed-forward methods.
+        seconds: computing time, reading and writing left out.
+        record: what makes it again, as plain values.
+    """
+
+    picture: Picture
+    losses: tuple[Mapping[str, float], ...]
+    seconds: float
+    record: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls, picture: Picture, losses: Sequence[Mapping[str, float]], seconds: float, made: Mapping[str, Any]
+    ) -> Result:
+        """A picture with its record: `record_of` what made it, its size, steps and time."""
+        sides = {"width": picture.width, "height": picture.height}
+        record = {**made, **sides, "steps": len(losses) or 1, "seconds": round(seconds, 3)}
+        return cls(picture, tuple(losses), seconds, record)
+
+    @property
+    def image(self) -> Any:
+        """The picture as a PIL image."""
+        return images.to_pil(self.picture)
+
+    def save(self, path: str | Path, *, drop_gps: bool = False, on_note: OnNote = silence) -> Path:
+        """Write the picture, whole or not at all, with its record in the metadata.
+
+        Args:
+            path: its ending names the format.
+            drop_gps: leave the place out of the metadata.
+            on_note: hears what the format cannot hold.
+
+        Returns:
+            The path.
+
+        Raises:
+            InputError: it cannot be written there.
+            ResourceError: the disk is full.
+        """
+        target = Path(path)
+        images.check_output(target, ())
+        for note in images.write(self.picture, target, record=self.record, drop_gps=drop_gps):
+            on_note(note)
+        return target
+
+    def _repr_png_(self) -> bytes:
+        import io
+
+        buffer = io.BytesIO()
+        self.image.save(buffer, format="PNG")
+        return buffer.getvalue()
+
+
+Regions: TypeAlias = Sequence[tuple[Any, Sources]]
+"""Masks with the styles that they get."""
+
+
+def record_of(
+    request: Request,
+    stages: Sequence[recipes.Stage],
+    placement: Placement,
+    *,
+    content: Picture,
+    sources: Sources,
+    regions: Regions = (),
+    computed_by: str = "torch",
+) -> dict[str, Any]:
+    """What makes a picture again, as plain values; `Result.of` adds what is known when it is painted.
+
+    Args:
+        request: what was asked for.
+        stages: the methods in order, with their settings.
+        placement: where the last one computes.
+        content: the photograph at the size of the result.
+        sources, regions: the styles.
+        computed_by: the package whose version matters.
+    """
+    last = stages[-1]
+    return {
+        "impasto": version("impasto"),
+        computed_by: version(computed_by),
+        "content": {
+            "name": content.origin.path.name if content.origin.path else "",
+            "pixels": images.digest(content.pixels),
+        },
+        "styles": _listed(sources),
+        "regions": [{"mask": mask_name(mask), "styles": _listed(own)} for mask, own in regions],
+        "controls": request.controls.record(),
+        "method": "color" if request.controls.color_only else last.method.name,
+        "quality": request.quality or recipes.DEFAULT_QUALITY,
+        "stages": [stage.method.name for stage in stages],
+        "knobs": settings.as_record(last.knobs),
+        "init": str(request.init) if getattr(last.knobs, "init", None) == "file" else None,
+        "device": placement.device,
+        "precision": placement.precision,
+    }
+
+
+def _listed(sources: Sources) -> list[dict[str, Any]]:
+    return [{"id": source.id, "label": source.label, "weight": source.weight} for source in sources]

@@ -1,0 +1,329 @@
+"""One job on its way through the stages that paint it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from impasto import images, settings
+from impasto.contract import Guide, Job, OnProgress, Placement, Progress, Region, Snapshot, Style, StyleImage
+from impasto.engine.budget import IN_ONE_PIECE, Budget
+from impasto.engine.masks import Layout
+from impasto.engine.request import Regions, Request, Result, Sources, record_of
+from impasto.errors import Cancelled, InputError
+from impasto.images import Picture
+from impasto.memory import keep_freed
+from impasto.methods import recipes
+from impasto.ops import color, masks
+from impasto.optim import evaluator
+from impasto.optim.evaluator import thumbnail, unit
+
+if TYPE_CHECKING:
+    from impasto.engine.engine import Engine
+
+_GRAIN = 2.0  # pixels over which a draft is smoothed (bench/NOTES.md)
+_LEAST_PALETTE = 64  # pixels of a region whose colours say anything
+_PALETTE_SIDE = 4096  # longest side, of a picture whose colours are all counted
+_ENLARGED = 2.0  # a style image is enlarged at most so much: beyond it there is nothing but blur to learn from
+
+
+@dataclass
+class Run:
+    """One job on its way through the stages."""
+
+    engine: Engine
+    stages: Sequence[recipes.Stage]
+    placements: Sequence[Placement]
+    sources: Sources
+    regions: Regions
+    layout: Layout
+    content: Picture
+    request: Request
+    room: Budget = IN_ONE_PIECE
+
+    def paint(self, on_progress: OnProgress) -> Result:
+        """All stages, then what holds for every method. Raises Cancelled with the best picture so far."""
+        if getattr(self.stages[-1].knobs, "strength", 1.0) == 0:
+            return self.result(self.content, (), 0.0)  # exactly the photograph, whatever the method
+        started = time.perf_counter()
+        if self.request.controls.color_only:
+            return self._painted(self._recolored(), (), started)
+        init = None if self.stages[-1].knobs is None else self._given_init()
+        keeper = _Keeper(self, on_progress)
+        painted: Tensor | None = None
+        try:
+            for stage, placement in list(zip(self.stages, self.placements, strict=True))[keeper.first_stage :]:
+                init = init if painted is None else _softened(painted)
+                painted = self._stage(stage, placement, init, keeper.resume, keeper)
+        except Cancelled as cancelled:
+            if cancelled.partial is not None:
+                cancelled.result = self._painted(cancelled.partial, keeper.losses, started)
+            raise
+        assert painted is not None
+        result = self._painted(painted, keeper.losses, started)
+        keeper.end(result.picture)
+        return result
+
+    def identity(self) -> dict[str, Any]:
+        """Plain values of all that the picture depends on."""
+        layout = self.layout
+        masks = [*layout.regions, *(mask for mask in (layout.strength, layout.preserve) if mask is not None)]
+        everything = [*self.sources, *(source for _, own in self.regions for source in own)]
+        last, placement = self.stages[-1], self.placements[-1]
+        init = self._given_init()
+        return {
+            "impasto": version("impasto"),
+            "photograph": images.digest(self.content.pixels),
+            "size": f"{self.content.width}x{self.content.height}",
+            "style": " + ".join(f"{source.label}:{source.weight:g}" for source in everything),
+            "style picture": [images.digest(source.picture.pixels) for source in everything],
+            "mask": [images.digest(mask.numpy()) for mask in masks],
+            "control": self.request.controls.record(),
+            "method": last.method.name,
+            "setting": settings.as_record(last.knobs),
+            "image to start from": None if init is None else images.digest(init.numpy()),
+            "precision": placement.precision,
+            "device": placement.device,
+        }
+
+    def finished(self, image: Tensor) -> Picture:
+        """What would be saved of an image that a method has come to."""
+        return replace(self.content, pixels=self._finished(image))
+
+    def _stage(
+        self,
+        stage: recipes.Stage,
+        placement: Placement,
+        init: Tensor | None,
+        resume: Mapping[str, Tensor] | None,
+        on_progress: OnProgress,
+    ) -> Tensor:
+        content = images.to_tensor(self.content.pixels).to(placement.device)
+        network = self.network() if stage.method.trained else None
+        stylizer = self.engine.stylizer(stage.method, placement, stage.knobs, on_progress, network=network)
+        parts = [
+            (
+                mask,
+                self.engine.code(
+                    stage.method, placement, self.style(stage, placement, own, mask), stage.knobs, network
+                ),
+            )
+            for mask, own in self.parts()
+        ]
+        regions = tuple(Region(mask.to(placement.device), code) for mask, code in parts if mask is not None)
+        strength = self.layout.strength
+        guide = Guide(
+            init=init.to(placement.device) if init is not None and "init" in stage.method.honours else None,
+            regions=regions,
+            strength=None if strength is None else strength.to(placement.device),
+        )
+        memory = self.memory_left()
+        keep_freed(memory is None)
+        return stylizer.stylize(content, [Job(parts[0][1], stage.knobs, guide, resume, memory)], on_progress)
+
+    def memory_left(self) -> int | None:
+        """Bytes for the method, beside the pictures; None for one piece."""
+        height, width = self.content.pixels.shape[:2]
+        everything = [*self.sources, *(source for _, own in self.regions for source in own)]
+        return self.room.left_for_method(height * width, sum(source.picture.pixels.nbytes for source in everything))
+
+    def network(self) -> Path | None:
+        """The file of the trained network whose styles these are; the engine has seen to it that there is one."""
+        return next((one.trained.path for _, own in self.parts() for one in own if one.trained is not None), None)
+
+    def parts(self) -> list[tuple[Tensor | None, Sources]]:
+        """Masks with their styles; the style of the whole picture takes what regions leave."""
+        if not self.regions:
+            return [(None, self.sources)]
+        parts: list[tuple[Tensor | None, Sources]] = [
+            (mask, own) for mask, (_, own) in zip(self.layout.regions, self.regions, strict=True)
+        ]
+        if self.sources and self.layout.rest is not None:
+            parts.append((self.layout.rest, self.sources))
+        return parts
+
+    def _recolored(self) -> Tensor:
+        """The photograph in the styles' colours: no painting."""
+        photograph = images.to_tensor(self.content.pixels)
+        changed = torch.zeros_like(photograph)
+        for mask, own in self.parts():
+            total = sum(source.weight for source in own)
+            for source in own:
+                moved = color.match_colors(photograph, images.to_tensor(_opaque(source.picture)))
+                share = torch.ones(()) if mask is None else mask
+                changed = changed + share * (source.weight / total) * (moved - photograph)
+        strength: Tensor | float = self.stages[-1].knobs.strength
+        if self.layout.strength is not None:
+            strength = strength * self.layout.strength
+        return (photograph + strength * changed).clamp(0, 1)
+
+    def _finished(self, image: Tensor) -> NDArray[Any]:
+        """Pixels of the result, with what holds for every method: colour first, then what the photograph keeps."""
+        photograph, preserve = self.content.pixels, self.layout.preserve
+        if self.request.controls.keep_color != "luminance" and preserve is None and not images.is_codes(photograph):
+            return images.from_tensor(image)
+        result = np.empty_like(photograph)
+        for rows in images.bands(photograph):
+            part, own = unit(image[:, :, rows]).float().cpu(), unit(images.to_tensor(photograph[rows]))
+            if self.request.controls.keep_color == "luminance":
+                untouched = (part == own).all(1, keepdim=True)  # recolouring them would only round them
+                part = torch.where(untouched, own, color.with_chroma_of(part, own))
+            if preserve is not None:
+                part = masks.compose(part, own, preserve[:, :, rows])
+            pixels = images.from_tensor(part)
+            result[rows] = images.quantise(pixels, 8 * result.itemsize) if images.is_codes(result) else pixels
+        return result
+
+    def _own_palette(self, mask: Tensor | None) -> Tensor:
+        """The photograph's colours, `(1, 3, 1, N)`, where a region holds; of a large picture a sample."""
+        own = images.to_tensor(self.content.pixels)
+        photograph = thumbnail(own, _PALETTE_SIDE).flatten(2)
+        inside = None if mask is None else thumbnail(mask, _PALETTE_SIDE).flatten() > 0.5
+        if inside is not None and inside.sum() >= _LEAST_PALETTE:
+            photograph = photograph[:, :, inside]
+        return photograph[:, :, None]
+
+    def style(self, stage: recipes.Stage, placement: Placement, sources: Sources, mask: Tensor | None) -> Style:
+        """The style images at the size at which their strokes are wanted."""
+        canvas = self.content.pixels.shape[0], self.content.pixels.shape[1]
+        scale = getattr(stage.knobs, "style_scale", 1.0)
+        prepared = []
+        for source in sources:
+            if source.trained is not None:
+                tensor = images.to_tensor(_opaque(source.picture))
+                prepared.append(StyleImage(tensor, source.weight, source.trained.id, source.trained.name))
+                continue
+            own = source.picture.width, source.picture.height
+            least = stage.method.smallest_side
+            if min(own) < least:
+                raise InputError(
+                    f"style image is {own[0]}x{own[1]} px; method {stage.method.name} needs at least {least}x{least}",
+                    "use a larger image",
+                )
+            longest = min(max(canvas) * scale, max(own) * _ENLARGED)
+            longest = max(longest, least * max(own) / min(own))  # the short side must still fill the deepest layer
+            width, height = images.fit(*own, math.ceil(longest))
+            pixels = images.resize(_opaque(source.picture), max(height, least), max(width, least))
+            tensor, digest = images.to_tensor(pixels), images.digest(source.picture.pixels)
+            if self.request.controls.keep_color == "histogram":
+                tensor = color.match_colors(unit(tensor), self._own_palette(mask))
+                digest = images.digest(tensor.numpy())
+            prepared.append(StyleImage(tensor.to(placement.device), source.weight, digest))
+        return Style(tuple(prepared), canvas, memory=self.memory_left())
+
+    def _given_init(self) -> Tensor | None:
+        """The picture to start from, when the user gave one, at the size of the content without stretching."""
+        if getattr(self.stages[-1].knobs, "init", None) != "file":
+            return None
+        given = images.read(self.request.init, max_pixels=self.request.max_pixels, compact=self.room.tiled)
+        height, width = self.content.pixels.shape[:2]
+        if abs(given.width * height - given.height * width) > max(given.width, given.height) * 2:
+            raise InputError(
+                f"the image to start from is {given.width}x{given.height} px, another shape than {width}x{height}",
+                "crop it to the shape of the photograph",
+            )
+        return images.to_tensor(images.resize(given.pixels, height, width))
+
+    def _painted(self, image: Tensor, losses: Sequence[Mapping[str, float]], started: float) -> Result:
+        picture = self.finished(image)
+        return self.result(picture, losses, time.perf_counter() - started)
+
+    def result(self, picture: Picture, losses: Sequence[Mapping[str, float]], seconds: float) -> Result:
+        """A picture with all that makes it again."""
+        made = record_of(
+            *(self.request, self.stages, self.placements[-1]),
+            content=self.content,
+            sources=self.sources,
+            regions=self.regions,
+        )
+        return Result.of(picture, losses, seconds, made)
+
+
+def _softened(draft: Tensor) -> Tensor:
+    """A draft without the finest grain of its decoder, which a descent of few steps would not get rid of.
+
+    Done tile by tile: a draft that comes as codes may not fit into memory as floats.
+    """
+    sheet, reach = evaluator.Sheet(draft, 1), round(_GRAIN)
+    soft = sheet.blank()
+    for tile in evaluator.tiles_of(sheet.sides, 1024, stride=1):
+        wide = tile.grown(reach)
+        smooth = masks.feather(sheet.crop(tile, reach).transpose(0, 1), _GRAIN).transpose(0, 1)
+        top, left = tile.rows[0] - wide.rows[0], tile.columns[0] - wide.columns[0]
+        evaluator.put(soft, smooth[:, :, top:, left:], tile)
+    return soft
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A method's snapshot with what holds for every method done to its picture."""
+
+    taken: Snapshot
+    run: Run
+
+    def image(self) -> Tensor:
+        """See `Snapshot`."""
+        return images.to_tensor(self.run.finished(self.taken.image()).pixels)
+
+    def state(self) -> Mapping[str, Tensor]:
+        """See `Snapshot`."""
+        return self.taken.state()
+
+
+class _Keeper:
+    """Listens to a run: collects its losses, keeps its snapshots, and tells where it goes on."""
+
+    def __init__(self, run: Run, on_progress: OnProgress) -> None:
+        self._run, self._on_progress = run, on_progress
+        self._snapshots = run.request.snapshots
+        self._identity = run.identity() if self._snapshots is not None else {}
+        broken = None if self._snapshots is None else self._snapshots.begin(self._identity)
+        self.resume = None if broken is None else broken.state
+        self.losses: list[Mapping[str, float]] = [] if broken is None else list(broken.losses)
+        self.first_stage = 0 if broken is None else len(run.stages) - 1
+        self._kept = -1 if broken is None else broken.steps
+        self._step = 0
+
+    def __call__(self, progress: Progress) -> None:
+        """Hear one report, and pass it on."""
+        if progress.losses:
+            self.losses.append({**progress.losses, "step": progress.step})
+        self._step = progress.step
+        if self._snapshots is not None and self._snapshots.is_due(progress.step):
+            self._keep(progress)
+        seen = None if progress.snapshot is None else _Finished(progress.snapshot, self._run)
+        try:
+            self._on_progress(replace(progress, snapshot=seen))
+        except Cancelled:
+            self._keep(progress)
+            raise
+
+    def end(self, picture: Picture) -> None:
+        """The run has come to its end."""
+        if self._snapshots is not None:
+            self._snapshots.end(picture, self._step)
+
+    def _keep(self, progress: Progress) -> None:
+        if self._snapshots is None or progress.snapshot is None or progress.step == self._kept:
+            return
+        self._kept = progress.step
+        self._snapshots.keep(progress.snapshot, progress.step, self._identity, self.losses, self._run.finished)
+
+
+def _opaque(picture: Picture) -> Any:
+    """A style's transparent parts become white paper: their hidden colours are not part of the painting."""
+    if picture.alpha is None:
+        return picture.pixels
+    alpha = picture.alpha[..., None]
+    flat = images.unit(picture.pixels) * alpha + (1 - alpha)
+    return images.quantise(flat, 8 * picture.pixels.itemsize) if images.is_codes(picture.pixels) else flat

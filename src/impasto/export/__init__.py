@@ -1,0 +1,1 @@
+"""Ships trained networks in other formats."""

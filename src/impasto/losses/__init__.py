@@ -1,0 +1,1 @@
+"""The Objectives: content, style, total variation and temporal losses."""

@@ -1,0 +1,71 @@
+"""Which Objectives an optimised picture is held to, as its knobs ask for: names, weights and losses.
+
+All losses are relative, so one set of balances serves every painting, size and encoder. What they reach so far:
+docs/losses.md and docs/encoders.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from impasto.contract import Objective
+from impasto.losses.losses import ContentLoss, GramLoss, LaplacianLoss, SelfSimilarityLoss, StyleLoss
+from impasto.losses.matching import MomentsLoss, PatchLoss, SlicedLoss, WassersteinLoss
+from impasto.methods.settings import OptimizeKnobs
+from impasto.models.encoder_specs import Architecture
+
+STYLE_BALANCE: Mapping[str, float] = {
+    "gram": 6.5,
+    "moments": 13.0,
+    "wasserstein": 10.0,
+    "sliced": 20.0,
+    "patches": 13.0,
+}
+"""Weight of each style loss against the relative content error when both knobs are 1."""
+CONTENT_BALANCE: Mapping[str, float] = {"features": 1.0, "similarity": 3.0}
+VARIATION_BALANCE = 0.3
+_PATCH_STRIDES = (4, 16)  # in pixels; finer layers see specks, and there are none coarser
+
+
+@dataclass(frozen=True)
+class Held:
+    """Something of the photograph that the picture is held to: a name for people, its weight, and what measures it."""
+
+    name: str
+    weight: float
+    objective: Objective
+
+
+def style_loss(knobs: OptimizeKnobs, architecture: Architecture) -> StyleLoss:
+    """What measures the style, on the layers that the knobs name."""
+    weights = dict.fromkeys(knobs.style_layers, 1.0)
+    if knobs.style_loss == "patches":
+        low, high = _PATCH_STRIDES
+        return PatchLoss(
+            weights, matched=frozenset(name for name in weights if low <= architecture.stride(name) <= high)
+        )
+    kinds: Mapping[str, Callable[[Mapping[str, float]], StyleLoss]] = {
+        "gram": GramLoss,
+        "moments": MomentsLoss,
+        "wasserstein": WassersteinLoss,
+        "sliced": SlicedLoss,
+    }
+    return kinds[knobs.style_loss](weights)
+
+
+def style_weight(knobs: OptimizeKnobs) -> float:
+    """The weight of the style loss."""
+    return STYLE_BALANCE[knobs.style_loss] * knobs.style_weight
+
+
+def content_objectives(knobs: OptimizeKnobs) -> tuple[Held, ...]:
+    """What keeps the photograph: its content where that counts, and its outlines where they are asked for."""
+    layers = frozenset(knobs.content_layers)
+    held: list[Held] = []
+    if knobs.content_weight > 0 and layers:
+        kept = SelfSimilarityLoss(layers) if knobs.content_loss == "similarity" else ContentLoss(layers)
+        held.append(Held("content", CONTENT_BALANCE[knobs.content_loss] * knobs.content_weight, kept))
+    if knobs.laplacian_weight > 0:
+        held.append(Held("laplacian", knobs.laplacian_weight, LaplacianLoss(wrap=knobs.border == "wrap")))
+    return tuple(held)

@@ -1,0 +1,112 @@
+"""Recipes: what draft, good and best mean, as methods in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from impasto import settings
+from impasto.errors import InputError
+from impasto.methods import registry
+from impasto.methods.settings import OptimizeKnobs
+from impasto.models import encoder_specs
+
+DRAFT_METHOD = "adain"
+QUALITIES = ("draft", "good", "best")
+DEFAULT_QUALITY = "good"
+
+# Measured in bench/NOTES.md: 20 steps get to about a third of the style distance of adain's draft. The content layer is
+# not Gatys' relu4_2: at equal style distance the photograph stays more readable.
+_PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "optimize": {
+        "good": {"steps": 20, "content_layers": ("relu4_1",)},
+        "best": {"steps": 24, "content_layers": ("relu4_1",), "coarsest": 128},
+    },
+}
+_AUTO = {"draft": DRAFT_METHOD, "good": "optimize", "best": "optimize"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One method of a recipe with its settings."""
+
+    method: registry.Method
+    knobs: Any
+
+
+def plan(method: str, quality: str | None, values: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """The stages of a job, in order; each starts from the picture of the one before.
+
+    Args:
+        method: a registered method, or "auto" to let the quality choose.
+        quality: one of QUALITIES; None is "good".
+        values: knobs by name, of the last method; those that the draft has too go to both.
+
+    Raises:
+        InputError: an unknown method or quality, a knob that the method lacks, or a quality that it does not have.
+    """
+    quality = quality or DEFAULT_QUALITY
+    if quality not in QUALITIES:
+        raise InputError(f"there is no quality {quality!r}", f"it is one of {', '.join(QUALITIES)}")
+    row = registry.find(_AUTO[quality] if method == "auto" else method)
+    if row.kind == "objective" and quality == "draft":
+        raise InputError(f"method {row.name} has no quality draft", "use --quality good, or --method adain")
+    presets = dict(_PRESETS.get(row.name, {}).get(quality, {}))
+    given = {name: value for name, value in values.items() if value is not None}
+    if row.name == "optimize" and "encoder" in given:
+        presets |= encoder_specs.presets(str(given["encoder"]))
+    knobs = settings.build(row.load_knobs(), {**presets, **given}, owner=row.name)
+    if isinstance(knobs, OptimizeKnobs):
+        encoder_specs.find(knobs.encoder).check((*knobs.style_layers, *knobs.content_layers))
+    last = Stage(row, knobs)
+    drafted = getattr(knobs, "init", None) == "draft" and getattr(knobs, "canvas", "pixels") == "pixels"
+    return (_draft(given), last) if drafted else (last,)
+
+
+def default_of(method: str, knob: settings.Knob) -> str:
+    """A setting's default in words; where the qualities differ, each with its own."""
+    presets = {
+        quality: values[knob.name] for quality, values in _PRESETS.get(method, {}).items() if knob.name in values
+    }
+    if not presets:
+        return _in_words(knob.default)
+    named = {quality: _in_words(presets.get(quality, knob.default)) for quality in _PRESETS[method]}
+    if len(set(named.values())) == 1:
+        return next(iter(named.values()))
+    return ", ".join(f"{quality} {value}" for quality, value in named.items())
+
+
+def _in_words(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def mixtures(styles: int, steps: int) -> list[tuple[float, ...]]:
+    """Shares of each style over a sheet, row by row.
+
+    Two styles give a strip of `steps` from the first to the second; four a square of `steps` rows, a style at each
+    corner (top left, top right, bottom left, bottom right), bilinear between.
+    """
+    along = [index / (steps - 1) for index in range(steps)]
+    if styles == 2:
+        return [(1 - x, x) for x in along]
+    return [((1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x) for y in along for x in along]
+
+
+def round_trip(styles: int, frames: int) -> list[tuple[float, ...]]:
+    """Shares of each style over a loop from each to the next and back to the first, `frames` between two styles."""
+    shares = []
+    for index in range(styles):
+        for frame in range(frames):
+            one = [0.0] * styles
+            one[index] = 1 - frame / frames
+            one[(index + 1) % styles] += frame / frames
+            shares.append(tuple(one))
+    return shares
+
+
+def _draft(values: Mapping[str, Any]) -> Stage:
+    row = registry.find(DRAFT_METHOD)
+    cls = row.load_knobs()
+    known = {knob.name for knob in settings.knobs_of(cls)}
+    return Stage(row, settings.build(cls, {name: v for name, v in values.items() if name in known}, owner=row.name))

@@ -1,0 +1,196 @@
+"""The table of methods. Listing it imports nothing heavy; a method's module is imported when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+from impasto.errors import InputError, StyleError, require
+from impasto.settings import close_names
+
+if TYPE_CHECKING:
+    from impasto.contract import Placement
+
+ENTRY_POINT_GROUP = "impasto.methods"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method as a row.
+
+    Attributes:
+        name: what `--method` takes.
+        target: "module:Class" of a Stylizer; the class takes `(weights, placement)`, where weights maps asset id to
+            named tensors.
+        knobs: "module:Dataclass" of its settings.
+        summary: one line for people.
+        paper: where the method comes from.
+        kind: "map" (one pass) or "objective" (optimises each picture).
+        assets: ids of the weights that it needs as it is set up by default; see `needs`.
+        honours: fields of Guide that it takes into account.
+        precisions: those it is tested in.
+        smallest_side: least side of content and style images in pixels.
+        operations: floating-point operations a pixel of one full-size pass (for a time estimate).
+        memory: bytes a pixel at its peak in float32 (measured; half of it in bfloat16); see `bytes_a_pixel`.
+        region_memory: the same for each region, or each level of a strength map.
+        tiling: "shared statistics" where the class paints in tiles under a limit (its jobs have `memory`, and it tells
+            its `least_memory`), else "no".
+        extra: optional dependency group, or empty.
+        trained: its styles are those of a trained network's file, which comes with the style.
+    """
+
+    name: str
+    target: str
+    knobs: str
+    summary: str
+    paper: str
+    kind: str
+    assets: tuple[str, ...]
+    honours: frozenset[str] = frozenset()
+    precisions: tuple[str, ...] = ("float32",)
+    smallest_side: int = 16
+    operations: float = 0.0
+    memory: float = 0.0
+    region_memory: float = 0.0
+    tiling: str = "no"
+    extra: str = ""
+    trained: bool = False
+
+    def load_class(self) -> Any:
+        """The Stylizer class. Raises MissingExtra when its optional packages are not there."""
+        return _load(self.target, self.extra)
+
+    def needs(self, knobs: Any) -> tuple[str, ...]:
+        """Names of the weights for these settings: ids of assets, or `NAME:FILE` for a user's own.
+
+        A class whose settings choose among weights says so in a static method `needs(knobs)`.
+        """
+        cls = self.load_class()
+        return tuple(cls.needs(knobs)) if hasattr(cls, "needs") else self.assets
+
+    def bytes_a_pixel(self, knobs: Any, placement: Placement) -> float:
+        """Memory for a pixel at its peak, in one piece.
+
+        A class whose settings decide leaves `memory` out, and says so in a static method `bytes_a_pixel(knobs,
+        placement)`.
+        """
+        told = getattr(None if self.memory else self.load_class(), "bytes_a_pixel", None)
+        if told is not None:
+            return float(told(knobs, placement))
+        return self.memory * (1.0 if placement.precision == "float32" else 0.5)
+
+    def fixed_bytes(self, knobs: Any, placement: Placement) -> int:
+        """Memory beside that for each pixel, of a class that takes some; its static method says how much."""
+        told = getattr(self.load_class(), "fixed_bytes", None)
+        return 0 if told is None else int(told(knobs, placement))
+
+    def load_knobs(self) -> Any:
+        """The settings dataclass."""
+        return _load(self.knobs, self.extra)
+
+
+BUILT_IN = (
+    Method(
+        name="adain",
+        target="impasto.methods.adain:AdaIN",
+        knobs="impasto.methods.settings:AdaINKnobs",
+        summary="any style in one pass: matches mean and deviation of VGG-19 features and decodes them",
+        paper="arXiv:1703.06868 (Huang and Belongie 2017)",
+        kind="map",
+        assets=("vgg19-normalised", "adain-decoder"),
+        honours=frozenset({"regions", "strength"}),
+        precisions=("float32", "bfloat16"),
+        smallest_side=16,
+        operations=966e3,
+        memory=1150.0,
+        region_memory=120.0,
+        tiling="shared statistics",
+    ),
+    Method(
+        name="optimize",
+        target="impasto.methods.optimize.method:Optimize",
+        knobs="impasto.methods.settings:OptimizeKnobs",
+        summary="optimises the pixels of each picture against Gram matrices: the best-looking, and slower",
+        paper="arXiv:1508.06576 (Gatys, Ecker and Bethge 2016)",
+        kind="objective",
+        assets=("vgg19-normalised",),
+        honours=frozenset({"anchors", "init", "regions", "strength"}),
+        precisions=("float32", "bfloat16"),
+        smallest_side=32,
+        operations=1.44e6,
+        region_memory=500.0,
+        tiling="shared statistics",
+    ),
+    Method(
+        name="feedforward",
+        target="impasto.methods.feedforward:FeedForward",
+        knobs="impasto.methods.settings:FeedForwardKnobs",
+        summary="the styles of a trained network in one quick pass; impasto train makes one",
+        paper="arXiv:1603.08155 (Johnson, Alahi and Fei-Fei 2016), arXiv:1610.07629 (Dumoulin et al. 2017)",
+        kind="map",
+        assets=(),
+        honours=frozenset({"regions", "strength"}),
+        precisions=("float32", "bfloat16"),
+        smallest_side=1,
+        operations=310e3,
+        memory=1500.0,
+        trained=True,
+    ),
+    Method(
+        name="arbitrary",
+        target="impasto.methods.arbitrary:Arbitrary",
+        knobs="impasto.methods.settings:ArbitraryKnobs",
+        summary="any painting in one quick pass of a network of one's own; impasto train arbitrary makes one",
+        paper="arXiv:1705.06830 (Ghiasi et al. 2017)",
+        kind="map",
+        assets=(),
+        honours=frozenset({"regions", "strength"}),
+        precisions=("float32", "bfloat16"),
+        smallest_side=1,
+        operations=44e3,
+        memory=510.0,
+    ),
+)
+
+
+def methods() -> Mapping[str, Method]:
+    """All methods by name: our own, then those of installed plug-ins.
+
+    Raises:
+        StyleError: two rows have one name; both are named.
+    """
+    return collect(BUILT_IN, entry_points(group=ENTRY_POINT_GROUP))
+
+
+def collect(built_in: Iterable[Method], plugins: Iterable[EntryPoint]) -> Mapping[str, Method]:
+    """Join rows into a table, refusing a name that is taken."""
+    table: dict[str, Method] = {}
+    rows = [(row, "impasto") for row in built_in]
+    rows += [(entry.load(), entry.value) for entry in plugins]
+    owners: dict[str, str] = {}
+    for row, owner in rows:
+        if row.name in table:
+            raise StyleError(
+                f"method {row.name!r} is registered twice, by {owners[row.name]} and by {owner}",
+                "uninstall one of the two plug-ins",
+            )
+        table[row.name] = row
+        owners[row.name] = owner
+    return table
+
+
+def find(name: str) -> Method:
+    """The row of a method. Raises InputError when there is none."""
+    table = methods()
+    if name not in table:
+        raise InputError(f"there is no method {name!r}", close_names(name, ["auto", *table]))
+    return table[name]
+
+
+def _load(target: str, extra: str) -> Any:
+    module, _, attribute = target.partition(":")
+    loaded = require(module, extra) if extra else import_module(module)
+    return getattr(loaded, attribute)

@@ -1,0 +1,1 @@
+"""Networks and their files: encoders, decoders, feed-forward networks, predictors, segmentation."""

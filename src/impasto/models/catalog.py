@@ -1,0 +1,163 @@
+"""Styles of trained networks by name: `pack:irises` of the pack that ships, `my.safetensors`, `my.safetensors:irises`.
+
+A network's file says in its header which styles it holds, so nothing here loads torch or a network.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from impasto.errors import InputError
+from impasto.settings import close_names
+
+FORMAT = 1
+"""Version of the file format; what is older is brought up to date when it is read."""
+
+SUFFIX = ".safetensors"
+PACK = Path(__file__).parents[1] / "assets" / f"pack{SUFFIX}"
+"""The networks that ship, in one file."""
+
+ARBITRARY = PACK.with_name(f"arbitrary{SUFFIX}")
+"""Where the network for any painting lies that ships, if one does."""
+
+_LARGEST_HEADER = 16 << 20
+
+
+@dataclass(frozen=True)
+class TrainedStyle:
+    """One style of a trained network.
+
+    Attributes:
+        path: the network's file.
+        name: the style's name in it.
+        id: what finds it again: `pack:NAME`, or `FILE:NAME`.
+        painting: id of the painting that it was trained on, such as "museum:436528"; may be empty.
+        licence: of that painting.
+        thumbnail: a small picture painted in it, encoded; may be empty.
+    """
+
+    path: Path
+    name: str
+    id: str
+    painting: str = ""
+    licence: str = ""
+    thumbnail: bytes = b""
+
+
+def is_trained(style: Any) -> bool:
+    """Whether a style names one of a trained network."""
+    return isinstance(style, str | Path) and _split(str(style)) is not None
+
+
+def find(style: str | Path) -> TrainedStyle:
+    """The style that is meant.
+
+    Raises:
+        InputError: there is no such file, network or style, or a name is needed.
+    """
+    parts = _split(str(style))
+    assert parts is not None
+    path, name = parts
+    held = listing(path)
+    if not name and len(held) == 1:
+        return held[0]
+    if not name:
+        names = ", ".join(one.name for one in held)
+        raise InputError(f"{path.name} holds {len(held)} styles", f"name one, such as {path}:{held[0].name}: {names}")
+    for one in held:
+        if one.name == name:
+            return one
+    raise InputError(f"{path.name} has no style {name!r}", close_names(name, [one.name for one in held]))
+
+
+def pack() -> tuple[TrainedStyle, ...]:
+    """The styles of the pack that ships with this installation."""
+    return listing(PACK) if PACK.exists() else ()
+
+
+def listing(path: Path) -> tuple[TrainedStyle, ...]:
+    """The styles of a network's file, in its order.
+
+    Raises:
+        InputError: there is no such file, or it is no network of ours.
+    """
+    if path == PACK and not path.exists():
+        raise InputError("no pack of styles is installed", "use a painting; impasto styles lists them")
+    about, tensors = read_header(path)
+    names = [name.removeprefix("style.") for name in tensors if name.startswith("style.")]
+    if about.get("kind") == "arbitrary":
+        hint = f"use --method arbitrary --network {path} --style PAINTING"
+        raise InputError(f"{path} takes any painting and has no style of its own", hint)
+    if about.get("kind") == "decoder":
+        raise InputError(f"{path} is a decoder and has no style", "give a network that impasto train has taught one")
+    if not names:
+        raise InputError(f"{path} holds no style", "give a network that impasto train has written")
+    order = {name: index for index, name in enumerate(about.get("styles", ()))}
+    prefix = "pack" if path == PACK else str(path)
+    return tuple(
+        TrainedStyle(
+            path,
+            name,
+            f"{prefix}:{name}",
+            str(about.get("paintings", {}).get(name, "")),
+            str(about.get("licences", {}).get(name, "")),
+            _decoded(about.get("thumbnails", {}).get(name, "")),
+        )
+        for name in sorted(names, key=lambda name: (order.get(name, len(order)), name))
+    )
+
+
+def read_header(path: Path) -> tuple[Mapping[str, Any], frozenset[str]]:
+    """What a network's file says of itself, and the names of its tensors.
+
+    Raises:
+        InputError: it cannot be read, or is no safetensors file.
+    """
+    hint = "give a network that impasto train has written"
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= _LARGEST_HEADER:
+                raise InputError(f"{path} is no network", hint)
+            header = json.loads(file.read(length))
+        about = json.loads(header.pop("__metadata__", {}).get("impasto", "{}"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", hint) from error
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path} is no network", hint) from error
+    return (about if isinstance(about, dict) else {}), frozenset(header)
+
+
+def up_to_date(about: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """What a file says of itself, in today's format. Files without a version are format 0: tensors alone.
+
+    Raises:
+        InputError: the format is newer than this impasto.
+    """
+    version = about.get("format", 0)
+    if not isinstance(version, int) or version > FORMAT:
+        raise InputError(f"{path} has format {version}; this impasto reads up to {FORMAT}", "upgrade impasto")
+    return {"styles": [], "thumbnails": {}, "licences": {}, "recipe": {}, "losses": {}, **about, "format": FORMAT}
+
+
+def _split(style: str) -> tuple[Path, str] | None:
+    """File and name, the name empty where none was given; None for what names no trained network."""
+    if match := re.fullmatch(r"pack:([\w-]+)", style):
+        return PACK, match.group(1)
+    head, dot, tail = style.rpartition(SUFFIX)
+    if not dot or (tail and not re.fullmatch(r":[\w-]+", tail)):
+        return None
+    return Path(head + dot), tail[1:]
+
+
+def _decoded(text: Any) -> bytes:
+    try:
+        return base64.b64decode(str(text), validate=True)
+    except ValueError:
+        return b""

@@ -1,0 +1,116 @@
+"""Decoders: mirror images of VGG-19, which turn the features of one layer back into a picture.
+
+A decoder undoes the encoder step by step: a convolution by one with inputs and outputs exchanged, a pooling by doubling
+with nearest neighbours. It pads by reflection. AdaIN has one for relu4_1 (arXiv:1703.06868), WCT one for each of
+relu1_1 .. relu5_1 (arXiv:1705.08086).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impasto.contract import Placement, Tile
+from impasto.models.encoder_specs import VGG19, Convolution, Pooling
+from impasto.models.encoders import Border
+from impasto.ops.stats import precise
+
+_GREY = 0.5
+_FAINT = 0.1  # of the usual gain of the last convolution: a decoder that knows nothing paints grey
+
+
+def steps(layer: str) -> tuple[Convolution | Pooling, ...]:
+    """The units of VGG-19 down from `layer`, in the order in which a decoder undoes them.
+
+    Raises:
+        InputError: VGG-19 has no such layer.
+    """
+    VGG19.check([layer])
+    units = cast("tuple[Convolution | Pooling, ...]", VGG19.units)
+    last = next(
+        at for at, unit in enumerate(units) if isinstance(unit, Convolution) and layer in (unit.layer, unit.raw)
+    )
+    return units[last::-1]
+
+
+def margin(layer: str) -> int:
+    """Pixels beyond a tile that its decoder sees, in whole positions of `layer`."""
+    cells = 0
+    for unit in reversed(steps(layer)):
+        cells = cells + 1 if isinstance(unit, Convolution) else -(-cells // unit.stride)
+    return cells * VGG19.stride(layer)
+
+
+class Decoder:
+    """Features `(B, C, h, w)` of a layer to sRGB `(B, 3, H, W)`, unclamped.
+
+    Args:
+        weights: `KEY.weight`, `KEY.bias` by the keys of the convolutions that are undone. Gradients flow to them.
+        placement: where, and in which precision.
+        layer: of VGG-19.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], placement: Placement, layer: str) -> None:
+        self._steps = steps(layer)
+        self._stride, self._margin = VGG19.stride(layer), margin(layer)
+        layout = torch.channels_last if placement.channels_last else torch.contiguous_format
+        self._weights = {
+            name: tensor.to(placement.device, placement.dtype).contiguous(
+                memory_format=layout if tensor.dim() == 4 else torch.contiguous_format
+            )
+            for name, tensor in weights.items()
+        }
+
+    def __call__(self, features: Tensor, tile: Tile | None = None) -> Tensor:
+        """Decode; float32 at least comes out whatever the precision inside.
+
+        Args:
+            features: of the whole picture; or of `tile.grown(margin(layer))`.
+            tile: what comes out.
+        """
+        border = Border("reflect")
+        if tile is not None:
+            margins = tuple(side // self._stride for side in tile.margins(self._margin))
+            border = Border("reflect", True, tile.cuts(self._margin), margins)
+        x = features
+        for at, unit in enumerate(self._steps, start=1):
+            if isinstance(unit, Pooling):
+                x = F.interpolate(x, scale_factor=unit.stride, mode="nearest")
+                border = replace(border, margins=tuple(unit.stride * side for side in border.margins))
+                continue
+            x, border = border.pass_window(x, unit.kernel, 1, (unit.kernel // 2,) * 4)
+            x = F.conv2d(x, self._weights[f"{unit.key}.weight"], self._weights[f"{unit.key}.bias"])
+            x = F.relu_(x) if at < len(self._steps) else x
+        return precise(border.inside(x))
+
+
+class Mirror(nn.ModuleDict):
+    """The weights of a decoder in training, by the names that `Decoder` takes.
+
+    Args:
+        encoder: weights of the VGG-19 that is mirrored, which tell the channels.
+        layer: whose features it decodes.
+        generator: of the first weights.
+    """
+
+    def __init__(self, encoder: Mapping[str, Tensor], layer: str, generator: torch.Generator) -> None:
+        super().__init__()
+        self.layer = layer
+        undone = [unit for unit in steps(layer) if isinstance(unit, Convolution)]
+        for unit in undone:
+            inputs, outputs = encoder[f"{unit.key}.weight"].shape[:2]
+            own = nn.Conv2d(inputs, outputs, unit.kernel)
+            gain = 2**0.5 * (_FAINT if unit is undone[-1] else 1)  # He et al. 2015
+            nn.init.normal_(own.weight, std=gain / own.weight[0].numel() ** 0.5, generator=generator)
+            assert own.bias is not None
+            nn.init.constant_(own.bias, _GREY if unit is undone[-1] else 0)
+            self[unit.key] = own
+
+    def decoder(self, placement: Placement) -> Decoder:
+        """Decodes by the weights as they stand."""
+        return Decoder(dict(self.named_parameters()), placement, self.layer)

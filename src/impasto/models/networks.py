@@ -1,0 +1,467 @@
+"""Feed-forward networks: a photograph in, a pastiche out, in one pass; and the files that hold trained ones.
+
+A network's convolutions are shared by all its styles. A style is nothing but the scales and shifts after each instance
+normalisation, its *code*, so one network holds many styles, mixes them by mixing codes, and learns a new one by
+learning those numbers alone. Paper: arXiv:1610.07629 (Dumoulin, Shlens and Kudlur 2017).
+
+Every width is read off the tensors, so that a narrower (pruned) network loads like any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impasto.errors import InputError
+from impasto.models.catalog import FORMAT, up_to_date
+from impasto.ops.stats import instance_norm
+
+_STYLE = "style."
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One network as a row of the table.
+
+    Attributes:
+        name: what `--network` takes.
+        summary: one line for people.
+        widths: channels after the stem and after each halving of the sides.
+        blocks: residual blocks at the coarsest level.
+        separable: whether their convolutions are split into a depthwise and a pointwise one.
+        stem: kernel side of the first convolution.
+        stem_stride: 1, or 2 to halve the sides at once: then the encoder does nothing at full size.
+        head: kernel side of the last convolution.
+        last: channels at full size before the head, where the stem halved; 0 otherwise.
+        skip: whether the features before the last halving are added back after the first doubling.
+        paper: where it comes from.
+    """
+
+    name: str
+    summary: str
+    widths: tuple[int, ...]
+    blocks: int
+    separable: bool
+    stem: int
+    stem_stride: int
+    head: int
+    last: int
+    skip: bool
+    paper: str = "own design"
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    row.name: row
+    for row in (
+        Architecture("tiny", "for video and phones", (16, 32, 48), 3, True, 5, 2, 3, 12, True),
+        Architecture("small", "many styles in one file", (32, 64, 80), 3, False, 7, 2, 3, 16, True),
+        Architecture(
+            *("johnson", "the paper's, as a yardstick", (32, 64, 128), 5, False, 9, 1, 9, 0, False),
+            paper="arXiv:1603.08155 (Johnson, Alahi and Fei-Fei 2016), but for nearest upsampling",
+        ),
+    )
+}
+
+
+_DOUBLED = (((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)), ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)))
+"""Which of a kernel's three weights fall on the first and the second of the two positions that a window sees, for the
+first and the second pixel that it makes."""
+
+_UNDOUBLED = tuple(
+    tuple(tuple(tuple(float(tap == 2 * a + p - out) for tap in range(3)) for p in (0, 1)) for a in (0, 1))
+    for out in (0, 1)
+)
+"""Which weight falls on pixel `p` of window `a` of two, for the first and the second pixel between them."""
+
+
+class _Convolution(nn.Module):
+    """A convolution with reflection padding, in the precision of its input; weights are kept in float32.
+
+    It has a bias only where no normalisation follows: that would take it away again, and leave it a gradient of noise.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.stride, self.groups = stride, groups
+        self.weight = nn.Parameter(torch.empty(outputs, inputs // groups, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.to(x.dtype)
+        border = weight.shape[2] // 2
+        padded = F.pad(x, (border,) * 4, mode="reflect") if border else x
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return F.conv2d(padded, weight, bias, self.stride, groups=self.groups)
+
+
+class _Doubling(_Convolution):
+    """Doubles the sides by nearest neighbours and convolves; done at once, and without the doubled picture.
+
+    Each of the four pixels that a position turns into sees 2x2 positions, with sums of the kernel's weights. So a 2x2
+    convolution at the small size makes them all, exactly, with 16 of the 36 operations that the larger picture would
+    take, which is never made, padded or read. Its windows lie between the positions: window `(i, j)` makes what is
+    nearest to its middle, the pixels `2i - 1` and `2i` down by `2j - 1` and `2j` across.
+    """
+
+    def windows(self, x: Tensor) -> Tensor:
+        """`(B, 4 C, H + 1, W + 1)` of `(B, c, H, W)`: of each window the upper two pixels, then the lower two.
+
+        The outermost pixels lie outside the doubled picture.
+        """
+        outputs, inputs = self.weight.shape[:2]
+        taps = x.new_tensor(_DOUBLED, dtype=torch.float32)
+        kernels = torch.einsum("pak,qbl,oikl->pqoiab", taps, taps, self.weight.float())
+        kernels = kernels.reshape(4 * outputs, inputs, 2, 2).to(x.dtype, memory_format=torch.channels_last)
+        bias = None if self.bias is None else self.bias.repeat(4).to(x.dtype)
+        # the doubled picture's border is its own mirror image: that of the small one repeated
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        windows = self.windows(x).permute(0, 2, 3, 1).contiguous()
+        batch, height, width, four = windows.shape
+        part = four // 4
+        # the next pixel is in this window or the next one, so one view has them all in order: torch's pixel_shuffle
+        # and a crop, but moving whole pixels and not single numbers, which is four times quicker
+        every, down, across, _ = windows.stride()
+        strides = (every, down, down - 2 * part, across, across - part, 1)
+        sides = (batch, height - 1, 2, width - 1, 2, part)
+        pixels = windows.as_strided(sides, strides, windows.storage_offset() + 3 * part)
+        return pixels.reshape(batch, 2 * height - 2, 2 * width - 2, part).permute(0, 3, 1, 2)
+
+
+class _Head(_Convolution):
+    """The last convolution, which can read a doubling's windows where a picture with many channels would be large."""
+
+    def between(self, windows: Tensor) -> Tensor:
+        """`(B, C, 2 H, 2 W)` of a doubling's mirrored `windows (B, 4 c, H + 1, W + 1)`."""
+        outputs, inputs = self.weight.shape[:2]
+        taps = windows.new_tensor(_UNDOUBLED, dtype=torch.float32)
+        kernels = torch.einsum("uapk,vbql,oikl->uvopqiab", taps, taps, self.weight.float())
+        kernels = kernels.reshape(4 * outputs, 4 * inputs, 2, 2).to(windows.dtype, memory_format=torch.channels_last)
+        bias = None if self.bias is None else self.bias.repeat(4).to(windows.dtype)
+        four = F.conv2d(windows, kernels, bias).permute(0, 2, 3, 1)
+        batch, height, width, _ = four.shape
+        pixels = four.reshape(batch, height, width, 2, 2 * outputs).transpose(2, 3)
+        return pixels.reshape(batch, 2 * height, 2 * width, outputs).permute(0, 3, 1, 2)
+
+
+def _mirrored(windows: Tensor) -> Tensor:
+    """The same windows of a doubling, where the pixels outside the picture have become its mirror image."""
+    batch, four, height, width = windows.shape
+    parts = windows.view(batch, 2, 2, four // 4, height, width)
+    parts[:, 0, :, :, 0], parts[:, 1, :, :, -1] = parts[:, 0, :, :, 1], parts[:, 1, :, :, -2]
+    parts[:, :, 0, ..., 0], parts[:, :, 1, ..., -1] = parts[:, :, 0, ..., 1], parts[:, :, 1, ..., -2]
+    return windows
+
+
+class _Separable(nn.Module):
+    """A depthwise convolution and a pointwise one."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depthwise = _Convolution(channels, channels, 3, groups=channels)
+        self.pointwise = _Convolution(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.pointwise(self.depthwise(x))
+        return result
+
+
+class _Block(nn.Module):
+    """A residual block: two convolutions, the input added."""
+
+    def __init__(self, channels: int, *, separable: bool) -> None:
+        super().__init__()
+        self.first = _Separable(channels) if separable else _Convolution(channels, channels, 3)
+        self.second = _Separable(channels) if separable else _Convolution(channels, channels, 3)
+
+    def forward(self, x: Tensor, code: _Code) -> Tensor:
+        inner = F.relu_(code.normalise(self.first(x)))
+        return x + code.normalise(self.second(inner))
+
+
+class _Code:
+    """Hands out a code's scales and shifts, layer after layer."""
+
+    def __init__(self, code: Tensor) -> None:
+        self._code, self._at = code, 0
+
+    def normalise(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        scale = self._code[:, self._at : self._at + channels]
+        shift = self._code[:, self._at + channels : self._at + 2 * channels]
+        self._at += 2 * channels
+        return instance_norm(x, scale, shift)
+
+
+class Network(nn.Module):
+    """The shared convolutions; a code says which style.
+
+    Args:
+        architecture: its row.
+        generator: of the first weights; None leaves them zero, to be loaded.
+
+    Papers: arXiv:1603.08155 for the shape, 1607.08022 for the instance normalisation. Doubles by nearest neighbours
+    and a convolution (Odena, Dumoulin and Olah 2016), not by fractional strides, which leave checkerboards.
+    """
+
+    def __init__(self, architecture: Architecture, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.architecture = architecture
+        widths, strided = architecture.widths, architecture.stem_stride == 2
+        pairs = list(pairwise(widths))
+        self.stem = _Convolution(3, widths[0], architecture.stem, stride=architecture.stem_stride)
+        self.down = nn.ModuleList(_Convolution(a, b, 3, stride=2) for a, b in pairs)
+        self.blocks = nn.ModuleList(
+            _Block(widths[-1], separable=architecture.separable) for _ in range(architecture.blocks)
+        )
+        self.up = nn.ModuleList(_Doubling(b, a, 3) for a, b in reversed(pairs))
+        self.skip = nn.Parameter(torch.ones(widths[-2])) if architecture.skip else None
+        self.full = _Doubling(widths[0], architecture.last, 3, bias=True) if strided else None
+        self.head = _Head(architecture.last if strided else widths[0], 3, architecture.head, bias=True)
+        if generator is not None:
+            self._initialise(generator)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def stride(self) -> int:
+        """Sides of the pictures are multiples of it."""
+        return int(self.architecture.stem_stride * 2 ** len(self.down))
+
+    @property
+    def code_length(self) -> int:
+        """Numbers that make a style: a scale and a shift for each normalised channel."""
+        widths = self.architecture.widths
+        return 2 * (sum(widths) + 2 * len(self.blocks) * widths[-1] + sum(widths[:-1]))
+
+    def neutral_code(self) -> Tensor:
+        """`(1, N)`: scales 1, shifts 0, to start from."""
+        widths = self.architecture.widths
+        layers = [*widths, *[widths[-1]] * (2 * len(self.blocks)), *reversed(widths[:-1])]
+        return torch.cat([torch.cat([torch.ones(c), torch.zeros(c)]) for c in layers])[None]
+
+    def forward(self, images: Tensor, code: Tensor) -> Tensor:
+        """Pastiches `(B, 3, H, W)` in [0, 1], in the precision of `images`.
+
+        Args:
+            images: `(B, 3, H, W)` in [0, 1]; sides are multiples of `stride`.
+            code: `(B, N)` float32, a row an item.
+        """
+        styles = _Code(code)
+        x = F.relu_(styles.normalise(self.stem(images - 0.5)))
+        before = x
+        for layer in self.down:
+            before = x
+            x = F.relu_(styles.normalise(layer(x)))
+        for block in self.blocks:
+            x = block(x, styles)
+        for index, layer in enumerate(self.up):
+            x = F.relu_(styles.normalise(layer(x)))
+            if index == 0 and self.skip is not None:
+                x = torch.addcmul(x, before, self.skip.to(x.dtype)[:, None, None])
+        if self.full is None:
+            return torch.sigmoid(self.head(x))
+        return torch.sigmoid(self.head.between(F.relu_(_mirrored(self.full.windows(x)))))
+
+    def memory(self) -> float:
+        """Bytes a pixel that a pass takes at its peak in float32, estimated."""
+        # what lies at full size decides; measured: tiny 142, small 247, johnson 520 bytes a pixel
+        row = self.architecture
+        return 14.0 * (row.widths[0] / row.stem_stride**2 + (row.last or row.widths[0]))
+
+    def operations(self) -> float:
+        """Floating-point operations a pixel, convolutions alone."""
+        total, at = 0.0, 1.0 / self.architecture.stem_stride**2
+        total += _operations(self.stem) * at
+        for layer in self.down:
+            at /= 4
+            total += _operations(layer) * at
+        total += sum(_operations(layer) for layer in self.blocks.modules() if isinstance(layer, _Convolution)) * at
+        for layer in self.up:
+            at *= 4
+            total += _operations(layer) * at
+        if self.full is None:
+            return total + _operations(self.head)
+        # each of the four pixels between windows reads the nine around it, and seven zeros
+        return total + _operations(self.full) + _operations(self.head) * 16 / 9
+
+    def _initialise(self, generator: torch.Generator) -> None:
+        for layer in self.modules():
+            if isinstance(layer, _Convolution):
+                # He et al. 2015 (arXiv:1502.01852); the head starts near grey, where the sigmoid is steep
+                gain = 0.5 if layer is self.head else 2.0
+                fan = layer.weight[0].numel()
+                nn.init.normal_(layer.weight, std=(gain / fan) ** 0.5, generator=generator)
+
+
+def _operations(layer: nn.Module) -> float:
+    """For each pixel that it makes."""
+    if not isinstance(layer, _Convolution):
+        return 0.0
+    return 2.0 * layer.weight.numel() * (4 / 9 if isinstance(layer, _Doubling) else 1)
+
+
+def architecture_of(tensors: Mapping[str, Tensor]) -> Architecture:
+    """The architecture whose tensors these are, with its actual widths.
+
+    Raises:
+        InputError: they are those of no network of ours.
+    """
+    try:
+        downs = _count(tensors, "down.")
+        widths = [tensors["stem.weight"].shape[0], *(tensors[f"down.{i}.weight"].shape[0] for i in range(downs))]
+        strided = "full.weight" in tensors
+        found = Architecture(
+            name="custom",
+            summary="",
+            widths=tuple(widths),
+            blocks=_count(tensors, "blocks."),
+            separable="blocks.0.first.depthwise.weight" in tensors,
+            stem=tensors["stem.weight"].shape[2],
+            stem_stride=2 if strided else 1,
+            head=tensors["head.weight"].shape[2],
+            last=tensors["full.weight"].shape[0] if strided else 0,
+            skip="skip" in tensors,
+        )
+    except (KeyError, IndexError) as error:
+        raise InputError("the file holds no network of ours", "give one that impasto train has written") from error
+    same = (row for row in ARCHITECTURES.values() if _shape(row) == _shape(found))
+    return next(same, found)
+
+
+def _shape(row: Architecture) -> tuple[Any, ...]:
+    return row.widths, row.blocks, row.separable, row.stem, row.stem_stride, row.head, row.last, row.skip
+
+
+def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
+    return len({name.split(".")[1] for name in tensors if name.startswith(prefix)})
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network as its file holds it.
+
+    Attributes:
+        tensors: the shared convolutions by name, and a code `style.NAME (N)` for each style.
+        about: recipe, losses, licences and thumbnails, as plain values; see `train`.
+    """
+
+    tensors: Mapping[str, Tensor]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Names of the styles, in the order in which they were trained."""
+        return style_names(self.tensors, self.about)
+
+    @property
+    def architecture(self) -> Architecture:
+        """See `architecture_of`."""
+        return architecture_of(self.tensors)
+
+    def network(self) -> Network:
+        """The shared convolutions, loaded."""
+        network = Network(self.architecture)
+        shared = {name: tensor.float() for name, tensor in self.tensors.items() if not name.startswith(_STYLE)}
+        try:
+            network.load_state_dict(shared)
+        except RuntimeError as error:
+            raise InputError("the file holds no network of ours", "give one that impasto train has written") from error
+        return network
+
+    def code(self, style: str) -> Tensor:
+        """`(1, N)` float32."""
+        return self.tensors[_STYLE + style].float()[None]
+
+    def save(self, path: Path) -> None:
+        """Write the file; see `write`."""
+        write(path, self.tensors, {**self.about, "styles": list(self.styles), "network": self.architecture.name})
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write a single safetensors file, in half precision, whole or not at all.
+
+    Args:
+        path: the file.
+        tensors: by name.
+        about: what it says of itself, as plain values.
+    """
+    from safetensors.torch import save
+
+    halves = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in tensors.items()}
+    partial = path.with_name(f".{path.name}.part")
+    with partial.open("wb") as file:
+        file.write(save(halves, metadata={"impasto": json.dumps({"format": FORMAT, **about})}))
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def style_names(tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """Names of the styles in a network's tensors."""
+    held = [name.removeprefix(_STYLE) for name in tensors if name.startswith(_STYLE)]
+    order = {name: index for index, name in enumerate((about or {}).get("styles", ()))}
+    return tuple(sorted(held, key=lambda name: order.get(name, len(order))))
+
+
+def pack(network: Network, codes: Tensor, styles: Sequence[str]) -> dict[str, Tensor]:
+    """The tensors of a file: shared convolutions and `codes (S, N)`."""
+    tensors = {**network.state_dict(), **{_STYLE + name: code for name, code in zip(styles, codes, strict=True)}}
+    return {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def read(path: str | Path) -> Trained:
+    """A trained network from its file.
+
+    Raises:
+        InputError: it is missing, or no network of ours, or of a newer format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be read as a network", "give one that impasto train has written") from error
+    about = up_to_date(_parsed(metadata), path)
+    trained = Trained(tensors, about)
+    _check(trained, path)
+    return trained
+
+
+def _parsed(metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        about = json.loads(metadata.get("impasto", "{}"))
+    except json.JSONDecodeError:
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def _check(trained: Trained, path: str | Path) -> None:
+    hint = "give one that impasto train has written"
+    if not trained.styles:
+        raise InputError(f"{path} holds no style", hint)
+    length = Network(trained.architecture).code_length
+    for name in trained.styles:
+        if trained.tensors[_STYLE + name].shape != (length,):
+            raise InputError(f"style {name} of {path} is not of its network", hint)
+    if not all(torch.isfinite(tensor).all() for tensor in trained.tensors.values()):
+        raise InputError(f"{path} holds numbers that are not finite", hint)
+
+
+def digest(path: str | Path) -> str:
+    """sha256 of a network's file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

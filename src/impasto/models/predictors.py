@@ -1,0 +1,115 @@
+"""Networks that take any painting: a small encoder looks at it and predicts the code that a network paints by.
+
+Paper: arXiv:1705.06830 (Ghiasi, Lee, Kudlur, Dumoulin and Shlens 2017). Departs from it in the encoder: four plain
+convolutions whose means and deviations are pooled at each level, as AdaIN's statistics are, where the paper has
+Inception-v3; so both parts together stay under a million parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impasto.errors import InputError
+from impasto.models import networks
+from impasto.models.catalog import read_header, up_to_date
+from impasto.ops.stats import mean_std
+from impasto.optim.evaluator import pad_to_multiple
+
+SIDE = 256
+"""Longest side in pixels at which a painting is looked at."""
+
+KIND = "arbitrary"
+"""What the file of such a network says that it is."""
+
+_WIDTHS = (3, 24, 48, 96, 96)
+_HIDDEN = 128
+_LEAST = 32
+_PREFIX = "encoder."
+_HINT = "give one that impasto train arbitrary has written"
+
+
+class Predictor(nn.Module):
+    """Predicts a code from a painting.
+
+    Args:
+        base: `(1, N)`, the code that all predictions lie around at first.
+        generator: of the first weights; None leaves them zero, to be loaded.
+    """
+
+    def __init__(self, base: Tensor, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1, padding_mode="reflect") for a, b in pairwise(_WIDTHS))
+        self.hidden = nn.Linear(2 * sum(_WIDTHS[1:]), _HIDDEN)
+        self.code = nn.Linear(_HIDDEN, base.shape[1])
+        for name, values in self.named_parameters():
+            # He et al. 2015; the last begins a tenth as strong, so that the network first sees codes like the base
+            gain = 0.14 if name == "code.weight" else 2**0.5
+            if generator is None or name.endswith("bias"):
+                nn.init.zeros_(values)
+            else:
+                nn.init.normal_(values, std=gain / values[0].numel() ** 0.5, generator=generator)
+        with torch.no_grad():
+            self.code.bias.copy_(base[0])
+
+    def forward(self, paintings: Tensor) -> Tensor:
+        """`(B, N)` float32 of paintings `(B, 3, H, W)` in [0, 1], `SIDE` px along their longest side."""
+        x, pooled = 2 * pad_to_multiple(paintings, 1, least=_LEAST) - 1, []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.1)
+            pooled += [part.flatten(1) for part in mean_std(x)]
+        code: Tensor = self.code(F.leaky_relu(self.hidden(torch.cat(pooled, 1)), 0.1))
+        return code
+
+    def operations(self) -> float:
+        """Floating-point operations a pixel of the painting."""
+        return sum(18.0 * a * b / float(4 ** (depth + 1)) for depth, (a, b) in enumerate(pairwise(_WIDTHS)))
+
+
+def pack(network: networks.Network, predictor: Predictor) -> dict[str, Tensor]:
+    """The tensors of a file."""
+    tensors = {**network.state_dict(), **{_PREFIX + name: one for name, one in predictor.state_dict().items()}}
+    return {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def unpack(tensors: Mapping[str, Tensor]) -> tuple[networks.Network, Predictor]:
+    """Network and predictor, loaded.
+
+    Raises:
+        InputError: the tensors are others.
+    """
+    shared = {name: tensor for name, tensor in tensors.items() if not name.startswith(_PREFIX)}
+    own = {name.removeprefix(_PREFIX): one.float() for name, one in tensors.items() if name.startswith(_PREFIX)}
+    network = networks.Trained(shared).network()
+    predictor = Predictor(network.neutral_code())
+    try:
+        predictor.load_state_dict(own)
+    except RuntimeError as error:
+        raise InputError("the file holds no network for any painting", _HINT) from error
+    return network, predictor
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    """The tensors of a file in float32, and what it says of itself.
+
+    Raises:
+        InputError: it is missing, or another kind of network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    about = up_to_date(read_header(path)[0], path)
+    try:
+        tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be read as a network", _HINT) from error
+    unpack(tensors)
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise InputError(f"{path} holds numbers that are not finite", _HINT)
+    return tensors, about

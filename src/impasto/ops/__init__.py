@@ -1,0 +1,1 @@
+"""Pure functions on tensors and arrays: statistics, colour, masks, optical flow, tiles."""

@@ -1,0 +1,444 @@
+"""The one loop that optimises pictures: moves what renders to an image down a loss."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impasto.contract import OnProgress, Progress, ignore
+from impasto.errors import Cancelled
+from impasto.optim.lbfgs import LBFGS
+
+_RANGE_WEIGHT = 10.0  # brings pixels back that L-BFGS has moved out of [0, 1]; from 1 to 100 gave the same pictures
+_TINY = 1e-20  # keeps a picture without any gradient from dividing by zero
+_NEAR = 16  # pixels over which the size of a gradient is taken
+_STRONG = 1.5  # times the mean gradient, from where on places are held back
+_LEAST_SIDE = 4  # of the smallest correction, in pixels
+
+Score = Callable[[Tensor], tuple[Mapping[str, Tensor], Tensor]]
+"""Losses of an image `(B, 3, H, W)` by name, weighted, each a scalar, and the gradient of their sum, which descends."""
+
+
+def differentiated(losses: Callable[[Tensor], Mapping[str, Tensor]]) -> Score:
+    """A Score of losses that autograd can differentiate."""
+
+    def score(image: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+        leaf = image.detach().requires_grad_()
+        found = losses(leaf)
+        torch.stack(tuple(found.values())).sum().backward()  # type: ignore[no-untyped-call]
+        assert leaf.grad is not None
+        return {name: loss.detach() for name, loss in found.items()}, leaf.grad
+
+    return score
+
+
+class Canvas(Protocol):
+    """Parameters that render to an image: pixels here, a texture or a point cloud elsewhere."""
+
+    def parameters(self) -> Sequence[Tensor]:
+        """What is moved."""
+        ...
+
+    def render(self) -> Tensor:
+        """The image `(B, 3, H, W)`, differentiable in the parameters."""
+        ...
+
+    def project(self) -> None:
+        """Bring the parameters back to where the image is legal, after a step."""
+        ...
+
+
+class PixelPyramid:
+    """An image as the sum of a start and corrections at full, half, quarter ... size, down to a few pixels.
+
+    The same pictures can be written as with plain pixels, but a step moves whole areas at once: at equal steps the loss
+    ends lower (bench/NOTES.md).
+
+    Args:
+        start: `(B, 3, H, W)` in [0, 1].
+        falloff: scale of each correction against the next finer one, since its gradient adds up over more pixels.
+        unit: what 1 in a parameter changes in the image. L-BFGS's first step sums to one unit, so a unit of x times the
+            number of values makes it change a value by x on average.
+        pace: `(1, 1, H, W)`, how far each place goes for the same change of the parameters; evenly by default. See
+            `even_pace`.
+        wrap: enlarge corrections as if the image was tiled, so that they leave no seam.
+    """
+
+    def __init__(
+        self,
+        start: Tensor,
+        *,
+        falloff: float = 0.6,
+        unit: float = 1.0,
+        pace: Tensor | None = None,
+        wrap: bool = False,
+    ) -> None:
+        self._start = start.detach().clone(memory_format=torch.contiguous_format)
+        batch, channels, height, width = start.shape
+        sizes = [(height >> level, width >> level) for level in range(_correction_levels(height, width, wrap=wrap))]
+        self._corrections = [
+            torch.zeros(batch, channels, *size, device=start.device, requires_grad=True) for size in sizes
+        ]
+        self._falloff, self._wrap = falloff, wrap
+        self._unit: Tensor | float = unit if pace is None else unit * pace
+
+    def parameters(self) -> Sequence[Tensor]:
+        """Finest first."""
+        return self._corrections
+
+    def render(self) -> Tensor:
+        """The start plus all corrections, each enlarged together with the coarser ones."""
+        change = self._corrections[-1]
+        for correction in reversed(self._corrections[:-1]):
+            change = correction + self._falloff * self._enlarged(change, correction.shape[2], correction.shape[3])
+        return self._start + self._unit * change
+
+    def _enlarged(self, correction: Tensor, height: int, width: int) -> Tensor:
+        if not self._wrap:
+            return F.interpolate(correction, size=(height, width), mode="bilinear", align_corners=False)
+        rows, columns = height // correction.shape[2], width // correction.shape[3]
+        framed = F.pad(correction, (1, 1, 1, 1), mode="circular")
+        wide = F.interpolate(framed, scale_factor=(rows, columns), mode="bilinear", align_corners=False)
+        return wide[:, :, rows:-rows, columns:-columns]
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Clamp the image to [0, 1], through the finest correction alone.
+
+        A clamp inside `render` would cut the gradient of every pixel that has once left the range.
+        """
+        image = self.render()
+        self._corrections[0] += (image.clamp(0, 1) - image) / self._unit
+
+
+class Pixels:
+    """An image as it is: a fifth of the memory of a pyramid. Always within [0, 1] if it is after each step.
+
+    Args:
+        start: `(B, 3, H, W)` in [0, 1]; taken over, not copied.
+    """
+
+    def __init__(self, start: Tensor) -> None:
+        self._image = start.detach().requires_grad_()
+
+    def parameters(self) -> Sequence[Tensor]:
+        """The image."""
+        return [self._image]
+
+    def render(self) -> Tensor:
+        """The image."""
+        return self._image
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Clamp to [0, 1]."""
+        self._image.clamp_(0, 1)
+
+
+def even_pace(gradient: Tensor, *, wrap: bool = False) -> Tensor:
+    """How far each place of an image should go, so that all take part in the first steps alike.
+
+    Gram matrices are squares: where features are strong, as in a face, their gradient is many times that of the rest,
+    and L-BFGS would change that place until it is garish before it has learnt the scale of the others.
+
+    Args:
+        gradient: `(1, 3, H, W)`, of the loss at the start.
+        wrap: whether the image goes on beyond its edges with the opposite ones.
+
+    Returns:
+        `(1, 1, H, W)`, above 0: where the gradient's root mean square within 16 pixels is strong, its inverse, and even
+        elsewhere; scaled so that the first step is as long as without it.
+    """
+    power = gradient.float().square().mean(1, keepdim=True)
+    reach = min(_NEAR, *(side - 1 for side in power.shape[2:]))
+    framed = F.pad(power, (reach,) * 4, mode="circular" if wrap else "reflect")
+    size = F.avg_pool2d(framed, 2 * reach + 1, 1).sqrt()
+    pace = 1 / (size / size.mean().clamp_min(_TINY)).clamp_min(_STRONG)
+    step = gradient.float().abs()
+    return pace * (step.mean().clamp_min(_TINY) / (pace * step).mean().clamp_min(_TINY))
+
+
+class Remembered:
+    """A Score that does not compute again what it was last asked.
+
+    Args:
+        score: what is asked.
+    """
+
+    def __init__(self, score: Score) -> None:
+        self._score = score
+        self._last: tuple[Tensor, tuple[Mapping[str, Tensor], Tensor]] | None = None
+
+    def __call__(self, image: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+        """As the score; what was remembered is handed out once, since gradients are worked on in place."""
+        last, self._last = self._last, None
+        return last[1] if last is not None and torch.equal(last[0], image) else self._score(image)
+
+    def ahead(self, image: Tensor) -> Tensor:
+        """The gradient at an image that will be asked for next."""
+        found = self._score(image)
+        self._last = image, found
+        return found[1]
+
+
+def _correction_levels(height: int, width: int, *, wrap: bool) -> int:
+    """As many as leave `_LEAST_SIDE` pixels; in a tile, as many as divide it evenly too."""
+    levels = max(1, 1 + int(math.log2(max(1, min(height, width) // _LEAST_SIDE))))
+    if wrap:
+        levels = min(levels, *(1 + (side & -side).bit_length() - 1 for side in (height, width)))
+    return levels
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the descent goes.
+
+    Attributes:
+        steps: evaluations of the loss and its gradient.
+        optimizer: "lbfgs" (with a strong Wolfe line search) or "adam".
+        learning_rate: of Adam at its height, in units of the image's range.
+        warmup: steps over which Adam's rate rises. Its first steps move every pixel by the full rate whatever the
+            gradient, which would wipe out a good start.
+        betas: Adam's decay rates; shorter memories than usual, since there are few steps.
+        history: pairs that L-BFGS remembers; each takes twice the memory of the parameters.
+        frugal: keep the best image in half precision, and return it so.
+    """
+
+    steps: int
+    optimizer: str = "lbfgs"
+    learning_rate: float = 0.012
+    warmup: int = 3
+    betas: tuple[float, float] = (0.8, 0.99)
+    history: int = 10
+    frugal: bool = False
+
+    def rate(self, step: int) -> float:
+        """Share of Adam's rate at `step`, counted from 0: linear warm-up, then a half cosine to zero."""
+        warm = min(1.0, (step + 1) / (self.warmup + 1))
+        return warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a descent leaves: the best image `(B, 3, H, W)`, and losses and time in seconds of each step it took."""
+
+    image: Tensor
+    losses: tuple[Mapping[str, float], ...]
+
+
+def descend(
+    canvas: Canvas,
+    score: Score,
+    schedule: Schedule,
+    *,
+    stage: str = "refining",
+    on_progress: OnProgress = ignore,
+    resume: Mapping[str, Tensor] | None = None,
+) -> Trace:
+    """Move the canvas down the loss and keep the best image seen.
+
+    Args:
+        canvas: what is moved.
+        score: what is descended.
+        schedule: how.
+        stage: for reports.
+        on_progress: hears of every step; its snapshots hold a state.
+        resume: the state of such a snapshot. A descent of the same canvas and score goes on from there to the same end.
+
+    Raises:
+        Cancelled: as raised by `on_progress`, with the best image so far in its `partial`.
+    """
+    optimizer: _Adam | _LBFGS = (_Adam if schedule.optimizer == "adam" else _LBFGS)(canvas, schedule)
+    watch = _Watch(canvas, score, optimizer, schedule, stage, on_progress)
+    if resume is not None:
+        watch.load(resume)
+    watch.report(watch.count)
+    with contextlib.suppress(_ExhaustedError):
+        optimizer.run(watch)
+    if not watch.exhausted:  # L-BFGS has found that no step leads further down
+        watch.report(schedule.steps)
+    return Trace(watch.image(), tuple(watch.history))
+
+
+class _Watch:
+    """Evaluates, and remembers what was seen. It is the Snapshot of the descent."""
+
+    def __init__(
+        self,
+        canvas: Canvas,
+        score: Score,
+        optimizer: _Adam | _LBFGS,
+        schedule: Schedule,
+        stage: str,
+        on_progress: OnProgress,
+    ) -> None:
+        self._canvas, self._score, self._steps, self._stage = canvas, score, schedule.steps, stage
+        self._optimizer, self._on_progress = optimizer, on_progress
+        self.count = 0  # of evaluations
+        self._settled = 0  # of them, those that the optimiser's state accounts for
+        self._started = time.perf_counter()
+        self._lowest = math.inf
+        kept = canvas.render().detach()
+        self.best = kept.to(torch.float16) if schedule.frugal else kept.clone()
+        self.history: list[Mapping[str, float]] = []
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all steps are taken."""
+        return self.count >= self._steps
+
+    def settle(self) -> None:
+        """The optimiser's state is now that after `count` evaluations."""
+        self._settled = self.count
+
+    def image(self) -> Tensor:
+        """The best image."""
+        return self.best.clamp(0, 1)
+
+    def state(self) -> dict[str, Tensor]:
+        """See `Snapshot`. An evaluation that the optimiser's state lacks is made again."""
+        own = {f"optimizer/{name}": tensor for name, tensor in self._optimizer.state().items()}
+        lowest = torch.tensor(self._lowest, dtype=torch.float64)
+        return {"steps": torch.tensor(self._settled), "lowest": lowest, "best": self.best, **own}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state."""
+        self.count = self._settled = int(state["steps"])
+        self._lowest = float(state["lowest"])
+        self.best.copy_(state["best"])
+        self._optimizer.load(below(state, "optimizer/"))
+
+    def evaluate(self) -> Tensor:
+        """One step: the loss, whose gradients are left in the parameters."""
+        if self.exhausted:
+            raise _ExhaustedError
+        for parameter in self._canvas.parameters():
+            parameter.grad = None
+        image = self._canvas.render()
+        # what is beyond [0, 1] will not be seen, so it may neither count nor pull
+        if isinstance(self._canvas, Pixels):
+            losses, image.grad = self._score(image.detach())
+            total = torch.stack(tuple(losses.values())).sum()
+        else:
+            losses, gradient = self._score(image.detach().clamp(0, 1))
+            with torch.no_grad():
+                outside = image - image.clamp(0, 1)
+                total = torch.stack(tuple(losses.values())).sum() + _RANGE_WEIGHT * outside.square().mean()
+                gradient = gradient.masked_fill_(outside != 0, 0)
+                gradient.add_(outside, alpha=2 * _RANGE_WEIGHT / outside.numel())
+                del outside
+            image.backward(gradient)  # type: ignore[no-untyped-call]
+        value = total.item()
+        if value < self._lowest:
+            self._lowest = value
+            self.best.copy_(image.detach())
+        seconds = time.perf_counter() - self._started
+        self.history.append(
+            {**{name: loss.item() for name, loss in losses.items()}, "total": value, "seconds": seconds}
+        )
+        self.count += 1
+        self.report(self.count)
+        return total
+
+    def report(self, step: int) -> None:
+        """Tell of a step; a Cancelled on its way out takes the best image along."""
+        losses = self.history[-1] if self.history else {}
+        try:
+            self._on_progress(Progress(self._stage, step, self._steps, losses=losses, preview=self.best, snapshot=self))
+        except Cancelled as cancelled:
+            cancelled.partial = self.image()
+            raise
+
+
+class _Adam:
+    """Adam with the schedule's rate."""
+
+    def __init__(self, canvas: Canvas, schedule: Schedule) -> None:
+        self._canvas, self._schedule = canvas, schedule
+        # fused: without copies of the size of the image in between
+        self._adam = torch.optim.Adam(canvas.parameters(), betas=schedule.betas, fused=schedule.frugal or None)
+
+    def run(self, watch: _Watch) -> None:
+        """Take all steps."""
+        while not watch.exhausted:
+            watch.settle()
+            rate = self._schedule.learning_rate * self._schedule.rate(watch.count)
+            watch.evaluate()
+            for group in self._adam.param_groups:
+                group["lr"] = rate
+            if not watch.exhausted:  # nobody would see what the last step gives
+                self._adam.step()
+                self._canvas.project()
+
+    def state(self) -> dict[str, Tensor]:
+        """Parameters and moments."""
+        tensors: dict[str, Tensor] = {}
+        for index, parameter in enumerate(self._canvas.parameters()):
+            moments = {name: value for name, value in self._adam.state[parameter].items() if torch.is_tensor(value)}
+            tensors |= {f"{index}/{name}": value for name, value in {"value": parameter.detach(), **moments}.items()}
+        return tensors
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Put them back."""
+        for index, parameter in enumerate(self._canvas.parameters()):
+            found = {name: tensor.clone() for name, tensor in below(state, f"{index}/").items()}
+            parameter.copy_(found.pop("value"))
+            moved = {name: tensor if name == "step" else tensor.to(parameter) for name, tensor in found.items()}
+            self._adam.state[parameter].update(moved)
+
+
+class _LBFGS:
+    """L-BFGS, which watches nothing but the loss."""
+
+    def __init__(self, canvas: Canvas, schedule: Schedule) -> None:
+        self._lbfgs = LBFGS(canvas.parameters(), history=schedule.history)
+        self.state, self.load = self._lbfgs.state, self._lbfgs.load
+
+    def run(self, watch: _Watch) -> None:
+        """Take steps until all are taken or none leads further down."""
+        self._lbfgs.run(watch.evaluate, watch.settle)
+
+
+class _ExhaustedError(Exception):
+    """All steps are taken."""
+
+
+def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The part of a state whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def pyramid_scales(height: int, width: int, *, coarsest: int) -> tuple[float, ...]:
+    """Sizes of a coarse-to-fine descent as shares of the full size, coarse first, each half of the next.
+
+    Args:
+        height, width: the full size.
+        coarsest: least longest side in pixels of the coarsest level; a picture that is no larger has one level.
+    """
+    count = 1 + max(0, int(math.log2(max(height, width) / coarsest)))
+    return tuple(0.5**level for level in reversed(range(count)))
+
+
+def resample(images: Tensor, height: int, width: int, *, wrap: bool = False) -> Tensor:
+    """Resize `(B, C, H, W)` with an antialiased bicubic filter; differences keep their sign, so nothing is clamped.
+
+    Args:
+        images: the pictures.
+        height, width: the new size.
+        wrap: filter across the edges as if the picture was tiled.
+    """
+    if images.shape[2:] == (height, width):
+        return images
+    if wrap:
+        tiled = resample(images.tile(1, 1, 3, 3), 3 * height, 3 * width)
+        return tiled[:, :, height : 2 * height, width : 2 * width]
+    return F.interpolate(images, size=(height, width), mode="bicubic", antialias=True, align_corners=False)

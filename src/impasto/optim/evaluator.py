@@ -1,0 +1,402 @@
+"""Borders and tiles: pads pictures to the sides that a network needs; scores pictures of any size piece by piece.
+
+A style loss looks at a picture through statistics of the whole of it. Those that are means over positions add up over
+tiles: one pass over the tiles collects them, the loss gives its gradient with respect to them, and a second pass takes
+that back to the pixels of each tile. Both are what one pass over the whole picture would have given, to rounding, since
+every tile is seen with all of the neighbourhood that its features depend on. So nothing is there to make a seam.
+
+Paper: arXiv:2212.13459 (Galerne, Raad, Lezama and Morel 2022). Departs from it in the borders: inside the picture
+nothing is padded, so margins are as narrow as they can be, and at its edges padding is by reflection.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from impasto.contract import Features, MappedObjective, Objective, PlacedObjective, Stats, Tile
+from impasto.errors import InputError
+from impasto.losses.losses import sum_of
+from impasto.memory import give_back
+from impasto.models.encoders import Encoder
+from impasto.optim.descent import differentiated
+
+
+def pad_to_multiple(images: Tensor, multiple: int, *, least: int = 1) -> Tensor:
+    """Extend `images (B, C, H, W)` on the right and below by mirroring.
+
+    Pooling drops what does not fill a cell, so without this the last rows and columns get no style from deep layers.
+
+    Args:
+        multiple: both sides become multiples of it.
+        least: and at least this long. Pictures narrower than that are mirrored as often as needed.
+    """
+    height, width = images.shape[2:]
+    rows = mirrored(height, _rounded_up(height, multiple, least), images.device)
+    columns = mirrored(width, _rounded_up(width, multiple, least), images.device)
+    if len(rows) != height:
+        images = images.index_select(2, rows)
+    return images if len(columns) == width else images.index_select(3, columns)
+
+
+def crop_to(images: Tensor, height: int, width: int) -> Tensor:
+    """Undo `pad_to_multiple`."""
+    return images[:, :, :height, :width]
+
+
+def mirrored(length: int, wanted: int, device: torch.device | str = "cpu") -> Tensor:
+    """Indices 0 .. length-1, then back and forth without repeating the ends, `wanted` in all."""
+    positions = torch.arange(wanted, device=device)
+    if length == 1:
+        return torch.zeros_like(positions)
+    period = 2 * (length - 1)
+    positions = positions % period
+    return torch.minimum(positions, period - positions)
+
+
+def _rounded_up(length: int, multiple: int, least: int) -> int:
+    wanted = max(length, least)
+    return -(-wanted // multiple) * multiple
+
+
+class Sheet:
+    """A picture or a mask that stays as it came, codes or floats, and is read window by window in float32.
+
+    Extended on the right and below as by `pad_to_multiple`.
+
+    Args:
+        pixels: `(1, C, H, W)`: floats, or integer codes of uint8 or uint16.
+        multiple, least: as for `pad_to_multiple`.
+    """
+
+    def __init__(self, pixels: Tensor, multiple: int, *, least: int = 1) -> None:
+        self.pixels = pixels
+        self.size = pixels.shape[2], pixels.shape[3]
+        height, width = (_rounded_up(side, multiple, least) for side in self.size)
+        self.sides = height, width
+        self.dtype = pixels.dtype if pixels.is_floating_point() else torch.float32  # of what is read
+        self._rows, self._columns = mirrored(self.size[0], height), mirrored(self.size[1], width)
+
+    def crop(self, tile: Tile, reach: int = 0) -> Tensor:
+        """The window over a tile and its margins within `reach`, in [0, 1]; the tile's picture is the extended one."""
+        wide = tile.grown(reach)
+        rows, columns = self._rows[slice(*wide.rows)], self._columns[slice(*wide.columns)]
+        part = unit(self.pixels[:, :, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1])
+        if wide.rows[1] > self.size[0]:
+            part = part.index_select(2, (rows - rows.min()).to(part.device))
+        if wide.columns[1] > self.size[1]:
+            part = part.index_select(3, (columns - columns.min()).to(part.device))
+        return part
+
+    def whole(self) -> Tensor:
+        """All of it, extended, in float32."""
+        return self.crop(Tile((0, self.sides[0]), (0, self.sides[1]), self.sides))
+
+    def blank(self) -> Tensor:
+        """An empty picture of its size and type; codes lie in memory pixel after pixel, as files have them."""
+        _, channels, height, width = self.pixels.shape
+        if self.pixels.is_floating_point():
+            return torch.empty_like(self.pixels, memory_format=torch.contiguous_format)
+        shape = (1, height, width, channels)
+        return torch.empty(shape, dtype=self.pixels.dtype, device=self.pixels.device).permute(0, 3, 1, 2)
+
+
+def unit(pixels: Tensor) -> Tensor:
+    """Pixels as floats in [0, 1]: codes divided by the largest, floats as they are."""
+    if pixels.is_floating_point():
+        return pixels
+    return pixels.to(torch.float32) / torch.iinfo(pixels.dtype).max
+
+
+def put(picture: Tensor, part: Tensor, tile: Tile) -> None:
+    """Write a tile's pixels, in [0, 1], into a picture that may end earlier than the tile, and may be codes."""
+    target = picture[:, :, slice(*tile.rows), slice(*tile.columns)]
+    part = part[:, :, : target.shape[2], : target.shape[3]]
+    if not picture.is_floating_point():
+        part = (part * torch.iinfo(picture.dtype).max).round_().to(picture.dtype)
+    target.copy_(part)
+
+
+def thumbnail(picture: Tensor, longest: int = 1024) -> Tensor:
+    """A picture as floats, with rows and columns left out so that it is small: for previews."""
+    step = -(-max(picture.shape[2:]) // longest)
+    return unit(picture[:, :, ::step, ::step])
+
+
+def side_within(memory: int, per_pixel: float, *, margin: int, stride: int, largest: int = 2048) -> int:
+    """Longest side of a tile, a multiple of `stride`, whose window takes no more than `memory`; at least one stride.
+
+    Args:
+        memory: bytes.
+        per_pixel: bytes for a pixel of the window, at its peak.
+        margin: pixels of the window beyond the tile, on each side.
+        stride: see `tiles_of`.
+        largest: beyond it, margins are few anyway.
+    """
+    side = min(largest, int(max(0.0, memory / per_pixel) ** 0.5) - 2 * margin)
+    return max(1, side // stride) * stride
+
+
+def tiles_of(picture: tuple[int, int], side: int, *, stride: int, wrap: bool = False) -> list[Tile]:
+    """Cut a picture into tiles of about equal size, none longer than `side`, with corners on multiples of `stride`.
+
+    Args:
+        picture: height and width; multiples of `stride`.
+        side: at least `stride`.
+        stride: of the deepest layer, in pixels.
+        wrap: see `Tile`.
+    """
+    assert picture[0] % stride == picture[1] % stride == 0
+
+    def cuts(length: int) -> list[tuple[int, int]]:
+        cells = length // stride
+        count = -(-cells // max(1, side // stride))
+        places = [cells * index // count * stride for index in range(count + 1)]
+        return list(pairwise(places))
+
+    return [Tile(rows, columns, picture, wrap) for rows in cuts(picture[0]) for columns in cuts(picture[1])]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of a loss.
+
+    Attributes:
+        name: of the loss that it belongs to, for people; terms of one name are added up.
+        weight: factor.
+        objective: what is measured.
+        target: its target.
+    """
+
+    name: str
+    weight: float
+    objective: Objective
+    target: Stats = field(default_factory=dict)
+
+
+class Evaluator:
+    """The loss of a picture as a sum of terms, and its gradient, in one piece or tile by tile.
+
+    Args:
+        encoder: gives the features of all terms in one pass.
+        terms: what is summed.
+        wrap: whether the picture goes on beyond its edges with the opposite ones.
+        backdrop: `(below, cover)`, `(1, 3, H, W)` and `(1, 1, H, W)`: the picture is seen where it covers `below`.
+        tile: longest side of a tile in pixels; None for one piece, which is quicker as long as it fits into memory.
+        approximate: measure what is not additive tile by tile, and take the mean.
+        checkpointing, quick: in one piece, compute features twice rather than keep them, or by fewer multiplications;
+            see `Encoder`.
+
+    Raises:
+        InputError: tiles are asked for, and a term is not additive.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        terms: Sequence[Term],
+        *,
+        wrap: bool = False,
+        backdrop: tuple[Tensor, Tensor] | None = None,
+        tile: int | None = None,
+        approximate: bool = False,
+        checkpointing: bool = False,
+        quick: bool = False,
+    ) -> None:
+        self._encoder, self._terms, self._wrap, self._backdrop = encoder, tuple(terms), wrap, backdrop
+        self._tile, self._checkpointing, self._quick = tile, checkpointing, quick
+        for term in self._terms if tile is not None else ():
+            possible = can_approximate(term.objective)
+            if not term.objective.additive and not (approximate and possible):
+                raise InputError(
+                    f"the {term.name} loss looks at the whole picture, which does not fit into memory in one piece",
+                    "choose another loss, a smaller --size" + (", or --tiling approximate" if possible else ""),
+                )
+        if tile is not None:
+            self._terms = tuple(_for_tiles(term) for term in self._terms)
+        self._bound = [term.objective.bind(term.target) for term in self._terms]
+
+    def __call__(self, image: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+        """Losses of `image (1, 3, H, W)` by name, weighted, each a scalar; and the gradient of their sum."""
+        return differentiated(self.losses)(image) if self._tile is None else self._tiled(image, self._tile)
+
+    def losses(self, image: Tensor) -> Mapping[str, Tensor]:
+        """The losses in one piece, differentiable by autograd."""
+        features = {"image": image}
+        if self._backdrop is not None:  # seen as it will be: cut out, on what lies below
+            features["image"] = torch.lerp(self._backdrop[0], image, self._backdrop[1])
+        layers = layers_of(self._terms)
+        if layers:
+            found = self._encoder(
+                *(features["image"], layers),
+                wrap=self._wrap,
+                checkpointing=self._checkpointing,
+                quick=self._quick,
+            )
+            features.update(found)
+        return self._sums([term.objective.statistics(features) for term in self._terms])
+
+    def _sums(self, statistics: Sequence[Stats]) -> Mapping[str, Tensor]:
+        """Losses by name, of each term's statistics."""
+        found: dict[str, Tensor] = {}
+        for term, loss, stats in zip(self._terms, self._bound, statistics, strict=True):
+            found[term.name] = term.weight * loss(stats) + found.get(term.name, 0)
+        return found
+
+    def _tiled(self, image: Tensor, side: int) -> tuple[Mapping[str, Tensor], Tensor]:
+        """First the statistics of all tiles, then their gradients tile by tile."""
+        layers = layers_of(self._terms)
+        margins = [_margin(term) for term in self._terms]
+        stride = math.lcm(*(self._encoder.architecture.stride(layer) for layer in layers), *(m for m in margins if m))
+        reach = max((self._encoder.architecture.reach(layers) if layers else 0, *margins))
+        image = image.detach()
+        tiles = tiles_of((image.shape[2], image.shape[3]), side, stride=stride, wrap=self._wrap)
+        sums: list[dict[str, Tensor]] = [{} for _ in self._terms]
+        with torch.no_grad():
+            for tile in tiles:
+                for total, part in zip(sums, self._parts(tile.crop(image, reach), tile, reach, layers), strict=True):
+                    for name, value in part.items():
+                        total[name] = value + total[name] if name in total else value
+                give_back()
+        leaves = [{name: value.requires_grad_() for name, value in total.items()} for total in sums]
+        losses = self._sums(leaves)
+        torch.stack(tuple(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        slopes = [{name: leaf.grad for name, leaf in own.items() if leaf.grad is not None} for own in leaves]
+        gradient = torch.zeros_like(image)
+        for tile in tiles:
+            window = tile.crop(image, reach).clone().requires_grad_()
+            parts = self._parts(window, tile, reach, layers)
+            pairs = [
+                (part[name], slope) for part, own in zip(parts, slopes, strict=True) for name, slope in own.items()
+            ]
+            pairs = [(value, slope) for value, slope in pairs if value.requires_grad]
+            torch.autograd.backward([value for value, _ in pairs], [slope for _, slope in pairs])
+            if window.grad is not None:
+                _add(gradient, window.grad, tile, reach)
+            del window, parts, pairs
+            give_back()  # or the C library keeps blocks of every tile's sizes, a sixth of the limit in all
+        return {name: loss.detach() for name, loss in losses.items()}, gradient
+
+    def _parts(self, window: Tensor, tile: Tile, reach: int, layers: frozenset[str]) -> list[Stats]:
+        """What a tile adds to each term's statistics. window: the picture over the tile and its margins."""
+        if self._backdrop is not None:
+            below, cover = (tile.crop(part, reach) for part in self._backdrop)
+            window = torch.lerp(below, window, cover)
+        features: dict[str, Tensor] = {}
+        if layers:
+            own = _narrowed(window, tile, reach, self._encoder.architecture.reach(layers))
+            features.update(self._encoder(own, layers, tile=tile))
+        parts: list[Stats] = []
+        for term in self._terms:
+            features["image"] = _narrowed(window, tile, reach, _margin(term))
+            if isinstance(term.objective, PlacedObjective):
+                parts.append(term.objective.partial(features, tile))
+            else:
+                own_statistics = term.objective.statistics(features)
+                parts.append({name: tile.share * value for name, value in own_statistics.items()})
+        return parts
+
+
+@dataclass(frozen=True)
+class _TileMean:
+    """An Objective that is not additive, taken for each tile by itself; their mean, weighted by their shares."""
+
+    objective: Objective
+    loss: Callable[[Stats], Tensor]
+    additive: bool = True
+    margin: int = 0
+
+    @property
+    def layers(self) -> frozenset[str]:
+        return self.objective.layers
+
+    def statistics(self, features: Features) -> Stats:
+        return {"loss": self.loss(self.objective.statistics(features))}
+
+    def partial(self, features: Features, tile: Tile) -> Stats:
+        return {"loss": tile.share * self.statistics(features)["loss"]}
+
+    def bind(self, target: Stats) -> Callable[[Stats], Tensor]:  # noqa: ARG002 - the loss is bound already
+        return lambda stats: stats["loss"]
+
+
+def can_approximate(objective: Objective) -> bool:
+    """Whether statistics of one tile mean anything: those that can be pooled with other pictures' do."""
+    return hasattr(objective, "pool")
+
+
+def _for_tiles(term: Term) -> Term:
+    """The same term, its objective such that what tiles contribute adds up."""
+    if isinstance(term.objective, MappedObjective):
+        return replace(term, objective=term.objective.placed(term.target), target={})
+    if not term.objective.additive:
+        return replace(term, objective=_TileMean(term.objective, term.objective.bind(term.target)), target={})
+    return term
+
+
+def layers_of(terms: Iterable[Term]) -> frozenset[str]:
+    """Layers of the encoder that the terms read."""
+    return frozenset().union(*(term.objective.layers for term in terms)) - {"image"}
+
+
+def _margin(term: Term) -> int:
+    return term.objective.margin if isinstance(term.objective, PlacedObjective) else 0
+
+
+def _narrowed(window: Tensor, tile: Tile, wide: int, narrow: int) -> Tensor:
+    """What a crop with the margins within `wide` would be with those within `narrow`."""
+    above, below, left, right = (
+        more - less for more, less in zip(tile.margins(wide), tile.margins(narrow), strict=True)
+    )
+    return window[:, :, above : window.shape[2] - below, left : window.shape[3] - right]
+
+
+def _add(gradient: Tensor, part: Tensor, tile: Tile, reach: int) -> None:
+    """Add the gradient of a tile's window to that of the picture."""
+    if not tile.wrap:
+        tile.crop(gradient, reach).add_(part)
+        return
+    rows, columns = tile.indices(reach, gradient.device)
+    flat = (rows[:, None] * tile.picture[1] + columns).flatten()
+    gradient.flatten(2).index_add_(2, flat, part.flatten(2))
+
+
+@torch.no_grad()
+def collect(
+    encoder: Encoder, objective: Objective, picture: Tensor, *, wrap: bool = False, tile: int | None = None
+) -> Stats:
+    """Statistics of a picture `(1, 3, H, W)`, such as a target, in one piece or tile by tile.
+
+    What is not additive is pooled from tiles where the objective can pool pictures, which is close; see `Evaluator`.
+    """
+    layers = objective.layers - {"image"}
+    if tile is None or not layers:
+        features = {"image": picture}
+        return objective.statistics({**features, **encoder(picture, layers, wrap=wrap)} if layers else features)
+    stride, reach = max(map(encoder.architecture.stride, layers)), encoder.architecture.reach(layers)
+    sides = picture.shape[2], picture.shape[3]
+    maps: dict[str, Tensor] = {}
+    parts: list[tuple[float, Stats]] = []
+    for each in tiles_of(sides, tile, stride=stride, wrap=wrap):
+        features = dict(encoder(each.crop(picture, reach), layers, tile=each))
+        if isinstance(objective, PlacedObjective):
+            parts.append((1.0, objective.partial(features, each)))
+            continue
+        own = objective.statistics(features)
+        if not isinstance(objective, MappedObjective):
+            parts.append((each.share, own))
+            continue
+        for name, part in own.items():
+            step = (each.rows[1] - each.rows[0]) // part.shape[2]
+            if name not in maps:
+                maps[name] = part.new_empty(*part.shape[:2], sides[0] // step, sides[1] // step)
+            maps[name][:, :, *each.cells(step)] = part
+    if maps or objective.additive:
+        return maps or {name: sum_of(share * stats[name] for share, stats in parts) for name in parts[0][1]}
+    pooled: Stats = objective.pool(parts)  # type: ignore[attr-defined]
+    return pooled

@@ -1,0 +1,1 @@
+"""Other engines for the same networks, such as ONNX Runtime."""

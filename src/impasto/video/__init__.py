@@ -1,0 +1,1 @@
+"""Frames over time: films, live cameras, temporal consistency, moving masks."""

@@ -1,0 +1,234 @@
+"""Paints what a camera sees, now: frames that come too fast are dropped, never queued, so the picture is never late."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.errors import InputError
+from impasto.video.frames import FramePainter, Pixels
+from impasto.video.steady import Firmness, Steadier, Watcher
+from impasto.videos import live_frames
+
+Screen: TypeAlias = NDArray[np.uint8]
+"""`(H, W, 3)`, RGB."""
+
+LIVE = Firmness(side=320, distance=0)
+"""How firmly live frames hold together: without the anchor, since dropped frames make its distance vary."""
+
+KEYS = {"n": "next style", "p": "previous style", "+": "stronger", "-": "weaker", "s": "side by side", "q": "quit"}
+
+_STEP = 0.1  # of strength, for each press of a key
+_SMOOTH = 0.9  # of the number shown is what it was before
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the viewer wants to see.
+
+    Attributes:
+        style: index of the style.
+        strength: from 0 to 1.
+        beside: show the camera's own picture beside the painting.
+        over: stop.
+    """
+
+    style: int = 0
+    strength: float = 1.0
+    beside: bool = False
+    over: bool = False
+
+
+def pressed(wish: Wish, key: str, styles: int) -> Wish:
+    """The wish after a key of `KEYS`; others change nothing."""
+    changes: dict[str, dict[str, Any]] = {
+        "n": {"style": (wish.style + 1) % styles},
+        "p": {"style": (wish.style - 1) % styles},
+        "+": {"strength": min(1.0, round(wish.strength + _STEP, 3))},
+        "-": {"strength": max(0.0, round(wish.strength - _STEP, 3))},
+        "s": {"beside": not wish.beside},
+        "q": {"over": True},
+    }
+    return replace(wish, **changes.get(key, {}))
+
+
+class Camera:
+    """Keeps the newest frame of a source, read in a thread of its own.
+
+    Args:
+        source: a file (played at its own pace, again and again), an address such as rtsp://..., or a number: the
+            system's camera of that number.
+        size: longest side that frames are scaled to.
+
+    Raises:
+        InputError: it cannot be opened, or shows nothing.
+    """
+
+    def __init__(self, source: str, *, size: int) -> None:
+        self._source, self._size = source, size
+        self._newest: tuple[int, Pixels, float] | None = None
+        self._taken = -1
+        self._changed = threading.Condition()
+        self._error: Exception | None = None
+        self._over = False
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._read, name="impasto-camera", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            for number, pixels in enumerate(self._frames()):
+                with self._changed:
+                    if self._over:
+                        return
+                    if self._newest is not None and self._newest[0] != self._taken:
+                        self.dropped += 1
+                    self._newest = number, pixels, time.perf_counter()
+                    self._changed.notify_all()
+            raise InputError(f"{self._source} has ended", "give a source that goes on")
+        except Exception as error:
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+
+    def _frames(self) -> Iterator[Pixels]:
+        again = Path(self._source).is_file()
+        while True:
+            began, seen = time.perf_counter(), False
+            for pixels, seconds in live_frames(self._source, size=self._size):
+                seen = True
+                if again:
+                    time.sleep(max(0.0, seconds - (time.perf_counter() - began)))
+                yield pixels
+            if not again or not seen:
+                return
+
+    def take(self) -> tuple[Pixels, float]:
+        """The newest frame that was not taken yet, and when it came; waits for one. Raises InputError at the end."""
+        with self._changed:
+            while self._newest is None or self._newest[0] == self._taken:
+                if self._error is not None:
+                    raise self._error
+                self._changed.wait(0.2)
+            self._taken, pixels, came = self._newest
+            return pixels, came
+
+    def close(self) -> None:
+        """Let go of the source."""
+        with self._changed:
+            self._over = True
+
+
+@dataclass
+class Live:
+    """Paints the newest frame of a camera, again and again.
+
+    Attributes:
+        painter: of frames of the camera's size.
+        camera: where they come from.
+        names: of the styles.
+        steady: whether frames are held together.
+        labelled: whether style, strength, frames a second and latency are written on the picture.
+        wish: what the viewer wants; set it from any thread, through `press`.
+        fps, latency: shown on screen: frames a second, and seconds from the frame's coming to its being shown.
+    """
+
+    painter: FramePainter
+    camera: Camera
+    names: tuple[str, ...]
+    steady: bool = True
+    labelled: bool = True
+    wish: Wish = field(default_factory=Wish)
+    fps: float = 0.0
+    latency: float = 0.0
+    shown: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def press(self, key: str) -> Wish:
+        """Do what a key of `KEYS` says."""
+        with self._lock:
+            self.wish = pressed(self.wish, key, len(self.names))
+            return self.wish
+
+    def screens(self) -> Iterator[Screen]:
+        """What is to be shown, until the wish is over. Raises InputError when the source ends."""
+        watcher, steadier, last = Watcher(LIVE), Steadier(LIVE), self.wish
+        before = time.perf_counter()
+        while not self.wish.over:
+            pixels, came = self.camera.take()
+            wish = self.wish
+            if wish.style != last.style:
+                watcher, steadier = Watcher(LIVE), Steadier(LIVE)
+            last = wish
+            painted = self._paint(pixels, wish)
+            if self.steady and wish.strength > 0:
+                painted = steadier.join(painted, steadier.bring(watcher(pixels)))
+            now = time.perf_counter()
+            share = _SMOOTH if self.shown > 3 else 0.0
+            self.fps = share * self.fps + (1 - share) / max(now - before, 1e-6)
+            self.latency = share * self.latency + (1 - share) * (now - came)
+            before = now
+            self.shown += 1
+            yield self._screen(pixels, painted, wish)
+
+    def _paint(self, pixels: Pixels, wish: Wish) -> Pixels:
+        shares = tuple(float(index == wish.style) for index in range(len(self.names))) if len(self.names) > 1 else None
+        return self.painter.paint(pixels, strength=wish.strength, shares=shares)
+
+    def _screen(self, pixels: Pixels, painted: Pixels, wish: Wish) -> Screen:
+        picture = np.concatenate([pixels, painted], axis=1) if wish.beside else painted
+        screen: Screen = np.rint(255 * picture.clip(0, 1)).astype(np.uint8)
+        if not self.labelled:
+            return screen
+        text = f"{self.names[wish.style]}  {100 * wish.strength:.0f}%  {self.fps:.1f} fps  {1000 * self.latency:.0f} ms"
+        return written(screen, text)
+
+
+def written(screen: Screen, text: str) -> Screen:
+    """The picture with a line of text at its lower left; letters that OpenCV lacks become question marks."""
+    line = text.encode("ascii", "replace").decode()
+    scale = max(0.35, min(0.6, screen.shape[1] / 900))
+    at = (6, screen.shape[0] - 7)
+    for color, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(screen, line, at, cv2.FONT_HERSHEY_SIMPLEX, scale, color, width, cv2.LINE_AA)
+    return screen
+
+
+def as_jpeg(screen: Screen, *, quality: int = 85) -> bytes:
+    """A screen as a JPEG file."""
+    done, data = cv2.imencode(".jpg", screen[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return bytes(data)
+
+
+def open_window(title: str) -> bool:
+    """Open a window, where this OpenCV and this machine can."""
+    with suppress(cv2.error):
+        cv2.namedWindow(title, cv2.WINDOW_NORMAL)
+        return True
+    return False
+
+
+def show_in_window(live: Live, title: str) -> None:
+    """Show the screens in the window, and listen to its keys, until it is over."""
+    for screen in live.screens():
+        cv2.imshow(title, screen[..., ::-1])
+        code = cv2.waitKey(1)
+        if code >= 0:
+            live.press(chr(code & 0xFF))
+    cv2.destroyWindow(title)
+
+
+def sample(camera: Camera) -> Pixels:
+    """A frame to make a painter with."""
+    pixels, _ = camera.take()
+    return pixels

@@ -1,0 +1,204 @@
+"""Masks that move with a film: read from a mask clip, or found in key frames and brought along by the flow between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from impasto import images
+from impasto.assets import Store
+from impasto.contract import OnProgress, ignore
+from impasto.engine.controls import Controls
+from impasto.engine.masks import Layout, MaskReader
+from impasto.errors import InputError
+from impasto.models import segment
+from impasto.ops import color, flow, masks
+from impasto.video.steady import Motion
+from impasto.videos import VideoFrame, VideoReader
+
+CLIP_EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif")
+"""What a mask clip's name ends in."""
+
+KEY = 12
+"""Frames from one on which a subject is looked for to the next."""
+
+_FOLLOW = 0.25  # of the way to what was found last, each frame: a mask that jumps would be seen
+
+Map = NDArray[np.float32]
+
+
+def is_clip(mask: Any) -> bool:
+    """Whether a mask is a film."""
+    return isinstance(mask, str | Path) and Path(mask).suffix.lower() in CLIP_EXTENSIONS and not is_word(mask)
+
+
+def is_word(mask: Any) -> bool:
+    """Whether a mask is looked for in the picture."""
+    return isinstance(mask, str) and mask in segment.ASSETS and not Path(mask).exists()
+
+
+class _Clip:
+    """The frame of a mask clip that is on screen at a time; the last one stays."""
+
+    def __init__(self, path: Path, film: VideoReader) -> None:
+        reader = VideoReader(path, film.start, film.end)
+        self._unit = reader.header.time_base
+        self._frames: Iterator[VideoFrame] = iter(reader)
+        self._now = self._next = next(self._frames)
+
+    def at(self, seconds: float, height: int, width: int) -> Map:
+        """Its lightness, `(H, W)` in [0, 1]."""
+        while float(self._next.stamp * self._unit) <= seconds + 1e-6:
+            self._now = self._next
+            following = next(self._frames, None)
+            if following is None:
+                break
+            self._next = following
+        return images.resize(self._now.pixels @ color.LUMA, height, width)
+
+
+class _Tracked:
+    """A subject: found in key frames, and brought along in between.
+
+    Attributes:
+        shown, found: the mask as it is used, and the newest one found, which the other follows; `(H, W)` in [0, 1].
+    """
+
+    def __init__(self, find: Callable[[NDArray[np.float32]], Map]) -> None:
+        self._find = find
+        self.shown: Map | None = None
+        self.found: Map | None = None
+
+    def at(self, frame: VideoFrame, motion: Motion) -> Map:
+        """The mask in a frame, which hangs together with the one before as `motion` says."""
+        if self.shown is None or self.found is None or not motion.links:  # the first frame, or a cut
+            self.shown = self.found = _rounded(self._find(frame.pixels))
+            return self.shown
+        back = motion.links[0].back
+        shown, found = (flow.warp(mask, back) for mask in (self.shown, self.found))
+        if frame.number % KEY == 0:
+            found = self._find(frame.pixels)
+        self.shown, self.found = _rounded(shown + _FOLLOW * (found - shown)), _rounded(found)
+        return self.shown
+
+
+@dataclass
+class MovingMasks:
+    """The masks of a film, frame after frame.
+
+    Attributes:
+        controls: whose regions and `preserve` they are.
+        film: what they belong to.
+        store: where the networks are that find subjects.
+        rest: whether there is a style for what the regions leave.
+    """
+
+    controls: Controls
+    film: VideoReader
+    store: Store
+    rest: bool
+    on_progress: OnProgress = ignore
+    _sources: dict[str, _Clip | _Tracked] = field(default_factory=dict)
+    _still: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for mask in _masks_of(self.controls):
+            name = _name(mask)
+            if is_clip(mask):
+                self._sources[name] = _Clip(Path(mask), self.film)
+            elif is_word(mask):
+                self._sources[name] = _Tracked(self._finder(mask))
+
+    @staticmethod
+    def wanted(controls: Controls) -> bool:
+        """Whether any mask moves."""
+        return any(is_clip(mask) or is_word(mask) for mask in _masks_of(controls))
+
+    @staticmethod
+    def stilled(controls: Controls) -> Controls:
+        """The controls with white pictures in place of masks that move, to find styles and read still masks by."""
+
+        def still(mask: Any) -> Any:
+            return np.ones((16, 16, 3), np.float32) if is_clip(mask) or is_word(mask) else mask
+
+        regions = tuple((still(mask), style) for mask, style in controls.regions)
+        return replace(controls, regions=regions, preserve=still(controls.preserve))
+
+    @property
+    def follows(self) -> bool:
+        """Whether motion has to be known."""
+        return any(isinstance(source, _Tracked) for source in self._sources.values())
+
+    def _finder(self, word: str) -> Callable[[NDArray[np.float32]], Map]:
+        def find(pixels: NDArray[np.float32]) -> Map:
+            try:
+                return self._reader(pixels).read(word)[0, 0].numpy()
+            except InputError:  # nothing there, in this frame
+                return np.zeros(pixels.shape[:2], np.float32)
+
+        return find
+
+    def _reader(self, pixels: NDArray[np.float32], feather: float = 0.0) -> MaskReader:
+        size = pixels.shape[1], pixels.shape[0]
+        return MaskReader(images.to_tensor(pixels), size, self.store, feather, on_progress=self.on_progress)
+
+    def layout(self, frame: VideoFrame, motion: Motion) -> Layout:
+        """All masks in a frame."""
+        found: dict[str, Tensor] = {}
+        height, width = frame.pixels.shape[:2]
+        for name, source in self._sources.items():
+            if isinstance(source, _Clip):
+                seconds = float(frame.stamp * self.film.header.time_base)
+                mask = source.at(seconds, height, width)
+            else:
+                mask = source.at(frame, motion)
+            found[name] = masks.feather(torch.from_numpy(mask)[None, None], self.controls.feather)
+
+        def at(mask: Any) -> Tensor:
+            name = _name(mask)
+            if name not in found and name not in self._still:
+                self._still[name] = self._reader(frame.pixels, self.controls.feather).read(mask)
+            return found.get(name, self._still.get(name))  # type: ignore[return-value]
+
+        regions = [at(mask) for mask, _ in self.controls.regions]
+        rest = None
+        if regions:
+            regions, _ = masks.normalise(regions)
+            rest = 1 - masks.cover(regions) if self.rest else None
+        preserve = None if self.controls.preserve is None else at(self.controls.preserve)
+        return Layout(tuple(regions), rest, None, preserve)
+
+    def state(self) -> dict[str, NDArray[np.uint16]]:
+        """What the next frames need to know of those before."""
+        return {
+            f"{kind} {name}": np.rint(65535 * getattr(source, kind)).astype(np.uint16)
+            for name, source in self._sources.items()
+            if isinstance(source, _Tracked) and source.shown is not None
+            for kind in ("shown", "found")
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where `state` was taken."""
+        for name, source in self._sources.items():
+            if isinstance(source, _Tracked) and f"shown {name}" in state:
+                source.shown, source.found = (_rounded(state[f"{kind} {name}"] / 65535) for kind in ("shown", "found"))
+
+
+def _rounded(mask: NDArray[np.floating[Any]]) -> Map:
+    """To 16 bits: what is stored and read again stays the same."""
+    return np.asarray(np.rint(65535 * mask) / np.float32(65535), dtype=np.float32)
+
+
+def _name(mask: Any) -> str:
+    return str(mask) if isinstance(mask, str | Path) else f"mask {id(mask)}"
+
+
+def _masks_of(controls: Controls) -> list[Any]:
+    return [*(mask for mask, _ in controls.regions), *([] if controls.preserve is None else [controls.preserve])]

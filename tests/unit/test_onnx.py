@@ -1,0 +1,225 @@
+"""Networks as ONNX graphs, and the way that paints with them without torch."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from impasto.cli import app
+from impasto.engine.controls import Controls
+from impasto.engine.engine import Engine
+from impasto.engine.light import Light
+from impasto.engine.request import Request
+from impasto.errors import Cancelled, InputError, StyleError
+from impasto.export import onnx as export
+from impasto.models import networks
+from impasto.ops import stats
+from impasto.optim.evaluator import crop_to, pad_to_multiple
+from impasto.runtimes import onnx as graphs
+from tiny import TinyStore, noise, tiny_network
+
+ROWS = {**networks.ARCHITECTURES, "wide": networks.Architecture("", "", (4, 6, 8), 2, False, 9, 1, 5, 0, False)}
+
+
+def tensors_of(row):
+    generator = torch.Generator().manual_seed(3)
+    network = networks.Network(row, generator)
+    codes = network.neutral_code() + 0.3 * torch.randn(2, network.code_length, generator=generator)
+    return networks.pack(network, codes, ["one", "two"])
+
+
+@pytest.fixture
+def network(tmp_path):
+    path = tmp_path / "net.safetensors"
+    networks.Trained(tiny_network(), {"styles": ["s3"], "licences": {"s3": "CC0"}}).save(path)
+    return path
+
+
+@pytest.fixture
+def pixels():
+    return noise(50, 71)[0].permute(1, 2, 0).contiguous().numpy()
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_graph_paints_what_the_network_paints(name):
+    tensors = tensors_of(ROWS[name])
+    arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
+    session = onnxruntime.InferenceSession(graphs.build(arrays), providers=["CPUExecutionProvider"])
+    trained = networks.Trained(tensors)
+    network, codes = trained.network(), torch.cat([trained.code(style) for style in ("one", "two")])
+    assert graphs.stride_of(arrays) == network.stride
+    for height, width in ((64, 64), (61, 83)):
+        content = noise(height, width, batch=2)
+        with torch.no_grad():
+            whole = crop_to(network(pad_to_multiple(content, network.stride), codes), height, width)
+        got = session.run(None, {"image": content.numpy(), "code": codes.numpy()})[0]
+        assert got.shape == whole.shape
+        assert np.abs(got - whole.numpy()).max() < 1e-4
+
+
+def test_the_file_is_sound_by_the_checker_of_onnx():
+    onnx = pytest.importorskip("onnx")
+    arrays = {key: tensor.numpy() for key, tensor in tiny_network().items()}
+    model = onnx.load_from_string(graphs.build(arrays, {"styles": ["s0"]}))
+    onnx.checker.check_model(model, full_check=True)
+    sides = [side.dim_param or side.dim_value for side in model.graph.input[0].type.tensor_type.shape.dim]
+    assert sides == ["batch", 3, "height", "width"]
+
+
+def test_the_same_small_number_keeps_both_normalisations_finite():
+    assert graphs.EPSILON == stats.EPSILON
+
+
+def test_an_export_holds_all_styles_and_is_checked(network, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "net.onnx"
+    assert app.run(["export", str(network), "-o", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["difference"] < export.BOUND
+    assert told["bytes"] == out.stat().st_size
+    assert len(told["styles"]) == 97
+    session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["impasto"])["licences"] == {"s3": "CC0"}
+    code = np.array([json.loads(metadata["codes"])["s4"]], np.float32)
+    np.testing.assert_allclose(code, networks.read(network).code("s4").numpy(), atol=1e-6)
+    before = out.read_bytes()
+    monkeypatch.setattr(export, "BOUND", 0.0)
+    with pytest.raises(StyleError, match="differs from PyTorch"):
+        export.to_onnx(network, out)
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("words", [["nowhere.safetensors"], ["NET", "-o", "net.tflite"], ["NET", "-o", "no/net.onnx"]])
+def test_what_cannot_be_exported_is_said(network, words, capsys):
+    assert app.run(["export", *(word.replace("NET", str(network)) for word in words)]) == 2
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_what_is_no_network_makes_no_graph():
+    arrays = {key: tensor.numpy() for key, tensor in tiny_network().items()}
+    for changed in (
+        {key: array for key, array in arrays.items() if key != "head.weight"},
+        {**arrays, "down.0.bias": np.zeros(6, np.float32)},
+        {**arrays, "style.s3": np.zeros(7, np.float32)},
+    ):
+        with pytest.raises(InputError):
+            graphs.build(changed)
+
+
+@pytest.mark.parametrize("sides", [(50, 71), (9, 40)])
+@pytest.mark.parametrize("strength", [1.0, 0.4, 0.0])
+def test_the_quick_way_paints_what_the_engine_paints(network, tmp_path, sides, strength):
+    pixels = noise(*sides)[0].permute(1, 2, 0).contiguous().numpy()
+    styles = [(f"{network}:s3", 2.0), (f"{network}:s4", 1.0)]
+    request = Request(size=64, knobs={"strength": strength})
+    quick = Light(precision="float32").stylize(pixels, styles, request)
+    whole = Engine(store=TinyStore(tmp_path, {}), precision="float32").stylize(pixels, styles, request)
+    assert np.abs(quick.picture.pixels - whole.picture.pixels).max() < 1e-4
+    assert "onnxruntime" in quick.record
+    changing = ("torch", "onnxruntime", "seconds")
+    assert {k: v for k, v in quick.record.items() if k not in changing} == {
+        k: v for k, v in whole.record.items() if k not in changing
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "request_"),
+    [
+        ({"precision": "bfloat16"}, Request()),
+        ({"quick": False}, Request()),
+        ({}, Request(controls=Controls(keep_color="luminance"))),
+        ({}, Request(max_memory=10**9)),
+    ],
+)
+def test_what_the_quick_way_cannot_do_the_engine_does(network, pixels, options, request_):
+    result = Light(**options).stylize(pixels, [(f"{network}:s3", 1.0)], request_)
+    assert "torch" in result.record
+
+
+def test_without_onnx_runtime_or_memory_the_engine_paints(network, pixels, monkeypatch):
+    def record():
+        return Light().stylize(pixels, [(f"{network}:s3", 1.0)], Request()).record
+
+    with monkeypatch.context() as patched:
+        patched.setattr(graphs, "find_spec", lambda name: None)
+        assert "torch" in record()
+    with monkeypatch.context() as patched:
+        patched.setattr(graphs, "memory_of", lambda tensors: 1e15)
+        assert "torch" in record()
+    assert "onnxruntime" in record()
+
+
+def test_wrong_styles_are_refused_in_the_words_of_the_engine(network, pixels, tmp_path):
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(network.read_bytes())
+    for styles, words in (
+        ([f"{network}:s3", f"{other}:s3"], "several networks"),
+        ([f"{network}:s3", "museum:436535"], "do not mix"),
+        ([f"{network}:nobody"], "no style 'nobody'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            Light().stylize(pixels, [(style, 1.0) for style in styles], Request())
+    with pytest.raises(InputError, match="steps"):
+        Light().stylize(pixels, [(f"{network}:s3", 1.0)], Request(knobs={"steps": 3}))
+
+
+def test_a_network_that_was_written_again_is_read_again(network, pixels):
+    quick, styles = Light(), [(f"{network}:s3", 1.0)]
+    before = quick.stylize(pixels, styles, Request()).picture.pixels
+    tensors = tiny_network()
+    networks.Trained({**tensors, "style.s3": tensors["style.s4"]}).save(network)
+    after = quick.stylize(pixels, styles, Request()).picture.pixels
+    assert np.abs(before - after).max() > 0.01
+
+
+def test_it_can_be_cancelled(network, pixels):
+    def stop(progress):
+        raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        Light().stylize(pixels, [(f"{network}:s3", 1.0)], Request(), on_progress=stop)
+
+
+def test_the_command_line_paints_without_torch(network, picture_file, tmp_path):
+    photo, out, again = picture_file(width=90), tmp_path / "out.png", tmp_path / "whole.png"
+    words = ["stylize", str(photo), "--style", f"{network}:s3", "--strength", "0.8", "--size", "80"]
+    program = (
+        "import sys; from impasto.cli import app; code = app.run(sys.argv[1:]); "
+        "assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+    command = [sys.executable, "-c", program, *words, "-o", str(out), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["method"] == "feedforward"
+    assert app.run([*words, "--keep-color", "luminance", "-o", str(again)]) == 0  # by the engine
+    with Image.open(out) as picture:
+        assert picture.size == (80, round(80 * 48 / 90))
+    whole = Engine(precision="float32").stylize(photo, f"{network}:s3", Request(size=80, knobs={"strength": 0.8}))
+    with Image.open(out) as picture:
+        difference = np.abs(np.asarray(picture, np.float32) / 255 - whole.picture.pixels).max()
+    assert difference < 2 / 255
+    assert app.run(["redo", str(out), "-o", str(again)]) == 0
+
+
+def test_both_read_newer_formats_alike(network, tmp_path):
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.contiguous() for name, tensor in tiny_network().items()}
+    save_file(tensors, network, metadata={"impasto": json.dumps({"format": networks.FORMAT + 1})})
+    with pytest.raises(InputError, match="reads up to"):
+        graphs.read(network)
+
+
+def test_sides_of_a_request():
+    assert Request().sides(40, 30) == (30, 40)
+    assert Request(size=20).sides(40, 30) == (15, 20)
+    with pytest.raises(InputError):
+        Request().sides(4, 30)
+    with pytest.raises(InputError):
+        replace(Request(), size=2.5).sides(40, 30)
