@@ -6,7 +6,8 @@ import torch
 from impasto import images, settings
 from impasto.contract import Guide, Job, Placement, Region
 from impasto.errors import Cancelled, InputError
-from impasto.methods import optimize, recipes, registry
+from impasto.methods import recipes, registry
+from impasto.methods.optimize import method as optimize
 from impasto.methods.optimize.method import Optimize
 from impasto.methods.optimize.objectives import CONTENT_BALANCE, STYLE_BALANCE
 from impasto.methods.settings import OptimizeKnobs
