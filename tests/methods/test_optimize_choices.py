@@ -7,12 +7,12 @@ from impasto import images, settings
 from impasto.contract import Guide, Job, Placement, Region
 from impasto.errors import Cancelled, InputError
 from impasto.methods import recipes, registry
-from impasto.methods.optimize import method as optimize
+from impasto.methods.optimize import levels
 from impasto.methods.optimize.method import Optimize
 from impasto.methods.optimize.objectives import CONTENT_BALANCE, STYLE_BALANCE
 from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import ARCHITECTURES
-from impasto.optim.evaluator import unit
+from impasto.ops.tiles import unit
 from tiny import noise, style_of, tiny_encoder_weights
 
 LOSSES = ("gram", "moments", "wasserstein", "sliced", "patches")
@@ -217,8 +217,8 @@ def test_a_long_descent_begins_at_three_quarters_of_the_size(stylizer):
 
 def test_there_the_content_counts_twice(stylizer, monkeypatch):
     firsts = []
-    for times in (optimize._FIRM, 1.0):
-        monkeypatch.setattr(optimize, "_FIRM", times)
+    for times in (levels._FIRM, 1.0):
+        monkeypatch.setattr(levels, "_FIRM", times)
         seen = []
         paint(stylizer, noise(128, 64), knobs_of(steps=60, coarsest=512, init="noise"), on_progress=seen.append)
         firsts.append(next(progress.losses for progress in seen if progress.losses))

@@ -8,7 +8,7 @@ from impasto.methods.adain import AdaIN
 from impasto.methods.optimize.fitting import Fit, fit
 from impasto.methods.optimize.method import Optimize
 from impasto.methods.settings import AdaINKnobs, OptimizeKnobs
-from impasto.optim.evaluator import Sheet, pad_to_multiple, side_within, tiles_of, unit
+from impasto.ops.tiles import Sheet, pad_to_multiple, side_within, tiles_of, unit
 from tiny import noise, tiny_decoder_weights, tiny_encoder_weights
 
 DOUBLE = Placement(precision="float64")

@@ -4,16 +4,10 @@ import pytest
 import torch
 
 from impasto.errors import Cancelled
-from impasto.optim.descent import (
-    PixelPyramid,
-    Remembered,
-    Schedule,
-    descend,
-    differentiated,
-    even_pace,
-    pyramid_scales,
-    resample,
-)
+from impasto.methods.optimize.levels import pyramid_scales
+from impasto.ops.tiles import resample
+from impasto.optim.canvases import PixelPyramid, even_pace
+from impasto.optim.descent import Remembered, Schedule, descend, differentiated
 from tiny import noise
 
 

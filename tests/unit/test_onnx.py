@@ -20,7 +20,7 @@ from impasto.errors import Cancelled, InputError, StyleError
 from impasto.export import onnx as export
 from impasto.models import networks
 from impasto.ops import stats
-from impasto.optim.evaluator import crop_to, pad_to_multiple
+from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.runtimes import onnx as graphs
 from tiny import TinyStore, noise, tiny_network
 

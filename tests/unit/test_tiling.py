@@ -5,14 +5,15 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from impasto.contract import Placement, Tile
+from impasto.contract import Placement
 from impasto.errors import InputError
 from impasto.losses.losses import ContentLoss, GramLoss, LaplacianLoss, RegionalLoss, TotalVariation
 from impasto.losses.matching import MomentsLoss, WassersteinLoss
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
 from impasto.ops.stats import mean_std
-from impasto.optim.evaluator import Evaluator, Term, crop_to, mirrored, pad_to_multiple, tiles_of
+from impasto.ops.tiles import Tile, crop_to, mirrored, pad_to_multiple, tiles_of
+from impasto.optim.evaluator import Evaluator, Term
 from tiny import noise, tiny_encoder_weights
 
 DOUBLE = Placement(precision="float64")

@@ -18,7 +18,7 @@ from impasto.engine.controls import Controls, mask_name
 from impasto.errors import InputError
 from impasto.models import segment
 from impasto.ops import color, masks
-from impasto.optim.evaluator import unit
+from impasto.ops.tiles import unit
 from impasto.settings import close_names
 
 _FACE_MARGIN = 1.15  # boxes end at chin and brow; the oval should take in both

@@ -24,9 +24,8 @@ from impasto.errors import Cancelled, InputError
 from impasto.images import Picture
 from impasto.memory import keep_freed
 from impasto.methods import recipes
-from impasto.ops import color, masks
-from impasto.optim import evaluator
-from impasto.optim.evaluator import thumbnail, unit
+from impasto.ops import color, masks, tiles
+from impasto.ops.tiles import thumbnail, unit
 
 if TYPE_CHECKING:
     from impasto.engine.engine import Engine
@@ -254,13 +253,13 @@ def _softened(draft: Tensor) -> Tensor:
 
     Done tile by tile: a draft that comes as codes may not fit into memory as floats.
     """
-    sheet, reach = evaluator.Sheet(draft, 1), round(_GRAIN)
+    sheet, reach = tiles.Sheet(draft, 1), round(_GRAIN)
     soft = sheet.blank()
-    for tile in evaluator.tiles_of(sheet.sides, 1024, stride=1):
+    for tile in tiles.tiles_of(sheet.sides, 1024, stride=1):
         wide = tile.grown(reach)
         smooth = masks.feather(sheet.crop(tile, reach).transpose(0, 1), _GRAIN).transpose(0, 1)
         top, left = tile.rows[0] - wide.rows[0], tile.columns[0] - wide.columns[0]
-        evaluator.put(soft, smooth[:, :, top:, left:], tile)
+        tiles.put(soft, smooth[:, :, top:, left:], tile)
     return soft
 
 

@@ -13,7 +13,7 @@ from impasto import images
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import StyleError, require
 from impasto.models import networks
-from impasto.optim.evaluator import crop_to, pad_to_multiple
+from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.runtimes import onnx as graphs
 
 BOUND = 1e-4

@@ -20,8 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.contract import Features, Stats, Tile
+from impasto.contract import Features, Stats
 from impasto.ops.stats import gram_matrix, precise
+from impasto.ops.tiles import Tile
 
 
 def relative_error(actual: Tensor, target: Tensor) -> Tensor:

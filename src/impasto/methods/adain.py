@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleCode, Tile, ignore
+from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleCode, ignore
 from impasto.memory import give_back
 from impasto.methods.settings import AdaINKnobs
 from impasto.models import decoders
@@ -20,7 +20,7 @@ from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
 from impasto.ops import masks
 from impasto.ops.stats import EPSILON, adaptive_instance_norm, mean_std, precise
-from impasto.optim.evaluator import Sheet, crop_to, pad_to_multiple, put, side_within, thumbnail, tiles_of
+from impasto.ops.tiles import Sheet, Tile, crop_to, pad_to_multiple, put, side_within, thumbnail, tiles_of
 
 LAYER = "relu4_1"
 _STRIDE = 8

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from impasto.contract import Job, OnProgress, Placement, Progress, StyleCode, ignore
 from impasto.models.networks import Network
-from impasto.optim.evaluator import crop_to, pad_to_multiple
+from impasto.ops.tiles import crop_to, pad_to_multiple
 
 _LEAST = 4  # positions along a side at the coarsest level, for reflection padding and statistics
 

@@ -16,11 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from impasto.contract import Placement, Tile
+from impasto.contract import Placement
 from impasto.errors import InputError
 from impasto.memory import give_back
 from impasto.models.encoder_specs import Architecture, Convolution, Fork, Pooling, Residual, Unit, find
 from impasto.models.winograd import Winograd, from_picture
+from impasto.ops.tiles import Tile
 
 if TYPE_CHECKING:
     from impasto.contract import Features

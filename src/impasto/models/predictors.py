@@ -20,7 +20,7 @@ from impasto.errors import InputError
 from impasto.models import networks
 from impasto.models.catalog import read_header, up_to_date
 from impasto.ops.stats import mean_std
-from impasto.optim.evaluator import pad_to_multiple
+from impasto.ops.tiles import pad_to_multiple
 
 SIDE = 256
 """Longest side in pixels at which a painting is looked at."""

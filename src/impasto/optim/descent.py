@@ -5,23 +5,18 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import Cancelled
+from impasto.optim.canvases import Canvas, Pixels
 from impasto.optim.lbfgs import LBFGS
 
 _RANGE_WEIGHT = 10.0  # brings pixels back that L-BFGS has moved out of [0, 1]; from 1 to 100 gave the same pictures
-_TINY = 1e-20  # keeps a picture without any gradient from dividing by zero
-_NEAR = 16  # pixels over which the size of a gradient is taken
-_STRONG = 1.5  # times the mean gradient, from where on places are held back
-_LEAST_SIDE = 4  # of the smallest correction, in pixels
 
 Score = Callable[[Tensor], tuple[Mapping[str, Tensor], Tensor]]
 """Losses of an image `(B, 3, H, W)` by name, weighted, each a scalar, and the gradient of their sum, which descends."""
@@ -38,132 +33,6 @@ def differentiated(losses: Callable[[Tensor], Mapping[str, Tensor]]) -> Score:
         return {name: loss.detach() for name, loss in found.items()}, leaf.grad
 
     return score
-
-
-class Canvas(Protocol):
-    """Parameters that render to an image: pixels here, a texture or a point cloud elsewhere."""
-
-    def parameters(self) -> Sequence[Tensor]:
-        """What is moved."""
-        ...
-
-    def render(self) -> Tensor:
-        """The image `(B, 3, H, W)`, differentiable in the parameters."""
-        ...
-
-    def project(self) -> None:
-        """Bring the parameters back to where the image is legal, after a step."""
-        ...
-
-
-class PixelPyramid:
-    """An image as the sum of a start and corrections at full, half, quarter ... size, down to a few pixels.
-
-    The same pictures can be written as with plain pixels, but a step moves whole areas at once: at equal steps the loss
-    ends lower (bench/NOTES.md).
-
-    Args:
-        start: `(B, 3, H, W)` in [0, 1].
-        falloff: scale of each correction against the next finer one, since its gradient adds up over more pixels.
-        unit: what 1 in a parameter changes in the image. L-BFGS's first step sums to one unit, so a unit of x times the
-            number of values makes it change a value by x on average.
-        pace: `(1, 1, H, W)`, how far each place goes for the same change of the parameters; evenly by default. See
-            `even_pace`.
-        wrap: enlarge corrections as if the image was tiled, so that they leave no seam.
-    """
-
-    def __init__(
-        self,
-        start: Tensor,
-        *,
-        falloff: float = 0.6,
-        unit: float = 1.0,
-        pace: Tensor | None = None,
-        wrap: bool = False,
-    ) -> None:
-        self._start = start.detach().clone(memory_format=torch.contiguous_format)
-        batch, channels, height, width = start.shape
-        sizes = [(height >> level, width >> level) for level in range(_correction_levels(height, width, wrap=wrap))]
-        self._corrections = [
-            torch.zeros(batch, channels, *size, device=start.device, requires_grad=True) for size in sizes
-        ]
-        self._falloff, self._wrap = falloff, wrap
-        self._unit: Tensor | float = unit if pace is None else unit * pace
-
-    def parameters(self) -> Sequence[Tensor]:
-        """Finest first."""
-        return self._corrections
-
-    def render(self) -> Tensor:
-        """The start plus all corrections, each enlarged together with the coarser ones."""
-        change = self._corrections[-1]
-        for correction in reversed(self._corrections[:-1]):
-            change = correction + self._falloff * self._enlarged(change, correction.shape[2], correction.shape[3])
-        return self._start + self._unit * change
-
-    def _enlarged(self, correction: Tensor, height: int, width: int) -> Tensor:
-        if not self._wrap:
-            return F.interpolate(correction, size=(height, width), mode="bilinear", align_corners=False)
-        rows, columns = height // correction.shape[2], width // correction.shape[3]
-        framed = F.pad(correction, (1, 1, 1, 1), mode="circular")
-        wide = F.interpolate(framed, scale_factor=(rows, columns), mode="bilinear", align_corners=False)
-        return wide[:, :, rows:-rows, columns:-columns]
-
-    @torch.no_grad()
-    def project(self) -> None:
-        """Clamp the image to [0, 1], through the finest correction alone.
-
-        A clamp inside `render` would cut the gradient of every pixel that has once left the range.
-        """
-        image = self.render()
-        self._corrections[0] += (image.clamp(0, 1) - image) / self._unit
-
-
-class Pixels:
-    """An image as it is: a fifth of the memory of a pyramid. Always within [0, 1] if it is after each step.
-
-    Args:
-        start: `(B, 3, H, W)` in [0, 1]; taken over, not copied.
-    """
-
-    def __init__(self, start: Tensor) -> None:
-        self._image = start.detach().requires_grad_()
-
-    def parameters(self) -> Sequence[Tensor]:
-        """The image."""
-        return [self._image]
-
-    def render(self) -> Tensor:
-        """The image."""
-        return self._image
-
-    @torch.no_grad()
-    def project(self) -> None:
-        """Clamp to [0, 1]."""
-        self._image.clamp_(0, 1)
-
-
-def even_pace(gradient: Tensor, *, wrap: bool = False) -> Tensor:
-    """How far each place of an image should go, so that all take part in the first steps alike.
-
-    Gram matrices are squares: where features are strong, as in a face, their gradient is many times that of the rest,
-    and L-BFGS would change that place until it is garish before it has learnt the scale of the others.
-
-    Args:
-        gradient: `(1, 3, H, W)`, of the loss at the start.
-        wrap: whether the image goes on beyond its edges with the opposite ones.
-
-    Returns:
-        `(1, 1, H, W)`, above 0: where the gradient's root mean square within 16 pixels is strong, its inverse, and even
-        elsewhere; scaled so that the first step is as long as without it.
-    """
-    power = gradient.float().square().mean(1, keepdim=True)
-    reach = min(_NEAR, *(side - 1 for side in power.shape[2:]))
-    framed = F.pad(power, (reach,) * 4, mode="circular" if wrap else "reflect")
-    size = F.avg_pool2d(framed, 2 * reach + 1, 1).sqrt()
-    pace = 1 / (size / size.mean().clamp_min(_TINY)).clamp_min(_STRONG)
-    step = gradient.float().abs()
-    return pace * (step.mean().clamp_min(_TINY) / (pace * step).mean().clamp_min(_TINY))
 
 
 class Remembered:
@@ -187,14 +56,6 @@ class Remembered:
         found = self._score(image)
         self._last = image, found
         return found[1]
-
-
-def _correction_levels(height: int, width: int, *, wrap: bool) -> int:
-    """As many as leave `_LEAST_SIDE` pixels; in a tile, as many as divide it evenly too."""
-    levels = max(1, 1 + int(math.log2(max(1, min(height, width) // _LEAST_SIDE))))
-    if wrap:
-        levels = min(levels, *(1 + (side & -side).bit_length() - 1 for side in (height, width)))
-    return levels
 
 
 @dataclass(frozen=True)
@@ -415,30 +276,3 @@ class _ExhaustedError(Exception):
 def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The part of a state whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
-def pyramid_scales(height: int, width: int, *, coarsest: int) -> tuple[float, ...]:
-    """Sizes of a coarse-to-fine descent as shares of the full size, coarse first, each half of the next.
-
-    Args:
-        height, width: the full size.
-        coarsest: least longest side in pixels of the coarsest level; a picture that is no larger has one level.
-    """
-    count = 1 + max(0, int(math.log2(max(height, width) / coarsest)))
-    return tuple(0.5**level for level in reversed(range(count)))
-
-
-def resample(images: Tensor, height: int, width: int, *, wrap: bool = False) -> Tensor:
-    """Resize `(B, C, H, W)` with an antialiased bicubic filter; differences keep their sign, so nothing is clamped.
-
-    Args:
-        images: the pictures.
-        height, width: the new size.
-        wrap: filter across the edges as if the picture was tiled.
-    """
-    if images.shape[2:] == (height, width):
-        return images
-    if wrap:
-        tiled = resample(images.tile(1, 1, 3, 3), 3 * height, 3 * width)
-        return tiled[:, :, height : 2 * height, width : 2 * width]
-    return F.interpolate(images, size=(height, width), mode="bicubic", antialias=True, align_corners=False)

@@ -105,7 +105,7 @@ def _opencv_stylization(_: Store) -> PaintPeer:
 
 
 def _reference_adain(store: Store) -> PaintPeer:
-    from impasto.optim.evaluator import crop_to, pad_to_multiple
+    from impasto.ops.tiles import crop_to, pad_to_multiple
     from impasto.report import reference
 
     weights = [load_weights(store.path(asset)) for asset in ("vgg19-normalised", "adain-decoder")]
@@ -120,7 +120,7 @@ def _reference_adain(store: Store) -> PaintPeer:
 
 
 def _reference_gatys(store: Store) -> PaintPeer:
-    from impasto.optim.evaluator import crop_to, pad_to_multiple
+    from impasto.ops.tiles import crop_to, pad_to_multiple
     from impasto.report import reference
 
     weights = load_weights(store.path("vgg19-normalised"))

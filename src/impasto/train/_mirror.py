@@ -14,7 +14,7 @@ from impasto.methods.settings import DecoderKnobs
 from impasto.models.decoders import Mirror
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
-from impasto.optim.evaluator import crop_to, pad_to_multiple
+from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.train._learner import Batch, Learner
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from impasto.contract import Placement
 from impasto.methods.settings import TrainKnobs
 from impasto.models import networks, predictors
-from impasto.optim.evaluator import crop_to, pad_to_multiple
+from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.train._critic import Critic
 from impasto.train._learner import VALIDATED, Batch, Learner
 from impasto.train._motion import Motion

@@ -15,8 +15,9 @@ from impasto.methods.optimize.objectives import content_objectives, style_loss
 from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import Architecture, Convolution, Fork, Residual, Unit, find
 from impasto.models.encoders import quick_bytes
+from impasto.ops.tiles import side_within
 from impasto.optim.descent import Schedule
-from impasto.optim.evaluator import can_approximate, side_within
+from impasto.optim.evaluator import can_approximate
 
 STRIDE = 16  # pixels: that of the deepest layers
 LEAST_TILE = 128  # pixels; with smaller tiles nearly everything would be margin

@@ -1,0 +1,84 @@
+"""The coarse-to-fine pyramid of a descent: sizes, steps, and how much the content counts at each level."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from impasto.methods.optimize.fitting import STRIDE
+from impasto.methods.settings import OptimizeKnobs
+
+COARSER_STEPS = 1.5
+"""A coarser level takes this many times the steps of the next finer one: they cost a quarter."""
+
+
+_LONG = 60  # steps at full size, from which a level of three quarters of the size comes before it
+
+
+_BETWEEN = 0.2  # share of these steps that it takes
+
+
+_FIRM = 2.0  # times that the content counts there
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of the pyramid.
+
+    Attributes:
+        scale: its size as a share of the picture's.
+        sides: its height and width.
+        steps: how long to stay.
+        firm: times that the content counts.
+    """
+
+    scale: float
+    sides: tuple[int, int]
+    steps: int
+    firm: float = 1.0
+
+    @property
+    def work(self) -> int:
+        """Pixels moved in all steps."""
+        return self.steps * math.prod(self.sides)
+
+
+def levels_of(height: int, width: int, knobs: OptimizeKnobs) -> tuple[Level, ...]:
+    """Coarse first. A long descent ends lower from three quarters of the size than from all or half of it."""
+
+    def level(scale: float, steps: float, firm: float = 1.0) -> Level:
+        return Level(scale, sides_at(height, width, scale), round(steps), firm)
+
+    *coarser, finest = (
+        level(scale, knobs.steps * COARSER_STEPS ** -math.log2(scale))
+        for scale in pyramid_scales(height, width, coarsest=knobs.coarsest)
+    )
+    if knobs.steps < _LONG or knobs.canvas == "photorealistic":
+        return *coarser, finest
+    return *coarser, level(0.75, _BETWEEN * knobs.steps, _FIRM), finest
+
+
+def sides_of(images: Tensor) -> tuple[int, int]:
+    """Height and width of `images (B, C, H, W)`."""
+    return images.shape[2], images.shape[3]
+
+
+def sides_at(height: int, width: int, scale: float) -> tuple[int, int]:
+    """Both sides at a level, rounded so that pooling drops no row."""
+    return (
+        max(2 * STRIDE, round(height * scale / STRIDE) * STRIDE),
+        max(2 * STRIDE, round(width * scale / STRIDE) * STRIDE),
+    )
+
+
+def pyramid_scales(height: int, width: int, *, coarsest: int) -> tuple[float, ...]:
+    """Sizes of a coarse-to-fine descent as shares of the full size, coarse first, each half of the next.
+
+    Args:
+        height, width: the full size.
+        coarsest: least longest side in pixels of the coarsest level; a picture that is no larger has one level.
+    """
+    count = 1 + max(0, int(math.log2(max(height, width) / coarsest)))
+    return tuple(0.5**level for level in reversed(range(count)))

@@ -1,0 +1,106 @@
+"""Which style holds where: regions and strength levels as soft masks with their targets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impasto.contract import (
+    Anchor,
+    Guide,
+    Job,
+    Stats,
+    StyleCode,
+)
+from impasto.losses.losses import RegionalLoss, StyleLoss, TemporalLoss
+from impasto.methods.optimize.fitting import STRIDE
+from impasto.methods.optimize.levels import Level, sides_of
+from impasto.methods.settings import OptimizeKnobs
+from impasto.ops import masks
+from impasto.ops.tiles import pad_to_multiple, resample
+from impasto.optim.descent import below
+
+_LEAST_SHARE = 1e-5  # of the picture; a region smaller than that has no statistics
+
+
+@dataclass(frozen=True)
+class RegionalStyle:
+    """Which style holds where, at one level of the pyramid.
+
+    Attributes:
+        loss: what measures the style, over the whole picture or by region.
+        target: its target at full strength, one batch item for each of R parts; R is 1 without a guide.
+        strengths: of each of the R.
+        cover: `(1, 1, H, W)`, how far the painted picture replaces the photograph; None for everywhere.
+        effect: `(1, 1, H, W)`, how strong the style is by pixel, for what smooths; None for evenly.
+    """
+
+    loss: StyleLoss | RegionalLoss
+    target: Stats
+    strengths: tuple[float, ...]
+    cover: Tensor | None = None
+    effect: Tensor | None = None
+
+
+def regional_style(loss: StyleLoss, content: Tensor, job: Job, level: Level) -> RegionalStyle:
+    """Regions and strength levels as one list of soft masks, each with its style and strength."""
+    knobs: OptimizeKnobs = job.knobs
+
+    def target(code: StyleCode) -> Stats:
+        found = below(code.tensors, f"{level.scale}/")
+        return {name: tensor.to(content.device) for name, tensor in found.items()}
+
+    guide = job.guide
+    if not guide.regions and guide.strength is None:
+        return RegionalStyle(loss, target(job.code), (knobs.strength,))
+    sides = sides_of(content)
+    ones = torch.ones(1, 1, *sides, device=content.device)
+    regions = [(_shrunk(region.mask, *sides), region.code) for region in guide.regions] or [(ones, job.code)]
+    steps: list[tuple[float, Tensor]] = [(1.0, ones)]
+    if guide.strength is not None:
+        shares = masks.strength_shares(_shrunk(guide.strength, *sides))
+        steps = list(zip(masks.STRENGTH_LEVELS, shares, strict=True))
+    parts = [(mask * share, code, degree) for mask, code in regions for degree, share in steps]
+    parts = [part for part in parts if part[0].mean() > _LEAST_SHARE] or parts[:1]
+    targets = [target(code) for _, code, _ in parts]
+    maps = [mask for mask, _, _ in parts]
+    return RegionalStyle(
+        RegionalLoss(loss, torch.cat(maps)),
+        {name: torch.cat([each[name] for each in targets]) for name in targets[0]},
+        tuple(knobs.strength * degree for _, _, degree in parts),
+        masks.cover(maps),
+        torch.stack([degree * mask for mask, _, degree in parts]).sum(0),
+    )
+
+
+def padded_guide(guide: Guide, device: torch.device) -> Guide:
+    """The guide's maps at the padded size of the picture."""
+
+    def pad(mask: Tensor) -> Tensor:
+        return pad_to_multiple(mask.to(device), STRIDE, least=2 * STRIDE)
+
+    regions = tuple(replace(region, mask=pad(region.mask)) for region in guide.regions)
+    anchors = tuple(Anchor(pad(anchor.image), pad(anchor.reliability)) for anchor in guide.anchors)
+    return replace(
+        guide, regions=regions, anchors=anchors, strength=None if guide.strength is None else pad(guide.strength)
+    )
+
+
+def anchor_loss(anchor: Anchor, sides: tuple[int, int]) -> TemporalLoss:
+    """What holds the picture to an anchor, at the size of a level."""
+    return TemporalLoss(resample(anchor.image, *sides).clamp(0, 1), resample(anchor.reliability, *sides).clamp(0, 1))
+
+
+def painted_cover(guide: Guide) -> Tensor | None:
+    """How far the painted picture replaces the photograph; None for everywhere."""
+    maps = [masks.cover([region.mask for region in guide.regions])] if guide.regions else []
+    maps += [] if guide.strength is None else [masks.onset(guide.strength)]
+    return math.prod(maps[1:], start=maps[0]) if maps else None
+
+
+def _shrunk(mask: Tensor, height: int, width: int) -> Tensor:
+    return F.adaptive_avg_pool2d(mask, (height, width))

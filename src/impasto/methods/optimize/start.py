@@ -1,0 +1,117 @@
+"""The image that a descent begins with: the photograph, recoloured, noise, the painting, or one that was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impasto.contract import (
+    Job,
+    StyleCode,
+)
+from impasto.errors import InputError
+from impasto.methods.optimize.fitting import STRIDE
+from impasto.methods.optimize.levels import sides_of
+from impasto.methods.settings import OptimizeKnobs
+from impasto.ops.color import color_sums, recoloring
+from impasto.ops.tiles import Sheet, Tile, put, resample, tiles_of, unit
+
+_GRAIN = 8  # pixels from the middle of a grain of noise to where it has faded
+
+
+def start_image(content: Tensor, job: Job) -> Tensor:
+    """The image that the descent begins with."""
+    knobs: OptimizeKnobs = job.knobs
+    if job.guide.init is not None:
+        return job.guide.init.to(content.device)
+    if knobs.init in ("draft", "file"):
+        raise InputError(f"the descent should start from a {knobs.init}, but none was given", "choose another --init")
+    generator = torch.Generator().manual_seed(knobs.seed)
+
+    def noise() -> Tensor:
+        return torch.randn(content.shape, generator=generator).to(content.device)
+
+    starts: dict[str, Callable[[], Tensor]] = {
+        "content": lambda: content,
+        "content+noise": lambda: (unit(content) + 0.1 * noise()).clamp(0, 1),
+        "noise": lambda: _clouds(content, generator),
+        "style": lambda: _painting(content, job),
+        "recolored": lambda: _recolored(content, job),
+    }
+    return starts[knobs.init]()
+
+
+def _recolored(content: Tensor, job: Job) -> Tensor:
+    """The photograph with the mean and covariance of the painting's colours; in each region with its own."""
+    sheet = Sheet(content, STRIDE)
+    regions = [(Sheet(region.mask.to(content.device), STRIDE), region.code) for region in job.guide.regions]
+    parts: list[tuple[Sheet | None, StyleCode]] = [*regions] or [(None, job.code)]
+    changes = []
+    for mask, code in parts:
+        own = color_statistics(sheet, mask)
+        changes.append((mask, *recoloring(own, code.tensors["colors"].to(own))))
+    result = sheet.blank()
+    for tile in _strips(sheet):
+        part = sheet.crop(tile)
+        moved = part.clone()
+        for mask, matrix, shift in changes:
+            change = torch.einsum("ij,bjhw->bihw", matrix, part) + shift[:, None, None] - part
+            moved += change if mask is None else mask.crop(tile) * change
+        put(result, moved.clamp_(0, 1), tile)
+    return result
+
+
+def color_statistics(picture: Sheet, mask: Sheet | None = None) -> Tensor:
+    """`color_sums` of a picture, part by part: in float64 all of it would take more than the picture itself."""
+    sums = torch.zeros(1, 4, 4, dtype=torch.float64, device=picture.pixels.device)
+    for tile in _strips(picture):
+        sums += color_sums(picture.crop(tile), None if mask is None else mask.crop(tile))
+    return sums
+
+
+def _strips(picture: Sheet) -> list[Tile]:
+    return tiles_of(picture.sides, 1024, stride=STRIDE)
+
+
+def _clouds(content: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise of some eight pixels' grain. Finer grain would stay: what the levels pass on is the change to the start.
+
+    Blurred, not enlarged: enlarged noise is steep between its samples and flat at them, and that grid stays too. The
+    blur goes round the edges, so that a tile has no seam.
+    """
+    height, width = sides_of(content)
+    noise = torch.randn(3, 1, height, width, generator=generator).to(content.device)
+    along = torch.arange(-_GRAIN, _GRAIN + 1, device=content.device)
+    kernel = torch.cos(along * (torch.pi / (2 * _GRAIN + 2))).square()
+    for axis, sides in ((2, (0, 0, _GRAIN, _GRAIN)), (3, (_GRAIN, _GRAIN, 0, 0))):
+        shape = [1, 1, 1, 1]
+        shape[axis] = len(kernel)
+        noise = F.conv2d(F.pad(noise, sides, mode="circular"), kernel.view(shape))
+    return (0.5 + 0.2 * noise.transpose(0, 1) / noise.std()).clamp(0, 1)
+
+
+def _painting(content: Tensor, job: Job) -> Tensor:
+    """The style image, cut to the size of the picture; in each region its own."""
+    sides = sides_of(content)
+
+    def cut(code: StyleCode) -> Tensor:
+        return _covering(unit(code.tensors["image"].to(content.device)), *sides)
+
+    if not job.guide.regions:
+        return cut(job.code)
+    painting = content = unit(content)
+    for region in job.guide.regions:
+        painting = painting + region.mask.to(content.device) * (cut(region.code) - content)
+    return painting.clamp(0, 1)
+
+
+def _covering(image: Tensor, height: int, width: int) -> Tensor:
+    """Resize without stretching until `height` x `width` is covered, and cut out the middle."""
+    scale = max(height / image.shape[2], width / image.shape[3])
+    sides = max(height, round(image.shape[2] * scale)), max(width, round(image.shape[3] * scale))
+    large = resample(image, *sides).clamp(0, 1)
+    top, left = (sides[0] - height) // 2, (sides[1] - width) // 2
+    return large[:, :, top : top + height, left : left + width]

@@ -1,0 +1,226 @@
+"""Borders and tiles: pads pictures to the sides that a network needs, cuts them into tiles, resizes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pad_to_multiple(images: Tensor, multiple: int, *, least: int = 1) -> Tensor:
+    """Extend `images (B, C, H, W)` on the right and below by mirroring.
+
+    Pooling drops what does not fill a cell, so without this the last rows and columns get no style from deep layers.
+
+    Args:
+        multiple: both sides become multiples of it.
+        least: and at least this long. Pictures narrower than that are mirrored as often as needed.
+    """
+    height, width = images.shape[2:]
+    rows = mirrored(height, _rounded_up(height, multiple, least), images.device)
+    columns = mirrored(width, _rounded_up(width, multiple, least), images.device)
+    if len(rows) != height:
+        images = images.index_select(2, rows)
+    return images if len(columns) == width else images.index_select(3, columns)
+
+
+def crop_to(images: Tensor, height: int, width: int) -> Tensor:
+    """Undo `pad_to_multiple`."""
+    return images[:, :, :height, :width]
+
+
+def mirrored(length: int, wanted: int, device: torch.device | str = "cpu") -> Tensor:
+    """Indices 0 .. length-1, then back and forth without repeating the ends, `wanted` in all."""
+    positions = torch.arange(wanted, device=device)
+    if length == 1:
+        return torch.zeros_like(positions)
+    period = 2 * (length - 1)
+    positions = positions % period
+    return torch.minimum(positions, period - positions)
+
+
+def _rounded_up(length: int, multiple: int, least: int) -> int:
+    wanted = max(length, least)
+    return -(-wanted // multiple) * multiple
+
+
+class Sheet:
+    """A picture or a mask that stays as it came, codes or floats, and is read window by window in float32.
+
+    Extended on the right and below as by `pad_to_multiple`.
+
+    Args:
+        pixels: `(1, C, H, W)`: floats, or integer codes of uint8 or uint16.
+        multiple, least: as for `pad_to_multiple`.
+    """
+
+    def __init__(self, pixels: Tensor, multiple: int, *, least: int = 1) -> None:
+        self.pixels = pixels
+        self.size = pixels.shape[2], pixels.shape[3]
+        height, width = (_rounded_up(side, multiple, least) for side in self.size)
+        self.sides = height, width
+        self.dtype = pixels.dtype if pixels.is_floating_point() else torch.float32  # of what is read
+        self._rows, self._columns = mirrored(self.size[0], height), mirrored(self.size[1], width)
+
+    def crop(self, tile: Tile, reach: int = 0) -> Tensor:
+        """The window over a tile and its margins within `reach`, in [0, 1]; the tile's picture is the extended one."""
+        wide = tile.grown(reach)
+        rows, columns = self._rows[slice(*wide.rows)], self._columns[slice(*wide.columns)]
+        part = unit(self.pixels[:, :, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1])
+        if wide.rows[1] > self.size[0]:
+            part = part.index_select(2, (rows - rows.min()).to(part.device))
+        if wide.columns[1] > self.size[1]:
+            part = part.index_select(3, (columns - columns.min()).to(part.device))
+        return part
+
+    def whole(self) -> Tensor:
+        """All of it, extended, in float32."""
+        return self.crop(Tile((0, self.sides[0]), (0, self.sides[1]), self.sides))
+
+    def blank(self) -> Tensor:
+        """An empty picture of its size and type; codes lie in memory pixel after pixel, as files have them."""
+        _, channels, height, width = self.pixels.shape
+        if self.pixels.is_floating_point():
+            return torch.empty_like(self.pixels, memory_format=torch.contiguous_format)
+        shape = (1, height, width, channels)
+        return torch.empty(shape, dtype=self.pixels.dtype, device=self.pixels.device).permute(0, 3, 1, 2)
+
+
+def unit(pixels: Tensor) -> Tensor:
+    """Pixels as floats in [0, 1]: codes divided by the largest, floats as they are."""
+    if pixels.is_floating_point():
+        return pixels
+    return pixels.to(torch.float32) / torch.iinfo(pixels.dtype).max
+
+
+def put(picture: Tensor, part: Tensor, tile: Tile) -> None:
+    """Write a tile's pixels, in [0, 1], into a picture that may end earlier than the tile, and may be codes."""
+    target = picture[:, :, slice(*tile.rows), slice(*tile.columns)]
+    part = part[:, :, : target.shape[2], : target.shape[3]]
+    if not picture.is_floating_point():
+        part = (part * torch.iinfo(picture.dtype).max).round_().to(picture.dtype)
+    target.copy_(part)
+
+
+def thumbnail(picture: Tensor, longest: int = 1024) -> Tensor:
+    """A picture as floats, with rows and columns left out so that it is small: for previews."""
+    step = -(-max(picture.shape[2:]) // longest)
+    return unit(picture[:, :, ::step, ::step])
+
+
+def side_within(memory: int, per_pixel: float, *, margin: int, stride: int, largest: int = 2048) -> int:
+    """Longest side of a tile, a multiple of `stride`, whose window takes no more than `memory`; at least one stride.
+
+    Args:
+        memory: bytes.
+        per_pixel: bytes for a pixel of the window, at its peak.
+        margin: pixels of the window beyond the tile, on each side.
+        stride: see `tiles_of`.
+        largest: beyond it, margins are few anyway.
+    """
+    side = min(largest, int(max(0.0, memory / per_pixel) ** 0.5) - 2 * margin)
+    return max(1, side // stride) * stride
+
+
+def tiles_of(picture: tuple[int, int], side: int, *, stride: int, wrap: bool = False) -> list[Tile]:
+    """Cut a picture into tiles of about equal size, none longer than `side`, with corners on multiples of `stride`.
+
+    Args:
+        picture: height and width; multiples of `stride`.
+        side: at least `stride`.
+        stride: of the deepest layer, in pixels.
+        wrap: see `Tile`.
+    """
+    assert picture[0] % stride == picture[1] % stride == 0
+
+    def cuts(length: int) -> list[tuple[int, int]]:
+        cells = length // stride
+        count = -(-cells // max(1, side // stride))
+        places = [cells * index // count * stride for index in range(count + 1)]
+        return list(pairwise(places))
+
+    return [Tile(rows, columns, picture, wrap) for rows in cuts(picture[0]) for columns in cuts(picture[1])]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of a picture. The tiles of a picture cover it, and each position is counted in exactly one.
+
+    Attributes:
+        rows, columns: first and last-but-one, in pixels; multiples of the encoder's stride.
+        picture: height and width of the whole picture.
+        wrap: whether the picture goes on beyond its edges with the opposite ones.
+    """
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    picture: tuple[int, int]
+    wrap: bool = False
+
+    @property
+    def share(self) -> float:
+        """Of the picture's positions, those that are counted here."""
+        height, width = self.picture
+        return (self.rows[1] - self.rows[0]) * (self.columns[1] - self.columns[0]) / (height * width)
+
+    def margins(self, reach: int) -> tuple[int, int, int, int]:
+        """Pixels of the neighbourhood within `reach`: above, below, to the left, to the right."""
+        if self.wrap:
+            return reach, reach, reach, reach
+        (top, bottom), (left, right), (height, width) = self.rows, self.columns, self.picture
+        return min(top, reach), min(height - bottom, reach), min(left, reach), min(width - right, reach)
+
+    def cuts(self, reach: int) -> tuple[bool, bool, bool, bool]:
+        """On which of the four sides a window of that reach ends inside the picture and not at its edge."""
+        if self.wrap:
+            return True, True, True, True
+        (top, bottom), (left, right), (height, width) = self.rows, self.columns, self.picture
+        return top > reach, height - bottom > reach, left > reach, width - right > reach
+
+    def grown(self, reach: int) -> Tile:
+        """The tile with its margins within `reach`, in a picture that does not wrap."""
+        above, below, before, after = self.margins(reach)
+        (top, bottom), (left, right) = self.rows, self.columns
+        return Tile((top - above, bottom + below), (left - before, right + after), self.picture)
+
+    def cells(self, stride: int) -> tuple[slice, slice]:
+        """Rows and columns of a map that has one position for `stride` pixels."""
+        (top, bottom), (left, right) = self.rows, self.columns
+        return slice(top // stride, bottom // stride), slice(left // stride, right // stride)
+
+    def crop(self, maps: Tensor, reach: int = 0) -> Tensor:
+        """The window of maps `(B, C, H, W)` over the tile and its margins within `reach`; a view where it can be."""
+        above, below, before, after = self.margins(reach)
+        (top, bottom), (left, right) = self.rows, self.columns
+        if not self.wrap:
+            return maps[:, :, top - above : bottom + below, left - before : right + after]
+        wrapped_rows, wrapped_columns = self.indices(reach, maps.device)
+        return maps.index_select(2, wrapped_rows).index_select(3, wrapped_columns)
+
+    def indices(self, reach: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Rows and columns of the window in a picture that wraps."""
+        import torch
+
+        above, below, before, after = self.margins(reach)
+        rows = torch.arange(self.rows[0] - above, self.rows[1] + below, device=device) % self.picture[0]
+        columns = torch.arange(self.columns[0] - before, self.columns[1] + after, device=device) % self.picture[1]
+        return rows, columns
+
+
+def resample(images: Tensor, height: int, width: int, *, wrap: bool = False) -> Tensor:
+    """Resize `(B, C, H, W)` with an antialiased bicubic filter; differences keep their sign, so nothing is clamped.
+
+    Args:
+        images: the pictures.
+        height, width: the new size.
+        wrap: filter across the edges as if the picture was tiled.
+    """
+    if images.shape[2:] == (height, width):
+        return images
+    if wrap:
+        tiled = resample(images.tile(1, 1, 3, 3), 3 * height, 3 * width)
+        return tiled[:, :, height : 2 * height, width : 2 * width]
+    return F.interpolate(images, size=(height, width), mode="bicubic", antialias=True, align_corners=False)
