@@ -26,7 +26,6 @@ from impasto.report.cells import Painted, load_subjects
 from impasto.report.comparison import load_comparison, save_comparison
 from impasto.report.contenders import Contender, find_contenders
 from impasto.report.files import locked, open_folder, write_whole
-from impasto.report.markup import Markup, element
 from impasto.report.scoring import find_scores
 from impasto.report.write import write_report, write_study
 from tiny import noise
@@ -382,11 +381,12 @@ def test_a_study_is_blind_fair_and_repeatable(tmp_path):
 # Drawing
 
 
-def test_markup_escapes_everything_but_markup():
-    inside = element("b", "<&>")
-    assert element("p", inside, 'a"<b', title='"<x>"', hidden=True, id=None) == Markup(
-        '<p title="&quot;&lt;x&gt;&quot;" hidden><b>&lt;&amp;&gt;</b>a"&lt;b</p>'
-    )
+def test_plots_escape_every_text():
+    drawn = svg.scatter([svg.Point(NASTY, 1, 1)], title=NASTY, x_label='"<x>"', y_label="&")
+    assert "<script" not in drawn
+    root = ET.fromstring(drawn)
+    assert root.get("aria-label") == NASTY
+    assert NASTY in [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
 def test_pareto_front_against_the_slow_definition():

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from markupsafe import Markup
 
 from impasto import device
 from impasto.contract import Placement
 from impasto.errors import InputError
 from impasto.report import svg
 from impasto.report.files import write_whole
-from impasto.report.markup import Markup
 from impasto.settings import close_names
 
 

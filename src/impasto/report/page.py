@@ -1,22 +1,47 @@
-"""The report as one HTML page that needs nothing outside itself."""
+"""The report as one HTML page that needs nothing outside itself; templates/page.html lays it out."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+from markupsafe import Markup
 
 from impasto import images
 from impasto.report import svg, tables
 from impasto.report.comparison import Comparison, Pair
-from impasto.report.markup import Markup, document, element, join
 from impasto.report.opinions import Opinion, Rank
+from impasto.report.render import render
 
 JPEG_QUALITY = 86
+Table: TypeAlias = tuple[Sequence[str], Sequence[Sequence[object]]]
+"""Headings, and rows whose cells are texts or (text, whether it is the best of its column)."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One picture of the grid.
+
+    Attributes:
+        label: whose picture it is: a method, a photograph or a style.
+        kind: "content", "style" or "result".
+        caption: what stands below.
+        source: the picture as an address; empty where an earlier figure holds it.
+        id: by which later figures find this one.
+        same_as: the id of the figure that holds the picture.
+    """
+
+    label: str
+    kind: str
+    caption: str
+    source: str = ""
+    id: str = ""
+    same_as: str = ""
 
 
 def page(
@@ -30,25 +55,24 @@ def page(
         ranking: a Bradley-Terry ranking, if there is one.
         note: what to say of the ranking.
     """
-    ours = len(comparison.contenders) - len(comparison.peers)
-    peers = f" and {_counted(len(comparison.peers), 'peer')}" if comparison.peers else ""
-    lead = f"{ours} of Impasto's methods{peers} on {_counted(len(comparison.pairs), 'pair')} of photograph and style."
-    parts = [
-        element("header", element("h1", "Comparison"), element("p", lead)),
-        _pictures(comparison),
-        _numbers(comparison),
-        _people(opinions, ranking, note),
-        _each_pair(comparison),
-        _knobs(comparison),
-        _made_by(comparison),
-        _viewer(),
-    ]
-    return document("Impasto comparison", styles=resource("page.css"), script=resource("page.js"), body=join(parts))
-
-
-def resource(name: str) -> str:
-    """A file of this package as text."""
-    return files("impasto.report").joinpath(name).read_text("utf-8")
+    shared = max((row.pairs for row in comparison.rows()), default=0)
+    values = {
+        "lead": _lead(comparison),
+        "contenders": {name: _settings(knobs) for name, knobs in comparison.contenders.items()},
+        "peers": comparison.peers,
+        "grid": list(_grid(comparison)),
+        "shared_pairs": _counted(shared, "pair"),
+        "summary": tables.summary_table(comparison),
+        "plots": _plots(comparison),
+        "scores": comparison.scores,
+        "opinions": (tables.OPINION_HEADINGS, tables.opinion_rows(opinions)) if opinions else None,
+        "opinion_note": tables.OPINION_NOTE,
+        "ranking": (tables.RANK_HEADINGS, tables.rank_rows(ranking)) if ranking else None,
+        "ranking_note": tables.RANK_NOTE + note,
+        "every_cell": _every_cell(comparison),
+        "made_by": _settings({"command": comparison.command, **comparison.machine}),
+    }
+    return render("page", values)
 
 
 def data_uri(path: Path) -> str:
@@ -58,74 +82,46 @@ def data_uri(path: Path) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def table(headings: Sequence[object], rows: Sequence[Sequence[object]], *, class_: str = "") -> Markup:
-    """A table whose cells are texts, or elements as they are."""
-    head = element("tr", *(element("th", heading, scope="col") for heading in headings))
-    body = [element("tr", *(cell if isinstance(cell, Markup) else element("td", cell) for cell in row)) for row in rows]
-    inside = element("table", element("thead", head), element("tbody", join(body)), class_=class_ or None)
-    return element("div", inside, class_="scroll")
+def _lead(comparison: Comparison) -> str:
+    ours = len(comparison.contenders) - len(comparison.peers)
+    peers = f" and {_counted(len(comparison.peers), 'peer')}" if comparison.peers else ""
+    return f"{ours} of Impasto's methods{peers} on {_counted(len(comparison.pairs), 'pair')} of photograph and style."
 
 
-def _pictures(comparison: Comparison) -> Markup:
-    """The grid: a row a pair, a column a contender."""
-    names = list(comparison.contenders)
-    headings = ["photograph", "style", *(_named(comparison, name) for name in names)]
+def _grid(comparison: Comparison) -> Iterator[list[Figure | str]]:
+    """A row a pair: photograph, style, then each contender's figure, or why it has none."""
     shown: dict[str, str] = {}
-    rows = []
-    for index, pair in enumerate(comparison.pairs):
-        row = [
-            _source(comparison, "content", pair[0], index, shown),
-            _source(comparison, "style", pair[1], index, shown),
-        ]
-        row += [_cell(comparison, name, pair, index) for name in names]
-        rows.append(row)
-    hint = "Click a picture to enlarge it, zoom in, and slide between it and the photograph or another method."
-    grid = table(headings, rows, class_="pictures")
-    return element("section", element("h2", "Pictures"), element("p", hint), grid)
+    for content, style in comparison.pairs:
+        sources = [_source(comparison, "content", content, shown), _source(comparison, "style", style, shown)]
+        yield [*sources, *(_cell(comparison, name, (content, style)) for name in comparison.contenders)]
 
 
-def _source(comparison: Comparison, kind: str, name: str, index: int, shown: dict[str, str]) -> Markup:
+def _source(comparison: Comparison, kind: str, name: str, shown: dict[str, str]) -> Figure:
     """A photograph or a style; each is embedded once, and repeated by the script."""
     key = f"{kind}/{name}"
-    first = key not in shown
-    shown.setdefault(key, f"s{len(shown)}")
-    source = data_uri(comparison.folder / comparison.pictures[key]) if first else None
-    return element("td", _figure(source, name, index, kind, name, same_as=shown[key], is_first=first))
+    if key in shown:
+        return Figure(name, kind, name, same_as=shown[key])
+    shown[key] = f"s{len(shown)}"
+    source = data_uri(comparison.folder / comparison.pictures[key])
+    return Figure(name, kind, name, source, id=shown[key], same_as=shown[key])
 
 
-def _cell(comparison: Comparison, name: str, pair: Pair, index: int) -> Markup:
+def _cell(comparison: Comparison, name: str, pair: Pair) -> Figure | str:
     cell = comparison.cell(name, pair)
     if cell is None:
         wanted = (name, *pair)
         messages = [one.message for one in comparison.failures if (one.contender, one.content, one.style) == wanted]
-        return element("td", element("p", "; ".join(messages) or "not painted", class_="failed"))
-    scores = {
-        score.key: tables.number(cell.scores[score.key]) for score in comparison.scores if score.key in cell.scores
-    }
-    words = ", ".join(
-        [tables.seconds(cell.seconds), *(f"{key.replace('_', ' ')} {text}" for key, text in scores.items())]
-    )
-    return element("td", _figure(data_uri(comparison.file(cell)), name, index, "result", words))
+        return "; ".join(messages) or "not painted"
+    scores = [
+        f"{score.key.replace('_', ' ')} {tables.number(cell.scores[score.key])}"
+        for score in comparison.scores
+        if score.key in cell.scores
+    ]
+    return Figure(name, "result", ", ".join([tables.seconds(cell.seconds), *scores]), data_uri(comparison.file(cell)))
 
 
-def _figure(
-    source: str | None, label: str, row: int, kind: str, caption: str, *, same_as: str = "", is_first: bool = True
-) -> Markup:
-    known = {"data_row": row, "data_label": label, "data_kind": kind, "alt": label, "loading": "lazy"}
-    image = element("img", src=source, id=(same_as or None) if is_first else None, data_same=same_as or None, **known)
-    button = element("button", image, type="button", aria_label=f"enlarge {label}")
-    return element("figure", button, element("figcaption", caption))
-
-
-def _numbers(comparison: Comparison) -> Markup:
-    headings, rows = tables.summary_table(comparison)
-    marked = [[element("td", text, class_="best" if best else None) for text, best in row] for row in rows]
-    pairs = max((row.pairs for row in comparison.rows()), default=0)
-    text = (
-        f"Median time, highest peak of memory and mean scores over {_counted(pairs, 'pair')} that all have painted. "
-        "↓ less is better, ↑ more is better; the best of a column is marked."
-    )
-    plots = [
+def _plots(comparison: Comparison) -> list[Markup]:
+    return [
         svg.scatter(
             tables.front_points(comparison, score.key),
             title=f"Time against {score.key.replace('_', ' ')}",
@@ -135,43 +131,13 @@ def _numbers(comparison: Comparison) -> Markup:
         for score in comparison.scores
         if score.direction == "lower"
     ]
-    reading = (
-        "The dashed line is the Pareto front: for a method off it (drawn hollow), another is both quicker and nearer. "
-        "Style distance and content error pull against each other, so look at both, and at the pictures."
-    )
-    legend = element("dl", *(part for score in comparison.scores for part in _defined(score.key, score.summary)))
-    drawn = element("div", *(element("figure", plot) for plot in plots), class_="plots")
-    return element(
-        "section",
-        element("h2", "Numbers"),
-        element("p", text),
-        table(headings, marked),
-        drawn,
-        element("p", reading),
-        legend,
-    )
 
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _defined(key: str, summary: str) -> tuple[Markup, Markup]:
-    return element("dt", key.replace("_", " ")), element("dd", summary)
-
-
-def _people(opinions: Sequence[Opinion], ranking: Sequence[Rank], note: str) -> Markup:
-    parts: list[Markup] = []
-    if opinions:
-        rows = table(tables.OPINION_HEADINGS, tables.opinion_rows(opinions))
-        parts += [element("h2", "Opinions"), element("p", tables.OPINION_NOTE), rows]
-    if ranking:
-        rows = table(tables.RANK_HEADINGS, tables.rank_rows(ranking))
-        parts += [element("h2", "Blind comparison"), element("p", tables.RANK_NOTE + note), rows]
-    return element("section", *parts) if parts else Markup("")
-
-
-def _each_pair(comparison: Comparison) -> Markup:
+def _every_cell(comparison: Comparison) -> Table:
     """Every cell in numbers, the best of each pair marked."""
     headings = ["photograph", "style", "method", "seconds ↓", "peak memory ↓"]
     headings += [score.heading for score in comparison.scores]
@@ -180,59 +146,14 @@ def _each_pair(comparison: Comparison) -> Markup:
         cells = [cell for name in comparison.contenders if (cell := comparison.cell(name, pair)) is not None]
         best = {s.key: s.best([cell.scores.get(s.key, float("nan")) for cell in cells]) for s in comparison.scores}
         for cell in cells:
-            row: list[object] = [*pair, cell.contender, tables.seconds(cell.seconds), tables.megabytes(cell.peak_bytes)]
-            for key, value in best.items():
-                own = cell.scores.get(key, float("nan"))
-                row.append(element("td", tables.number(own), class_="best" if own == value else None))
-            rows.append(row)
-    inside = table(headings, rows)
-    return element("section", element("details", element("summary", "Every picture in numbers"), inside))
+            own = {key: cell.scores.get(key, float("nan")) for key in best}
+            scored = [(tables.number(own[key]), own[key] == value) for key, value in best.items()]
+            known = [*pair, cell.contender, tables.seconds(cell.seconds), tables.megabytes(cell.peak_bytes)]
+            rows.append([*known, *scored])
+    return headings, rows
 
 
-def _knobs(comparison: Comparison) -> Markup:
-    settings = [
-        element("section", element("h3", name), _values(knobs), class_="knobs")
-        for name, knobs in comparison.contenders.items()
-    ]
-    return element("section", element("details", element("summary", "Settings of each method"), *settings))
-
-
-def _values(values: Mapping[str, Any]) -> Markup:
-    rows = [
+def _settings(values: Mapping[str, Any]) -> list[list[str]]:
+    return [
         [key.replace("_", " "), value if isinstance(value, str) else json.dumps(value)] for key, value in values.items()
     ]
-    return table(["setting", "value"], rows)
-
-
-def _made_by(comparison: Comparison) -> Markup:
-    facts = {"command": comparison.command, **comparison.machine}
-    return element("section", element("details", element("summary", "Machine and command"), _values(facts)))
-
-
-def _named(comparison: Comparison, name: str) -> Markup:
-    peer = element("span", "peer", class_="peer") if name in comparison.peers else None
-    return element("span", name, " ", peer)
-
-
-def _viewer() -> Markup:
-    """The enlarged view: two pictures over one another, a slider between them, and zoom."""
-    stage = element(
-        "div",
-        element("div", element("img", id="under", alt=""), element("img", id="over", alt=""), id="stack"),
-        id="stage",
-        tabindex="0",
-    )
-    compare = element("label", "compare with ", element("select", id="against"))
-    slide = element("input", type="range", id="slide", min="0", max="100", value="50", aria_label="before and after")
-    buttons = [
-        element("button", text, type="button", id=key, title=title)
-        for text, key, title in (
-            ("‹", "previous", "previous picture (left arrow)"),
-            ("›", "next", "next picture (right arrow)"),
-            ("−", "out", "zoom out (-)"),
-            ("+", "in", "zoom in (+)"),
-            ("close", "close", "close (Esc)"),
-        )
-    ]
-    tools = element("div", element("strong", id="label"), compare, slide, *buttons, class_="tools")
-    return element("dialog", tools, stage, id="viewer", aria_label="enlarged picture")

@@ -9,7 +9,6 @@ import csv
 import hashlib
 import io
 import itertools
-import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from pathlib import Path
 
 from impasto.errors import InputError
 from impasto.report.comparison import Comparison
-from impasto.report.markup import Markup, document, element, join
-from impasto.report.page import data_uri, resource
+from impasto.report.page import data_uri
+from impasto.report.render import render
 
 KEY_FILE = "study-key.csv"
 PAGE_FILE = "study.html"
@@ -82,10 +81,7 @@ def study_page(comparison: Comparison, asked: tuple[Trial, ...], *, seed: int) -
         }
         for trial in asked
     ]
-    # "<" is written as an escape so that no text in the data can end the script
-    data = json.dumps({"study": seed, "trials": listed, "pictures": {**pictures, **sources}}).replace("<", "\\u003c")
-    script = f"const STUDY = {data};\n{resource('study.js')}"
-    return document("Which picture is better?", styles=resource("study.css"), script=script, body=_body())
+    return render("study", {"study": {"study": seed, "trials": listed, "pictures": {**pictures, **sources}}})
 
 
 def key_csv(comparison: Comparison, *, seed: int) -> str:
@@ -117,45 +113,3 @@ def read_key(folder: Path) -> Mapping[str, str]:
 def _code(key: str, seed: int) -> str:
     """A name that tells nothing, the same whenever the study is written again."""
     return hashlib.sha256(f"{seed}/{key}".encode()).hexdigest()[:10]
-
-
-def _body() -> Markup:
-    start = element(
-        "section",
-        element("h1", "Which picture is better?"),
-        element(
-            "p",
-            "You will see a photograph and a painting, and below them two pictures that show the photograph in "
-            "the style of the painting. Choose the one that you find better. There is no right answer.",
-        ),
-        element(
-            "p", "Keys: left arrow or 1, right arrow or 2, down arrow or 0 for no difference, backspace to go back."
-        ),
-        element("label", "Your name or a number: ", element("input", id="rater", autocomplete="off", maxlength="60")),
-        element("button", "Start", type="button", id="start"),
-        id="intro",
-    )
-    sources = element(
-        "div",
-        element("img", id="content", alt="photograph"),
-        element("img", id="style", alt="painting"),
-        class_="sources",
-    )
-    pair = element("div", _choice("left", "1"), _choice("right", "2"), class_="pair")
-    tools = element(
-        "div",
-        element("button", "back", type="button", id="back"),
-        element("span", id="count", role="status"),
-        element("button", "no difference (0)", type="button", id="tie"),
-        class_="tools",
-    )
-    ask = element("section", sources, pair, tools, id="ask", hidden=True)
-    thanks = element("h1", "Thank you")
-    saved = element("p", "Save your answers, and send the file to whoever asked you.")
-    save = element("button", "Save answers as CSV", type="button", id="save")
-    return join([start, ask, element("section", thanks, saved, save, id="end", hidden=True)])
-
-
-def _choice(side: str, key: str) -> Markup:
-    image = element("img", id=f"{side}-picture", alt=f"{side} picture")
-    return element("button", image, element("span", f"{side} ({key})"), type="button", id=side)
