@@ -13,7 +13,8 @@ import numpy as np
 
 from impasto.engine.engine import Engine
 from impasto.engine.request import Request
-from impasto.video.film import Film, paint_video
+from impasto.video.film import paint_video
+from impasto.video.settings import Film
 from impasto.videos import VideoReader, VideoWriter
 
 START, END, SIZE = 1.6, 3.6, 320

@@ -22,7 +22,8 @@ from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.metrics._pixels import sharpness
 from impasto.models import networks
-from impasto.video.film import Film, paint_video
+from impasto.video.film import paint_video
+from impasto.video.settings import Film
 from impasto.videos import VideoReader, VideoWriter, probe_video
 
 pytestmark = pytest.mark.real

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from impasto.errors import Cancelled
-from impasto.video.film import Film, paint_video
+from impasto.video.film import paint_video
+from impasto.video.settings import Film
 from impasto.video.steady import FIRMNESSES, Brought, Firmness, Watcher, blended
 from impasto.videos import VideoReader, VideoWriter
 from tiny import noise

@@ -230,7 +230,8 @@ def bench_video(
     from impasto.engine.engine import Engine
     from impasto.engine.request import Request
     from impasto.metrics import Judge
-    from impasto.video.film import Film, paint_video
+    from impasto.video.film import paint_video
+    from impasto.video.settings import Film
 
     engine, judge = Engine(), Judge()
     request = Request(method, "draft" if method == "auto" else None)

@@ -20,7 +20,7 @@ from impasto.methods import recipes
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
-    from impasto.video.film import Film
+    from impasto.video.settings import Film
 
 _EXAMPLES = """\b
 Examples:
@@ -104,7 +104,8 @@ def video(
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
     from impasto.engine.request import Request
-    from impasto.video.film import Film, paint_video
+    from impasto.video.film import paint_video
+    from impasto.video.settings import Film
 
     film = Film(
         start=_seconds("--start", start),

@@ -1,0 +1,272 @@
+"""One film through the pipeline: decoding, motion, painting, joining and encoding."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from impasto import images
+from impasto.contract import OnProgress, Progress
+from impasto.engine.masks import Layout
+from impasto.video.frames import FramePainter, Pixels
+from impasto.video.pipeline import Pipeline, Stopped
+from impasto.video.resume import FilmFolder
+from impasto.video.settings import Film
+from impasto.video.steady import Brought, Firmness, Motion, Steadier, Watcher, blended, bring, coded
+from impasto.video.tracking import MovingMasks
+from impasto.videos import (
+    Coding,
+    SegmentWriter,
+    VideoFrame,
+    VideoReader,
+    segment_coding,
+)
+
+
+@dataclass(frozen=True)
+class FilmResult:
+    """What came of it.
+
+    Attributes:
+        path: of the output.
+        frames: painted in all; of them `painted` now, the others before.
+        seconds: of this run; and how long each step of the pipeline was busy.
+        cuts, damaged: numbers of frames that begin a shot, and of those that were concealed.
+        width, height: of a frame.
+        record: what makes it again.
+    """
+
+    path: Path
+    frames: int
+    painted: int
+    seconds: float
+    busy: Mapping[str, float]
+    cuts: tuple[int, ...]
+    damaged: tuple[int, ...]
+    width: int
+    height: int
+    record: Mapping[str, Any]
+
+    @property
+    def rate(self) -> float:
+        """Frames a second."""
+        return self.painted / self.seconds if self.seconds else 0.0
+
+
+_BLEND = 0.5  # of the neighbour's painting, at the start of a further pass
+
+
+_PIECE = 2**30  # bytes, of the frames of a piece
+
+
+def _pieces(items: Iterator[Item], segment: int) -> Iterator[list[Item]]:
+    """Frames in lists that end where a shot does, or a segment, or what a piece may take of the memory."""
+    piece: list[Item] = []
+    for item in items:
+        most = max(2, _PIECE // (6 * item.frame.pixels.nbytes))  # its painting, before and after, and what moved
+        if piece and (item.motion.cut or item.frame.number % segment == 0 or len(piece) >= most):
+            yield piece
+            piece = []
+        piece.append(item)
+    if piece:
+        yield piece
+
+
+@dataclass
+class Item:
+    """One frame on its way."""
+
+    frame: VideoFrame
+    motion: Motion = field(default_factory=Motion)
+    layout: Layout | None = None
+    painted: Pixels | None = None
+    state: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+class FilmRunner:
+    """One film on its way through the pipeline."""
+
+    def __init__(
+        self,
+        painter: FramePainter,
+        masks: MovingMasks | None,
+        reader: VideoReader,
+        film: Film,
+        firmness: Firmness | None,
+        coding: Coding,
+        work: FilmFolder,
+        on_progress: OnProgress,
+    ) -> None:
+        self._painter, self._masks, self._reader, self._film = painter, masks, reader, film
+        self._follows = masks is not None and masks.follows
+        self._coding, self._work, self._on_progress = coding, work, on_progress
+        self._firmness = firmness
+        self._watcher = Watcher(firmness or Firmness(distance=0))
+        self._steadier = Steadier(firmness or Firmness())
+        self._behind = Watcher(firmness or Firmness())  # one for each thread
+        self._cuts: list[int] = []
+        self._skip = sum(segment.count for segment in work.segments)
+        self._watcher.count = self._skip
+        self._line = Pipeline()
+
+    def run(self) -> FilmResult:
+        """Paint all that is not there yet."""
+        started = time.perf_counter()
+        line, count, busy = self._line, self._skip, 0.0
+        writer: SegmentWriter | None = None
+        self._go_on()
+        if self._work.done:
+            return self._result(count, started, {})
+        total = max(self._reader.header.count, self._skip)
+        self._on_progress(Progress("painting", count, total, unit="frame"))
+        decoded = line.step("decode", self._frames(), lambda frame: frame)
+        moved = line.step("motion", decoded, self._watch)
+        if self._painter.takes_anchors and self._firmness is not None:
+            joined = self._near(moved, self._firmness.passes)
+        else:
+            joined = line.step("join", line.step("paint", moved, self._paint), self._join)
+        try:
+            for item in joined:
+                began = time.perf_counter()
+                writer = writer or SegmentWriter(
+                    self._work.next_path(), segment_coding(self._coding), self._reader.header
+                )
+                assert item.painted is not None
+                writer.write(item.painted, item.frame.stamp)
+                count += 1
+                if writer.count == self._film.segment:
+                    self._work.add(writer.close(), item.state, done=False)
+                    writer = None
+                busy += time.perf_counter() - began
+                self._tell(item, count, max(total, count), started)
+            if writer is not None:
+                self._work.add(writer.close(), {}, done=True)
+        except Stopped:
+            pass
+        except BaseException:
+            with suppress(Exception):
+                if writer is not None:
+                    writer.close(keep=False)
+            with suppress(BaseException):
+                line.close()
+            raise
+        line.close()
+        return self._result(count, started, {**line.busy, "encode": busy})
+
+    def _go_on(self) -> None:
+        """Take up what a job before this one has left."""
+        self._steadier.restore(self._work.state)
+        if self._masks is not None:
+            self._masks.restore(self._work.state)
+
+    def _frames(self) -> Iterator[Item]:
+        """The frames still to be painted; of those before, only what the next ones hang together with is looked at."""
+        known = max(len(self._steadier.paintings), int(self._follows))
+        for frame in self._reader:
+            if frame.number >= self._skip:
+                yield Item(frame)
+            elif frame.number >= self._skip - known:
+                self._watcher.keep(frame.pixels)
+
+    def _watch(self, item: Item) -> Item:
+        motion = Motion()
+        if self._firmness is not None or self._follows:
+            motion = self._watcher(item.frame.pixels)
+        if motion.cut:
+            self._cuts.append(item.frame.number)
+        if self._masks is None:
+            return replace(item, motion=motion)
+        layout = self._masks.layout(item.frame, motion)
+        return replace(item, motion=motion, layout=layout, state=self._masks.state() if self._is_last(item) else {})
+
+    def _is_last(self, item: Item) -> bool:
+        """Whether a segment ends here, so that the next one needs to know where things stand."""
+        return (item.frame.number + 1) % self._film.segment == 0
+
+    def _near(self, items: Iterator[Item], passes: int) -> Iterator[Item]:
+        """Paint frames near each other: one after the other, or piece by piece in several passes."""
+        if passes == 1:
+            return self._line.step("paint", items, self._paint_near)
+        pieces = self._line.step("paint", _pieces(items, self._film.segment), lambda piece: self._pass(piece, passes))
+        return (item for piece in pieces for item in piece)
+
+    def _pass(self, piece: list[Item], passes: int) -> list[Item]:
+        """Paint a piece forth, back, forth and so on. In all but the first pass each frame goes on from its last one.
+
+        Paper: arXiv:1604.08610, section 4.2, with the temporal loss in every pass. Departs from it in passing over
+        pieces, so that memory does not grow with the film, and in joining the frames in the last pass as after one.
+        """
+        before, total = self._steadier.state(), passes * len(piece)
+        painted: list[Item] = []
+        for number in range(passes):
+            forth = number % 2 == 0
+            if forth:
+                self._steadier.restore(before)
+            for done, place in enumerate(range(len(piece)) if forth else reversed(range(len(piece)))):
+                item = piece[place]
+                self._on_progress(Progress("passing over the film", number * len(piece) + done, total, unit="frame"))
+                if number == 0:
+                    painted.append(self._paint_near(item))
+                elif forth:
+                    brought = self._steadier.bring(item.motion)
+                    painted[place] = self._joined(self._again(painted[place], brought), brought)
+                elif place + 1 < len(piece):
+                    painted[place] = self._again(painted[place], (self._from(item, painted[place + 1]),))
+        self._on_progress(Progress("passing over the film", total, total, unit="frame"))
+        return painted
+
+    def _from(self, item: Item, following: Item) -> Brought:
+        assert following.painted is not None
+        link = self._behind.back(item.frame.pixels, following.frame.pixels)
+        return bring(coded(following.painted), link)
+
+    def _again(self, own: Item, brought: tuple[Brought, ...]) -> Item:
+        """Go on from a blend of a frame's painting with the one that was brought from its neighbour."""
+        assert own.painted is not None
+        return self._paint(own, brought, blended(own.painted, brought, _BLEND))
+
+    def _paint(self, item: Item, brought: tuple[Brought, ...] = (), again: Pixels | None = None) -> Item:
+        seconds = float(item.frame.stamp * self._reader.header.time_base)
+        painted = self._painter.paint(
+            item.frame.pixels,
+            strength=self._film.strength(seconds),
+            shares=self._film.shares(seconds),
+            brought=brought,
+            again=again,
+            layout=item.layout,
+            on_progress=self._line.check,
+        )
+        return replace(item, painted=painted)
+
+    def _join(self, item: Item) -> Item:
+        if self._firmness is None:
+            return item
+        return self._joined(item, self._steadier.bring(item.motion))
+
+    def _paint_near(self, item: Item) -> Item:
+        brought = self._steadier.bring(item.motion)
+        return self._joined(self._paint(item, brought), brought)
+
+    def _joined(self, item: Item, brought: tuple[Brought, ...]) -> Item:
+        assert item.painted is not None
+        steady = self._steadier.join(item.painted, brought)
+        own = self._steadier.state() if self._is_last(item) else {}
+        return replace(item, painted=steady, state={**item.state, **own})
+
+    def _tell(self, item: Item, count: int, total: int, started: float) -> None:
+        assert item.painted is not None
+        rate = (count - self._skip) / (time.perf_counter() - started)
+        preview = images.to_tensor(item.painted)
+        self._on_progress(Progress("painting", count, total, unit="frame", losses={"fps": rate}, preview=preview))
+
+    def _result(self, count: int, started: float, busy: Mapping[str, float]) -> FilmResult:
+        header, seconds = self._reader.header, time.perf_counter() - started
+        return FilmResult(
+            Path(), count, count - self._skip, seconds, busy, tuple(self._cuts), (), header.width, header.height, {}
+        )
