@@ -54,7 +54,7 @@ def tiny_network():
     from impasto.models import networks
 
     generator = torch.Generator().manual_seed(2)
-    row = networks.Architecture("", "", (4, 6, 8), 1, True, 5, 2, 3, 4, True)
+    row = networks.NetworkSpec("", "", (4, 6, 8), 1, True, 5, 2, 3, 4, True)
     network = networks.Network(row, generator)
     codes = network.neutral_code() + 0.3 * torch.randn(97, network.code_length, generator=generator)
     return networks.pack(network, codes, [f"s{number}" for number in range(97)])
@@ -65,7 +65,7 @@ def tiny_arbitrary():
     from impasto.models import networks, predictors
 
     generator = torch.Generator().manual_seed(2)
-    row = networks.Architecture("", "", (4, 6, 8), 1, True, 5, 2, 3, 4, True)
+    row = networks.NetworkSpec("", "", (4, 6, 8), 1, True, 5, 2, 3, 4, True)
     network = networks.Network(row, generator)
     predictor = predictors.Predictor(network.neutral_code(), generator)
     predictor.code.weight.data.mul_(20)  # so that paintings differ plainly
@@ -97,10 +97,10 @@ class TinyStore(Store):
 
 def lessons(count):
     """Styles to be learnt, made of noise."""
-    from impasto.train import Lesson
+    from impasto.train import TrainingStyle
 
     pictures = [noise(80, 96, seed=20 + index)[0].permute(1, 2, 0).numpy() for index in range(count)]
-    return [Lesson(f"style{index}", picture, f"museum:{index}", "CC0") for index, picture in enumerate(pictures)]
+    return [TrainingStyle(f"style{index}", picture, f"museum:{index}", "CC0") for index, picture in enumerate(pictures)]
 
 
 def write_photographs(folder, count, *, side=80):

@@ -82,7 +82,7 @@ def keep_freed(keep: bool) -> None:
             library.mallopt(_MMAP_THRESHOLD, 1 << 30 if keep else 1 << 25)
 
 
-def give_back() -> None:
+def trim_memory() -> None:
     """Have the C library give back to the system what it only keeps for later, where it can."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # musl has no such call
@@ -91,7 +91,7 @@ def give_back() -> None:
 
 def _trimmed() -> int | None:
     """Resident memory after that."""
-    give_back()
+    trim_memory()
     return resident()
 
 

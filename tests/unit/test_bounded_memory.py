@@ -8,7 +8,7 @@ from impasto.methods.adain import AdaIN
 from impasto.methods.optimize.fitting import Fit, fit
 from impasto.methods.optimize.method import Optimize
 from impasto.methods.settings import AdaINKnobs, OptimizeKnobs
-from impasto.ops.tiles import Sheet, pad_to_multiple, side_within, tiles_of, unit
+from impasto.ops.tiles import WindowedImage, pad_to_multiple, side_within, tiles_of, unit
 from tiny import noise, tiny_decoder_weights, tiny_encoder_weights
 
 DOUBLE = Placement(precision="float64")
@@ -98,7 +98,7 @@ def test_progress_counts_tiles_and_ends_with_a_preview(adain, small_tiles):
 
 def test_a_sheet_reads_what_padding_would_give():
     pixels = torch.randint(0, 256, (1, 3, 37, 50), dtype=torch.uint8)
-    sheet, padded = Sheet(pixels, 16, least=32), pad_to_multiple(pixels.float() / 255, 16, least=32)
+    sheet, padded = WindowedImage(pixels, 16, least=32), pad_to_multiple(pixels.float() / 255, 16, least=32)
     assert sheet.sides == tuple(padded.shape[2:])
     torch.testing.assert_close(sheet.whole(), padded)
     for tile in tiles_of(sheet.sides, 32, stride=16):

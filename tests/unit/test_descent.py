@@ -7,7 +7,7 @@ from impasto.errors import Cancelled
 from impasto.methods.optimize.levels import pyramid_scales
 from impasto.ops.tiles import resample
 from impasto.optim.canvases import PixelPyramid, even_pace
-from impasto.optim.descent import Remembered, Schedule, descend, differentiated
+from impasto.optim.descent import CachedScore, Schedule, descend, differentiated
 from tiny import noise
 
 
@@ -149,11 +149,11 @@ def test_what_is_remembered_is_not_computed_again():
         asked.append(image)
         return {"total": image.sum()}, torch.ones_like(image)
 
-    remembered, image = Remembered(score), noise(8, 8)
-    torch.testing.assert_close(remembered.ahead(image), torch.ones_like(image))
-    remembered(image.clone())
+    cached_score, image = CachedScore(score), noise(8, 8)
+    torch.testing.assert_close(cached_score.ahead(image), torch.ones_like(image))
+    cached_score(image.clone())
     assert len(asked) == 1
-    remembered(image)  # handed out once: whoever got it may have changed it
-    remembered.ahead(image)
-    remembered(image + 1)
+    cached_score(image)  # handed out once: whoever got it may have changed it
+    cached_score.ahead(image)
+    cached_score(image + 1)
     assert len(asked) == 4

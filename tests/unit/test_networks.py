@@ -22,7 +22,7 @@ def test_networks_keep_their_size(name, most):
 @pytest.mark.parametrize("name", networks.ARCHITECTURES)
 def test_an_architecture_is_known_by_its_tensors(name):
     row = networks.ARCHITECTURES[name]
-    assert networks.architecture_of(networks.Network(row).state_dict()) == row
+    assert networks.find_spec(networks.Network(row).state_dict()) == row
 
 
 @pytest.mark.parametrize("name", networks.ARCHITECTURES)

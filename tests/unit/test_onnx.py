@@ -24,7 +24,7 @@ from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.runtimes import onnx as graphs
 from tiny import TinyStore, noise, tiny_network
 
-ROWS = {**networks.ARCHITECTURES, "wide": networks.Architecture("", "", (4, 6, 8), 2, False, 9, 1, 5, 0, False)}
+ROWS = {**networks.ARCHITECTURES, "wide": networks.NetworkSpec("", "", (4, 6, 8), 2, False, 9, 1, 5, 0, False)}
 
 
 def tensors_of(row):

@@ -11,7 +11,7 @@ def test_listing_names_and_papers():
     table = registry.methods()
     assert {"adain", "optimize"} <= set(table)
     assert all(row.paper and row.summary for row in table.values())
-    assert all(row.bytes_a_pixel(row.load_knobs()(), Placement()) > 0 for row in table.values())
+    assert all(row.bytes_per_pixel(row.load_knobs()(), Placement()) > 0 for row in table.values())
 
 
 def test_unknown_method_suggests_the_near_one():

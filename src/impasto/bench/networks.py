@@ -181,7 +181,7 @@ def training(*, network: str, crop: int, batch: int, runs: int) -> dict[str, Any
     teaching = require("impasto.train._teacher", "train")
     store = Store()
     (_, painting), *_ = load_set("one", store, size=512)
-    lessons = [teaching.Lesson("one", painting.pixels)]
+    lessons = [teaching.TrainingStyle("one", painting.pixels)]
     weights = {asset: load_weights(store.path(asset)) for asset in _ADAIN}
     placement = device.place(tested=registry.find("feedforward").precisions)
     photographs = torch.rand(batch, 3, crop, crop, generator=torch.Generator().manual_seed(0)).to(placement.device)
@@ -230,7 +230,7 @@ def training(*, network: str, crop: int, batch: int, runs: int) -> dict[str, Any
     }
 
 
-def _untrained(row: networks.Architecture) -> dict[str, torch.Tensor]:
+def _untrained(row: networks.NetworkSpec) -> dict[str, torch.Tensor]:
     network = networks.Network(row, torch.Generator().manual_seed(0))
     return networks.pack(network, network.neutral_code(), ["neutral"])
 

@@ -23,7 +23,7 @@ from impasto.methods.settings import DecoderKnobs, TrainKnobs
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
-    from impasto.train import Course, Lesson
+    from impasto.train import Course, TrainingStyle
 
 K = TypeVar("K")
 
@@ -231,7 +231,9 @@ def _sample(store: Store, reporter: Reporter) -> list[Path]:
     return [store.path(one) for one in ids]
 
 
-def _collection(store: Store, paintings: str, seed: int, reporter: Reporter) -> tuple[list[Lesson], list[Lesson]]:
+def _collection(
+    store: Store, paintings: str, seed: int, reporter: Reporter
+) -> tuple[list[TrainingStyle], list[TrainingStyle]]:
     """Paintings to learn from, in an order that the seed settles, and some to validate in.
 
     Raises:
@@ -239,7 +241,7 @@ def _collection(store: Store, paintings: str, seed: int, reporter: Reporter) -> 
     """
     from impasto import images
     from impasto.contract import Progress
-    from impasto.train import Lesson
+    from impasto.train import TrainingStyle
 
     if paintings == "museum":
         library = Library(store)
@@ -255,7 +257,7 @@ def _collection(store: Store, paintings: str, seed: int, reporter: Reporter) -> 
         name, read, painting, licence = rows[place]
         picture = read()
         width, height = images.fit(picture.width, picture.height, min(_KEPT, max(picture.width, picture.height)))
-        lessons.append(Lesson(_plain(name), picture.resized(height, width).pixels, painting, licence))
+        lessons.append(TrainingStyle(_plain(name), picture.resized(height, width).pixels, painting, licence))
     unseen = min(_UNSEEN, max(2, len(lessons) // 8))
     return lessons[unseen:], lessons[:unseen]
 
@@ -266,19 +268,19 @@ def _named(text: str) -> tuple[str, str]:
     return (match.group(1), match.group(2)) if match else ("", text)
 
 
-def _lessons(store: Store, named: list[tuple[str, str]], reporter: Any) -> list[Lesson]:
+def _lessons(store: Store, named: list[tuple[str, str]], reporter: Any) -> list[TrainingStyle]:
     from impasto import images
-    from impasto.train import Lesson
+    from impasto.train import TrainingStyle
 
     library, lessons = Library(store), []
     for name, text in named:
         if means_file(text):
             pixels = images.read(text).pixels
-            lessons.append(Lesson(name or _plain(Path(text).stem), pixels, Path(text).name, "not stated"))
+            lessons.append(TrainingStyle(name or _plain(Path(text).stem), pixels, Path(text).name, "not stated"))
         else:
             painting = library.find(text, on_progress=reporter)
             pixels = library.read(painting, on_progress=reporter).pixels
-            lessons.append(Lesson(name or _plain(painting.title), pixels, painting.id, painting.licence))
+            lessons.append(TrainingStyle(name or _plain(painting.title), pixels, painting.id, painting.licence))
     names = [lesson.name for lesson in lessons]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -133,7 +133,7 @@ def least_in_tiles(
 def _whole(stage: recipes.Stage, placement: Placement, regions: int, pixels: int) -> float:
     """Bytes in one piece."""
     share = 1.0 if placement.precision == "float32" else 0.5
-    each = stage.method.bytes_a_pixel(stage.knobs, placement) + regions * stage.method.region_memory * share
+    each = stage.method.bytes_per_pixel(stage.knobs, placement) + regions * stage.method.region_memory * share
     return each * pixels + stage.method.fixed_bytes(stage.knobs, placement)
 
 

@@ -290,7 +290,7 @@ class Engine:
                 self._stylizers[key] = stylizer
             return self._stylizers[key]
 
-    def forget_styles(self) -> None:
+    def clear_style_codes(self) -> None:
         """Drop what styles boiled down to, so that the next picture's time includes it."""
         with self._lock:
             self._codes.clear()

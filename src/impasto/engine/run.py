@@ -253,7 +253,7 @@ def _softened(draft: Tensor) -> Tensor:
 
     Done tile by tile: a draft that comes as codes may not fit into memory as floats.
     """
-    sheet, reach = tiles.Sheet(draft, 1), round(_GRAIN)
+    sheet, reach = tiles.WindowedImage(draft, 1), round(_GRAIN)
     soft = sheet.blank()
     for tile in tiles.tiles_of(sheet.sides, 1024, stride=1):
         wide = tile.grown(reach)

@@ -36,7 +36,7 @@ _STATE, _FORMAT = "state.safetensors", 1
 
 
 @dataclass(frozen=True)
-class Broken:
+class SavedState:
     """Where a job was broken off: the state for `Job.resume`, and the losses of the steps that it accounts for."""
 
     state: Mapping[str, Tensor]
@@ -78,7 +78,7 @@ class Snapshots:
         """Whether a job was broken off here."""
         return (self.folder / _STATE).is_file()
 
-    def begin(self, identity: Mapping[str, Any]) -> Broken | None:
+    def begin(self, identity: Mapping[str, Any]) -> SavedState | None:
         """Find where to go on, or clear the way for a job that begins.
 
         Args:
@@ -154,7 +154,7 @@ class Snapshots:
             with suppress(OSError):
                 work.unlink()
 
-    def _load(self, identity: Mapping[str, Any]) -> Broken:
+    def _load(self, identity: Mapping[str, Any]) -> SavedState:
         path = self.folder / _STATE
         begin_again = "give what it was made with, or leave out --resume to begin again"
         try:
@@ -169,7 +169,7 @@ class Snapshots:
         others = different(known["identity"], json.loads(json.dumps(identity)))
         if others:
             raise InputError(f"the snapshot {path} is of another job: {', '.join(others)}", begin_again)
-        return Broken(state, tuple(known["losses"]))
+        return SavedState(state, tuple(known["losses"]))
 
 
 def different(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

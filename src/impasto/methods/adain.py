@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleCode, ignore
-from impasto.memory import give_back
+from impasto.memory import trim_memory
 from impasto.methods.settings import AdaINKnobs
 from impasto.models import decoders
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
 from impasto.ops import masks
 from impasto.ops.stats import EPSILON, adaptive_instance_norm, mean_std, precise
-from impasto.ops.tiles import Sheet, Tile, crop_to, pad_to_multiple, put, side_within, thumbnail, tiles_of
+from impasto.ops.tiles import Tile, WindowedImage, crop_to, pad_to_multiple, put, side_within, thumbnail, tiles_of
 
 LAYER = "relu4_1"
 _STRIDE = 8
@@ -63,7 +63,7 @@ class AdaIN:
                     pixels = pad_to_multiple(image.pixels, _STRIDE)
                     one_mean, one_std = mean_std(self._encoder(pixels, [LAYER])[LAYER])
                 else:
-                    sheet = Sheet(image.pixels, _STRIDE)
+                    sheet = WindowedImage(image.pixels, _STRIDE)
                     tiles = tiles_of(sheet.sides, self._side(style.memory), stride=_STRIDE)
                     ((one_mean, one_std),) = self._moments(sheet, tiles)
                 mean, std = mean + share * one_mean.cpu(), std + share * one_std.cpu()
@@ -105,13 +105,13 @@ class AdaIN:
     @torch.inference_mode()
     def _in_tiles(self, content: Tensor, job: Job, on_progress: OnProgress) -> Tensor:
         """One picture, floats or codes, in tiles of `job.memory`; returns the same kind."""
-        picture = Sheet(content, _STRIDE, least=2 * _STRIDE)
+        picture = WindowedImage(content, _STRIDE, least=2 * _STRIDE)
         small = _SMALL_MAPS * picture.sides[0] * picture.sides[1] * max(1, len(job.guide.regions))
         tiles = tiles_of(picture.sides, self._side((job.memory or 0) - int(small)), stride=_STRIDE)
-        regions = [Sheet(region.mask, _STRIDE, least=2 * _STRIDE) for region in job.guide.regions]
+        regions = [WindowedImage(region.mask, _STRIDE, least=2 * _STRIDE) for region in job.guide.regions]
         strengths = None
         if job.guide.strength is not None:
-            strengths = Sheet(job.guide.strength, _STRIDE, least=2 * _STRIDE)
+            strengths = WindowedImage(job.guide.strength, _STRIDE, least=2 * _STRIDE)
 
         def report(done: int, preview: Tensor | None = None) -> None:
             on_progress(Progress("painting", done, 2 * len(tiles), unit="tile", preview=preview))
@@ -142,7 +142,7 @@ class AdaIN:
             if (strength < 1).any():
                 pastiche = pastiche + (1 - strength) * (pixels - self._decoder(features, tile).to(pixels))
             put(result, masks.compose(pixels, pastiche.clamp(0, 1), cover), tile)
-            give_back()
+            trim_memory()
             last = index + 1 == len(tiles)
             report(len(tiles) + index + 1, thumbnail(result) if last else None)
         return result
@@ -151,7 +151,7 @@ class AdaIN:
     def _reach(self) -> int:
         return self._encoder.architecture.reach([LAYER])
 
-    def _small_map(self, mask: Sheet, tiles: Sequence[Tile]) -> Tensor:
+    def _small_map(self, mask: WindowedImage, tiles: Sequence[Tile]) -> Tensor:
         """A mask averaged down to the positions of the features, `(1, 1, h, w)`."""
         height, width = (side // _STRIDE for side in mask.sides)
         small = torch.empty(1, 1, height, width, device=mask.pixels.device)
@@ -161,7 +161,7 @@ class AdaIN:
 
     def _moments(
         self,
-        picture: Sheet,
+        picture: WindowedImage,
         tiles: Sequence[Tile],
         weights: Sequence[Tensor] = (),
         report: Callable[[int], None] | None = None,

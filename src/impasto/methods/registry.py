@@ -34,7 +34,7 @@ class Method:
         precisions: those it is tested in.
         smallest_side: least side of content and style images in pixels.
         operations: floating-point operations a pixel of one full-size pass (for a time estimate).
-        memory: bytes a pixel at its peak in float32 (measured; half of it in bfloat16); see `bytes_a_pixel`.
+        memory: bytes a pixel at its peak in float32 (measured; half of it in bfloat16); see `bytes_per_pixel`.
         region_memory: the same for each region, or each level of a strength map.
         tiling: "shared statistics" where the class paints in tiles under a limit (its jobs have `memory`, and it tells
             its `least_memory`), else "no".
@@ -71,13 +71,13 @@ class Method:
         cls = self.load_class()
         return tuple(cls.needs(knobs)) if hasattr(cls, "needs") else self.assets
 
-    def bytes_a_pixel(self, knobs: Any, placement: Placement) -> float:
+    def bytes_per_pixel(self, knobs: Any, placement: Placement) -> float:
         """Memory for a pixel at its peak, in one piece.
 
-        A class whose settings decide leaves `memory` out, and says so in a static method `bytes_a_pixel(knobs,
+        A class whose settings decide leaves `memory` out, and says so in a static method `bytes_per_pixel(knobs,
         placement)`.
         """
-        told = getattr(None if self.memory else self.load_class(), "bytes_a_pixel", None)
+        told = getattr(None if self.memory else self.load_class(), "bytes_per_pixel", None)
         if told is not None:
             return float(told(knobs, placement))
         return self.memory * (1.0 if placement.precision == "float32" else 0.5)

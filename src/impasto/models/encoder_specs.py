@@ -76,7 +76,7 @@ Unit: TypeAlias = Convolution | Pooling | Fork | Residual
 
 @dataclass(frozen=True)
 class _Seen:
-    """Geometry of one layer; see the methods of Architecture of these names."""
+    """Geometry of one layer; see the methods of EncoderSpec of these names."""
 
     stride: int
     reach: int
@@ -86,7 +86,7 @@ class _Seen:
 
 
 @dataclass(frozen=True)
-class Architecture:
+class EncoderSpec:
     """One encoder as a row of the table.
 
     Attributes:
@@ -333,7 +333,7 @@ _MOBILE_LAYERS: dict[str, Any] = {
     "content_layers": ("block3_2",),
 }
 
-VGG19 = Architecture(
+VGG19 = EncoderSpec(
     "vgg19",
     "vgg19-normalised",
     _vgg(
@@ -342,11 +342,11 @@ VGG19 = Architecture(
     ),
     "arXiv:1409.1556; normalised as in Gatys 2016",
 )
-ARCHITECTURES: Mapping[str, Architecture] = {
+ARCHITECTURES: Mapping[str, EncoderSpec] = {
     row.name: row
     for row in (
         VGG19,
-        Architecture(
+        EncoderSpec(
             "vgg16",
             "lpips-vgg16",
             _vgg((2, 2, 3, 3, 3), (f"conv{number}" for number in range(1, 14))),
@@ -354,7 +354,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             mean=(0.485, 0.456, 0.406),
             deviation=(0.229, 0.224, 0.225),
         ),
-        Architecture(
+        EncoderSpec(
             "squeezenet",
             "squeezenet",
             _squeezenet(),
@@ -366,7 +366,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             reverse=True,
             lopsided=True,
         ),
-        Architecture(
+        EncoderSpec(
             "efficientnet-lite0",
             "efficientnet-lite0",
             _efficientnet_lite0(),
@@ -377,15 +377,15 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             lopsided=True,
             epsilon=1e-3,
         ),
-        Architecture("mobilenet-v2", "", _mobilenet_v2(), "arXiv:1801.04381", **_MOBILE_LAYERS, **_IMAGENET),
-        Architecture("resnet18", "", _resnet((2, 2, 2), bottleneck=False), **_RESNET, **_IMAGENET),
-        Architecture("resnet34", "", _resnet((3, 4, 6), bottleneck=False), **_RESNET, **_IMAGENET),
-        Architecture("resnet50", "", _resnet((3, 4, 6), bottleneck=True), **_RESNET, **_IMAGENET),
+        EncoderSpec("mobilenet-v2", "", _mobilenet_v2(), "arXiv:1801.04381", **_MOBILE_LAYERS, **_IMAGENET),
+        EncoderSpec("resnet18", "", _resnet((2, 2, 2), bottleneck=False), **_RESNET, **_IMAGENET),
+        EncoderSpec("resnet34", "", _resnet((3, 4, 6), bottleneck=False), **_RESNET, **_IMAGENET),
+        EncoderSpec("resnet50", "", _resnet((3, 4, 6), bottleneck=True), **_RESNET, **_IMAGENET),
     )
 }
 
 
-def find(encoder: str) -> Architecture:
+def find(encoder: str) -> EncoderSpec:
     """The row of an encoder.
 
     Args:
@@ -416,7 +416,7 @@ def weights_of(encoder: str) -> str:
     return encoder if ":" in encoder else find(encoder).asset
 
 
-def of_weights(names: Collection[str]) -> tuple[str, Architecture]:
+def of_weights(names: Collection[str]) -> tuple[str, EncoderSpec]:
     """The first of some names of weights that is an encoder's, as `weights_of` gives them, and its row."""
     assets = {row.asset: row for row in ARCHITECTURES.values() if row.asset}
     own = {name: ARCHITECTURES[name.partition(":")[0]] for name in names if ":" in name}

@@ -18,8 +18,8 @@ from torch.utils.checkpoint import checkpoint
 
 from impasto.contract import Placement
 from impasto.errors import InputError
-from impasto.memory import give_back
-from impasto.models.encoder_specs import Architecture, Convolution, Fork, Pooling, Residual, Unit, find
+from impasto.memory import trim_memory
+from impasto.models.encoder_specs import Convolution, EncoderSpec, Fork, Pooling, Residual, Unit, find
 from impasto.models.winograd import Winograd, from_picture
 from impasto.ops.tiles import Tile
 
@@ -48,7 +48,7 @@ def load_own_weights(name: str) -> dict[str, Tensor]:
     return {key: tensor.float() for key, tensor in tensors.items()}
 
 
-def quick_bytes(architecture: Architecture, layers: Iterable[str], placement: Placement) -> int:
+def quick_bytes(architecture: EncoderSpec, layers: Iterable[str], placement: Placement) -> int:
     """Memory that an encoder takes for quick passes to the deepest of `layers`, beside that of its features."""
     total, missing = 0, set(layers)
     for unit in architecture.units:
@@ -73,7 +73,7 @@ class Encoder:
 
     def __init__(
         self,
-        architecture: Architecture,
+        architecture: EncoderSpec,
         weights: Mapping[str, Tensor],
         placement: Placement,
         *,
@@ -171,7 +171,7 @@ class Encoder:
         self, units: Sequence[Unit], x: Tensor, border: Border, wanted: frozenset[str]
     ) -> tuple[Tensor, Border, dict[str, Tensor]]:
         """`_pass`, after what others have left is given back: the C library would keep half of what is saved."""
-        give_back()
+        trim_memory()
         return self._pass(units, x, border, wanted)
 
     def _run(
@@ -334,7 +334,7 @@ def _activated(x: Tensor, activation: str, *, inplace: bool = True) -> Tensor:
     return F.relu6(x, inplace) if activation == "relu6" else x
 
 
-def _folded(architecture: Architecture, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _folded(architecture: EncoderSpec, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights and biases by key, with normalisation and preprocessing merged into the convolutions."""
     folded: dict[str, Tensor] = {}
     for one in architecture.convolutions():
@@ -355,7 +355,7 @@ def _folded(architecture: Architecture, weights: Mapping[str, Tensor]) -> dict[s
     return folded
 
 
-def _preprocessing(architecture: Architecture, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+def _preprocessing(architecture: EncoderSpec, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """What precedes the first convolution, as a matrix `(3, 3)` and an offset `(3,)`."""
     if architecture.mean is None:
         return weights["preprocess.weight"][:, :, 0, 0], weights["preprocess.bias"]

@@ -30,7 +30,7 @@ _STYLE = "style."
 
 
 @dataclass(frozen=True)
-class Architecture:
+class NetworkSpec:
     """One network as a row of the table.
 
     Attributes:
@@ -60,12 +60,12 @@ class Architecture:
     paper: str = "own design"
 
 
-ARCHITECTURES: Mapping[str, Architecture] = {
+ARCHITECTURES: Mapping[str, NetworkSpec] = {
     row.name: row
     for row in (
-        Architecture("tiny", "for video and phones", (16, 32, 48), 3, True, 5, 2, 3, 12, True),
-        Architecture("small", "many styles in one file", (32, 64, 80), 3, False, 7, 2, 3, 16, True),
-        Architecture(
+        NetworkSpec("tiny", "for video and phones", (16, 32, 48), 3, True, 5, 2, 3, 12, True),
+        NetworkSpec("small", "many styles in one file", (32, 64, 80), 3, False, 7, 2, 3, 16, True),
+        NetworkSpec(
             *("johnson", "the paper's, as a yardstick", (32, 64, 128), 5, False, 9, 1, 9, 0, False),
             paper="arXiv:1603.08155 (Johnson, Alahi and Fei-Fei 2016), but for nearest upsampling",
         ),
@@ -217,7 +217,7 @@ class Network(nn.Module):
     and a convolution (Odena, Dumoulin and Olah 2016), not by fractional strides, which leave checkerboards.
     """
 
-    def __init__(self, architecture: Architecture, generator: torch.Generator | None = None) -> None:
+    def __init__(self, architecture: NetworkSpec, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.architecture = architecture
         widths, strided = architecture.widths, architecture.stem_stride == 2
@@ -313,7 +313,7 @@ def _operations(layer: nn.Module) -> float:
     return 2.0 * layer.weight.numel() * (4 / 9 if isinstance(layer, _Doubling) else 1)
 
 
-def architecture_of(tensors: Mapping[str, Tensor]) -> Architecture:
+def find_spec(tensors: Mapping[str, Tensor]) -> NetworkSpec:
     """The architecture whose tensors these are, with its actual widths.
 
     Raises:
@@ -323,7 +323,7 @@ def architecture_of(tensors: Mapping[str, Tensor]) -> Architecture:
         downs = _count(tensors, "down.")
         widths = [tensors["stem.weight"].shape[0], *(tensors[f"down.{i}.weight"].shape[0] for i in range(downs))]
         strided = "full.weight" in tensors
-        found = Architecture(
+        found = NetworkSpec(
             name="custom",
             summary="",
             widths=tuple(widths),
@@ -341,7 +341,7 @@ def architecture_of(tensors: Mapping[str, Tensor]) -> Architecture:
     return next(same, found)
 
 
-def _shape(row: Architecture) -> tuple[Any, ...]:
+def _shape(row: NetworkSpec) -> tuple[Any, ...]:
     return row.widths, row.blocks, row.separable, row.stem, row.stem_stride, row.head, row.last, row.skip
 
 
@@ -367,9 +367,9 @@ class Trained:
         return style_names(self.tensors, self.about)
 
     @property
-    def architecture(self) -> Architecture:
-        """See `architecture_of`."""
-        return architecture_of(self.tensors)
+    def architecture(self) -> NetworkSpec:
+        """See `find_spec`."""
+        return find_spec(self.tensors)
 
     def network(self) -> Network:
         """The shared convolutions, loaded."""

@@ -47,7 +47,7 @@ def _rounded_up(length: int, multiple: int, least: int) -> int:
     return -(-wanted // multiple) * multiple
 
 
-class Sheet:
+class WindowedImage:
     """A picture or a mask that stays as it came, codes or floats, and is read window by window in float32.
 
     Extended on the right and below as by `pad_to_multiple`.

@@ -35,7 +35,7 @@ def differentiated(losses: Callable[[Tensor], Mapping[str, Tensor]]) -> Score:
     return score
 
 
-class Remembered:
+class CachedScore:
     """A Score that does not compute again what it was last asked.
 
     Args:
@@ -47,7 +47,7 @@ class Remembered:
         self._last: tuple[Tensor, tuple[Mapping[str, Tensor], Tensor]] | None = None
 
     def __call__(self, image: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
-        """As the score; what was remembered is handed out once, since gradients are worked on in place."""
+        """As the score; a cached result is handed out once, since gradients are worked on in place."""
         last, self._last = self._last, None
         return last[1] if last is not None and torch.equal(last[0], image) else self._score(image)
 
@@ -88,7 +88,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Trace:
+class DescentResult:
     """What a descent leaves: the best image `(B, 3, H, W)`, and losses and time in seconds of each step it took."""
 
     image: Tensor
@@ -103,7 +103,7 @@ def descend(
     stage: str = "refining",
     on_progress: OnProgress = ignore,
     resume: Mapping[str, Tensor] | None = None,
-) -> Trace:
+) -> DescentResult:
     """Move the canvas down the loss and keep the best image seen.
 
     Args:
@@ -126,7 +126,7 @@ def descend(
         optimizer.run(watch)
     if not watch.exhausted:  # L-BFGS has found that no step leads further down
         watch.report(schedule.steps)
-    return Trace(watch.image(), tuple(watch.history))
+    return DescentResult(watch.image(), tuple(watch.history))
 
 
 class _Watch:

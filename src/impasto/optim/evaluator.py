@@ -21,7 +21,7 @@ from torch import Tensor
 from impasto.contract import Features, MappedObjective, Objective, PlacedObjective, Stats
 from impasto.errors import InputError
 from impasto.losses.losses import sum_of
-from impasto.memory import give_back
+from impasto.memory import trim_memory
 from impasto.models.encoders import Encoder
 from impasto.ops.tiles import Tile, tiles_of
 from impasto.optim.descent import differentiated
@@ -127,7 +127,7 @@ class Evaluator:
                 for total, part in zip(sums, self._parts(tile.crop(image, reach), tile, reach, layers), strict=True):
                     for name, value in part.items():
                         total[name] = value + total[name] if name in total else value
-                give_back()
+                trim_memory()
         leaves = [{name: value.requires_grad_() for name, value in total.items()} for total in sums]
         losses = self._sums(leaves)
         torch.stack(tuple(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
@@ -144,7 +144,7 @@ class Evaluator:
             if window.grad is not None:
                 _add(gradient, window.grad, tile, reach)
             del window, parts, pairs
-            give_back()  # or the C library keeps blocks of every tile's sizes, a sixth of the limit in all
+            trim_memory()  # or the C library keeps blocks of every tile's sizes, a sixth of the limit in all
         return {name: loss.detach() for name, loss in losses.items()}, gradient
 
     def _parts(self, window: Tensor, tile: Tile, reach: int, layers: frozenset[str]) -> list[Stats]:

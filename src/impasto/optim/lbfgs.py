@@ -41,7 +41,7 @@ class LBFGS:
 
     Args:
         parameters: leaf tensors, of one device and type.
-        history: pairs of steps and changes of the gradient that are remembered; each takes twice the memory of the
+        history: pairs of steps and changes of the gradient that are kept; each takes twice the memory of the
             parameters.
     """
 

@@ -21,7 +21,7 @@ from impasto.train._critic import PATCH
 from impasto.train._learner import VALIDATED, Learner, squares
 from impasto.train._mirror import Rebuilder
 from impasto.train._student import CACHED, Reader, Student, Table
-from impasto.train._teacher import ASSETS, Balance, Floats, Lesson, SharedBalance, Teacher
+from impasto.train._teacher import ASSETS, Balance, Floats, SharedBalance, Teacher, TrainingStyle
 from impasto.train.data import Photographs
 
 _SAMPLED = 16  # paintings whose budgets stand for those of all
@@ -106,7 +106,7 @@ class StyleCourse(Course):
     """
 
     knobs: TrainKnobs
-    lessons: Sequence[Lesson]
+    lessons: Sequence[TrainingStyle]
     start: networks.Trained | None = None
     only_codes: bool = False
     specimen: Floats | None = None
@@ -259,7 +259,7 @@ def load(name: str) -> networks.Trained:
     return networks.read(catalog.PACK if name == "pack" else name)
 
 
-def _seen(lesson: Lesson) -> Tensor:
+def _seen(lesson: TrainingStyle) -> Tensor:
     """A painting as a predictor looks at it."""
     height, width = lesson.pixels.shape[:2]
     width, height = images.fit(width, height, predictors.SIDE)

@@ -33,7 +33,7 @@ _MEMORY = 0.95  # of the running content error, by step in which the style occur
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingStyle:
     """A style to be learnt.
 
     Attributes:
@@ -49,7 +49,7 @@ class Lesson:
     licence: str = ""
 
 
-def recoloured(lesson: Lesson) -> Lesson:
+def recoloured(lesson: TrainingStyle) -> TrainingStyle:
     """The same painting with red and blue exchanged; a view of its pixels."""
     return replace(lesson, name=f"{lesson.name}-recoloured", pixels=lesson.pixels[..., ::-1])
 
@@ -67,7 +67,7 @@ class Teacher:
     def __init__(
         self,
         weights: Mapping[str, Mapping[str, Tensor]],
-        lessons: Sequence[Lesson],
+        lessons: Sequence[TrainingStyle],
         knobs: TrainKnobs,
         placement: Placement,
         on_progress: OnProgress = ignore,
@@ -203,7 +203,7 @@ class SharedBalance(Balance):
         super().update(styles[:1] * 0, errors.mean()[None], settled=settled)
 
 
-def _painting(lesson: Lesson, canvas: int) -> Tensor:
+def _painting(lesson: TrainingStyle, canvas: int) -> Tensor:
     # whole, as every method takes it: with edges left out networks came out half as far again from the painting as it
     # was given (bench/NOTES.md)
     height, width = lesson.pixels.shape[:2]

@@ -261,7 +261,7 @@ class Steadier:
         self.moved = np.asarray(state["moved"], np.float32) if "moved" in state else None
 
     def join(self, fresh: Frame, brought: tuple[Brought, ...]) -> Frame:
-        """The steady painting out of the fresh one `(H, W, 3)` and what was brought; it is remembered."""
+        """The steady painting out of the fresh one `(H, W, 3)` and what was brought; it is kept."""
         steady = joined(fresh, brought, self.firmness) if brought else fresh
         self.paintings.append(coded(steady))
         while len(self.paintings) > max(1, self.firmness.distance):

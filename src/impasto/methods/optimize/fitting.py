@@ -13,7 +13,7 @@ from impasto.contract import Placement
 from impasto.errors import InputError
 from impasto.methods.optimize.objectives import content_objectives, style_loss
 from impasto.methods.settings import OptimizeKnobs
-from impasto.models.encoder_specs import Architecture, Convolution, Fork, Residual, Unit, find
+from impasto.models.encoder_specs import Convolution, EncoderSpec, Fork, Residual, Unit, find
 from impasto.models.encoders import quick_bytes
 from impasto.ops.tiles import side_within
 from impasto.optim.descent import Schedule
@@ -154,7 +154,7 @@ def _target_bytes(knobs: OptimizeKnobs, placement: Placement, *, frugal: bool = 
     return values * (4 if placement.precision == "float32" and not frugal else 2)
 
 
-def _values(architecture: Architecture, layers: Iterable[str]) -> float:
+def _values(architecture: EncoderSpec, layers: Iterable[str]) -> float:
     """Of feature maps, for a pixel of the picture."""
     channels = {}
     for unit in architecture.units:

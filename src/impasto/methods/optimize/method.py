@@ -40,9 +40,9 @@ from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import VGG19, find, of_weights, weights_of
 from impasto.models.encoders import Encoder
 from impasto.ops import masks
-from impasto.ops.tiles import Sheet, put, resample, tiles_of, unit
+from impasto.ops.tiles import WindowedImage, put, resample, tiles_of, unit
 from impasto.optim.canvases import BilateralCanvas, PixelPyramid, Pixels, even_pace
-from impasto.optim.descent import Remembered, Schedule, Score, below, descend
+from impasto.optim.descent import CachedScore, Schedule, Score, below, descend
 from impasto.optim.evaluator import Evaluator, Term, collect
 
 FIRST_STEP = 0.01
@@ -100,7 +100,7 @@ class Optimize:
                 parts.append((share, collect(self._encoder, loss, pixels, tile=tile)))
             tensors |= {f"{level.scale}/{name}": tensor for name, tensor in loss.pool(parts).items()}
         if knobs.init == "recolored":
-            palettes = [color_statistics(Sheet(image.pixels, STRIDE)) for image in style.images]
+            palettes = [color_statistics(WindowedImage(image.pixels, STRIDE)) for image in style.images]
             shares = zip(palettes, style.shares(), strict=True)
             tensors["colors"] = torch.stack([share * sums / sums[0, 3, 3] for sums, share in shares]).sum(0)
         if knobs.init == "style":
@@ -196,8 +196,8 @@ class Optimize:
         return painted()
 
     @staticmethod
-    def bytes_a_pixel(knobs: OptimizeKnobs, placement: Placement) -> float:
-        """Of a picture in one piece, at its peak; see `registry.Method.bytes_a_pixel`."""
+    def bytes_per_pixel(knobs: OptimizeKnobs, placement: Placement) -> float:
+        """Of a picture in one piece, at its peak; see `registry.Method.bytes_per_pixel`."""
         return whole_bytes(knobs, placement)
 
     @staticmethod
@@ -264,8 +264,8 @@ class _Picture:
         wrap: whether it goes on beyond its edges with the opposite ones.
     """
 
-    photograph: Sheet
-    start: Sheet
+    photograph: WindowedImage
+    start: WindowedImage
     guide: Guide
     mask: Tensor | None
     wrap: bool
@@ -278,7 +278,7 @@ class _Picture:
         else:
             start = start_image(content, job) if job.resume is None else job.resume["start"].to(content.device)
         guide = padded_guide(job.guide, content.device)
-        sheets = [Sheet(pixels, STRIDE, least=2 * STRIDE) for pixels in (content, start)]
+        sheets = [WindowedImage(pixels, STRIDE, least=2 * STRIDE) for pixels in (content, start)]
         return cls(sheets[0], sheets[1], guide, painted_cover(guide), job.knobs.border == "wrap")
 
     def photograph_at(self, sides: tuple[int, int]) -> Tensor:
@@ -314,6 +314,6 @@ def _canvas(image: Tensor, score: Score, knobs: OptimizeKnobs, place: Fit) -> tu
         return Pixels(image), score
     if place.optimizer == "adam":  # it evens out the steps of all places by itself
         return PixelPyramid(image, wrap=wrap), score
-    remembered = Remembered(score)
-    pace = even_pace(remembered.ahead(image), wrap=wrap)
-    return PixelPyramid(image, unit=FIRST_STEP * image.numel(), pace=pace, wrap=wrap), remembered
+    cached_score = CachedScore(score)
+    pace = even_pace(cached_score.ahead(image), wrap=wrap)
+    return PixelPyramid(image, unit=FIRST_STEP * image.numel(), pace=pace, wrap=wrap), cached_score

@@ -13,7 +13,7 @@ from impasto.contract import Objective
 from impasto.losses.losses import ContentLoss, GramLoss, LaplacianLoss, SelfSimilarityLoss, StyleLoss
 from impasto.losses.matching import MomentsLoss, PatchLoss, SlicedLoss, WassersteinLoss
 from impasto.methods.settings import OptimizeKnobs
-from impasto.models.encoder_specs import Architecture
+from impasto.models.encoder_specs import EncoderSpec
 
 STYLE_BALANCE: Mapping[str, float] = {
     "gram": 6.5,
@@ -29,7 +29,7 @@ _PATCH_STRIDES = (4, 16)  # in pixels; finer layers see specks, and there are no
 
 
 @dataclass(frozen=True)
-class Held:
+class WeightedObjective:
     """Something of the photograph that the picture is held to: a name for people, its weight, and what measures it."""
 
     name: str
@@ -37,7 +37,7 @@ class Held:
     objective: Objective
 
 
-def style_loss(knobs: OptimizeKnobs, architecture: Architecture) -> StyleLoss:
+def style_loss(knobs: OptimizeKnobs, architecture: EncoderSpec) -> StyleLoss:
     """What measures the style, on the layers that the knobs name."""
     weights = dict.fromkeys(knobs.style_layers, 1.0)
     if knobs.style_loss == "patches":
@@ -59,13 +59,13 @@ def style_weight(knobs: OptimizeKnobs) -> float:
     return STYLE_BALANCE[knobs.style_loss] * knobs.style_weight
 
 
-def content_objectives(knobs: OptimizeKnobs) -> tuple[Held, ...]:
+def content_objectives(knobs: OptimizeKnobs) -> tuple[WeightedObjective, ...]:
     """What keeps the photograph: its content where that counts, and its outlines where they are asked for."""
     layers = frozenset(knobs.content_layers)
-    held: list[Held] = []
+    held: list[WeightedObjective] = []
     if knobs.content_weight > 0 and layers:
         kept = SelfSimilarityLoss(layers) if knobs.content_loss == "similarity" else ContentLoss(layers)
-        held.append(Held("content", CONTENT_BALANCE[knobs.content_loss] * knobs.content_weight, kept))
+        held.append(WeightedObjective("content", CONTENT_BALANCE[knobs.content_loss] * knobs.content_weight, kept))
     if knobs.laplacian_weight > 0:
-        held.append(Held("laplacian", knobs.laplacian_weight, LaplacianLoss(wrap=knobs.border == "wrap")))
+        held.append(WeightedObjective("laplacian", knobs.laplacian_weight, LaplacianLoss(wrap=knobs.border == "wrap")))
     return tuple(held)

@@ -17,7 +17,7 @@ from impasto.methods.optimize.fitting import STRIDE
 from impasto.methods.optimize.levels import sides_of
 from impasto.methods.settings import OptimizeKnobs
 from impasto.ops.color import color_sums, recoloring
-from impasto.ops.tiles import Sheet, Tile, put, resample, tiles_of, unit
+from impasto.ops.tiles import Tile, WindowedImage, put, resample, tiles_of, unit
 
 _GRAIN = 8  # pixels from the middle of a grain of noise to where it has faded
 
@@ -46,9 +46,9 @@ def start_image(content: Tensor, job: Job) -> Tensor:
 
 def _recolored(content: Tensor, job: Job) -> Tensor:
     """The photograph with the mean and covariance of the painting's colours; in each region with its own."""
-    sheet = Sheet(content, STRIDE)
-    regions = [(Sheet(region.mask.to(content.device), STRIDE), region.code) for region in job.guide.regions]
-    parts: list[tuple[Sheet | None, StyleCode]] = [*regions] or [(None, job.code)]
+    sheet = WindowedImage(content, STRIDE)
+    regions = [(WindowedImage(region.mask.to(content.device), STRIDE), region.code) for region in job.guide.regions]
+    parts: list[tuple[WindowedImage | None, StyleCode]] = [*regions] or [(None, job.code)]
     changes = []
     for mask, code in parts:
         own = color_statistics(sheet, mask)
@@ -64,7 +64,7 @@ def _recolored(content: Tensor, job: Job) -> Tensor:
     return result
 
 
-def color_statistics(picture: Sheet, mask: Sheet | None = None) -> Tensor:
+def color_statistics(picture: WindowedImage, mask: WindowedImage | None = None) -> Tensor:
     """`color_sums` of a picture, part by part: in float64 all of it would take more than the picture itself."""
     sums = torch.zeros(1, 4, 4, dtype=torch.float64, device=picture.pixels.device)
     for tile in _strips(picture):
@@ -72,7 +72,7 @@ def color_statistics(picture: Sheet, mask: Sheet | None = None) -> Tensor:
     return sums
 
 
-def _strips(picture: Sheet) -> list[Tile]:
+def _strips(picture: WindowedImage) -> list[Tile]:
     return tiles_of(picture.sides, 1024, stride=STRIDE)
 
 
