@@ -8,12 +8,14 @@ import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 import warnings
 import zlib
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, PngImagePlugin
 
 from impasto import images
@@ -316,9 +318,55 @@ def test_premultiplied_alpha_of_a_tiff_is_divided_out(tmp_path):
     assert np.abs(as_codes(images.read(bytes(data)), 16) - straight[..., :3]).max() <= 18
 
 
+def planar_tiff(codes, **settings):
+    stream = io.BytesIO()
+    extra = {"extrasamples": ["unassalpha"]} if codes.shape[2] == 4 else {}
+    planes = np.ascontiguousarray(np.moveaxis(codes, -1, 0))
+    tifffile.imwrite(stream, planes, photometric="rgb", planarconfig="separate", **extra, **settings)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"compression": "zlib", "predictor": True}, {"tile": (16, 16)}, {"byteorder": ">"}]
+)
+@pytest.mark.parametrize("channels", [3, 4])
+def test_sixteen_bit_planes_of_a_tiff(channels, settings):
+    codes = random_codes(21, 34, channels, dtype=np.uint16)
+    picture = images.read(planar_tiff(codes, **settings))
+    assert (as_codes(picture, 16) == codes[..., :3]).all()
+    assert (picture.alpha is None) == (channels == 3)
+
+
+def test_planes_that_inflate_to_more_than_their_size_are_refused():
+    data = planar_tiff(np.zeros((4, 4, 3), np.uint16), compression="zlib")
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        place = page.tags["StripOffsets"].valueoffset, page.tags["StripByteCounts"].valueoffset
+        widths = page.tags["StripOffsets"].dtype, page.tags["StripByteCounts"].dtype
+    bomb = zlib.compress(bytes(50_000_000))
+    patched = bytearray(data + bomb)
+    for at, kind, value in zip(place, widths, (len(data), len(bomb)), strict=True):
+        struct.pack_into("<I" if kind == 4 else "<H", patched, at, value)
+    tracemalloc.start()
+    refused(bytes(patched), "damaged")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+def test_planes_by_an_unusual_compression_are_refused():
+    data = bytearray(planar_tiff(np.zeros((4, 4, 3), np.uint16), compression="zlib"))
+    entry = data.find(struct.pack("<HHI", 259, 3, 1))
+    data[entry + 8 : entry + 10] = struct.pack("<H", 5)
+    refused(bytes(data), "LZW")
+
+
 def test_floats_in_a_tiff_are_refused():
     data = encoded(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF")
     refused(data, "32-bit floats")
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, np.zeros((4, 4, 3), np.float32), photometric="rgb")
+    refused(stream.getvalue(), "3 channels of float32")
 
 
 def test_cmyk_jpeg_is_not_inverted():

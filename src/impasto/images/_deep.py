@@ -1,8 +1,14 @@
-"""Sixteen bits a channel, by OpenCV: Pillow holds 16 bits for grey alone."""
+"""Sixteen bits a channel, by OpenCV: Pillow holds 16 bits for grey alone.
+
+TIFFs, too: libtiff inside OpenCV reads LZW, which tifffile leaves to a large package, and never inflates more than a
+strip should hold. tifffile reads the one layout that OpenCV takes wrongly: channels in planes of their own.
+"""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
 
 import cv2
@@ -10,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from impasto.errors import InputError
 from impasto.images import _png
+
+_INFLATED = (8, 32946)  # Deflate, by Adobe's number and the older one
 
 
 def decode_16(image: Image.Image, data: bytes, tags: Mapping[int, Any]) -> NDArray[np.uint16] | None:
@@ -21,20 +30,53 @@ def decode_16(image: Image.Image, data: bytes, tags: Mapping[int, Any]) -> NDArr
         return None
     else:
         _check_strips(tags, len(data))
+        if tags.get(284) == 2 and tags.get(277, 1) > 1:
+            return _in_order(_planes(data, tags), tags)
     codes: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if codes is None or codes.dtype != np.uint16:
         return None
     if codes.ndim == 2:
         codes = codes[..., None]
-    if tags.get(262) == 0:  # WhiteIsZero, which OpenCV passes as it is
-        codes = 65535 - codes
     if codes.shape[2] >= 3:
         codes = codes[..., [2, 1, 0, 3][: codes.shape[2]]]
     if image.format == "PNG" and data[25] == 4:  # grey with alpha comes as four channels
         codes = codes[..., 2:]
+    return _in_order(codes, tags)
+
+
+def _in_order(codes: NDArray[Any], tags: Mapping[int, Any]) -> NDArray[np.uint16]:
+    """Codes of RGB or grey, black at 0, with straight alpha."""
+    if tags.get(262) == 0:  # WhiteIsZero, which OpenCV passes as it is
+        codes = 65535 - codes
     if 1 in as_tuple(tags.get(338, ())) and codes.shape[2] == 4:  # ExtraSamples: associated, that is premultiplied
         codes = _straight(codes)
     return np.ascontiguousarray(codes)
+
+
+def _planes(data: bytes, tags: Mapping[int, Any]) -> NDArray[np.uint16]:
+    """Codes `(H, W, C)` of a TIFF whose channels lie in planes of their own."""
+    import tifffile  # here, since few TIFFs need it
+
+    with tifffile.TiffFile(BytesIO(data)) as file:
+        page = file.pages.first
+        if page.compression != 1 and page.compression not in _INFLATED:
+            kind = tifffile.COMPRESSION(page.compression).name
+            raise InputError(
+                f"a TIFF of separate planes in {kind} compression is not read", "save it with interleaved channels"
+            )
+        if page.dtype != np.uint16 or page.shape != (tags[277], tags[257], tags[256]):
+            raise ValueError("its tags contradict one another")
+        if page.compression in _INFLATED:
+            largest = 2 * int(np.prod(page.chunks))
+            for start, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+                _check_inflated(data[start : start + count], largest)
+        return np.moveaxis(page.asarray(maxworkers=1), 0, -1)
+
+
+def _check_inflated(strip: bytes, largest: int) -> None:
+    """Refuse a strip that would inflate to more than `largest` bytes, which tifffile would do without a limit."""
+    if len(zlib.decompressobj().decompress(strip, largest + 1)) > largest:
+        raise ValueError("a strip holds more than its size")
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:

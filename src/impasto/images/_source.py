@@ -170,6 +170,8 @@ def open_image(stream: Stream, name: str) -> ImageFile.ImageFile:
     """
     kind = sniff(stream, name)
     with decoding(name):
+        if kind == "TIFF":
+            return _open_tiff(stream, name)
         plugin = _plugin(kind)
         if kind != "PNG":
             return plugin(stream)
@@ -178,6 +180,27 @@ def open_image(stream: Stream, name: str) -> ImageFile.ImageFile:
         except ValueError:  # oversized or broken metadata: the pixels may well be sound
             stream.seek(0)
             return plugin(BytesIO(_png.bare(stream.read())))
+
+
+def _open_tiff(stream: Stream, name: str) -> ImageFile.ImageFile:
+    """As Pillow opens it.
+
+    Raises:
+        InputError: of a kind that Pillow has no mode for, such as floats in colour; says which.
+    """
+    try:
+        return TiffImagePlugin.TiffImageFile(stream)
+    except SyntaxError as error:
+        if "pixel mode" not in str(error):
+            raise
+        import tifffile  # here, since few TIFFs need it
+
+        stream.seek(0)
+        with tifffile.TiffFile(stream) as file:
+            page = file.pages.first
+            what = f"{page.samplesperpixel} channels of {page.dtype}"
+        hint = "convert it to 8 or 16 bits a channel, grey, RGB or RGBA"
+        raise InputError(f"{name} is a TIFF of {what}, which is not read", hint) from error
 
 
 def _plugin(kind: str) -> Callable[[Any], ImageFile.ImageFile]:
@@ -195,7 +218,6 @@ def _plugin(kind: str) -> Callable[[Any], ImageFile.ImageFile]:
         # not jpeg_factory: of a multi-picture file we want the first, which every decoder sees
         "JPEG": JpegImagePlugin.JpegImageFile,
         "WEBP": WebPImagePlugin.WebPImageFile,
-        "TIFF": TiffImagePlugin.TiffImageFile,
         "GIF": GifImagePlugin.GifImageFile,
         "BMP": BmpImagePlugin.BmpImageFile,
         "AVIF": AvifImagePlugin.AvifImageFile,

@@ -1,4 +1,4 @@
-"""TIFF, written by us: Pillow writes no 16-bit colour and OpenCV no metadata.
+"""TIFF, written by us: Pillow writes no 16-bit colour, OpenCV no metadata, and tifffile no EXIF and GPS directories.
 
 Baseline RGB strips, Deflate with horizontal differencing, little-endian. Source: TIFF 6.0, sections 6, 8 and 14;
 Adobe Photoshop TIFF Technical Notes (compression 8); XMP Specification Part 3 (tag 700); ICC.1:2022, B.4 (tag 34675).
