@@ -92,6 +92,7 @@ def test_a_limit_changes_the_way_and_not_the_picture(engine, monkeypatch, settin
 def test_codes_go_through_every_control(engine, monkeypatch, tmp_path):
     monkeypatch.setattr("impasto.engine.budget._whole", lambda *_: 1e12)
     rgba = (np.random.default_rng(0).random((64, 80, 4)) * 255).astype(np.uint8)
+    rgba[..., 3] |= 16  # all of it is visible
     style = (np.random.default_rng(1).random((64, 64, 3)) * 255).astype(np.uint8)
     preserve = np.zeros((64, 80), np.float32)
     preserve[:, :30] = 1

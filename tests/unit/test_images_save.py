@@ -32,7 +32,12 @@ KEEPERS = ["png", "jpg", "webp", "tiff", "avif", "heic"]
 
 
 def random_codes(*shape, dtype=np.uint8, seed=0):
-    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
+    """Noise; all of it is visible where there is alpha."""
+    top = np.iinfo(dtype).max
+    codes = np.random.default_rng(seed).integers(0, top, shape, dtype=dtype, endpoint=True)
+    if shape[2:] == (4,):
+        codes[..., 3] |= top // 16 + 1
+    return codes
 
 
 def picture(*shape, dtype=np.uint8):

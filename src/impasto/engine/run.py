@@ -158,7 +158,7 @@ class Run:
         for mask, own in self.parts():
             total = sum(source.weight for source in own)
             for source in own:
-                moved = color.match_colors(photograph, images.to_tensor(_opaque(source.picture)))
+                moved = color.match_colors(photograph, images.to_tensor(source.picture.pixels))
                 share = torch.ones(()) if mask is None else mask
                 changed = changed + share * (source.weight / total) * (moved - photograph)
         strength: Tensor | float = self.stages[-1].knobs.strength
@@ -199,7 +199,7 @@ class Run:
         prepared = []
         for source in sources:
             if source.trained is not None:
-                tensor = images.to_tensor(_opaque(source.picture))
+                tensor = images.to_tensor(source.picture.pixels)
                 prepared.append(StyleImage(tensor, source.weight, source.trained.id, source.trained.name))
                 continue
             own = source.picture.width, source.picture.height
@@ -212,7 +212,7 @@ class Run:
             longest = min(max(canvas) * scale, max(own) * _ENLARGED)
             longest = max(longest, least * max(own) / min(own))  # the short side must still fill the deepest layer
             width, height = images.fit(*own, math.ceil(longest))
-            pixels = images.resize(_opaque(source.picture), max(height, least), max(width, least))
+            pixels = images.resize(source.picture.pixels, max(height, least), max(width, least))
             tensor, digest = images.to_tensor(pixels), images.digest(source.picture.pixels)
             if self.request.controls.keep_color == "histogram":
                 tensor = color.match_colors(unit(tensor), self._own_palette(mask))
@@ -317,12 +317,3 @@ class _Keeper:
             return
         self._kept = progress.step
         self._snapshots.keep(progress.snapshot, progress.step, self._identity, self.losses, self._run.finished)
-
-
-def _opaque(picture: Picture) -> Any:
-    """A style's transparent parts become white paper: their hidden colours are not part of the painting."""
-    if picture.alpha is None:
-        return picture.pixels
-    alpha = picture.alpha[..., None]
-    flat = images.unit(picture.pixels) * alpha + (1 - alpha)
-    return images.quantise(flat, 8 * picture.pixels.itemsize) if images.is_codes(picture.pixels) else flat

@@ -11,6 +11,7 @@ in gives sixteen bits out for PNG and TIFF. Importing this package loads no torc
 
 from impasto.images._animation import ANIMATIONS, check_animation, write_animation
 from impasto.images._arrays import from_tensor, to_tensor
+from impasto.images._fill import fill_hidden
 from impasto.images._metadata import DIGITAL_SOURCE_TYPE
 from impasto.images._picture import (
     Header,
@@ -46,6 +47,7 @@ __all__ = [
     "check_output",
     "contact_sheet",
     "digest",
+    "fill_hidden",
     "fit",
     "from_tensor",
     "is_codes",

@@ -16,7 +16,8 @@ from impasto.errors import InputError, StyleError
 
 Floats: TypeAlias = NDArray[np.float32]
 
-_BAND = 1 << 20  # pixels that are floats at once where a picture is kept as codes
+BAND = 1 << 20
+"""Pixels that are floats at once where a picture is kept as codes."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Picture:
     Attributes:
         pixels: `(H, W, 3)`, sRGB, upright: float32 in [0, 1]; or, where memory is short, codes in uint8 or uint16, a
             quarter or half as large. `unit` makes floats of either.
-        alpha: `(H, W)` float32 in [0, 1], straight (not premultiplied); None for an opaque picture.
+        alpha: `(H, W)` float32 in [0, 1], straight (not premultiplied); None for an opaque picture. Where
+            nothing can be seen, pixels have the colours around.
         origin: what is needed to write it back like its source.
         notes: one-line things to tell the user.
     """
@@ -126,7 +128,7 @@ def unit(pixels: NDArray[Any]) -> Floats:
 
 def bands(pixels: NDArray[Any]) -> Iterator[slice]:
     """Rows of a picture, some at a time, so that what is made of them on the way is small."""
-    rows = max(1, _BAND // pixels.shape[1])
+    rows = max(1, BAND // pixels.shape[1])
     return (slice(start, start + rows) for start in range(0, pixels.shape[0], rows))
 
 

@@ -16,6 +16,7 @@ from impasto.errors import InputError
 from impasto.images import _color, _metadata, _png
 from impasto.images._arrays import is_array, picture_of_array, shape_of_array
 from impasto.images._deep import as_tuple, decode_16, keyed
+from impasto.images._fill import fill_hidden
 from impasto.images._picture import Floats, Header, Origin, Picture, bands, quantise
 from impasto.images._source import decoding, open_image, opened
 
@@ -29,7 +30,7 @@ _GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 def read(source: Any, *, max_pixels: int = MAX_PIXELS, compact: bool = False) -> Picture:
-    """Decode a picture: upright, sRGB, alpha apart.
+    """Decode a picture: upright, sRGB, alpha apart; what is transparent has the colours around it, not hidden ones.
 
     Args:
         source: a path, bytes, a binary file object, a PIL image, a numpy array `(H, W, 3 | 4 | 1)` or `(H, W)` of
@@ -40,6 +41,13 @@ def read(source: Any, *, max_pixels: int = MAX_PIXELS, compact: bool = False) ->
     Raises:
         InputError: it is missing, not a picture, damaged, too large, or of a kind that is not read.
     """
+    picture = _read(source, max_pixels, compact=compact)
+    if picture.alpha is None:
+        return picture
+    return replace(picture, pixels=fill_hidden(picture.pixels, picture.alpha))
+
+
+def _read(source: Any, max_pixels: int, *, compact: bool) -> Picture:
     if is_array(source):
         _check_size(*shape_of_array(source), max_pixels, "the array")
         picture = picture_of_array(source)

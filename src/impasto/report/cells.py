@@ -305,10 +305,7 @@ def load_subjects(named: Sequence[tuple[str, Any]], *, size: int | None = None) 
     """
     subjects: list[Subject] = []
     for name, source in named:
-        picture = images.read(source)
-        pixels = picture.pixels
-        if picture.alpha is not None:  # on white paper, as the engine takes a style
-            pixels = pixels * picture.alpha[..., None] + (1 - picture.alpha[..., None])
+        pixels = images.read(source).pixels
         if size is not None:
             width, height = images.fit(pixels.shape[1], pixels.shape[0], size)
             pixels = images.resize(pixels, height, width)

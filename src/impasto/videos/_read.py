@@ -24,6 +24,8 @@ _UNSPECIFIED = 2
 _MATRIX_709, _MATRIX_601 = 1, 5
 _READABLE_MATRICES = (1, 4, 5, 7, 9)
 FULL_RANGE = 2
+_FORMATS = {False: "rgb24", True: "rgb48le"}
+_CLEAR_FORMATS = {False: "rgba", True: "rgba64le"}
 
 
 @dataclass(frozen=True)
@@ -191,21 +193,25 @@ class VideoReader:
 
 
 def _as_floats(raw: Any, width: int, height: int, *, deep: bool) -> NDArray[np.float32]:
-    """FFmpeg's frame as `(height, width, 3)` in [0, 1]; matrix and range as it says, or as players take them to be."""
+    """FFmpeg's frame as `(height, width, 3)` in [0, 1]; matrix and range as it says, or as players take them to be.
+
+    What is transparent gets the colours around it: a film is painted without transparency.
+    """
     matrix = raw.colorspace
     if matrix not in _READABLE_MATRICES:
         matrix = _MATRIX_709 if raw.height >= _HD else _MATRIX_601
+    clear = any(component.is_alpha for component in raw.format.components)
     scaled = raw.reformat(
         width=width,
         height=height,
-        format="rgb48le" if deep else "rgb24",
+        format=_CLEAR_FORMATS[deep] if clear else _FORMATS[deep],
         src_colorspace=matrix,
         dst_color_range=FULL_RANGE,
         interpolation=scaling(),
         threads=1,
     )
-    whole: NDArray[np.float32] = scaled.to_ndarray().astype(np.float32)
-    return whole / np.float32(65535 if deep else 255)
+    whole: NDArray[np.float32] = scaled.to_ndarray().astype(np.float32) / np.float32(65535 if deep else 255)
+    return images.fill_hidden(np.ascontiguousarray(whole[..., :3]), whole[..., 3]) if clear else whole
 
 
 def probe_video(path: Path | str) -> VideoHeader:
