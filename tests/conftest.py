@@ -5,9 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from impasto.contract import Placement
 from tiny import noise, tiny_decoder_weights, tiny_encoder_weights
+
+settings.register_profile("steady", deadline=None, derandomize=True, database=None)  # the same examples everywhere
+settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from impasto.cli.stylize import parse_style
+from impasto.cli.parse import parse_style
 
 PAINTING = "museum:436535"
 COMMANDS = [

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from impasto import images
-from impasto.cli.controls import parse_region, spell_out
+from impasto.cli.parse import parse_region, spell_out
 from impasto.errors import InputError
 from impasto.videos import probe_video
 

@@ -16,7 +16,6 @@ from typer.exceptions import Abort, Exit, TyperException
 from impasto.cli import (
     bench,
     compare,
-    controls,
     demo,
     export,
     library,
@@ -29,6 +28,7 @@ from impasto.cli import (
     train,
     video,
 )
+from impasto.cli.parse import spell_out
 from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated
 
 app = typer.Typer(
@@ -69,7 +69,7 @@ def run(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     debug = "--debug" in arguments
     try:
-        words = controls.spell_out([word for word in arguments if word != "--debug"])
+        words = spell_out([word for word in arguments if word != "--debug"])
         code = app(args=words, prog_name="impasto", standalone_mode=False)
         sys.stdout.flush()
     except BaseException as error:

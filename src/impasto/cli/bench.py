@@ -134,16 +134,14 @@ def bench_memory(
 ) -> None:
     """Memory and time by size, in one piece and in tiles; of a descent, two steps at full size."""
     from impasto.bench.memory import by_size
-    from impasto.cli.stylize import parse_memory
+    from impasto.cli.parse import parse_memory, parse_sizes
 
-    wanted = [text.strip() for text in sizes.split(",")]
+    wanted = parse_sizes(sizes)
     if method not in ("adain", "optimize"):
         raise InputError(f"there is no memory benchmark of {method!r}", "it is adain or optimize")
-    if not all(text.isdigit() and int(text) >= 64 for text in wanted):
-        raise InputError(f"--sizes is {sizes!r}", "it takes numbers from 64 on, such as 512,1024")
     room = parse_memory(limit)
     assert room is not None
-    rows = list(by_size(method, tuple(map(int, wanted)), limit=room, tiles_only_from=tiles_only_from))
+    rows = list(by_size(method, wanted, limit=room, tiles_only_from=tiles_only_from))
     _show(rows, csv, as_json)
 
 

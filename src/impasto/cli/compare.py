@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto.cli.stylize import find_contents, parse_style
+from impasto.cli.inputs import find_contents
+from impasto.cli.parse import parse_style
 from impasto.errors import BatchError, InputError
 from impasto.methods import recipes
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import typer
 
-from impasto.cli.stylize import parse_style
+from impasto.cli.parse import parse_style
 from impasto.errors import InputError
 
 if TYPE_CHECKING:

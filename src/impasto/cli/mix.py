@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto.cli.stylize import check_pixels, parse_memory, parse_style, slug, unused
+from impasto.cli.outputs import slug, unused
+from impasto.cli.parse import check_pixels, parse_memory, parse_style
 from impasto.errors import InputError
 from impasto.methods import recipes
 

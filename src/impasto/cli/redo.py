@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto.cli.controls import WORDS
+from impasto.cli.parse import WORDS
 from impasto.errors import InputError
 from impasto.models import catalog
 
@@ -32,7 +32,7 @@ def redo(
     """Paint a picture again from the settings in its metadata."""
     from impasto import images
     from impasto.cli.console import Reporter
-    from impasto.cli.stylize import Targets, labels
+    from impasto.cli.outputs import Targets, labels
     from impasto.engine.engine import Engine
     from impasto.engine.request import Request, Result
 

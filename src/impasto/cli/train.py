@@ -15,9 +15,8 @@ import typer
 
 from impasto import settings
 from impasto.assets import SAMPLE, Store
-from impasto.assets.library import Library, means_file
+from impasto.cli.flags import option, with_options
 from impasto.cli.library import fetch_told
-from impasto.cli.options import option, with_options
 from impasto.errors import InputError, require
 from impasto.methods.settings import DecoderKnobs, TrainKnobs
 
@@ -240,6 +239,7 @@ def _collection(
         InputError: there are too few.
     """
     from impasto import images
+    from impasto.assets.library import Library
     from impasto.contract import Progress
     from impasto.train import TrainingStyle
 
@@ -270,6 +270,7 @@ def _named(text: str) -> tuple[str, str]:
 
 def _lessons(store: Store, named: list[tuple[str, str]], reporter: Any) -> list[TrainingStyle]:
     from impasto import images
+    from impasto.assets.library import Library, means_file
     from impasto.train import TrainingStyle
 
     library, lessons = Library(store), []
@@ -290,7 +291,7 @@ def _lessons(store: Store, named: list[tuple[str, str]], reporter: Any) -> list[
 
 def _plain(title: str) -> str:
     """A title as a style's name, which no weight can be mistaken for."""
-    from impasto.cli.stylize import slug
+    from impasto.cli.outputs import slug
 
     name = slug(title)
     return name if name[0].isalpha() else f"style-{name}"

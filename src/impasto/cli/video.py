@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto import images
-from impasto.cli import controls
-from impasto.cli.stylize import check_pixels, parse_memory, parse_style, slug, unused, with_knobs
+from impasto.cli import flags
+from impasto.cli.inputs import check_moving_masks
+from impasto.cli.outputs import slug, unused
+from impasto.cli.parse import (
+    check_seconds,
+    parse_at,
+    parse_memory,
+    parse_number,
+    parse_points,
+    parse_rate,
+    parse_region,
+    parse_style,
+    timeline_of,
+)
 from impasto.contract import Progress
 from impasto.errors import Cancelled, InputError
 from impasto.methods import recipes
@@ -36,7 +45,7 @@ _PREVIEW_SECONDS = 2.0
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`, with a flag for each knob of each method."""
-    app.command("video", epilog=_EXAMPLES)(with_knobs(video))
+    app.command("video", epilog=_EXAMPLES)(flags.with_knobs(video))
 
 
 def video(
@@ -77,22 +86,22 @@ def video(
     max_memory: Annotated[str | None, typer.Option(help="Refuse what needs more, such as 2GB.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
-    keep_color: controls.KeepColor = None,
-    region: controls.RegionFlags = None,
-    feather: controls.Feather = 0.0,
-    preserve: controls.Preserve = None,
+    keep_color: flags.KeepColor = None,
+    region: flags.RegionFlags = None,
+    feather: flags.Feather = 0.0,
+    preserve: flags.Preserve = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
     **knobs: Any,
 ) -> None:
     """Paint a video so that it neither flickers nor boils; sound and subtitles are copied."""
     styles = [parse_style(text) for text in style or ()]
-    changes = [_at(text, "--style-at") for text in style_at or ()]
-    regions = [controls.parse_region(text) for text in region or ()]
+    changes = [parse_at(text, "--style-at") for text in style_at or ()]
+    regions = [parse_region(text) for text in region or ()]
     if not styles and not regions:
         raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; see impasto styles')
     if changes and len(styles) != 1:
         raise InputError(f"--style-at goes on from one --style; {len(styles)} were given", "give the first by --style")
-    _check_masks([mask for mask in (*dict(regions), preserve) if mask])
+    check_moving_masks([mask for mask in (*dict(regions), preserve) if mask])
     knobs = {name: value for name, value in knobs.items() if value is not None}
     init = knobs.pop("init", None)
     chosen = quality if method == "auto" else None
@@ -100,6 +109,8 @@ def video(
     given = [*(name for name, _ in styles), *(name for _, name in changes), *(name for _, name in regions)]
     target = out or unused(source.parent / f"{source.stem}-{slug(Path(given[0]).stem)}.mp4")
     if preview is not None:
+        from impasto import images
+
         images.check_output(preview, [source])
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
@@ -108,19 +119,21 @@ def video(
     from impasto.video.settings import Film
 
     film = Film(
-        start=_seconds("--start", start),
-        end=None if end is None else _seconds("--end", end),
+        start=check_seconds("--start", start),
+        end=None if end is None else check_seconds("--end", end),
         size=size,
-        rate=_rate(fps),
+        rate=parse_rate(fps),
         temporal=temporal,
         codec=codec,
         bits=bits,
         crf=crf,
-        timeline=_timeline([float(at) for at, _ in changes], _seconds("--fade", fade)),
-        strengths=tuple((at, _number(text, "--strength-at")) for at, text in _sorted(strength_at, "--strength-at")),
+        timeline=timeline_of([float(at) for at, _ in changes], check_seconds("--fade", fade)),
+        strengths=tuple(
+            (at, parse_number(text, "--strength-at")) for at, text in parse_points(strength_at, "--strength-at")
+        ),
     )
     _check_part(film)
-    asked = controls.controls_of(keep_color, False, regions, feather, preserve, None, None)
+    asked = flags.controls_of(keep_color, False, regions, feather, preserve, None, None)
     request = Request(
         method, quality if method == "auto" else None, None, init, knobs, parse_memory(max_memory), controls=asked
     )
@@ -160,73 +173,11 @@ class _Previewer:
         now = time.monotonic()
         if self._path is not None and report.preview is not None and now - self._written > _PREVIEW_SECONDS:
             self._written = now
+            from impasto import images
+
             images.write(images.read(report.preview), self._path)
-
-
-def _check_masks(masks: Sequence[str]) -> None:
-    from impasto import videos
-    from impasto.video import tracking
-
-    for mask in masks:
-        if tracking.is_clip(mask):
-            videos.probe_video(mask)
-        else:
-            controls.check_masks([mask], check_pixels(100_000_000))
-
-
-def _at(text: str, flag: str) -> tuple[float, str]:
-    before, sign, after = text.partition("=")
-    if not sign or not after:
-        raise InputError(f"{flag} is {text!r}", f"it takes SECONDS=VALUE, such as {flag} 2.5=...")
-    return _seconds(flag, _number(before, flag)), after
-
-
-def _sorted(texts: Sequence[str] | None, flag: str) -> list[tuple[float, str]]:
-    return sorted((_at(text, flag) for text in texts or ()), key=lambda point: point[0])
-
-
-def _number(text: str, flag: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"{flag} holds {text!r}, which is no number", "write it like 2.5") from None
-
-
-def _seconds(flag: str, value: float) -> float:
-    if not 0 <= value < 1e7:
-        raise InputError(f"{flag} is {value:g}", "it takes seconds, 0 or more")
-    return value
-
-
-def _rate(text: str | None) -> Fraction | None:
-    if text is None:
-        return None
-    try:
-        rate = Fraction(text).limit_denominator(1001)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if not 0 < rate <= 1000:
-        raise InputError(f"--fps is {text!r}", "it takes a number above 0, such as 25 or 30000/1001")
-    return rate
 
 
 def _check_part(film: Film) -> None:
     if film.end is not None and film.end <= film.start:
         raise InputError(f"--end {film.end:g} is not after --start {film.start:g}", "give a later --end")
-
-
-def _timeline(times: Sequence[float], fade: float) -> tuple[tuple[float, tuple[float, ...]], ...]:
-    """Shares of the styles over time: the first from the start, each next one fully there at its time."""
-    if not times:
-        return ()
-    if list(times) != sorted(set(times)):
-        raise InputError("the times of --style-at do not rise", "give them in order")
-    count = len(times) + 1
-
-    def only(index: int) -> tuple[float, ...]:
-        return tuple(float(place == index) for place in range(count))
-
-    points = [(0.0, only(0))]
-    for index, at in enumerate(times, start=1):
-        points += [(max(at - fade, points[-1][0]), only(index - 1)), (at, only(index))]
-    return tuple(points)

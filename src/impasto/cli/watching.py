@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from impasto.cli.flags import TERMINAL
 from impasto.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,33 +14,7 @@ if TYPE_CHECKING:
     from impasto.engine.request import Request, Result
     from impasto.methods.registry import Method
 
-PANEL = "Seeing it work, and going on (docs/watching.md)"
-TERMINAL = "terminal"
-"""The word for a preview in the terminal itself."""
-
 _TIME_LAPSE_EVERY = 2
-
-SaveEvery = Annotated[
-    int | None,
-    typer.Option(help="Keep the picture and a state to go on from every so many steps.", rich_help_panel=PANEL),
-]
-Resume = Annotated[
-    bool,
-    typer.Option("--resume", help="Go on from the last state, if one was left; else begin.", rich_help_panel=PANEL),
-]
-TimeLapse = Annotated[
-    Path | None,
-    typer.Option(help="Join the kept pictures to a .gif, .webp or video (needs --save-every).", rich_help_panel=PANEL),
-]
-Plot = Annotated[Path | None, typer.Option(help="Draw the losses by step: .png, .svg or .pdf.", rich_help_panel=PANEL)]
-PreviewFlag = Annotated[
-    str | None,
-    typer.Option(
-        "--preview",
-        help=f"Keep this picture file up to date meanwhile; or {TERMINAL}, to see it there.",
-        rich_help_panel=PANEL,
-    ),
-]
 
 
 @dataclass(frozen=True)

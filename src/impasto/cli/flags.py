@@ -1,0 +1,163 @@
+"""Flags that several commands share, and those that come from settings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from impasto import settings
+from impasto.engine.controls import Controls
+from impasto.methods import recipes, registry
+
+PAINTING_PANEL = "Settings of the method (impasto methods NAME tells which has which)"
+CONTROLS_PANEL = "Colour, regions, and what to keep (docs/controls.md)"
+WATCHING_PANEL = "Seeing it work, and going on (docs/watching.md)"
+
+TERMINAL = "terminal"
+"""The word for a preview in the terminal itself."""
+
+KeepColor = Annotated[
+    str | None,
+    typer.Option(help="Keep the photograph's colours: luminance or histogram.", rich_help_panel=CONTROLS_PANEL),
+]
+ColorOnly = Annotated[
+    bool,
+    typer.Option("--color-only", help="Take only the style's colours; paint nothing.", rich_help_panel=CONTROLS_PANEL),
+]
+RegionFlags = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="MASK=STYLE: a style where a mask is white; MASK is a file, subject, background or person.",
+        rich_help_panel=CONTROLS_PANEL,
+    ),
+]
+Feather = Annotated[
+    float, typer.Option(help="Let the edges of masks fade over so many pixels.", rich_help_panel=CONTROLS_PANEL)
+]
+Preserve = Annotated[
+    str | None, typer.Option(help="Keep the photograph where this mask is white.", rich_help_panel=CONTROLS_PANEL)
+]
+ProtectFaces = Annotated[
+    float | None,
+    typer.Option(
+        help="Paint faces less: by AMOUNT from 0 to 1, by 0.7 when none follows.", rich_help_panel=CONTROLS_PANEL
+    ),
+]
+StrengthMap = Annotated[
+    str | None,
+    typer.Option(help="Paint fully where this mask is white, less where grey.", rich_help_panel=CONTROLS_PANEL),
+]
+
+SaveEvery = Annotated[
+    int | None,
+    typer.Option(
+        help="Keep the picture and a state to go on from every so many steps.", rich_help_panel=WATCHING_PANEL
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Go on from the last state, if one was left; else begin.", rich_help_panel=WATCHING_PANEL
+    ),
+]
+TimeLapse = Annotated[
+    Path | None,
+    typer.Option(
+        help="Join the kept pictures to a .gif, .webp or video (needs --save-every).", rich_help_panel=WATCHING_PANEL
+    ),
+]
+Plot = Annotated[
+    Path | None, typer.Option(help="Draw the losses by step: .png, .svg or .pdf.", rich_help_panel=WATCHING_PANEL)
+]
+PreviewFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--preview",
+        help=f"Keep this picture file up to date meanwhile; or {TERMINAL}, to see it there.",
+        rich_help_panel=WATCHING_PANEL,
+    ),
+]
+
+
+def method_names() -> list[str]:
+    """What `--method` takes, for completion."""
+    return ["auto", *registry.methods()]
+
+
+def with_knobs(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace `**knobs` in the signature by an option for each knob: the dataclasses are the one truth."""
+    return with_options(command, {name: _option(method, knob) for name, (method, knob) in _all_knobs().items()})
+
+
+def _all_knobs() -> Mapping[str, tuple[str, settings.Knob]]:
+    """Knobs of all methods by name, each with the first method that has it."""
+    found: dict[str, tuple[str, settings.Knob]] = {}
+    for row in registry.methods().values():
+        for knob in settings.knobs_of(row.load_knobs()):
+            found.setdefault(knob.name, (row.name, knob))
+    return found
+
+
+def _option(method: str, knob: settings.Knob) -> Any:
+    kind: Any = knob.type if knob.type in (int, float) else str
+    return option(knob, kind, recipes.default_of(method, knob), panel=PAINTING_PANEL)
+
+
+def option(knob: settings.Knob, kind: Any, default: str, *, panel: str) -> Any:
+    """The annotation of a setting's option.
+
+    Args:
+        knob: the setting.
+        kind: type that the command line reads.
+        default: in words, for the help.
+        panel: heading that it stands under in the help.
+    """
+    text = f"{knob.help[0].upper()}{knob.help[1:]}. [dim]({default})[/dim]"
+    return Annotated[kind | None, typer.Option(knob.flag, help=text, rich_help_panel=panel)]
+
+
+def with_options(command: Callable[..., None], options: Mapping[str, Any]) -> Callable[..., None]:
+    """Replace `**knobs` in a command's signature by an option for each name that it lacks.
+
+    Args:
+        command: takes keywords.
+        options: annotations by name; each is None unless given.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    fixed = [entry for entry in signature.parameters.values() if entry.kind is not entry.VAR_KEYWORD]
+    names = {entry.name for entry in fixed}
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in options.items()
+        if name not in names
+    ]
+
+    @wraps(command)
+    def wrapped(**arguments: Any) -> None:
+        command(**arguments)
+
+    parameters = [entry.replace(kind=inspect.Parameter.KEYWORD_ONLY) for entry in fixed] + added
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {entry.name: entry.annotation for entry in parameters}
+    del wrapped.__wrapped__  # or the hints of the original would be read
+    return wrapped
+
+
+def controls_of(
+    keep_color: str | None,
+    color_only: bool,
+    regions: Sequence[tuple[str, str]],
+    feather: float,
+    preserve: str | None,
+    protect_faces: float | None,
+    strength_map: str | None,
+) -> Controls:
+    """The flags as the engine takes them, checked."""
+    controls = Controls(keep_color, color_only, tuple(regions), feather, preserve, protect_faces, strength_map)
+    controls.check()
+    return controls

@@ -1,0 +1,85 @@
+"""Where results go: the `-o` of the user, or beside the photograph."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from impasto.errors import InputError
+
+
+class Targets:
+    """Where results go: the `-o` of the user, or beside the photograph."""
+
+    def __init__(self, out: str | None, *, several: bool) -> None:
+        self._out = out
+        self._folder = out is not None and out != "-" and (several or Path(out).is_dir() or out.endswith(("/", "\\")))
+        if out == "-" and several:
+            raise InputError("several pictures cannot go to standard output", "name a folder with -o")
+
+    def to_stdout(self, contents: list[str]) -> bool:
+        """Whether the picture goes to standard output."""
+        return self._out == "-" or (self._out is None and contents == ["-"])
+
+    def check(self, content: str, styles: list[str]) -> None:
+        """Refuse before any computing what cannot be written, or would replace an input."""
+        from impasto import images
+
+        if self.to_stdout([content]):
+            return
+        inputs = [Path(name) for name in (content, *styles) if name != "-" and Path(name).is_file()]
+        target = self.of(content, ["style"])
+        assert target is not None
+        if self._folder and not target.parent.exists():
+            self._make_folder(target.parent)
+        images.check_output(target, inputs)
+
+    def of(self, content: str, labels: list[str]) -> Path | None:
+        """The path for one content; None is standard output."""
+        if self.to_stdout([content]):
+            return None
+        stem = "stdin" if content == "-" else Path(content).stem
+        name = f"{stem}-{slug(' and '.join(labels))}.png"
+        if self._out is None:
+            return unused(Path(content).parent / name)
+        return unused(Path(self._out) / name) if self._folder else Path(self._out)
+
+    def steps_folder(self, content: str) -> Path:
+        """Where snapshots of one content go: NAME-steps beside the result, whatever the style."""
+        name = f"{'stdin' if content == '-' else Path(content).stem}-steps"
+        if self._out is None or self._out == "-":
+            return Path(content).parent / name
+        if self._folder:
+            return Path(self._out) / name
+        return Path(self._out).with_name(f"{Path(self._out).stem}-steps")
+
+    @staticmethod
+    def _make_folder(folder: Path) -> None:
+        if not folder.parent.is_dir():
+            raise InputError(f"the folder {folder.parent} does not exist", "make it first, or name another with -o")
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make the folder {folder}: {error.strerror}", "name another with -o") from error
+
+
+def labels(record: Mapping[str, Any]) -> list[str]:
+    """Names of the styles of a result, those of its regions after those of the whole, each once."""
+    groups = [record["styles"], *(region["styles"] for region in record.get("regions", ()))]
+    return list(dict.fromkeys(entry["label"] for group in groups for entry in group))
+
+
+def slug(text: str) -> str:
+    """A label as part of a file name."""
+    return re.sub(r"[^\w]+", "-", text.lower()).strip("-")[:60] or "style"
+
+
+def unused(path: Path) -> Path:
+    """The path, numbered when it is taken."""
+    candidate, number = path, 2
+    while candidate.exists():
+        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
+    return candidate
