@@ -6,52 +6,25 @@ import os
 import signal
 import sys
 import traceback
-from importlib.metadata import version as installed_version
 from types import FrameType
 from typing import Annotated
 
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from impasto.cli import (
-    bench,
-    compare,
-    demo,
-    export,
-    library,
-    live,
-    measure,
-    mix,
-    redo,
-    stylize,
-    system,
-    train,
-    video,
-)
+from impasto.cli.front import Front, quicken_completion
 from impasto.cli.parse import spell_out
 from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated
 
 app = typer.Typer(
     name="impasto",
+    cls=Front,
     help="Turns photographs into paintings, in the style of any picture.",
     epilog="Start with: impasto stylize photo.jpg --style 'wheat field with cypresses'",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-stylize.register(app)
-mix.register(app)
-video.register(app)
-live.register(app)
-redo.register(app)
-measure.register(app)
-compare.register(app)
-train.register(app)
-export.register(app)
-library.register(app)
-demo.register(app)
-bench.register(app)
-system.register(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -60,6 +33,8 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors; good after any command.")] = False,  # noqa: ARG001 - run() takes it out
 ) -> None:
     if version:
+        from importlib.metadata import version as installed_version
+
         print(f"impasto {installed_version('impasto')}")
         raise Exit
 
@@ -70,7 +45,9 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     try:
         words = spell_out([word for word in arguments if word != "--debug"])
-        code = app(args=words, prog_name="impasto", standalone_mode=False)
+        if "_IMPASTO_COMPLETE" in os.environ:
+            quicken_completion()
+        code = app(args=words or ["--help"], prog_name="impasto", standalone_mode=False)
         sys.stdout.flush()
     except BaseException as error:
         if debug and isinstance(error, Exception) and not isinstance(error, Exit):

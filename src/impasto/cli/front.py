@@ -1,0 +1,170 @@
+"""The list of commands, and a group that loads a command when it is run.
+
+Help and completion of `impasto` itself come from the table here, so that neither pictures nor networks are loaded to
+say what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from typer.core import TyperGroup
+
+
+@dataclass(frozen=True)
+class Row:
+    """One command.
+
+    Attributes:
+        module: where its `register` stands.
+        summary: first paragraph of its own help.
+    """
+
+    module: str
+    summary: str
+
+
+COMMANDS: Mapping[str, Row] = {
+    "stylize": Row("stylize", "Paint photographs in the style of one picture or several."),
+    "mix": Row(
+        "mix", "Paint a photograph in mixtures of two or four styles: a strip or a square, and a loop on request."
+    ),
+    "texture": Row("mix", "Paint a square of pure style, with no photograph."),
+    "video": Row("video", "Paint a video so that it neither flickers nor boils; sound and subtitles are copied."),
+    "live": Row("live", "Paint what a camera sees, live; frames that come too fast are dropped."),
+    "redo": Row("redo", "Paint a picture again from the settings in its metadata."),
+    "measure": Row("measure", "Measure how much of the photograph was kept and of the style reached."),
+    "compare": Row(
+        "compare", "Paint every photograph in every style by every method, and write one page that compares them."
+    ),
+    "export": Row(
+        "export", "Write a trained network as an ONNX file of any size, batch and style, checked against PyTorch."
+    ),
+    "styles": Row(
+        "library",
+        "List and search the pack of trained styles and the library of paintings; each id is good for --style.",
+    ),
+    "methods": Row("library", "List the methods, or the settings of one."),
+    "demo": Row(
+        "demo", "Paint a photograph in the style of a Van Gogh as draft, good and best, and show all side by side."
+    ),
+    "doctor": Row("system", "Tell what was found: hardware, precision and why, versions, assets."),
+    "train": Row(
+        "train",
+        "Train a network that paints in one pass, in one style or several; by `arbitrary`, in any; or a `decoder`.",
+    ),
+    "assets": Row("library", "Weights and paintings: what is declared, fetched and sound."),
+    "bench": Row("bench", "Time what ships against plain reference code and peers."),
+}
+"""All commands, in the order of the help. A test holds the summaries to the commands' own help."""
+
+
+class _Commands(MutableMapping[str, Any]):
+    """The commands by name; each is imported when it is asked for."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded |= _load(COMMANDS[name].module)
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def _load(module: str) -> dict[str, Any]:
+    import typer
+    from typer.main import get_group
+
+    shelf = typer.Typer()
+    import_module(f"impasto.cli.{module}").register(shelf)
+    return dict(get_group(shelf).commands)
+
+
+class Front(TyperGroup):
+    """`impasto` itself: its help and its completion need no command to be loaded."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _Commands()
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the base class's signature
+        """Print the help as Typer would, without what it loads for markdown and tracebacks."""
+        _print_help(self, ctx)
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base class's signature
+        """The commands' names, in the order of the help."""
+        return list(COMMANDS)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The commands' names with their summaries; options where a dash was typed."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        from typer._click.shell_completion import CompletionItem
+
+        return [CompletionItem(name, help=row.summary) for name, row in COMMANDS.items() if name.startswith(incomplete)]
+
+
+def quicken_completion() -> None:
+    """Clean the help texts that go to a shell by rich.text alone; Typer would load markdown and tracebacks for it."""
+    from typer import _completion_classes
+
+    if hasattr(_completion_classes, "_sanitize_help_text"):  # private: without it all works as well, only slower
+        _completion_classes._sanitize_help_text = _without_markup
+
+
+def _without_markup(text: str) -> str:
+    from rich.text import Text
+
+    return Text.from_markup(text).plain
+
+
+def _print_help(group: TyperGroup, context: Any) -> None:
+    """Usage, options and commands in two panels, and the epilogue."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    usage = Text.assemble(("Usage: ", "not bold yellow"), context.command.get_usage(context).removeprefix("Usage: "))
+    console.print(Padding(usage, 1), style="bold")
+    console.print(Padding(group.help or "", (0, 1, 1, 1)))
+    options = [_option(entry) for entry in group.get_params(context)]
+    console.print(_panel("Options", options, styles=("bold cyan", "bold green", "", "", "bold yellow", "")))
+    commands = [(name, row.summary) for name, row in COMMANDS.items()]
+    console.print(_panel("Commands", commands, styles=("bold cyan", "")))
+    console.print(Padding(group.epilog or "", 1))
+
+
+def _option(entry: Any) -> tuple[str, ...]:
+    """Long and short form, the two columns in which Typer has the opposites of flags, type and help."""
+    long, short = ([flag for flag in entry.opts if flag.startswith("--") is wanted] for wanted in (True, False))
+    return ",".join(long), ",".join(short), "", "", "<bool>", entry.help or ""
+
+
+def _panel(title: str, rows: Sequence[tuple[str, ...]], *, styles: tuple[str, ...]) -> Any:
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, expand=True, box=None, pad_edge=False, padding=(0, 1))
+    for style in styles[:-1]:
+        table.add_column(style=style, no_wrap=True)
+    table.add_column(ratio=10)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return Panel(table, border_style="dim", title=title, title_align="left")
