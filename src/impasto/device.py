@@ -150,14 +150,18 @@ def check_memory(needed: int, width: int, height: int, *, limit: int | None, dev
     if needed <= budget:
         return
     fitting = int(max(width, height) * (budget / needed) ** 0.5 * 0.98) // 8 * 8
+    otherwise = "free some memory" if limit is None else "allow more with --max-memory"
     raise ResourceError(
-        f"{width}x{height} px needs about {_gigabytes(needed)} of memory and {_gigabytes(budget)} may be used",
-        f"use --size {fitting}" if fitting >= 64 else "use a smaller --size, or free some memory",
+        f"{width}x{height} px needs about {readable_bytes(needed)} of memory and {readable_bytes(budget)} may be used",
+        f"use --size {fitting}" if fitting >= 64 else f"use a smaller --size, or {otherwise}",
     )
 
 
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"
+def readable_bytes(count: float) -> str:
+    """A size of memory for people, such as "1.25 GB", "400 MB" or "8 kB"."""
+    if count >= 999.5e6:
+        return f"{count / 1e9:.2f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 999.5e3 else f"{count / 1e3:.0f} kB"
 
 
 @lru_cache(maxsize=8)

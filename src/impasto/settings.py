@@ -49,8 +49,8 @@ class Knob:
             return "names separated by commas"
         kind = {int: "a whole number", float: "a number", str: "text"}[self.type]
         if self.low is not None and self.high is not None:
-            return f"{kind} from {self.low:g} to {self.high:g}"
-        return kind if self.low is None else f"{kind}, {self.low:g} or more"
+            return f"{kind} from {in_digits(self.low)} to {in_digits(self.high)}"
+        return kind if self.low is None else f"{kind}, {in_digits(self.low)} or more"
 
     def check(self, value: Any) -> Any:
         """Return `value` in the knob's type.
@@ -83,6 +83,11 @@ class Knob:
         if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
             raise wrong
         return int(number) if self.type is int else number
+
+
+def in_digits(number: float) -> str:
+    """A number for people, without an exponent: 2147483647, 0.00001, 0.5."""
+    return f"{number:.10f}".rstrip("0").rstrip(".")
 
 
 def knob(

@@ -53,6 +53,13 @@ def test_empty_file(refused, tmp_path):
     assert "empty" in refused("stylize", tmp_path / "empty.jpg", "--style", PAINTING)
 
 
+def test_a_quality_where_nothing_is_lost(refused, picture_file, tmp_path):
+    asked = ("--style", PAINTING, "-q", "draft", "--jpeg-quality")
+    assert "means nothing to PNG" in refused("stylize", picture_file(), *asked, "80", "-o", tmp_path / "out.png")
+    assert "means nothing to PNG" in refused("stylize", picture_file(), *asked, "80")
+    assert "quality of 101" in refused("stylize", picture_file(), *asked, "101", "-o", tmp_path / "out.jpg")
+
+
 def test_truncated_jpeg(refused, picture_file, tmp_path):
     whole = picture_file("whole.jpg", 256, 256).read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])

@@ -41,3 +41,15 @@ def test_convolution_rate_is_a_rate():
     rate = device.convolution_rate(Placement())
     assert 1e8 < rate < 1e15
     assert torch.get_num_threads() >= 1
+
+
+def test_sizes_of_memory_are_told_in_fitting_units():
+    told = {4_000: "4 kB", 3_200_000: "3 MB", 400e6: "400 MB", 999.9e6: "1.00 GB", 2.26e9: "2.26 GB"}
+    assert {count: device.readable_bytes(count) for count in told} == told
+
+
+def test_a_limit_of_the_users_is_not_answered_with_free_some_memory():
+    with pytest.raises(ResourceError) as caught:
+        device.check_memory(10**12, 8000, 8000, limit=1_000_000, device="cpu")
+    assert "1 MB may be used" in caught.value.message
+    assert "--max-memory" in caught.value.hint

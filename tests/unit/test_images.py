@@ -666,3 +666,25 @@ def test_contact_sheet():
     assert one.shape[1] == 8 + 64 + 8
     with pytest.raises(InputError):
         images.contact_sheet([], columns=3)
+
+
+@pytest.mark.parametrize("settings", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 40, "optimize": True}])
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_jpeg_without_its_last_bytes_is_read_with_a_note(settings, missing):
+    data = encoded(smooth(96, 128), "JPEG", **settings)
+    picture = images.read(data[:-missing])
+    assert np.array_equal(picture.pixels, images.read(data).pixels)
+    assert "end of the file is missing" in picture.notes[0]
+    assert images.read(data).notes == ()
+
+
+@pytest.mark.parametrize("settings", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 40, "optimize": True}])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_a_jpeg_of_which_a_part_is_missing_is_damaged(settings, share):
+    data = encoded(smooth(96, 128), "JPEG", **settings)
+    with pytest.raises(InputError, match="damaged or truncated"):
+        images.read(data[: round(share * len(data))])
+
+
+def smooth(height, width):
+    return Image.fromarray(random_codes(height // 8, width // 8, 3)).resize((width, height), Image.Resampling.BICUBIC)

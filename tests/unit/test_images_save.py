@@ -347,6 +347,22 @@ def test_an_existing_file_keeps_its_mode_and_a_link_its_target(tmp_path):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.png", "link.png"]
 
 
+def test_quality_shapes_what_is_lossy_and_nothing_else_takes_one(tmp_path):
+    for extension in ("jpg", "webp", "avif", "heic"):
+        sizes = []
+        for quality in (30, None, 99):
+            images.write(picture(64, 64, 3), tmp_path / f"a.{extension}", quality=quality)
+            sizes.append((tmp_path / f"a.{extension}").stat().st_size)
+        assert sizes == sorted(sizes)
+        assert len(set(sizes)) == 3
+    for extension in ("png", "tiff", "bmp"):
+        with pytest.raises(InputError, match="means nothing to"):
+            images.write(picture(), tmp_path / f"b.{extension}", quality=80)
+        with pytest.raises(InputError, match="means nothing to"):
+            images.check_output(tmp_path / f"b.{extension}", (), quality=80)
+        assert not (tmp_path / f"b.{extension}").exists()
+
+
 def test_file_objects_and_formats(tmp_path):
     stream = io.BytesIO()
     images.write(images.read(photograph("JPEG")), stream)
@@ -357,8 +373,9 @@ def test_file_objects_and_formats(tmp_path):
         assert images.probe(stream.getvalue()).format.lower()[:3] in {"web", "tif", "jpe", "hei"}
     with pytest.raises(InputError, match="'gif' is not a format"):
         images.write(picture(), io.BytesIO(), format="gif")
-    with pytest.raises(InputError, match="quality 0"):
-        images.write(picture(), tmp_path / "a.jpg", quality=0)
+    for quality in (0, 101, True, 80.5):
+        with pytest.raises(InputError, match="quality of"):
+            images.write(picture(), tmp_path / "a.jpg", quality=quality)
     if Path(os.devnull).exists():
         images.write(picture(), os.devnull, format="PNG")
 

@@ -1,3 +1,4 @@
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -75,3 +76,18 @@ def test_every_shipped_knob_has_help_and_a_legal_default(cls):
     schema = settings.json_schema(cls)
     assert schema["additionalProperties"] is False
     assert all("description" in item for item in schema["properties"].values())
+
+
+def test_bounds_are_told_in_digits():
+    """No 2.14748e+09, and no 1e-05."""
+    from impasto.methods import registry
+
+    told = [entry.bounds() for row in registry.methods().values() for entry in settings.knobs_of(row.load_knobs())]
+    assert not any(re.search(r"\de[-+]?\d", bounds) for bounds in told)
+    assert settings.in_digits(2**31 - 1) == "2147483647"
+    assert settings.in_digits(1e-5) == "0.00001"
+    assert settings.in_digits(0) == "0"
+    assert settings.in_digits(0.5) == "0.5"
+    with pytest.raises(InputError) as caught:
+        settings.build(OptimizeKnobs, {"seed": -1}, owner="optimize")
+    assert "from 0 to 2147483647" in caught.value.hint

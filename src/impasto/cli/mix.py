@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from impasto.cli import flags
 from impasto.cli.outputs import slug, unused
 from impasto.cli.parse import check_pixels, parse_memory, parse_style
 from impasto.errors import InputError
@@ -53,6 +54,7 @@ def mix(
     strength: Annotated[float | None, typer.Option(help="From the photograph (0) to the full styles (1).")] = None,
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = 100_000_000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    jpeg_quality: flags.JpegQuality = None,
 ) -> None:
     """Paint a photograph in mixtures of two or four styles: a strip or a square, and a loop on request."""
     from impasto import images
@@ -69,7 +71,7 @@ def mix(
     if not 1 <= frames <= 500:
         raise InputError(f"--frames is {frames}", "it takes a whole number from 1 to 500")
     inputs = [Path(name) for name in (content, *styles) if Path(name).is_file()]
-    images.check_output(out, inputs)
+    images.check_output(out, inputs, quality=jpeg_quality)
     if video is not None:
         from impasto.engine.snapshots import check_moving
 
@@ -91,7 +93,8 @@ def mix(
             (result.picture.pixels, _caption(result, share))
             for result, share in zip(paint(shares), shares, strict=True)
         ]
-        images.write(images.read(images.contact_sheet(cells, columns=STEPS, cell=size, lines=2)), out)
+        sheet = images.contact_sheet(cells, columns=STEPS, cell=size, lines=2)
+        images.write(images.read(sheet), out, quality=jpeg_quality)
         print(out, flush=True)
         if video is not None:
             from impasto.engine.snapshots import write_moving
@@ -120,6 +123,7 @@ def texture(
     seed: Annotated[int | None, typer.Option(help="Of the noise that it grows from.")] = None,
     max_memory: Annotated[str | None, typer.Option(help="Take no more, such as 2GB: paint in tiles.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    jpeg_quality: flags.JpegQuality = None,
 ) -> None:
     """Paint a square of pure style, with no photograph."""
     from impasto import images
@@ -129,7 +133,7 @@ def texture(
         raise InputError("no style was given", "add --style, such as --style irises; see impasto styles")
     words = re.sub(r".*[/\\]|\.\w+$|^museum:", "", styles[0][0])
     target = out or unused(Path(f"{slug(words)}-texture.png"))
-    images.check_output(target, [Path(name) for name, _ in styles if Path(name).is_file()])
+    images.check_output(target, [Path(name) for name, _ in styles if Path(name).is_file()], quality=jpeg_quality)
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
     from impasto.engine.request import Request
@@ -140,4 +144,4 @@ def texture(
         result = Engine(device=device).texture(
             styles, size=size, seamless=seamless, request=request, on_progress=reporter, on_note=reporter.note
         )
-    print(result.save(target, on_note=reporter.note))
+    print(result.save(target, jpeg_quality=jpeg_quality, on_note=reporter.note))

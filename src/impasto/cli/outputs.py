@@ -13,8 +13,8 @@ from impasto.errors import InputError
 class Targets:
     """Where results go: the `-o` of the user, or beside the photograph."""
 
-    def __init__(self, out: str | None, *, several: bool) -> None:
-        self._out = out
+    def __init__(self, out: str | None, *, several: bool, jpeg_quality: int | None = None) -> None:
+        self._out, self.jpeg_quality = out, jpeg_quality
         self._folder = out is not None and out != "-" and (several or Path(out).is_dir() or out.endswith(("/", "\\")))
         if out == "-" and several:
             raise InputError("several pictures cannot go to standard output", "name a folder with -o")
@@ -28,13 +28,15 @@ class Targets:
         from impasto import images
 
         if self.to_stdout([content]):
+            if self.jpeg_quality is not None:
+                raise InputError("--jpeg-quality means nothing to a PNG on standard output", "name a file with -o")
             return
         inputs = [Path(name) for name in (content, *styles) if name != "-" and Path(name).is_file()]
         target = self.of(content, ["style"])
         assert target is not None
         if self._folder and not target.parent.exists():
             self._make_folder(target.parent)
-        images.check_output(target, inputs)
+        images.check_output(target, inputs, quality=self.jpeg_quality)
 
     def of(self, content: str, labels: list[str]) -> Path | None:
         """The path for one content; None is standard output."""

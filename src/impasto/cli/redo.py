@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from impasto.cli import flags
 from impasto.cli.parse import WORDS
 from impasto.errors import InputError
 from impasto.models import catalog
@@ -28,6 +29,7 @@ def redo(
     ] = None,
     content: Annotated[Path | None, typer.Option(help="The photograph, when it has moved.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    jpeg_quality: flags.JpegQuality = None,
 ) -> None:
     """Paint a picture again from the settings in its metadata."""
     from impasto import images
@@ -50,7 +52,7 @@ def redo(
     controls = _controls(picture, record)
     method = "auto" if controls.color_only else record["method"]
     request = Request(method, record["quality"], size, init, knobs, controls=controls)
-    target = Targets(out, several=False)
+    target = Targets(out, several=False, jpeg_quality=jpeg_quality)
     target.check(str(source), [style for style, _ in styles])
     with Reporter() as reporter:
         engine = Engine(device=device, precision=record["precision"])
@@ -62,7 +64,7 @@ def redo(
         if result.record["content"]["pixels"] != record["content"]["pixels"]:
             reporter.note(f"{source} has changed since {picture} was made")
     path = target.of(str(source), labels(record))
-    print(result.save(path or Path(f"{picture.stem}-again.png")))
+    print(result.save(path or Path(f"{picture.stem}-again.png"), jpeg_quality=jpeg_quality))
 
 
 def _controls(picture: Path, record: Mapping[str, Any]) -> Controls:

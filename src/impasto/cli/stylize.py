@@ -77,6 +77,7 @@ def stylize(
     plot: flags.Plot = None,
     preview: flags.PreviewFlag = None,
     drop_gps: Annotated[bool, typer.Option("--drop-gps", help="Leave the place out of the metadata.")] = False,
+    jpeg_quality: flags.JpegQuality = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a picture on standard output.")] = False,
     **knobs: Any,
 ) -> None:
@@ -86,7 +87,8 @@ def stylize(
     if not styles and not regions:
         raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; see impasto styles')
     contents = find_contents(content)
-    targets = Targets(out, several=len(contents) > 1 or any(Path(item).is_dir() for item in content))
+    several = len(contents) > 1 or any(Path(item).is_dir() for item in content)
+    targets = Targets(out, several=several, jpeg_quality=jpeg_quality)
     if as_json and targets.to_stdout(contents):
         raise InputError("the picture and --json cannot both go to standard output", "name a file with -o")
     memory, pixels = parse_memory(max_memory), check_pixels(max_pixels)
@@ -184,7 +186,8 @@ class _Painter:
             images.write(result.picture, buffer, format="PNG", record=result.record, drop_gps=self.drop_gps)
             sys.stdout.buffer.write(buffer.getvalue())
             return
-        result.save(target, drop_gps=self.drop_gps, on_note=reporter.note)
+        quality = self.targets.jpeg_quality
+        result.save(target, drop_gps=self.drop_gps, jpeg_quality=quality, on_note=reporter.note)
         print(json.dumps(summary(content, target, result)) if self.as_json else target, flush=True)
 
 

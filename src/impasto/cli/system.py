@@ -58,7 +58,9 @@ def doctor(
 
 def _in_words(key: str, value: Any) -> str:
     if key == "memory_available":
-        return f"{value / 1e9:.1f} GB"
+        from impasto.device import readable_bytes
+
+        return readable_bytes(value)
     if key == "assets":
         return ", ".join(f"{name} {'here' if here else 'not fetched'}" for name, here in value.items())
     if isinstance(value, dict):

@@ -104,9 +104,9 @@ def plan(
 def _too_small(least: int, allowed: int, sides: tuple[int, int], smaller: int | None, *, asked: bool) -> ResourceError:
     hints = [f"--max-memory {-(-least // 10**7) / 100:g}GB"] if asked else []
     hints += [f"--size {smaller}"] if smaller is not None else []
+    needed, room = device.readable_bytes(least), device.readable_bytes(allowed)
     return ResourceError(
-        f"{sides[1]}x{sides[0]} px in tiles needs {least / 1e9:.2f} GB of memory; {allowed / 1e9:.2f} GB "
-        + ("may be used" if asked else "is free"),
+        f"{sides[1]}x{sides[0]} px in tiles needs {needed} of memory; {room} {'may be used' if asked else 'is free'}",
         f"use {' or '.join(hints)}" if hints else "free some memory",
     )
 

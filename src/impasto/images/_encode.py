@@ -18,6 +18,10 @@ from impasto.errors import InputError, ResourceError, StyleError
 from impasto.images import _color, _metadata, _png, _tiff
 from impasto.images._picture import Picture, bands, quantise, unit
 
+QUALITY = 92
+"""Of what is compressed with loss, where no other is asked for."""
+LOSSY = ("JPEG", "WEBP", "AVIF", "HEIF")
+"""Formats that a quality means something to."""
 WRITABLE = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF", "HEIF", "BMP")
 _DEEP = ("PNG", "TIFF")  # hold 16 bits
 _OPAQUE = ("JPEG", "BMP")
@@ -32,7 +36,7 @@ class _Extras:
 
     exif: Image.Exif
     xmp: bytes
-    quality: int = 92
+    quality: int = QUALITY
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
     text: Mapping[str, str] = field(default_factory=dict)
@@ -47,7 +51,7 @@ def encode(
     Raises:
         InputError: the format cannot hold the picture, or this installation cannot write it.
     """
-    _check_able(picture, kind, quality)
+    _check_able(picture, kind)
     bits = 16 if picture.origin.bits == 16 and kind in _DEEP else 8
     codes, icc, notes = _codes(picture, kind, bits)
     if picture.origin.bits == 16 and bits == 8:
@@ -72,9 +76,24 @@ def _encoding(kind: str) -> Iterator[None]:
         raise StyleError(f"{kind} could not be encoded: {reason}", "save it as PNG, and please report this") from error
 
 
-def _check_able(picture: Picture, kind: str, quality: int) -> None:
-    if not 1 <= quality <= 100:
-        raise InputError(f"quality {quality} is not allowed; it runs from 1 to 100", "92 is a good one")
+def check_quality(kind: str, quality: int | None) -> int:
+    """The quality to encode a format with; QUALITY where none is asked for.
+
+    Raises:
+        InputError: it is no whole number from 1 to 100, or the format loses nothing.
+    """
+    if quality is None:
+        return QUALITY
+    if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
+        raise InputError(
+            f"a quality of {quality!r} is not allowed", "it is a whole number from 1 to 100; 92 by default"
+        )
+    if kind not in LOSSY:
+        raise InputError(f"a quality of {quality} means nothing to {kind}", f"leave it out, or use {', '.join(LOSSY)}")
+    return quality
+
+
+def _check_able(picture: Picture, kind: str) -> None:
     side, largest = max(picture.width, picture.height), _LARGEST.get(kind, 2**31 - 1)
     if side > largest:
         raise InputError(f"{kind} holds sides up to {largest} px; the picture has {side}", "save it as PNG or TIFF")

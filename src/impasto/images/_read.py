@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from io import BytesIO
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from impasto.images import _color, _metadata, _png
 from impasto.images._arrays import is_array, picture_of_array, shape_of_array
 from impasto.images._deep import as_tuple, decode_16, keyed
 from impasto.images._fill import fill_hidden
+from impasto.images._jpeg import with_its_end
 from impasto.images._picture import Floats, Header, Origin, Picture, bands, quantise
-from impasto.images._source import decoding, open_image, opened
+from impasto.images._source import Stream, decoding, open_image, opened
 
 MAX_PIXELS = 100_000_000
 """The most pixels that are decoded without being asked: 1.2 GB as float32 RGB."""
@@ -58,13 +60,23 @@ def _read(source: Any, max_pixels: int, *, compact: bool) -> Picture:
     with opened(source) as (stream, name):
         image = open_image(stream, name)
         _check_size(*_size(image), max_pixels, name)
-        data = b""
-        if _bits(image) == 16:
-            stream.seek(0)
-            data = stream.read()
-        picture = _decode(image, data, name, compact=compact)
+        try:
+            data = _whole(stream) if _bits(image) == 16 else b""
+            picture = _decode(image, data, name, compact=compact)
+        except InputError:
+            ended = with_its_end(_whole(stream)) if image.format == "JPEG" else None
+            if ended is None:
+                raise
+            picture = _decode(open_image(BytesIO(ended), name), b"", name, compact=compact)
+            lost = "the end of the file is missing: the last corner of the picture may be damaged"
+            picture = replace(picture, notes=(*picture.notes, lost))
     path = Path(source) if isinstance(source, str | Path) else None
     return replace(picture, origin=replace(picture.origin, path=path))
+
+
+def _whole(stream: Stream) -> bytes:
+    stream.seek(0)
+    return stream.read()
 
 
 def probe(source: Any, *, max_pixels: int = MAX_PIXELS) -> Header:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from impasto.errors import Cancelled, InputError, ResourceError
-from impasto.images._encode import WRITABLE, encode
+from impasto.images._encode import WRITABLE, check_quality, encode
 from impasto.images._picture import Picture
 from impasto.images._source import name_of
 
@@ -40,7 +40,7 @@ def write(
     path_or_file: str | Path | IO[bytes],
     *,
     format: str | None = None,  # noqa: A002  (Pillow's own name for it)
-    quality: int = 92,
+    quality: int | None = None,
     record: Mapping[str, Any] | None = None,
     drop_gps: bool = False,
 ) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ def write(
         picture: what to write; take the source's with `dataclasses.replace(source, pixels=..., alpha=...)`.
         path_or_file: a path, replaced whole or left as it was; or a binary file object.
         format: by name ("PNG") or extension; by default the path's extension, for a file object the source's format.
-        quality: of JPEG, WebP, AVIF and HEIC, 1 to 100.
+        quality: of JPEG, WebP, AVIF and HEIC, 1 to 100; None for 92. Other formats take none.
         record: knobs to write into the metadata, for `read_record`.
         drop_gps: leave the position out of EXIF and XMP, and the maker's note, which may repeat it.
 
@@ -81,9 +81,9 @@ def store_whole(path: Path, data: bytes) -> None:
 
 
 def _encoded(
-    picture: Picture, kind: str, quality: int, record: Mapping[str, Any] | None, drop_gps: bool
+    picture: Picture, kind: str, quality: int | None, record: Mapping[str, Any] | None, drop_gps: bool
 ) -> tuple[bytes, tuple[str, ...]]:
-    return encode(picture, kind, quality=quality, record=record, drop_gps=drop_gps)
+    return encode(picture, kind, quality=check_quality(kind, quality), record=record, drop_gps=drop_gps)
 
 
 def _named(name: str) -> str:
@@ -101,14 +101,21 @@ def _by_extension(path: Path) -> str:
     return kind
 
 
-def check_output(path: Path, inputs: Iterable[Path], *, formats: Iterable[str] = WRITABLE_EXTENSIONS) -> None:
+def check_output(
+    path: Path,
+    inputs: Iterable[Path],
+    *,
+    formats: Iterable[str] = WRITABLE_EXTENSIONS,
+    quality: int | None = None,
+) -> None:
     """Refuse, before anything is computed, an output that could not be written or would replace an input.
 
     Raises:
         InputError: unknown extension; its folder is missing or a file; it is a folder; it or its folder is read-only;
-            it is the same file as an input, also by a symbolic or hard link.
+            it is the same file as an input, also by a symbolic or hard link; its format takes no such quality.
     """
     name = name_of(path)
+    check_quality(_FORMATS.get(path.suffix.lower(), "JPEG"), quality)
     try:
         _check_place(path, name, tuple(formats))
         for given in inputs:
