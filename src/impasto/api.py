@@ -8,8 +8,9 @@ from typing import Any
 
 from impasto.contract import OnProgress, ignore
 from impasto.engine.controls import Controls
-from impasto.engine.engine import Engine, StyleLike
+from impasto.engine.engine import Engine
 from impasto.engine.request import Request, Result
+from impasto.engine.styles import StyleLike
 
 Knob = float | int | str | Sequence[str]
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 """The layers whose Gram matrices make up a style in Gatys 2016, and in our style distance."""
 
+STRENGTH_LEVELS = (0.25, 0.5, 0.75, 1.0)
+"""Strengths between which a map is interpolated by a method whose statistics cover whole areas."""
+
 Features: TypeAlias = "Mapping[str, Tensor]"
 """Named feature maps `(B, C, h, w)`, such as `{"relu4_1": ...}`."""
 
@@ -224,6 +227,47 @@ class Stylizer(Protocol):
     def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:
         """Paint `content (B, 3, H, W)`, one job a batch item. Returns the pastiches, same shape, in [0, 1]."""
         ...
+
+
+class Costs:
+    """What a method needs and takes, beside what its row of the registry says.
+
+    A method whose settings decide derives its class from this and overrides what differs; others need not.
+    """
+
+    @staticmethod
+    def needs(knobs: Any) -> tuple[str, ...] | None:  # noqa: ARG004
+        """Names of the weights for these settings: ids of assets, or `NAME:FILE`; None for those of the row."""
+        return None
+
+    @staticmethod
+    def read_weights(name: str) -> Mapping[str, Tensor]:
+        """Tensors of a user's file, `NAME:FILE`, of those that `needs` gives."""
+        raise AssertionError(f"this method names no weights of a user's own, such as {name}")
+
+    @staticmethod
+    def passes(height: int, width: int, knobs: Any) -> float:  # noqa: ARG004
+        """Work of a job, in passes at full size, each of the row's `operations`."""
+        return 1.0
+
+    @staticmethod
+    def bytes_per_pixel(knobs: Any, placement: Placement) -> float | None:  # noqa: ARG004
+        """Memory for a pixel at its peak, in one piece; None for the row's `memory`."""
+        return None
+
+    @staticmethod
+    def fixed_bytes(knobs: Any, placement: Placement) -> int:  # noqa: ARG004
+        """Memory in one piece beside that for each pixel."""
+        return 0
+
+    @staticmethod
+    def least_memory(height: int, width: int, knobs: Any, placement: Placement) -> int:  # noqa: ARG004
+        """Bytes that a picture needs in tiles; asked of methods whose row has `tiling`.
+
+        Raises:
+            InputError: something that was asked for cannot be tiled.
+        """
+        raise AssertionError("this method does not paint in tiles")
 
 
 class Objective(Protocol):

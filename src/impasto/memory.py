@@ -1,4 +1,4 @@
-"""Measuring what a job costs: the peak of its memory."""
+"""Memory of the process: its peak, and what the C library keeps of it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import contextlib
 import ctypes
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
 _SECONDS = 0.004  # between two looks; a feature map at 512 px lives longer
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, in glibc's malloc.h
-_kept = {"freed": False}
 _STATM = Path("/proc/self/statm")
 
 
@@ -67,19 +67,55 @@ class PeakMemory:
             self._highest = max(self._highest, resident() or 0)
 
 
-def keep_freed(keep: bool) -> None:
-    """Have the C library keep what is freed, up to a gigabyte, for what comes next; or not, where memory is short.
+class FreedMemory:
+    """Whether the C library keeps what is freed, up to a gigabyte, for what comes next: a switch of the whole process.
 
     A step of a descent frees and takes hundreds of megabytes, and getting them anew page by page takes a tenth of its
-    time (bench/NOTES.md). Where the C library has no such switch, all stays as it is.
+    time (bench/NOTES.md). So it is kept, but not while a job with a limit of memory runs in any thread. Where the C
+    library has no such switch, all stays as it is.
+
+    Args:
+        switch: sets it.
     """
-    if sys.platform == "linux" and keep != _kept["freed"]:
-        _kept["freed"] = keep
-        with contextlib.suppress(OSError, AttributeError):
+
+    def __init__(self, switch: Callable[[bool], None]) -> None:
+        self._switch = switch
+        self._lock = threading.Lock()
+        self._limited = 0
+        self._kept = False  # what the C library does by itself
+
+    @contextlib.contextmanager
+    def during_job(self, *, limited: bool) -> Iterator[None]:
+        """A job, with a limit of memory or not."""
+        with self._lock:
+            self._limited += limited
+            self._settle()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._limited -= limited
+                if limited:
+                    self._settle()
+
+    def _settle(self) -> None:
+        keep = self._limited == 0
+        if keep != self._kept:
+            self._kept = keep
+            self._switch(keep)
+
+
+def _set_malloc_thresholds(keep: bool) -> None:
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # musl has no such call
             library = ctypes.CDLL(None)
             # back to what glibc lets them grow to by itself
             library.mallopt(_TRIM_THRESHOLD, 1 << 30 if keep else 1 << 26)
             library.mallopt(_MMAP_THRESHOLD, 1 << 30 if keep else 1 << 25)
+
+
+FREED_MEMORY = FreedMemory(_set_malloc_thresholds)
+"""That of this process."""
 
 
 def trim_memory() -> None:

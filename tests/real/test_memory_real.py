@@ -72,7 +72,7 @@ photo, quality, limit, knobs = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.
 engine, notes = Engine(device="cpu"), []
 for name in ("adain", "optimize"):
     row = registry.find(name)
-    engine.stylizer(row, device.place("cpu", tested=row.precisions), row.load_knobs()())
+    engine.models.stylizer(row, device.place("cpu", tested=row.precisions), row.load_knobs()())
 with PeakMemory() as peak:
     result = engine.stylize(photo, "museum:436535", Request(quality=quality, knobs=knobs, max_memory=limit),
                             on_note=notes.append)

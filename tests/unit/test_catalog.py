@@ -9,6 +9,7 @@ from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.errors import InputError, ResourceError
 from impasto.models import catalog, networks
+from impasto.video.frames import FramePainter
 from tiny import TinyStore, noise, tiny_network
 
 
@@ -106,6 +107,6 @@ def test_the_command_line_paints_and_makes_again(network, picture_file, tmp_path
 
 def test_frames_are_painted_in_a_trained_style(engine, network):
     frame = noise(40, 56)[0].permute(1, 2, 0).contiguous().numpy()
-    painter = engine.painter(f"{network}:s3", None, frame)
+    painter = FramePainter.of(engine, f"{network}:s3", None, frame)
     assert painter.run.stages[-1].method.name == "feedforward"
     assert painter.is_quick

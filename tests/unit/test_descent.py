@@ -157,3 +157,34 @@ def test_what_is_remembered_is_not_computed_again():
     cached_score.ahead(image)
     cached_score(image + 1)
     assert len(asked) == 4
+
+
+class _Colour:
+    """Another canvas than ours: one colour for all pixels."""
+
+    bounded = True
+
+    def __init__(self):
+        self.colour = torch.full((1, 3, 1, 1), 0.2, requires_grad=True)
+
+    def parameters(self):
+        return [self.colour]
+
+    def render(self):
+        return self.colour.expand(1, 3, 8, 8)
+
+    def project(self):
+        with torch.no_grad():
+            self.colour.clamp_(0, 1)
+
+
+def test_a_canvas_of_another_kind_says_itself_that_it_is_bounded():
+    seen = []
+
+    def score(image):
+        seen.append(image.clone())
+        return {"loss": (image - 0.7).square().mean()}
+
+    result = descend(_Colour(), differentiated(score), Schedule(20, "adam", learning_rate=0.1))
+    torch.testing.assert_close(result.image, torch.full((1, 3, 8, 8), 0.7), atol=0.05, rtol=0)
+    assert all(image.min() >= 0 and image.max() <= 1 for image in seen)

@@ -9,7 +9,8 @@ from PIL import Image
 
 from impasto import images
 from impasto.contract import Placement
-from impasto.engine.engine import Engine, predicted_seconds
+from impasto.engine.engine import Engine
+from impasto.engine.plan import predicted_seconds
 from impasto.engine.request import Request
 from impasto.errors import Cancelled, InputError, ResourceError
 from impasto.methods import registry

@@ -3,11 +3,11 @@
 import av
 import numpy as np
 import pytest
+from impasto.engine.light import Light
 
 from impasto import images
 from impasto.engine.controls import Controls
 from impasto.engine.engine import Engine
-from impasto.engine.light import Light
 from impasto.engine.request import Request
 from impasto.images._fill import fill_hidden
 from impasto.models import networks

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from impasto.contract import STRENGTH_LEVELS
 from impasto.ops import masks
 
 
@@ -52,7 +53,7 @@ def test_shares_of_strength_interpolate_the_map():
     shares = masks.strength_shares(strength)
     assert all(share.min() >= 0 for share in shares)
     torch.testing.assert_close(sum(shares), masks.onset(strength))
-    weighted = sum(level * share for level, share in zip(masks.STRENGTH_LEVELS, shares, strict=True))
+    weighted = sum(level * share for level, share in zip(STRENGTH_LEVELS, shares, strict=True))
     torch.testing.assert_close(weighted, strength)
 
 

@@ -14,7 +14,6 @@ from PIL import Image
 from impasto.cli import app
 from impasto.engine.controls import Controls
 from impasto.engine.engine import Engine
-from impasto.engine.light import Light
 from impasto.engine.request import Request
 from impasto.errors import Cancelled, InputError, StyleError
 from impasto.export import onnx as export
@@ -114,11 +113,11 @@ def test_what_is_no_network_makes_no_graph():
 
 @pytest.mark.parametrize("sides", [(50, 71), (9, 40)])
 @pytest.mark.parametrize("strength", [1.0, 0.4, 0.0])
-def test_the_quick_way_paints_what_the_engine_paints(network, tmp_path, sides, strength):
+def test_the_fast_path_paints_what_the_engine_paints(network, tmp_path, sides, strength):
     pixels = noise(*sides)[0].permute(1, 2, 0).contiguous().numpy()
     styles = [(f"{network}:s3", 2.0), (f"{network}:s4", 1.0)]
     request = Request(size=64, knobs={"strength": strength})
-    quick = Light(precision="float32").stylize(pixels, styles, request)
+    quick = Engine(store=TinyStore(tmp_path, {}), precision="float32", runtime="onnx").stylize(pixels, styles, request)
     whole = Engine(store=TinyStore(tmp_path, {}), precision="float32").stylize(pixels, styles, request)
     assert np.abs(quick.picture.pixels - whole.picture.pixels).max() < 1e-4
     assert "onnxruntime" in quick.record
@@ -132,19 +131,19 @@ def test_the_quick_way_paints_what_the_engine_paints(network, tmp_path, sides, s
     ("options", "request_"),
     [
         ({"precision": "bfloat16"}, Request()),
-        ({"quick": False}, Request()),
+        ({"runtime": "torch"}, Request()),
         ({}, Request(controls=Controls(keep_color="luminance"))),
         ({}, Request(max_memory=10**9)),
     ],
 )
-def test_what_the_quick_way_cannot_do_the_engine_does(network, pixels, options, request_):
-    result = Light(**options).stylize(pixels, [(f"{network}:s3", 1.0)], request_)
+def test_what_the_fast_path_cannot_do_the_engine_does(network, pixels, options, request_):
+    result = Engine(**{"runtime": "onnx", **options}).stylize(pixels, [(f"{network}:s3", 1.0)], request_)
     assert "torch" in result.record
 
 
 def test_without_onnx_runtime_or_memory_the_engine_paints(network, pixels, monkeypatch):
     def record():
-        return Light().stylize(pixels, [(f"{network}:s3", 1.0)], Request()).record
+        return Engine(runtime="onnx").stylize(pixels, [(f"{network}:s3", 1.0)], Request()).record
 
     with monkeypatch.context() as patched:
         patched.setattr(graphs, "find_spec", lambda name: None)
@@ -164,13 +163,13 @@ def test_wrong_styles_are_refused_in_the_words_of_the_engine(network, pixels, tm
         ([f"{network}:nobody"], "no style 'nobody'"),
     ):
         with pytest.raises(InputError, match=words):
-            Light().stylize(pixels, [(style, 1.0) for style in styles], Request())
+            Engine(runtime="onnx").stylize(pixels, [(style, 1.0) for style in styles], Request())
     with pytest.raises(InputError, match="steps"):
-        Light().stylize(pixels, [(f"{network}:s3", 1.0)], Request(knobs={"steps": 3}))
+        Engine(runtime="onnx").stylize(pixels, [(f"{network}:s3", 1.0)], Request(knobs={"steps": 3}))
 
 
 def test_a_network_that_was_written_again_is_read_again(network, pixels):
-    quick, styles = Light(), [(f"{network}:s3", 1.0)]
+    quick, styles = Engine(runtime="onnx"), [(f"{network}:s3", 1.0)]
     before = quick.stylize(pixels, styles, Request()).picture.pixels
     tensors = tiny_network()
     networks.Trained({**tensors, "style.s3": tensors["style.s4"]}).save(network)
@@ -183,7 +182,7 @@ def test_it_can_be_cancelled(network, pixels):
         raise Cancelled("stopped")
 
     with pytest.raises(Cancelled):
-        Light().stylize(pixels, [(f"{network}:s3", 1.0)], Request(), on_progress=stop)
+        Engine(runtime="onnx").stylize(pixels, [(f"{network}:s3", 1.0)], Request(), on_progress=stop)
 
 
 def test_the_command_line_paints_without_torch(network, picture_file, tmp_path):

@@ -1,6 +1,7 @@
 """Several passes over a film, with a painter that only notes what it is asked for."""
 
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -53,9 +54,9 @@ class Painter:
         return np.asarray(start, np.float32)
 
 
-def film(clip, out, painter, **more):
-    engine = SimpleNamespace(painter=lambda *_, **__: painter)
-    return paint_video(engine, clip, "a style", out, film=Film(temporal="best", codec="ffv1", segment=6), **more)
+def film(clip, out, painter, *, temporal="best", **more):
+    with patch("impasto.video.film.FramePainter.of", lambda *_, **__: painter):
+        return paint_video(None, clip, "a style", out, film=Film(temporal=temporal, codec="ffv1", segment=6), **more)
 
 
 def frames(path):
@@ -79,8 +80,7 @@ def test_a_piece_is_painted_forth_and_back_and_forth_and_ends_at_cuts_and_segmen
 
 def test_fast_passes_once(clip, tmp_path):
     painter = Painter(clip)
-    engine = SimpleNamespace(painter=lambda *_, **__: painter)
-    paint_video(engine, clip, "a style", tmp_path / "out.mkv", film=Film(temporal="fast", codec="ffv1"))
+    film(clip, tmp_path / "out.mkv", painter, temporal="fast")
     assert [asked[:2] for asked in painter.asked] == [(number, False) for number in range(COUNT)]
     assert (FIRMNESSES["fast"].passes, FIRMNESSES["best"].passes) == (1, 3)
 

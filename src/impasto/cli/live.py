@@ -88,6 +88,7 @@ def live(
     from impasto.contract import Progress
     from impasto.engine.engine import Engine
     from impasto.engine.request import Request
+    from impasto.video.frames import FramePainter
     from impasto.video.live import Camera, Live, open_window, sample, show_in_window
     from impasto.videos import CameraWriter
 
@@ -95,8 +96,8 @@ def live(
         camera = Camera(source, size=size)
         try:
             request = Request(method, "draft" if method == "auto" else None)
-            painter = Engine(device=device).painter(
-                styles, request, sample(camera), on_progress=reporter, on_note=reporter.note
+            painter = FramePainter.of(
+                Engine(device=device), styles, request, sample(camera), on_progress=reporter, on_note=reporter.note
             )
             names = tuple(found.label for found in painter.run.sources)
             running = Live(painter, camera, names, steady=temporal == "fast", labelled=to is None)

@@ -64,7 +64,7 @@ class Painter:
     def _stylize(self, contender: Contender, content: Floats, style: Floats, on_progress: OnProgress) -> Painted:
         from impasto.engine.request import Request
 
-        self._engine.clear_style_codes()
+        self._engine.models.clear_style_codes()
         request = Request(contender.method, contender.quality, knobs=contender.knobs)
         result = self._engine.stylize(content, style, request, on_progress=on_progress)
         names = ("method", "stages", "knobs", "steps", "device", "precision")

@@ -20,7 +20,7 @@ from impasto.methods import recipes
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
-    from impasto.engine.light import Light
+    from impasto.engine.engine import Engine
     from impasto.engine.request import Request, Result
     from impasto.engine.snapshots import Snapshots
 
@@ -103,13 +103,13 @@ def stylize(
         targets.check(item, [own for own, _ in (*styles, *((own, 1.0) for _, own in regions))])
         check_pictures(stdin or item, [*styles, *((own, 1.0) for _, own in regions)], pixels)
     from impasto.cli.console import Reporter
-    from impasto.engine.light import Light
+    from impasto.engine.engine import Engine
     from impasto.engine.request import Request
 
     asked = flags.controls_of(keep_color, color_only, regions, feather, preserve, protect_faces, strength_map)
     request = Request(method, quality, size, init, knobs, memory, pixels, asked)
     painter = _Painter(
-        Light(device=device, precision=precision, quick=preview is None),
+        Engine(device=device, precision=precision, runtime="auto" if preview is None else "torch"),
         styles,
         request,
         targets,
@@ -136,7 +136,7 @@ def stylize(
 class _Painter:
     """What all pictures of a batch share."""
 
-    engine: Light
+    engine: Engine
     styles: list[tuple[str, float]]
     request: Request
     targets: Targets

@@ -121,7 +121,7 @@ def least_in_tiles(
     """Bytes below which tiles do not fit either."""
     pixels = sides[0] * sides[1]
     painting: int = max(
-        stage.method.load_class().least_memory(*sides, stage.knobs, placement)
+        stage.method.costs().least_memory(*sides, stage.knobs, placement)
         for stage, placement in zip(stages, placements, strict=True)
     )
     painting += int((_HOLDING + _MASK * maps) * pixels) + _RESERVE
@@ -134,7 +134,7 @@ def _whole(stage: recipes.Stage, placement: Placement, regions: int, pixels: int
     """Bytes in one piece."""
     share = 1.0 if placement.precision == "float32" else 0.5
     each = stage.method.bytes_per_pixel(stage.knobs, placement) + regions * stage.method.region_memory * share
-    return each * pixels + stage.method.fixed_bytes(stage.knobs, placement)
+    return each * pixels + stage.method.costs().fixed_bytes(stage.knobs, placement)
 
 
 IN_ONE_PIECE = Budget(None)

@@ -16,19 +16,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from impasto import images, settings
-from impasto.contract import Guide, Job, OnProgress, Placement, Progress, Region, Snapshot, Style, StyleImage
+from impasto.contract import (
+    Anchor,
+    Guide,
+    Job,
+    OnProgress,
+    Placement,
+    Progress,
+    Region,
+    Snapshot,
+    Style,
+    StyleCode,
+    StyleImage,
+    Stylizer,
+    ignore,
+)
 from impasto.engine.budget import IN_ONE_PIECE, Budget
 from impasto.engine.masks import Layout
 from impasto.engine.request import Regions, Request, Result, Sources, record_of
 from impasto.errors import Cancelled, InputError
 from impasto.images import Picture
-from impasto.memory import keep_freed
+from impasto.memory import FREED_MEMORY
 from impasto.methods import recipes
 from impasto.ops import color, masks, tiles
 from impasto.ops.tiles import thumbnail, unit
 
 if TYPE_CHECKING:
-    from impasto.engine.engine import Engine
+    from impasto.engine.cache import ModelCache
 
 _GRAIN = 2.0  # pixels over which a draft is smoothed (bench/NOTES.md)
 _LEAST_PALETTE = 64  # pixels of a region whose colours say anything
@@ -36,11 +50,32 @@ _PALETTE_SIDE = 4096  # longest side, of a picture whose colours are all counted
 _ENLARGED = 2.0  # a style image is enlarged at most so much: beyond it there is nothing but blur to learn from
 
 
+@dataclass(frozen=True)
+class LoadedStage:
+    """A stage that is ready to paint.
+
+    Attributes:
+        stage, placement: the method with its settings, and where it computes.
+        stylizer: the method with its weights.
+        codes: of each of `Run.parts`.
+    """
+
+    stage: recipes.Stage
+    placement: Placement
+    stylizer: Stylizer
+    codes: tuple[StyleCode, ...]
+
+    def stylize(self, content: Tensor, job: Job, on_progress: OnProgress) -> Tensor:
+        """Paint `content (1, 3, H, W)`."""
+        with FREED_MEMORY.during_job(limited=job.memory is not None):
+            return self.stylizer.stylize(content, [job], on_progress)
+
+
 @dataclass
 class Run:
-    """One job on its way through the stages."""
+    """One job on its way through the stages; `Engine.prepare` makes it."""
 
-    engine: Engine
+    models: ModelCache
     stages: Sequence[recipes.Stage]
     placements: Sequence[Placement]
     sources: Sources
@@ -63,7 +98,16 @@ class Run:
         try:
             for stage, placement in list(zip(self.stages, self.placements, strict=True))[keeper.first_stage :]:
                 init = init if painted is None else _softened(painted)
-                painted = self._stage(stage, placement, init, keeper.resume, keeper)
+                loaded = self.load(stage, placement, keeper)
+                content = images.to_tensor(self.content.pixels).to(placement.device)
+                job = Job(
+                    code=loaded.codes[0],
+                    knobs=stage.knobs,
+                    guide=self.guide(loaded, init=init),
+                    resume=keeper.resume,
+                    memory=self.memory_left(),
+                )
+                painted = loaded.stylize(content, job, keeper)
         except Cancelled as cancelled:
             if cancelled.partial is not None:
                 cancelled.result = self._painted(cancelled.partial, keeper.losses, started)
@@ -99,36 +143,30 @@ class Run:
         """What would be saved of an image that a method has come to."""
         return replace(self.content, pixels=self._finished(image))
 
-    def _stage(
-        self,
-        stage: recipes.Stage,
-        placement: Placement,
-        init: Tensor | None,
-        resume: Mapping[str, Tensor] | None,
-        on_progress: OnProgress,
-    ) -> Tensor:
-        content = images.to_tensor(self.content.pixels).to(placement.device)
+    def load(self, stage: recipes.Stage, placement: Placement, on_progress: OnProgress = ignore) -> LoadedStage:
+        """A stage with its weights loaded and its styles encoded."""
         network = self.network() if stage.method.trained else None
-        stylizer = self.engine.stylizer(stage.method, placement, stage.knobs, on_progress, network=network)
-        parts = [
-            (
-                mask,
-                self.engine.code(
-                    stage.method, placement, self.style(stage, placement, own, mask), stage.knobs, network
-                ),
-            )
-            for mask, own in self.parts()
-        ]
-        regions = tuple(Region(mask.to(placement.device), code) for mask, code in parts if mask is not None)
+        stylizer = self.models.stylizer(stage.method, placement, stage.knobs, on_progress, network=network)
+        codes = tuple(self.code(stage, placement, own, mask) for mask, own in self.parts())
+        return LoadedStage(stage, placement, stylizer, codes)
+
+    def code(self, stage: recipes.Stage, placement: Placement, sources: Sources, mask: Tensor | None) -> StyleCode:
+        """The code of styles, where a mask holds."""
+        network = self.network() if stage.method.trained else None
+        style = self.style(stage, placement, sources, mask)
+        return self.models.code(stage.method, placement, style, stage.knobs, network)
+
+    def guide(self, loaded: LoadedStage, *, init: Tensor | None = None, anchors: tuple[Anchor, ...] = ()) -> Guide:
+        """What a stage may honour: the masks, an image to start from and images to stay near, if its method does."""
+        device, honours = loaded.placement.device, loaded.stage.method.honours
+        pairs = zip(self.parts(), loaded.codes, strict=True)
         strength = self.layout.strength
-        guide = Guide(
-            init=init.to(placement.device) if init is not None and "init" in stage.method.honours else None,
-            regions=regions,
-            strength=None if strength is None else strength.to(placement.device),
+        return Guide(
+            init=init.to(device) if init is not None and "init" in honours else None,
+            anchors=anchors if "anchors" in honours else (),
+            regions=tuple(Region(mask.to(device), code) for (mask, _), code in pairs if mask is not None),
+            strength=None if strength is None else strength.to(device),
         )
-        memory = self.memory_left()
-        keep_freed(memory is None)
-        return stylizer.stylize(content, [Job(parts[0][1], stage.knobs, guide, resume, memory)], on_progress)
 
     def memory_left(self) -> int | None:
         """Bytes for the method, beside the pictures; None for one piece."""
@@ -240,7 +278,9 @@ class Run:
     def result(self, picture: Picture, losses: Sequence[Mapping[str, float]], seconds: float) -> Result:
         """A picture with all that makes it again."""
         made = record_of(
-            *(self.request, self.stages, self.placements[-1]),
+            self.request,
+            self.stages,
+            self.placements[-1],
             content=self.content,
             sources=self.sources,
             regions=self.regions,

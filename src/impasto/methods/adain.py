@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleCode, ignore
+from impasto.contract import Costs, Job, OnProgress, Placement, Progress, Style, StyleCode, ignore
 from impasto.memory import trim_memory
 from impasto.methods.settings import AdaINKnobs
 from impasto.models import decoders
@@ -34,7 +34,7 @@ _SHRINKAGE = (
 )
 
 
-class AdaIN:
+class AdaIN(Costs):
     """Gives VGG-19's relu4_1 features the style's mean and deviation, and decodes them.
 
     Under a limit of memory a picture goes through in tiles: a first pass adds up mean and deviation of the whole of it,

@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto import images
-from impasto.contract import Job, OnProgress, Placement, Style, StyleCode, ignore
+from impasto.contract import Costs, Job, OnProgress, Placement, Style, StyleCode, ignore
 from impasto.errors import InputError
 from impasto.methods.coded import CodedPainter
 from impasto.methods.settings import ArbitraryKnobs
 from impasto.models import catalog, predictors
 
 
-class Arbitrary:
+class Arbitrary(Costs):
     """Paints with a network that `impasto train arbitrary` has made.
 
     Args:

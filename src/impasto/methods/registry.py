@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
+from impasto.contract import Costs
 from impasto.errors import InputError, StyleError, require
 from impasto.settings import close_names
 
@@ -29,15 +30,15 @@ class Method:
         summary: one line for people.
         paper: where the method comes from.
         kind: "map" (one pass) or "objective" (optimises each picture).
-        assets: ids of the weights that it needs as it is set up by default; see `needs`.
+        assets: ids of the weights that it needs, where its `Costs` name no others.
         honours: fields of Guide that it takes into account.
         precisions: those it is tested in.
         smallest_side: least side of content and style images in pixels.
         operations: floating-point operations a pixel of one full-size pass (for a time estimate).
-        memory: bytes a pixel at its peak in float32 (measured; half of it in bfloat16); see `bytes_per_pixel`.
+        memory: bytes a pixel at its peak in float32 (measured; half of it in bfloat16); 0 where `Costs` tells it.
         region_memory: the same for each region, or each level of a strength map.
-        tiling: "shared statistics" where the class paints in tiles under a limit (its jobs have `memory`, and it tells
-            its `least_memory`), else "no".
+        tiling: "shared statistics" where the class paints in tiles under a limit (its jobs have `memory`, and its
+            `Costs` tell its `least_memory`), else "no".
         extra: optional dependency group, or empty.
         trained: its styles are those of a trained network's file, which comes with the style.
     """
@@ -63,29 +64,20 @@ class Method:
         """The Stylizer class. Raises MissingExtra when its optional packages are not there."""
         return _load(self.target, self.extra)
 
-    def needs(self, knobs: Any) -> tuple[str, ...]:
-        """Names of the weights for these settings: ids of assets, or `NAME:FILE` for a user's own.
-
-        A class whose settings choose among weights says so in a static method `needs(knobs)`.
-        """
+    def costs(self) -> type[Costs]:
+        """What tells the needs and costs of its settings: the class itself if it does, else this row alone."""
         cls = self.load_class()
-        return tuple(cls.needs(knobs)) if hasattr(cls, "needs") else self.assets
+        return cls if isinstance(cls, type) and issubclass(cls, Costs) else Costs
+
+    def needs(self, knobs: Any) -> tuple[str, ...]:
+        """Names of the weights for these settings: ids of assets, or `NAME:FILE` for a user's own."""
+        needed = self.costs().needs(knobs)
+        return self.assets if needed is None else needed
 
     def bytes_per_pixel(self, knobs: Any, placement: Placement) -> float:
-        """Memory for a pixel at its peak, in one piece.
-
-        A class whose settings decide leaves `memory` out, and says so in a static method `bytes_per_pixel(knobs,
-        placement)`.
-        """
-        told = getattr(None if self.memory else self.load_class(), "bytes_per_pixel", None)
-        if told is not None:
-            return float(told(knobs, placement))
-        return self.memory * (1.0 if placement.precision == "float32" else 0.5)
-
-    def fixed_bytes(self, knobs: Any, placement: Placement) -> int:
-        """Memory beside that for each pixel, of a class that takes some; its static method says how much."""
-        told = getattr(self.load_class(), "fixed_bytes", None)
-        return 0 if told is None else int(told(knobs, placement))
+        """Memory for a pixel at its peak, in one piece."""
+        told = None if self.memory else self.costs().bytes_per_pixel(knobs, placement)
+        return self.memory * (1.0 if placement.precision == "float32" else 0.5) if told is None else told
 
     def load_knobs(self) -> Any:
         """The settings dataclass."""

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STRENGTH_LEVELS = (0.25, 0.5, 0.75, 1.0)
-"""Strengths between which a map is interpolated by a method whose statistics cover whole areas."""
+from impasto.contract import STRENGTH_LEVELS
 
 
 def feather(mask: Tensor, pixels: float) -> Tensor:

@@ -32,6 +32,8 @@ class BilateralCanvas:
     predicted, and sliced by the luma itself.
     """
 
+    bounded = False
+
     def __init__(
         self, photograph: Tensor, *, cells: int = 8, depth: int = 6, falloff: float = 0.5, unit: float = 1.0
     ) -> None:
@@ -114,7 +116,16 @@ _LEAST_SIDE = 4  # of the smallest correction, in pixels
 
 
 class Canvas(Protocol):
-    """Parameters that render to an image: pixels here, a texture or a point cloud elsewhere."""
+    """Parameters that render to an image: pixels here, a texture or a point cloud elsewhere.
+
+    Attributes:
+        bounded: what it renders lies within [0, 1] after each step, so that nothing need be brought back.
+    """
+
+    @property
+    def bounded(self) -> bool:
+        """See above."""
+        ...
 
     def parameters(self) -> Sequence[Tensor]:
         """What is moved."""
@@ -144,6 +155,8 @@ class PixelPyramid:
             `even_pace`.
         wrap: enlarge corrections as if the image was tiled, so that they leave no seam.
     """
+
+    bounded = False
 
     def __init__(
         self,
@@ -198,6 +211,8 @@ class Pixels:
     Args:
         start: `(B, 3, H, W)` in [0, 1]; taken over, not copied.
     """
+
+    bounded = True
 
     def __init__(self, start: Tensor) -> None:
         self._image = start.detach().requires_grad_()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import Cancelled
-from impasto.optim.canvases import Canvas, Pixels
+from impasto.optim.canvases import Canvas
 from impasto.optim.lbfgs import LBFGS
 
 _RANGE_WEIGHT = 10.0  # brings pixels back that L-BFGS has moved out of [0, 1]; from 1 to 100 gave the same pictures
@@ -184,18 +184,19 @@ class _Watch:
         for parameter in self._canvas.parameters():
             parameter.grad = None
         image = self._canvas.render()
-        # what is beyond [0, 1] will not be seen, so it may neither count nor pull
-        if isinstance(self._canvas, Pixels):
-            losses, image.grad = self._score(image.detach())
-            total = torch.stack(tuple(losses.values())).sum()
-        else:
-            losses, gradient = self._score(image.detach().clamp(0, 1))
+        bounded = self._canvas.bounded
+        losses, gradient = self._score(image.detach() if bounded else image.detach().clamp(0, 1))
+        total = torch.stack(tuple(losses.values())).sum()
+        if not bounded:  # what is beyond [0, 1] will not be seen, so it may neither count nor pull
             with torch.no_grad():
                 outside = image - image.clamp(0, 1)
-                total = torch.stack(tuple(losses.values())).sum() + _RANGE_WEIGHT * outside.square().mean()
+                total = total + _RANGE_WEIGHT * outside.square().mean()
                 gradient = gradient.masked_fill_(outside != 0, 0)
                 gradient.add_(outside, alpha=2 * _RANGE_WEIGHT / outside.numel())
                 del outside
+        if image.is_leaf:
+            image.grad = gradient  # backward would copy it
+        else:
             image.backward(gradient)  # type: ignore[no-untyped-call]
         value = total.item()
         if value < self._lowest:

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from impasto.contract import OnProgress, Placement, Progress, ignore
 from impasto.errors import Cancelled, InputError
-from impasto.memory import keep_freed
+from impasto.memory import FREED_MEMORY
 from impasto.methods.settings import ScheduleKnobs
 from impasto.report.files import write_whole
 from impasto.train import _pages
@@ -95,9 +95,8 @@ def train(
     crops = Crops(learning, knobs.crop, knobs.canvas, knobs.seed, course.crop_count(len(learning)))
     attendant = _Attendant(_Desk(course, held), on_progress)
     learner.loader = _Loader(crops, course.learnt, knobs, 0 if done is None else done)
-    with _quiet():
+    with _quiet(), FREED_MEMORY.during_job(limited=False):
         trainer = _trainer(course, placement, attendant)
-        keep_freed(True)
         trainer.fit(learner, ckpt_path=folder / _LAST if done is not None else None, weights_only=True)
     return attendant.outcome(trainer, learner)
 

@@ -15,7 +15,8 @@ from typing import Any
 from impasto import images
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.engine.controls import mask_name
-from impasto.engine.engine import Engine, duration
+from impasto.engine.engine import Engine
+from impasto.engine.plan import duration
 from impasto.engine.request import OnNote, Request, silence
 from impasto.errors import InputError
 from impasto.video.frames import FramePainter
@@ -116,7 +117,7 @@ def _prepared(
     first = _first(reader)
     moving = MovingMasks.wanted(request.controls)
     asked = replace(request, controls=MovingMasks.stilled(request.controls)) if moving else request
-    painter = engine.painter(styles, asked, first.pixels, on_progress=on_progress, on_note=on_note)
+    painter = FramePainter.of(engine, styles, asked, first.pixels, on_progress=on_progress, on_note=on_note)
     if not moving:
         return painter, None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from impasto import images
-from impasto.contract import Anchor, Guide, Job, OnProgress, Placement, Region, StyleCode, Stylizer, ignore
+from impasto.contract import Anchor, Job, OnProgress, StyleCode, ignore
 from impasto.engine.masks import Layout
-from impasto.engine.run import Run
+from impasto.engine.plan import predicted_seconds
+from impasto.engine.request import OnNote, Request, silence
+from impasto.engine.run import LoadedStage, Run
 from impasto.errors import InputError
 from impasto.images import Picture
-from impasto.memory import keep_freed
-from impasto.methods import recipes
 from impasto.video.steady import Brought
+
+if TYPE_CHECKING:
+    from impasto.engine.engine import Engine
 
 _LATER_STEPS = 0.5  # of the steps suffice a descent that starts from the painting of the frame before
 _AGAIN_STEPS = 0.25  # of the steps, in each further pass over the film
@@ -29,51 +32,57 @@ _QUICK = 400e3  # operations a pixel: those of a network that `impasto train` ma
 Pixels = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class _Ready:
-    """One stage with all that it needs."""
-
-    stage: recipes.Stage
-    placement: Placement
-    stylizer: Stylizer
-    own: tuple[StyleCode, ...]  # of each style of the whole picture, to be mixed by frame
-    codes: tuple[StyleCode, ...]  # of the regions, or of the whole picture
-
-
 @dataclass
 class FramePainter:
-    """Paints frames of one size in the styles of one job.
+    """Paints frames of one size in the styles of one job, whose weights and styles are loaded once.
 
     Attributes:
         run: the job, with a frame as its content; masks and palettes are taken from that frame.
-        on_progress: hears of weights being fetched.
+        on_progress: called while weights are fetched.
     """
 
     run: Run
     on_progress: OnProgress = ignore
-    _ready: tuple[_Ready, ...] = field(init=False)
+    _loaded: tuple[LoadedStage, ...] = field(init=False)
+    _single: tuple[tuple[StyleCode, ...], ...] = field(init=False)  # by stage, of each style, to be mixed by frame
 
     def __post_init__(self) -> None:
-        if self.run.request.controls.color_only:
-            raise InputError("--color-only paints nothing", "leave it out for a video")
         run = self.run
-        network = run.network()
-        ready = []
-        for stage, placement in zip(run.stages, run.placements, strict=True):
-            own = network if stage.method.trained else None
-            stylizer = run.engine.stylizer(stage.method, placement, stage.knobs, self.on_progress, network=own)
+        if run.request.controls.color_only:
+            raise InputError("--color-only paints nothing", "leave it out for a video")
+        pairs = list(zip(run.stages, run.placements, strict=True))
+        self._loaded = tuple(run.load(stage, placement, self.on_progress) for stage, placement in pairs)
+        alone = run.sources if len(run.sources) > 1 else ()
+        self._single = tuple(
+            tuple(run.code(stage, placement, (replace(source, weight=1.0),), None) for source in alone)
+            for stage, placement in pairs
+        )
 
-            def code(
-                sources: Any, mask: Tensor | None, stage: Any = stage, placement: Any = placement, own: Any = own
-            ) -> StyleCode:
-                style = run.style(stage, placement, sources, mask)
-                return run.engine.code(stage.method, placement, style, stage.knobs, own)
+    @classmethod
+    def of(
+        cls,
+        engine: Engine,
+        styles: Any,
+        request: Request | None,
+        sample: Any,
+        *,
+        on_progress: OnProgress = ignore,
+        on_note: OnNote = silence,
+    ) -> FramePainter:
+        """What paints one frame after the other in the same styles.
 
-            alone = run.sources if len(run.sources) > 1 else ()
-            single = tuple(code((replace(source, weight=1.0),), None) for source in alone)
-            codes = tuple(code(sources, mask) for mask, sources in run.parts())
-            ready.append(_Ready(stage, placement, stylizer, single, codes))
-        self._ready = tuple(ready)
+        Args:
+            engine: whose weights and styles are used.
+            styles: as for `Engine.stylize`.
+            request: its size is that of the sample.
+            sample: a frame `(H, W, 3)` in [0, 1]; masks that are words, and palettes, are taken from it.
+
+        Raises:
+            InputError, ResourceError, AssetError: as `Engine.stylize`.
+        """
+        asked = replace(request or Request(), size=None)
+        run = engine.prepare(sample, styles, asked, on_progress=on_progress, on_note=on_note, announce_time=False)
+        return cls(run, on_progress)
 
     @property
     def takes_anchors(self) -> bool:
@@ -87,11 +96,9 @@ class FramePainter:
         return all(method.kind == "map" for method in methods) and sum(each.operations for each in methods) <= _QUICK
 
     def predicted_seconds(self, passes: int = 1) -> float:
-        """Time that a frame will take; see `engine.predicted_seconds`. Methods without anchors pass but once."""
-        from impasto.engine.engine import predicted_seconds
-
+        """Time that a frame will take; see `plan.predicted_seconds`. Methods without anchors pass but once."""
         height, width = self.run.content.height, self.run.content.width
-        each = [predicted_seconds(ready.stage, ready.placement, height, width) for ready in self._ready]
+        each = [predicted_seconds(loaded.stage, loaded.placement, height, width) for loaded in self._loaded]
         return sum(each) + (_AGAIN_STEPS * (passes - 1) * each[-1] if self.takes_anchors else 0.0)
 
     def record(self) -> dict[str, Any]:
@@ -130,26 +137,28 @@ class FramePainter:
             return pixels
         painted = None if again is None else images.to_tensor(again)
         passed = again is not None
-        for ready in self._ready[-1:] if passed else self._ready:
-            painted = self._stage(ready, run, painted, chosen, shares, brought, on_progress, passed=passed)
+        stages = list(zip(self._loaded, self._single, strict=True))
+        for loaded, single in stages[-1:] if passed else stages:
+            code = loaded.codes[0] if shares is None or not single else _mixed(single, shares)
+            painted = self._stage(loaded, code, run, painted, chosen, brought, on_progress, passed=passed)
         assert painted is not None
         return run.finished(painted).pixels
 
     def _stage(
         self,
-        ready: _Ready,
+        loaded: LoadedStage,
+        code: StyleCode,
         run: Run,
         draft: Tensor | None,
         strength: float,
-        shares: Sequence[float] | None,
         brought: tuple[Brought, ...],
         on_progress: OnProgress,
         *,
         passed: bool,
     ) -> Tensor:
-        device, honours = ready.placement.device, ready.stage.method.honours
+        device, honours = loaded.placement.device, loaded.stage.method.honours
         content = images.to_tensor(run.content.pixels).to(device)
-        knobs = ready.stage.knobs
+        knobs = loaded.stage.knobs
         if hasattr(knobs, "strength"):
             knobs = replace(knobs, strength=strength)
         anchors = tuple(_anchor(each, device) for each in brought) if "anchors" in honours else ()
@@ -160,15 +169,8 @@ class FramePainter:
         if (anchors or passed) and "init" in honours and hasattr(knobs, "steps"):
             share = _AGAIN_STEPS if passed else _LATER_STEPS
             knobs = replace(knobs, steps=max(min(_LEAST_STEPS, knobs.steps), round(share * knobs.steps)))
-        now = [mask for mask, _ in run.parts()]
-        pairs = zip(now, ready.codes, strict=True)
-        regions = tuple(Region(mask.to(device), code) for mask, code in pairs if mask is not None)
-        strength_map = run.layout.strength
-        guide = Guide(init, anchors, regions, None if strength_map is None else strength_map.to(device))
-        code = _mixed(ready.own, shares) if shares is not None and ready.own else ready.codes[0]
-        memory = self.run.memory_left()
-        keep_freed(memory is None)
-        return ready.stylizer.stylize(content, [Job(code, knobs, guide, memory=memory)], on_progress)
+        guide = run.guide(loaded, init=init, anchors=anchors)
+        return loaded.stylize(content, Job(code, knobs, guide, memory=self.run.memory_left()), on_progress)
 
 
 def _anchor(brought: Brought, device: str) -> Anchor:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from impasto.engine.digests import content_digest
 from impasto.engine.request import Request
 from impasto.errors import InputError
 from impasto.video.settings import Film
@@ -26,16 +25,14 @@ from impasto.videos import (
 
 
 def fingerprint(source: Path, styles: Any, request: Request, film: Film) -> str:
-    """What a job that goes on must have in common with the one before."""
-    about = source.stat()
-    words = {
-        "impasto": version("impasto"),
-        "source": [str(source.resolve()), about.st_size, about.st_mtime_ns],
-        "styles": str(styles),
-        "request": str(request),
-        "film": str(asdict(film)),
-    }
-    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+    """What a job that goes on must have in common with the one before: styles and settings by their content.
+
+    Raises:
+        InputError: a style or a mask cannot be read.
+    """
+    about = source.stat()  # hashing all of a film would take as long as decoding it
+    film_file = [str(source.resolve()), about.st_size, about.st_mtime_ns]
+    return content_digest([version("impasto"), *film_file, styles, request, film])
 
 
 class FilmFolder:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from impasto.contract import (
     STYLE_LAYERS,
+    Costs,
     Guide,
     Job,
     MappedObjective,
@@ -38,7 +39,7 @@ from impasto.methods.optimize.snapshots import LevelReports, LevelSnapshot, Reco
 from impasto.methods.optimize.start import color_statistics, start_image
 from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import VGG19, find, of_weights, weights_of
-from impasto.models.encoders import Encoder
+from impasto.models.encoders import Encoder, load_own_weights
 from impasto.ops import masks
 from impasto.ops.tiles import WindowedImage, put, resample, tiles_of, unit
 from impasto.optim.canvases import BilateralCanvas, PixelPyramid, Pixels, even_pace
@@ -53,7 +54,7 @@ TEMPORAL_BALANCE = 100.0
 """Weight of the mean squared difference from an anchor: a difference of 0.05 everywhere counts 0.25."""
 
 
-class Optimize:
+class Optimize(Costs):
     """Gatys' method on a pyramid.
 
     Args:
@@ -68,8 +69,13 @@ class Optimize:
 
     @staticmethod
     def needs(knobs: OptimizeKnobs) -> tuple[str, ...]:
-        """The weights of the encoder that was chosen; see `registry.Method.needs`."""
+        """The weights of the encoder that was chosen; see `Costs`."""
         return (weights_of(knobs.encoder),)
+
+    @staticmethod
+    def read_weights(name: str) -> Mapping[str, Tensor]:
+        """The tensors of a user's encoder; see `Costs`."""
+        return load_own_weights(name)
 
     @staticmethod
     def passes(height: int, width: int, knobs: OptimizeKnobs) -> float:
@@ -197,7 +203,7 @@ class Optimize:
 
     @staticmethod
     def bytes_per_pixel(knobs: OptimizeKnobs, placement: Placement) -> float:
-        """Of a picture in one piece, at its peak; see `registry.Method.bytes_per_pixel`."""
+        """Of a picture in one piece, at its peak; see `Costs`."""
         return whole_bytes(knobs, placement)
 
     @staticmethod

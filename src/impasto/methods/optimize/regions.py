@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.contract import (
+    STRENGTH_LEVELS,
     Anchor,
     Guide,
     Job,
@@ -63,7 +64,7 @@ def regional_style(loss: StyleLoss, content: Tensor, job: Job, level: Level) -> 
     steps: list[tuple[float, Tensor]] = [(1.0, ones)]
     if guide.strength is not None:
         shares = masks.strength_shares(_shrunk(guide.strength, *sides))
-        steps = list(zip(masks.STRENGTH_LEVELS, shares, strict=True))
+        steps = list(zip(STRENGTH_LEVELS, shares, strict=True))
     parts = [(mask * share, code, degree) for mask, code in regions for degree, share in steps]
     parts = [part for part in parts if part[0].mean() > _LEAST_SHARE] or parts[:1]
     targets = [target(code) for _, code, _ in parts]

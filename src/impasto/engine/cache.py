@@ -1,0 +1,190 @@
+"""What stays loaded between pictures: stylizers, style codes and runtimes, shared by all threads of an engine.
+
+A key is locked while its value is fetched, loaded or encoded, and nothing else is: other keys go on meanwhile. The
+least recently used values leave when those that are kept take more bytes than allowed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from impasto import settings
+from impasto.assets import Store, load_weights
+from impasto.contract import OnProgress, Placement, Style, StyleCode, Stylizer, ignore
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from impasto.methods.registry import Method
+    from impasto.runtimes.onnx import Runtime
+
+MODEL_BYTES = 2 << 30
+"""Weights that an engine keeps loaded; VGG-19 and AdaIN's decoder take 95 MB in float32."""
+
+CODE_BYTES = 256 << 20
+"""Style codes that an engine keeps; AdaIN's take 4 kB each, those of `optimize` some 2 MB a level."""
+
+V = TypeVar("V")
+
+
+@dataclass(eq=False)
+class _Entry(Generic[V]):
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    values: list[V] = field(default_factory=list)  # none or one
+    bytes: int = 0
+
+
+class Cache(Generic[V]):
+    """Values by key, made once, the least recently used dropped beyond a number of bytes.
+
+    Args:
+        limit: bytes. The newest value is kept even if it takes more.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()  # of the table alone
+        self._entries: OrderedDict[Hashable, _Entry[V]] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], tuple[V, int]]) -> V:
+        """The value of `key`; `make` gives it and its bytes the first time. Threads that ask for it meanwhile wait."""
+        with self._lock:
+            entry = self._entries.setdefault(key, _Entry())
+            self._entries.move_to_end(key)
+        with entry.lock:
+            if not entry.values:
+                try:
+                    value, entry.bytes = make()
+                except BaseException:
+                    with self._lock:
+                        if self._entries.get(key) is entry:
+                            del self._entries[key]
+                    raise
+                entry.values.append(value)
+                with self._lock:
+                    self._entries[key] = entry
+                    self._drop_oldest(entry)
+            return entry.values[0]
+
+    def clear(self) -> None:
+        """Drop all values."""
+        with self._lock:
+            self._entries.clear()
+
+    def _drop_oldest(self, newest: _Entry[V]) -> None:
+        total = sum(entry.bytes for entry in self._entries.values())
+        for key, entry in list(self._entries.items()):
+            if total <= self._limit:
+                return
+            if entry is not newest and entry.values:
+                total -= entry.bytes
+                del self._entries[key]
+
+
+class ModelCache:
+    """Loaded stylizers, cached style codes, and runtimes of one engine.
+
+    Args:
+        store: where weights are.
+        model_bytes, code_bytes: what is kept of each.
+    """
+
+    def __init__(self, store: Store, *, model_bytes: int = MODEL_BYTES, code_bytes: int = CODE_BYTES) -> None:
+        self._store = store
+        self._stylizers: Cache[Stylizer] = Cache(model_bytes)
+        self._codes: Cache[StyleCode] = Cache(code_bytes)
+        self._runtimes: Cache[Runtime] = Cache(model_bytes)
+
+    def stylizer(
+        self,
+        row: Method,
+        placement: Placement,
+        knobs: Any,
+        on_progress: OnProgress = ignore,
+        *,
+        network: Path | None = None,
+    ) -> Stylizer:
+        """The loaded method; the weights that these settings need are fetched and loaded the first time.
+
+        Those of a trained `network` are read from its file.
+        """
+        needed = row.needs(knobs)
+
+        def load() -> tuple[Stylizer, int]:
+            weights = self._weights(row, needed, network, on_progress)
+            tensors = [tensor for own in weights.values() for tensor in own.values()]
+            stylizer: Stylizer = row.load_class()(weights, placement)
+            return stylizer, _bytes_of(tensors)
+
+        return self._stylizers.get((row.name, placement, _version(network), _versions(needed)), load)
+
+    def code(
+        self, row: Method, placement: Placement, style: Style, knobs: Any, network: Path | None = None
+    ) -> StyleCode:
+        """A method's code of a style, computed once for all that shapes it."""
+        key = (
+            row.name,
+            placement,
+            _version(network),
+            tuple((image.digest, image.pixels.shape, image.weight) for image in style.images),
+            style.canvas,
+            settings.style_key(knobs),
+            _versions(row.needs(knobs)),
+        )
+
+        def encode() -> tuple[StyleCode, int]:
+            code = self.stylizer(row, placement, knobs, network=network).encode_style(style, knobs)
+            return code, _bytes_of(code.tensors.values())
+
+        return self._codes.get(key, encode)
+
+    def runtime(self, network: Path) -> Runtime:
+        """A trained network's file in ONNX Runtime. Loads no torch."""
+
+        def load() -> tuple[Runtime, int]:
+            from impasto.runtimes import onnx
+
+            return onnx.Runtime(onnx.read(network)[0]), network.stat().st_size
+
+        return self._runtimes.get(_version(network), load)
+
+    def clear_style_codes(self) -> None:
+        """Drop the style codes, so that the next picture's time includes encoding."""
+        self._codes.clear()
+
+    def _weights(
+        self, row: Method, needed: Iterable[str], network: Path | None, on_progress: OnProgress
+    ) -> dict[str, Mapping[str, Tensor]]:
+        own = [name for name in needed if ":" in name]
+        assets = [name for name in needed if name not in own]
+        self._store.fetch(assets, on_progress=on_progress)
+        weights: dict[str, Mapping[str, Tensor]] = {name: load_weights(self._store.path(name)) for name in assets}
+        weights |= {name: row.costs().read_weights(name) for name in own}
+        if network is not None:
+            from impasto.models import networks
+
+            weights["network"] = dict(networks.read(network).tensors)
+        return weights
+
+
+def _bytes_of(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def _version(network: Path | None) -> tuple[str, int, int] | None:
+    """A network's file as it is now: one that was written again is loaded again."""
+    if network is None:
+        return None
+    about = network.stat()
+    return str(network.resolve()), about.st_mtime_ns, about.st_size
+
+
+def _versions(needed: Iterable[str]) -> tuple[tuple[Any, ...], ...]:
+    """Names of weights; those of a user's file with what the file is now, since it may be another tomorrow."""
+    files = {name: Path(name.partition(":")[2]) for name in needed if ":" in name}
+    return tuple((name, _version(files[name]) if name in files and files[name].exists() else None) for name in needed)

@@ -1,0 +1,80 @@
+"""The ONNX fast path: styles of a trained network by ONNX Runtime, without torch, which takes longer to load than to
+paint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from impasto.contract import OnProgress, Placement, Progress
+from impasto.engine.controls import Controls
+from impasto.engine.request import Request, Result, StyleSource, record_of
+from impasto.engine.styles import weighted
+from impasto.images import Picture
+from impasto.methods import recipes
+from impasto.models import catalog
+from impasto.runtimes import onnx
+
+_METHOD = "feedforward"
+_PLACEMENT = Placement("cpu", "float32", channels_last=False)
+_NO_SPECIMEN = Picture(np.zeros((1, 1, 3), np.float32))
+
+
+@dataclass(frozen=True)
+class FastJob:
+    """A job that the fast path can do.
+
+    Attributes:
+        sources: the styles, without their specimens.
+        stages: the one stage.
+        path: of the network.
+    """
+
+    sources: tuple[StyleSource, ...]
+    stages: tuple[recipes.Stage, ...]
+    path: Path
+
+    @classmethod
+    def of(cls, styles: Any, request: Request) -> FastJob | None:
+        """None for what torch does: all but plain pictures by one network, and what is to be refused."""
+        plain = request.controls == Controls() and not any((request.init, request.max_memory, request.snapshots))
+        pairs = weighted(styles)
+        named = plain and bool(pairs) and all(catalog.is_trained(style) for style, _ in pairs)
+        if not (named and request.method in ("auto", _METHOD) and onnx.is_installed()):
+            return None
+        found = [(catalog.find(style), weight) for style, weight in pairs]
+        if len({one.path for one, _ in found}) > 1:
+            return None
+        sources = tuple(StyleSource(one.name, one.id, _NO_SPECIMEN, weight, one) for one, weight in found)
+        return cls(sources, recipes.plan(_METHOD, request.quality, request.knobs), found[0][0].path)
+
+    def paint(self, runtime: onnx.Runtime, request: Request, content: Picture, on_progress: OnProgress) -> Result:
+        """Paint a picture that was read and resized."""
+        strength = self.stages[-1].knobs.strength
+        made = record_of(
+            request, self.stages, _PLACEMENT, content=content, sources=self.sources, computed_by="onnxruntime"
+        )
+        if strength == 0:
+            return Result.of(content, (), 0.0, made)  # exactly the photograph
+        on_progress(Progress("painting", 0, 1))
+        started = time.perf_counter()
+        photograph = content.pixels
+        pastiche = runtime.paint(photograph, _shares(self.sources))
+        painted = np.clip(photograph + np.float32(strength) * (pastiche - photograph), 0, 1)
+        seconds = time.perf_counter() - started
+        on_progress(Progress("painting", 1, 1))
+        return Result.of(Picture(painted, content.alpha, content.origin, content.notes), (), seconds, made)
+
+
+def _shares(sources: Sequence[StyleSource]) -> dict[str, float]:
+    total = sum(source.weight for source in sources)
+    shares: dict[str, float] = {}
+    for source in sources:
+        shares[source.label] = shares.get(source.label, 0.0) + source.weight / total
+    return shares
