@@ -15,6 +15,8 @@ server) translate them; nothing below prints or exits.
 
 from __future__ import annotations
 
+import reprlib
+import unicodedata
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,11 +25,36 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_JOINERS = "\u200c\u200d"  # invisible, but part of Persian words and of emoji
+
+
+def plain(text: object) -> str:
+    """Text from anywhere, a file or a network, as one line that is safe to print.
+
+    White space becomes a space. Control characters, which begin the escape sequences that a terminal obeys, marks that
+    turn the direction of writing, and bytes that are no text become question marks.
+    """
+    return "".join(letter if letter.isprintable() else _shown(letter) for letter in str(text))
+
+
+def _shown(letter: str) -> str:
+    if letter in _JOINERS or unicodedata.category(letter) == "Zs":
+        return letter
+    return " " if letter.isspace() else "?"
+
+
+def quoted(value: object, *, most: int = 80) -> str:
+    """A value that was given, for a message: as Python writes it, cut where it is long."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = most
+    return plain(short.repr(value))
+
+
 class StyleError(Exception):
     """Base of all errors that Impasto raises on purpose.
 
     Args:
-        message: what went wrong, in one line, without a full stop.
+        message: what went wrong, in one line, without a full stop; made `plain`, as is the hint.
         hint: what the user can do, in one line; may be empty.
     """
 
@@ -36,9 +63,8 @@ class StyleError(Exception):
     grpc_status: ClassVar[str] = "INTERNAL"
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = plain(message), plain(hint)
+        super().__init__(self.message)
 
 
 class InputError(StyleError):

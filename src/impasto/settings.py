@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
-from impasto.errors import InputError
+from impasto.errors import InputError, plain, quoted
 
 T = TypeVar("T")
 
@@ -58,13 +58,14 @@ class Knob:
         Raises:
             InputError: it is of the wrong type, out of bounds, NaN or infinite.
         """
-        wrong = InputError(f"{self.flag} is {value!r}", f"it takes {self.bounds()}")
+        wrong = InputError(f"{self.flag} is {quoted(value)}", f"it takes {self.bounds()}")
         if self.type is tuple:
             names = value.split(",") if isinstance(value, str) else value
-            parts = tuple(str(name).strip() for name in names)
-            if not parts or not all(parts):
+            if not isinstance(names, list | tuple) or not names:
                 raise wrong
-            return parts
+            if not all(isinstance(name, str) and name.strip() for name in names):
+                raise wrong
+            return tuple(name.strip() for name in names)
         if self.type is str:
             if not isinstance(value, str) or (self.choices and value not in self.choices):
                 raise wrong
@@ -76,7 +77,7 @@ class Knob:
             raise wrong
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise wrong from None
         if not math.isfinite(number) or (self.type is int and number != int(number)):
             raise wrong
@@ -130,7 +131,7 @@ def build(cls: type[T], values: Mapping[str, Any], *, owner: str) -> T:
     for name in given:
         if name not in known:
             listed = ", ".join(knob.flag for knob in known.values())
-            raise InputError(f"method {owner} has no --{name.replace('_', '-')}", f"it has {listed}")
+            raise InputError(f"method {owner} has no --{plain(name.replace('_', '-'))[:80]}", f"it has {listed}")
     return cls(**{name: known[name].check(value) for name, value in given.items()})
 
 

@@ -43,6 +43,13 @@ def test_values_come_in_their_type():
         ("mode", "middling"),
         ("layers", ""),
         ("layers", "a,,b"),
+        ("layers", []),
+        ("layers", 5),
+        ("layers", {"a": 1}),
+        ("layers", ["a", 2]),
+        ("amount", 10**400),
+        ("amount", []),
+        ("mode", ["slow"]),
     ],
 )
 def test_bad_values_are_refused_with_what_is_allowed(name, value):

@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from impasto.errors import InputError
+from impasto.cli.printing import say, tell
+from impasto.errors import InputError, plain
 
 if TYPE_CHECKING:
     from impasto.report.contenders import Contender
@@ -202,8 +203,8 @@ def bench_sweep(
                 y_label=score.key.replace("_", " "),
             )
             write_whole(out / f"{slug(score.key)}.svg", plot + "\n")
-        print(write_report(comparison))
-        print(out / "sweep.csv")
+        say(write_report(comparison))
+        say(out / "sweep.csv")
 
 
 @bench_app.command("video", epilog="Example: impasto bench video --size 640 --style pack:irises --speed")
@@ -316,7 +317,7 @@ def bench_plot(
     if target.suffix.lower() != ".svg":
         raise InputError(f"{target} is not an SVG file", "give a name that ends in .svg with -o")
     write_whole(target, plot_csv(table, column or ["seconds"]) + "\n")
-    print(target)
+    say(target)
 
 
 @bench_app.command("all", epilog="Example: impasto bench all --out bench/")
@@ -337,7 +338,7 @@ def bench_all(
         try:
             PEERS[name].check_installed()
         except MissingExtra as error:
-            print(f"note: {error.message}: left out ({error.hint})", file=sys.stderr)
+            tell(f"note: {error.message}: left out ({error.hint})")
             names.remove(name)
     bench_adain(size=size, runs=runs, csv=out / "adain.csv", as_json=False)
     bench_optimize(size=size, runs=runs, csv=out / "optimize.csv", as_json=False)
@@ -405,7 +406,7 @@ def _show(rows: list[dict[str, Any]], csv: Path | None, as_json: bool) -> None:
         return
     table = Table(box=None, show_header=False)
     for key in rows[0]:
-        table.add_row(key.replace("_", " "), *(_text(row.get(key)) for row in rows))
+        table.add_row(key.replace("_", " "), *(plain(_text(row.get(key))) for row in rows))
     Console().print(table, highlight=False, markup=False)
 
 

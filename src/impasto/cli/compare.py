@@ -12,6 +12,7 @@ import typer
 
 from impasto.cli.inputs import find_contents
 from impasto.cli.parse import parse_style
+from impasto.cli.printing import say, tell
 from impasto.errors import BatchError, InputError
 from impasto.methods import recipes
 
@@ -94,11 +95,11 @@ def compare(
         asked.check()
     with locked(open_folder(out)):
         comparison = asked.run(out, contenders, scores) if paints else load_comparison(out)
-        print(write_report(comparison, ratings=ratings, answers=answers))
+        say(write_report(comparison, ratings=ratings, answers=answers))
         if study:
             page, key = write_study(comparison, seed=seed)
-            print(page)
-            print(f"{key} tells which picture is whose: keep it from those who answer", file=sys.stderr)
+            say(page)
+            tell(f"{key} tells which picture is whose: keep it from those who answer")
     if paints and comparison.failures:
         first = comparison.failures[0]
         total = len(comparison.failures) + len(comparison.cells)

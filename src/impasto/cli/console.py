@@ -19,8 +19,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from impasto.cli.printing import tell
 from impasto.contract import Progress as Report
-from impasto.errors import Cancelled, Terminated
+from impasto.errors import Cancelled, Terminated, plain
 
 if TYPE_CHECKING:
     from impasto.cli.preview import Preview
@@ -65,7 +66,7 @@ class Reporter:
     def note(self, text: str) -> None:
         """Tell the user one line."""
         if not self._silent:
-            self._console.print(f"note: {text}", style="dim", highlight=False, markup=False, soft_wrap=True)
+            self._console.print(f"note: {plain(text)}", style="dim", highlight=False, markup=False, soft_wrap=True)
 
     def __call__(self, report: Report) -> None:
         """Show one report. Raises Cancelled when the user has asked to stop."""
@@ -104,7 +105,7 @@ class Reporter:
         done = report.share - self._begun
         left = (now - self._started) * (1 - report.share) / done if done > 0 else 0.0
         words = [f"{report.stage}: {_count(report)}", _losses(report), f"{left:.0f} s left" if left else ""]
-        print(", ".join(word for word in words if word), file=sys.stderr, flush=True)
+        tell(", ".join(word for word in words if word))
 
     def _finish(self) -> None:
         if self._bar is not None:

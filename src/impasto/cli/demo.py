@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from impasto.cli.printing import say
+
 PHOTO = "chelsea.png"
 PAINTING = "museum:436535"
 SIZE = 512
@@ -39,8 +41,8 @@ def demo(
             result = engine.stylize(photo, PAINTING, request, on_progress=reporter, on_note=reporter.note)
             path = result.save(out / f"{quality}.png")
             elapsed = time.perf_counter() - started
-            print(f"{path}: painted in {result.seconds:.1f} s, {elapsed:.0f} s after the start", flush=True)
+            say(f"{path}: painted in {result.seconds:.1f} s, {elapsed:.0f} s after the start")
             cells.append((result.picture.pixels, f"{quality}: {result.seconds:.1f} s"))
         sheet = out / "sheet.png"
         images.write(images.read(images.contact_sheet(cells, columns=3)), sheet)
-    print(sheet)
+    say(sheet)

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from impasto import settings
 from impasto.assets import SAMPLE, Store
-from impasto.errors import AssetError, InputError
+from impasto.cli.printing import say
+from impasto.errors import AssetError, InputError, plain
 from impasto.methods import recipes, registry
 from impasto.models import catalog
 
@@ -60,7 +61,7 @@ def styles(
     elif sheet is None:
         _print_table([*packed, *found])
     else:
-        print(sheet)
+        say(sheet)
 
 
 def _packed(library: Library, words: str, found: list[Painting]) -> list[Painting]:
@@ -81,13 +82,13 @@ def _packed(library: Library, words: str, found: list[Painting]) -> list[Paintin
 def _print_table(found: list[Painting]) -> None:
     table = Table("id", "title", "artist", "date", box=None, header_style="bold")
     for painting in found:
-        table.add_row(painting.id, painting.title, painting.artist, painting.date)
+        table.add_row(*map(plain, (painting.id, painting.title, painting.artist, painting.date)))
     console = Console(soft_wrap=False)
     console.print(table, highlight=False, markup=False)
     packed = sum(one.source == "pack" for one in found)
     told = [f"{packed} trained styles"] if packed else []
     told += [f"{len(found) - packed} paintings"] if len(found) > packed else []
-    console.print(f"{' and '.join(told)}, {found[0].licence}", style="dim")
+    console.print(f"{' and '.join(told)}, {plain(found[0].licence)}", style="dim", markup=False)
 
 
 def _write_sheet(library: Library, packed: list[Painting], found: list[Painting], path: Path) -> None:
@@ -177,7 +178,7 @@ def fetch_assets(
     with Reporter() as reporter:
         fetch_told(store, wanted, reporter, force=force)
     for asset_id in wanted:
-        print(f"{asset_id}: {store.path(asset_id)}")
+        say(f"{asset_id}: {store.path(asset_id)}")
 
 
 def fetch_told(store: Store, ids: Sequence[str], reporter: Reporter, *, force: bool = False) -> None:
@@ -199,9 +200,9 @@ def verify_assets(
     for asset_id in wanted:
         try:
             store.verify(asset_id)
-            print(f"{asset_id}: sound")
+            say(f"{asset_id}: sound")
         except AssetError as error:
             damaged.append(error)
-            print(f"{asset_id}: {error.message}")
+            say(f"{asset_id}: {error.message}")
     if damaged:
         raise AssetError(f"{len(damaged)} of {len(wanted)} assets are damaged or missing", damaged[0].hint)

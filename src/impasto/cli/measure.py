@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from impasto.errors import InputError
+from impasto.cli.printing import tell
+from impasto.errors import InputError, plain
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
@@ -100,7 +100,7 @@ def _measure_pictures(given: Sequence[str], names: list[str] | None, *, strict: 
         contents, painted = [case.content for case in cases], [case.pastiche for case in cases]
         found = judge.measure_set(contents, styles, painted, whole, reporter) if whole else {}
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        tell(f"note: {note}")
     report = {"pictures": rows, "mean": _mean(rows, single), "set": found}
     if as_json:
         print(json.dumps(report, indent=2))
@@ -297,7 +297,7 @@ def _print_table(names: Iterable[str], columns: Sequence[tuple[str, dict[str, An
 
     table = Table("measure", box=None, header_style="bold")
     for title, _ in columns:
-        table.add_column(title, justify="right")
+        table.add_column(plain(title), justify="right")
     table.add_column("")
     for name in names:
         values = [f"{scores[name]:.4f}" for _, scores in columns]

@@ -12,6 +12,7 @@ import typer
 from impasto.cli import flags
 from impasto.cli.outputs import slug, unused
 from impasto.cli.parse import check_pixels, parse_memory, parse_style
+from impasto.cli.printing import say
 from impasto.errors import InputError
 from impasto.methods import recipes
 
@@ -95,12 +96,12 @@ def mix(
         ]
         sheet = images.contact_sheet(cells, columns=STEPS, cell=size, lines=2)
         images.write(images.read(sheet), out, quality=jpeg_quality)
-        print(out, flush=True)
+        say(out)
         if video is not None:
             from impasto.engine.snapshots import write_moving
 
             write_moving((one.picture.pixels for one in paint(recipes.round_trip(len(styles), frames))), video)
-            print(video)
+            say(video)
 
 
 def _caption(result: Result, shares: tuple[float, ...]) -> str:
@@ -144,4 +145,4 @@ def texture(
         result = Engine(device=device).texture(
             styles, size=size, seamless=seamless, request=request, on_progress=reporter, on_note=reporter.note
         )
-    print(result.save(target, jpeg_quality=jpeg_quality, on_note=reporter.note))
+    say(result.save(target, jpeg_quality=jpeg_quality, on_note=reporter.note))

@@ -10,6 +10,7 @@ import typer
 
 from impasto.cli import flags
 from impasto.cli.parse import WORDS
+from impasto.cli.printing import say
 from impasto.errors import InputError
 from impasto.models import catalog
 
@@ -64,7 +65,7 @@ def redo(
         if result.record["content"]["pixels"] != record["content"]["pixels"]:
             reporter.note(f"{source} has changed since {picture} was made")
     path = target.of(str(source), labels(record))
-    print(result.save(path or Path(f"{picture.stem}-again.png"), jpeg_quality=jpeg_quality))
+    say(result.save(path or Path(f"{picture.stem}-again.png"), jpeg_quality=jpeg_quality))
 
 
 def _controls(picture: Path, record: Mapping[str, Any]) -> Controls:

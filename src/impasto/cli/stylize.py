@@ -15,6 +15,7 @@ from impasto.cli import flags, watching
 from impasto.cli.inputs import check_masks, check_pictures, find_contents
 from impasto.cli.outputs import Targets, labels
 from impasto.cli.parse import check_pixels, parse_memory, parse_region, parse_style
+from impasto.cli.printing import say, tell
 from impasto.errors import BatchError, Cancelled, InputError
 from impasto.methods import recipes
 
@@ -127,7 +128,8 @@ def stylize(
                 if len(contents) == 1 or not isinstance(error, InputError):
                     raise
                 failed += 1
-                print(f"error: {item}: {error.message}\nhint:  {error.hint}", file=sys.stderr)
+                tell(f"error: {item}: {error.message}")
+                tell(f"hint:  {error.hint}")
     if failed:
         raise BatchError(f"{failed} of {len(contents)} pictures failed", "the others are done; see above")
 
@@ -168,7 +170,7 @@ class _Painter:
         self._save(content, result, reporter)
         for path in self.watched.finish(result, request, whole=True):
             if not self.as_json:
-                print(path, flush=True)
+                say(path)
 
     def _tell(self, snapshots: Snapshots, reporter: Reporter) -> None:
         """Say what comes of a job that was broken off."""
@@ -188,7 +190,7 @@ class _Painter:
             return
         quality = self.targets.jpeg_quality
         result.save(target, drop_gps=self.drop_gps, jpeg_quality=quality, on_note=reporter.note)
-        print(json.dumps(summary(content, target, result)) if self.as_json else target, flush=True)
+        say(json.dumps(summary(content, target, result)) if self.as_json else target)
 
 
 def summary(content: str, target: Path, result: Result) -> dict[str, Any]:

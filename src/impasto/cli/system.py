@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from impasto.assets import Store
+from impasto.errors import plain
 from impasto.methods import registry
 
 
@@ -52,7 +53,7 @@ def doctor(
         return
     table = Table(box=None, show_header=False)
     for key, value in report.items():
-        table.add_row(key.replace("_", " "), _in_words(key, value))
+        table.add_row(key.replace("_", " "), plain(_in_words(key, value)))
     Console().print(table, highlight=False, markup=False)
 
 

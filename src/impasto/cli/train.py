@@ -17,6 +17,7 @@ from impasto import settings
 from impasto.assets import SAMPLE, Store
 from impasto.cli.flags import option, with_options
 from impasto.cli.library import fetch_told
+from impasto.cli.printing import say
 from impasto.errors import InputError, require
 from impasto.methods.settings import DecoderKnobs, TrainKnobs
 
@@ -220,7 +221,7 @@ def _run(
     if as_json:
         print(json.dumps({**dataclasses.asdict(outcome), "path": str(outcome.path)}))
     else:
-        print(outcome.path)
+        say(outcome.path)
 
 
 def _sample(store: Store, reporter: Reporter) -> list[Path]:

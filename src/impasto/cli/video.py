@@ -23,6 +23,7 @@ from impasto.cli.parse import (
     parse_style,
     timeline_of,
 )
+from impasto.cli.printing import say
 from impasto.contract import Progress
 from impasto.errors import Cancelled, InputError
 from impasto.methods import recipes
@@ -159,7 +160,7 @@ def video(
         words |= {"seconds": result.seconds, "busy": dict(result.busy), "cuts": result.cuts, "damaged": result.damaged}
         print(json.dumps({**words, "width": result.width, "height": result.height}))
     else:
-        print(result.path)
+        say(result.path)
 
 
 class _Previewer:

@@ -23,7 +23,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from impasto.errors import InputError, ResourceError, StyleError
+from impasto.errors import InputError, ResourceError, StyleError, plain
 from impasto.images import _png
 
 Stream: TypeAlias = IO[bytes]
@@ -64,7 +64,7 @@ _STRANGERS = (
 
 def name_of(path: Path) -> str:
     """A path for a message: one line, whatever the file is called."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(path))
+    return plain(path)
 
 
 @contextmanager
