@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -60,7 +59,7 @@ def test_names_of_files_are_clean_wherever_they_are_printed(outcome, picture_fil
     style = picture_file("style.png", seed=3)
     (tmp_path / "d").mkdir()
     photo, broken = tmp_path / "d" / f"a{ESCAPE}.png", tmp_path / "d" / f"b{ESCAPE}.png"
-    os.replace(picture_file(), photo)
+    picture_file().rename(photo)
     broken.write_bytes(b"no picture")
     painted = outcome("stylize", tmp_path / "d", "-s", style, "-q", "draft", "-o", tmp_path / "out")
     assert painted.code == 6
