@@ -1,5 +1,6 @@
 """Fixtures: tiny seeded networks for unit tests, and the real pictures for the others."""
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +70,16 @@ def picture_file(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 kB, where the machine lets us mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("may not mount a file system here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from impasto import images
 from impasto.contract import Job, Placement, Style, StyleImage, ignore
-from impasto.errors import Cancelled, InputError
+from impasto.errors import Cancelled, InputError, ResourceError
 from impasto.methods.arbitrary import Arbitrary
 from impasto.methods.feedforward import FeedForward
 from impasto.methods.settings import ArbitraryKnobs, DecoderKnobs, FeedForwardKnobs, TrainKnobs
@@ -293,6 +293,12 @@ def test_it_stops_early_when_nothing_gets_better(learn, monkeypatch):
     outcome = learn("net", replace(KNOBS, steps=60, learning_rate=1e-6, patience=2))
     assert outcome.early
     assert outcome.steps < 30
+
+
+def test_a_checkpoint_that_does_not_fit_the_disk_leaves_nothing(small_disk):
+    with pytest.raises(ResourceError, match="cannot be written"):
+        _run._WholeCheckpoint().save_checkpoint({"a": torch.zeros(100_000)}, small_disk / "last.ckpt")
+    assert list(small_disk.iterdir()) == []
 
 
 def test_minutes_end_a_run(learn):

@@ -426,19 +426,6 @@ except ResourceError as error:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 64 kB, where the machine lets us mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("may not mount a file system here")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_a_disk_that_is_really_full_and_really_read_only(small_disk):
     with pytest.raises(ResourceError, match="No space left"):
         images.write(picture(300, 300, 3), small_disk / "a.png")

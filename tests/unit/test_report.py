@@ -20,12 +20,12 @@ from impasto.bench.rivals import peers
 from impasto.bench.sweep import grid
 from impasto.contract import ignore
 from impasto.errors import Cancelled, InputError, MissingExtra, ResourceError
+from impasto.files import locked, open_folder, write_whole
 from impasto.memory import PeakMemory, resident
 from impasto.report import cells, study, svg
 from impasto.report.cells import Painted, load_subjects
 from impasto.report.comparison import load_comparison, save_comparison
 from impasto.report.contenders import Contender, find_contenders
-from impasto.report.files import locked, open_folder, write_whole
 from impasto.report.scoring import find_scores
 from impasto.report.write import write_report, write_study
 from tiny import noise

@@ -177,7 +177,7 @@ def test_a_full_disk(engine, folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(snapshots, "save_file", full)
-    with pytest.raises(ResourceError, match="could not be written"):
+    with pytest.raises(ResourceError, match="cannot be written"):
         engine.stylize(CONTENT, STYLE, with_snapshots(Request(knobs=QUICK), folder))
     assert [path.name for path in folder.iterdir() if "part" in path.name] == []
 

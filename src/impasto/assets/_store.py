@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from impasto.assets._archive import read_members
 from impasto.assets._convert import CONVERTERS, MANIFEST, Files, manifest_bytes
 from impasto.assets._declare import Asset, Member, Source, declared_assets
-from impasto.assets._disk import disk_errors, publish, write
+from impasto.assets._disk import disk_errors
 from impasto.assets._download import REPORT_SECONDS, download
 from impasto.assets._failures import damaged, gravest, one_line
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import AssetError, InputError, ResourceError
+from impasto.files import publish
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -249,20 +250,24 @@ class Store:
         made = work / asset.id
         if asset.kind == "weights":
             (payload,) = files.values()
-            write(made, payload)
+            made.write_bytes(payload)
             actual = hashlib.sha256(payload).hexdigest()
         else:
             made.mkdir()
             for name, payload in files.items():
-                write(made / name, payload)
-            write(made / MANIFEST, manifest := manifest_bytes(files))
+                (made / name).write_bytes(payload)
+            (made / MANIFEST).write_bytes(manifest := manifest_bytes(files))
             actual = hashlib.sha256(manifest).hexdigest()
         if actual != asset.stored:
             raise AssetError(
                 f"{asset.id} was converted to something else: expected sha256 {asset.stored}, actual {actual}",
                 "this is a fault of this version of Impasto with the installed packages; please report it",
             )
-        publish(made, self._final(asset), work / f"{asset.id}.old")
+        final = self._final(asset)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.is_dir():
+            final.replace(work / f"{asset.id}.old")  # rename replaces no folder
+        publish(made, final)
 
 
 def load_weights(source: Path | Store, asset_id: str = "", *, on_progress: OnProgress = ignore) -> dict[str, Tensor]:

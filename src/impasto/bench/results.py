@@ -16,8 +16,8 @@ from markupsafe import Markup
 from impasto import device
 from impasto.contract import Placement
 from impasto.errors import InputError
+from impasto.files import write_whole
 from impasto.report import svg
-from impasto.report.files import write_whole
 from impasto.settings import close_names
 
 

@@ -179,9 +179,9 @@ def bench_sweep(
     """Paint a picture set at every combination of knobs: CSV and Pareto plots, to choose defaults by."""
     from impasto.bench import sweep
     from impasto.cli.compare import Asked
+    from impasto.files import locked, open_folder, write_whole
     from impasto.report import svg, tables
     from impasto.report.cells import slug
-    from impasto.report.files import locked, open_folder, write_whole
     from impasto.report.scoring import find_scores
     from impasto.report.write import write_report
 
@@ -282,8 +282,8 @@ def bench_encoders(
     from impasto.bench.bands import band
     from impasto.bench.results import machine_row
     from impasto.cli.compare import Asked
+    from impasto.files import locked, open_folder
     from impasto.methods import registry
-    from impasto.report.files import locked, open_folder
     from impasto.report.scoring import find_scores
 
     _check_set(picture_set)
@@ -311,7 +311,7 @@ def bench_plot(
 ) -> None:
     """Draw columns of a CSV over commits."""
     from impasto.bench.results import plot_csv
-    from impasto.report.files import write_whole
+    from impasto.files import write_whole
 
     target = table.with_suffix(".svg") if out is None else out
     if target.suffix.lower() != ".svg":
@@ -328,8 +328,8 @@ def bench_all(
 ) -> None:
     """Every benchmark, each appended to its CSV. Peers that are not installed are left out, and named."""
     from impasto.errors import MissingExtra
+    from impasto.files import open_folder
     from impasto.report.contenders import find_contenders
-    from impasto.report.files import open_folder
     from impasto.report.peers import PEERS
 
     open_folder(out)

@@ -74,8 +74,8 @@ def compare(
 
     Finished pictures are kept: the same command again goes on where it was stopped.
     """
+    from impasto.files import locked, open_folder
     from impasto.report.comparison import load_comparison
-    from impasto.report.files import locked, open_folder
     from impasto.report.write import write_report, write_study
 
     for path in (ratings, answers):

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,7 +22,8 @@ from torch import Tensor
 
 from impasto import images, videos
 from impasto.contract import Snapshot
-from impasto.errors import InputError, ResourceError, require
+from impasto.errors import InputError, require
+from impasto.files import discard_leftovers, whole
 from impasto.images import Picture
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -89,6 +89,7 @@ class Snapshots:
         """
         if self.resume and self.has_state:
             return self._load(identity)
+        discard_leftovers(self.folder)
         for path in (*self.frames(), self.folder / _STATE):
             path.unlink(missing_ok=True)
         return None
@@ -141,18 +142,12 @@ class Snapshots:
         images.write(bare, self.folder / f"step-{step:05d}.png")
 
     def _store(self, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
-        work = self.folder / f".impasto-{secrets.token_hex(6)}.part"
-        try:
-            save_file(state, work, metadata)
-            work.replace(self.folder / _STATE)
-        except (OSError, SafetensorError) as error:
-            raise ResourceError(
-                f"the snapshot in {self.folder} could not be written: {error}",
-                "free some space, or leave out --save-every",
-            ) from error
-        finally:
-            with suppress(OSError):
-                work.unlink()
+        with whole(self.folder / _STATE) as temporary:
+            try:
+                save_file(state, temporary, metadata)
+            except SafetensorError as error:  # it tells what the system said in its text alone
+                said = re.search(r"os error (\d+)", str(error))
+                raise OSError(int(said[1]) if said else 0, str(error)) from error
 
     def _load(self, identity: Mapping[str, Any]) -> SavedState:
         path = self.folder / _STATE

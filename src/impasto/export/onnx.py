@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from impasto import images
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import StyleError, require
+from impasto.files import write_whole
 from impasto.models import networks
 from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.runtimes import onnx as graphs
@@ -66,7 +66,7 @@ def to_onnx(source: Path, target: Path, *, on_progress: OnProgress = ignore) -> 
         raise StyleError(
             f"the ONNX graph differs from PyTorch by {difference:.2g}; {BOUND:g} is allowed", "please report it"
         )
-    images.store_whole(target, data)
+    write_whole(target, data)
     return Exported(target, trained.styles, len(data), difference)
 
 

@@ -27,7 +27,7 @@ from impasto.images._picture import (
     unit,
 )
 from impasto.images._read import MAX_PIXELS, probe, read, read_record
-from impasto.images._save import WRITABLE_EXTENSIONS, check_output, store_whole, write
+from impasto.images._save import WRITABLE_EXTENSIONS, check_output, write
 from impasto.images._sheet import contact_sheet
 
 EXTENSIONS = frozenset({*WRITABLE_EXTENSIONS, ".gif"})
@@ -56,7 +56,6 @@ __all__ = [
     "read",
     "read_record",
     "resize",
-    "store_whole",
     "to_pil",
     "to_tensor",
     "unit",

@@ -9,8 +9,9 @@ from pathlib import Path
 from PIL import Image, WebPImagePlugin
 
 from impasto.errors import InputError
+from impasto.files import write_whole
 from impasto.images._picture import Floats, quantise
-from impasto.images._save import check_output, store_whole
+from impasto.images._save import check_output
 
 ANIMATIONS = (".gif", ".webp")
 """Endings that `write_animation` takes."""
@@ -50,4 +51,4 @@ def write_animation(frames: Sequence[Floats], path: Path, *, milliseconds: int =
         first.save(buffer, "GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
     else:
         first.save(buffer, "WEBP", save_all=True, append_images=others, duration=milliseconds, loop=0, quality=quality)
-    store_whole(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())

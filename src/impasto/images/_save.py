@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from impasto.errors import Cancelled, InputError, ResourceError
+from impasto.errors import InputError
+from impasto.files import name_of, storing, write_whole
 from impasto.images._encode import WRITABLE, check_quality, encode
 from impasto.images._picture import Picture
-from impasto.images._source import name_of
 
 _FORMATS = {
     ".png": "PNG",
@@ -30,9 +26,6 @@ _FORMATS = {
 }
 WRITABLE_EXTENSIONS = tuple(_FORMATS)
 """What an output's name may end in."""
-
-_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
-_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def write(
@@ -64,20 +57,14 @@ def write(
     if hasattr(path_or_file, "write"):
         kind = _named(format) if format else picture.origin.format
         data, notes = _encoded(picture, kind if kind in WRITABLE else "PNG", quality, record, drop_gps)
-        with _storing("the output"):
+        with storing("the output"):
             path_or_file.write(data)
         return notes
     path = Path(path_or_file)
     kind = _named(format) if format else _by_extension(path)
     data, notes = _encoded(picture, kind, quality, record, drop_gps)
-    store_whole(path, data)
+    write_whole(path, data)
     return notes
-
-
-def store_whole(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all. Raises as `write`."""
-    with _storing(name_of(path)):
-        _replace(path, data)
 
 
 def _encoded(
@@ -143,44 +130,3 @@ def _check_place(path: Path, name: str, formats: tuple[str, ...]) -> None:
         raise InputError(f"{name} cannot be written: {name_of(folder)} is read-only", "choose another folder")
     if path.exists() and not os.access(path, os.W_OK):
         raise InputError(f"{name} is read-only", "choose another output, or make it writable")
-
-
-@contextmanager
-def _storing(name: str) -> Iterator[None]:
-    """Turn what a disk or a pipe reports into our errors."""
-    try:
-        yield
-    except ConnectionError as error:
-        raise Cancelled("the reader of the output closed it") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno in _FULL:
-            raise ResourceError(
-                f"{name} cannot be written: {reason}", "free some disk space, or write elsewhere"
-            ) from error
-        hint = "choose another folder" if error.errno in _READ_ONLY else "choose another output with -o"
-        raise InputError(f"{name[:200]} cannot be written: {reason}", hint) from error
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside the target, flush to the disk, then rename: the target is the old file or the new one, never half.
-
-    A link is followed; a device such as /dev/null is written to as it is.
-    """
-    target = path.resolve()
-    if target.exists() and not target.is_file() and not target.is_dir():
-        target.write_bytes(data)
-        return
-    temporary = target.with_name(f".impasto-{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        temporary.replace(target)
-    except BaseException:  # Ctrl-C as well: no temporary file may stay behind
-        with suppress(OSError):
-            temporary.unlink()
-        raise

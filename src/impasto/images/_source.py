@@ -23,7 +23,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from impasto.errors import InputError, ResourceError, StyleError, plain
+from impasto.errors import InputError, ResourceError, StyleError
+from impasto.files import name_of
 from impasto.images import _png
 
 Stream: TypeAlias = IO[bytes]
@@ -60,11 +61,6 @@ _STRANGERS = (
     (b"git-annex", "a pointer to a large file, not the file"),
     (b"version https://git-lfs", "a pointer to a large file, not the file"),
 )
-
-
-def name_of(path: Path) -> str:
-    """A path for a message: one line, whatever the file is called."""
-    return plain(path)
 
 
 @contextmanager

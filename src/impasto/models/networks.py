@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -23,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.errors import InputError
+from impasto.files import write_whole
 from impasto.models.catalog import FORMAT, up_to_date
 from impasto.ops.stats import instance_norm
 
@@ -397,16 +397,14 @@ def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -
         path: the file.
         tensors: by name.
         about: what it says of itself, as plain values.
+
+    Raises:
+        InputError, ResourceError: as `files.write_whole`.
     """
     from safetensors.torch import save
 
     halves = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in tensors.items()}
-    partial = path.with_name(f".{path.name}.part")
-    with partial.open("wb") as file:
-        file.write(save(halves, metadata={"impasto": json.dumps({"format": FORMAT, **about})}))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_whole(path, save(halves, metadata={"impasto": json.dumps({"format": FORMAT, **about})}))
 
 
 def style_names(tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> tuple[str, ...]:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from impasto import images
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import Cancelled, InputError, StyleError
+from impasto.files import write_json
 from impasto.memory import PeakMemory
 from impasto.report.contenders import Contender
-from impasto.report.files import write_json
 from impasto.report.scoring import Score, Scorer
 
 Floats: TypeAlias = NDArray[np.float32]

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 
 from impasto import images
 from impasto.errors import InputError
+from impasto.files import write_json
 from impasto.report.cells import Cell, Failure, Subject, read_cell, slug
 from impasto.report.contenders import Contender
-from impasto.report.files import write_json
 from impasto.report.scoring import SCORES, Score
 
 MANIFEST = "report.json"

@@ -9,6 +9,7 @@ from typing import Any
 
 from impasto import images
 from impasto.errors import InputError, require
+from impasto.files import write_whole
 from impasto.report.svg import PALETTE
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -58,7 +59,7 @@ def plot_losses(losses: Sequence[Mapping[str, float]], path: Path) -> None:
     axes.legend(frameon=False)
     buffer = BytesIO()
     figure.savefig(buffer, format=path.suffix[1:].lower(), dpi=120)
-    images.store_whole(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())
 
 
 def level_starts(losses: Sequence[Mapping[str, float]]) -> list[float]:

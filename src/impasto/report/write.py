@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from impasto.files import write_whole
 from impasto.report import study, tables
 from impasto.report.comparison import Comparison
-from impasto.report.files import write_whole
 from impasto.report.opinions import Opinion, Rank, has_maximum, opinions, rank, read_answers, read_ratings
 from impasto.report.page import page
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from impasto import images
+from impasto.files import write_whole
 from impasto.report import svg
-from impasto.report.files import write_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

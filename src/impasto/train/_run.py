@@ -16,14 +16,15 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from impasto.contract import OnProgress, Placement, Progress, ignore
 from impasto.errors import Cancelled, InputError
+from impasto.files import discard_leftovers, whole, write_whole
 from impasto.memory import FREED_MEMORY
 from impasto.methods.settings import ScheduleKnobs
-from impasto.report.files import write_whole
 from impasto.train import _pages
 from impasto.train._courses import Course, folder_of
 from impasto.train._learner import Batch, Batches, Learner, squares
@@ -152,6 +153,7 @@ def _trainer(course: Course, placement: Placement, attendant: lightning.Callback
         strategy="ddp" if joined else "auto",
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         callbacks=[attendant],
+        plugins=[_WholeCheckpoint()],
         max_epochs=-1,
         max_steps=-1,
         accumulate_grad_batches=knobs.accumulate,
@@ -162,6 +164,25 @@ def _trainer(course: Course, placement: Placement, attendant: lightning.Callback
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
+
+
+class _WholeCheckpoint(TorchCheckpointIO):
+    """Writes checkpoints beside their place: Lightning's own way is by another folder, and a kill may leave a half."""
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any = None,  # noqa: ARG002 - Lightning's signature
+    ) -> None:
+        """Write it whole, or raise InputError or ResourceError."""
+        with whole(Path(path)) as temporary, temporary.open("wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                if isinstance(error.__context__, OSError):  # torch hides what the system said
+                    raise error.__context__ from error
+                raise
 
 
 @contextmanager
@@ -237,6 +258,8 @@ class _Attendant(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, learner: lightning.LightningModule) -> None:
         """Note where this run begins."""
         assert isinstance(learner, Learner)
+        if trainer.is_global_zero:  # by now all processes have written what they write at the start
+            discard_leftovers(self.desk.course.folder)
         self._began = self._saved = time.monotonic()
         self._first = self._seen = learner.global_step
         self._next = learner.share
@@ -290,10 +313,8 @@ class _Attendant(lightning.Callback):
 
     def _save(self, trainer: lightning.Trainer, learner: Learner) -> None:
         """Checkpoint, network and losses, each whole or not at all."""
-        partial = self.desk.course.folder / f".{_LAST}.part"
-        trainer.save_checkpoint(partial)
+        trainer.save_checkpoint(self.desk.course.folder / _LAST)
         if trainer.is_global_zero:
-            partial.replace(self.desk.course.folder / _LAST)
             self.desk.write_network(learner, self.validations)
             self.desk.write_losses(learner, self.validations)
         self._saved = time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,11 +16,9 @@ import numpy as np
 from impasto.engine.digests import content_digest
 from impasto.engine.request import Request
 from impasto.errors import InputError
+from impasto.files import discard_leftovers, storing, whole, write_json
 from impasto.video.settings import Film
-from impasto.videos import (
-    Segment,
-    writing,
-)
+from impasto.videos import Segment
 
 
 def fingerprint(source: Path, styles: Any, request: Request, film: Film) -> str:
@@ -62,10 +59,10 @@ class FilmFolder:
                 self.remove()
 
     def _make(self) -> None:
-        with writing(self.folder.name):
-            shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with storing(self.folder.name):
             self.folder.mkdir()
-            self._plan.write_text(json.dumps({"fingerprint": self.fingerprint, "segments": []}))
+        write_json(self._plan, {"fingerprint": self.fingerprint, "segments": []})
 
     def _read(self) -> None:
         try:
@@ -82,8 +79,7 @@ class FilmFolder:
         if self.segments and not self.done:
             with np.load(self._state(len(self.segments))) as stored:
                 self.state = dict(stored)
-        for left in self.folder.glob("*.part"):
-            left.unlink()
+        discard_leftovers(self.folder)
 
     def _state(self, number: int) -> Path:
         return self.folder / f"state-{number:05d}.npz"
@@ -97,18 +93,12 @@ class FilmFolder:
         self.segments.append(segment)
         self.done = done
         number = len(self.segments)
-        with writing(self.folder.name):
-            with self._state(number).open("wb") as file:
-                np.savez(file, **state)  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
-            listed = [(each.path.name, str(each.start), each.count) for each in self.segments]
-            plan = {"fingerprint": self.fingerprint, "segments": listed, "done": done}
-            temporary = self.folder / "plan.part"
-            temporary.write_text(json.dumps(plan))
-            temporary.replace(self._plan)
-            with suppress(OSError):
-                self._state(number - 1).unlink()
+        with whole(self._state(number)) as temporary, temporary.open("wb") as file:
+            np.savez(file, **state)  # type: ignore[arg-type]
+        listed = [(each.path.name, str(each.start), each.count) for each in self.segments]
+        write_json(self._plan, {"fingerprint": self.fingerprint, "segments": listed, "done": done})
+        with suppress(OSError):
+            self._state(number - 1).unlink()
 
     def remove(self) -> None:
         """Take all away."""

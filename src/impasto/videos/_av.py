@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from impasto.errors import InputError, ResourceError, require
-
-_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+from impasto.errors import InputError, require
+from impasto.files import storing
 
 
 def load() -> Any:
@@ -44,14 +42,11 @@ def reading(name: str) -> Iterator[None]:
 def writing(name: str) -> Iterator[None]:
     """Turn FFmpeg's and the system's failures to write into InputError, or ResourceError for a full disk."""
     av = load()
-    try:
-        yield
-    except (av.error.FFmpegError, OSError) as error:
-        if getattr(error, "errno", None) in _FULL:
-            raise ResourceError(
-                f"{name} cannot be written: {_reason(error)}", "free some disk space, or write elsewhere"
-            ) from error
-        raise InputError(f"{name} cannot be written: {_reason(error)}", "choose another output with -o") from error
+    with storing(name):
+        try:
+            yield
+        except av.error.FFmpegError as error:
+            raise OSError(getattr(error, "errno", None), _reason(error)) from error
 
 
 def _reason(error: Exception) -> str:

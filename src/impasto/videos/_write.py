@@ -6,11 +6,9 @@ joined by copying packets: that costs no quality and little time.
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.errors import InputError
+from impasto.files import discard, publish, temporary_beside, whole
 from impasto.videos._av import load, reading, scaling, writing
 from impasto.videos._coding import LOSSLESS, Coding, choose_coding
 from impasto.videos._read import VideoHeader, opened, picture_stream
@@ -59,7 +58,7 @@ class VideoWriter:
         self._rate = Fraction(rate).limit_denominator(1001)
         self._coding = coding or choose_coding(path)
         self._segment: SegmentWriter | None = None
-        self._work = path.with_name(f".impasto-{secrets.token_hex(6)}.part")
+        self._work = temporary_beside(path)
         self._count = 0
 
     def __enter__(self) -> VideoWriter:
@@ -83,8 +82,7 @@ class VideoWriter:
                 if kind is None:
                     assemble([segment], self._path, self._coding)
         finally:
-            with suppress(OSError):
-                self._work.unlink()
+            discard(self._work)
 
 
 def segment_coding(coding: Coding) -> Coding:
@@ -114,7 +112,7 @@ class SegmentWriter:
 
     def __init__(self, path: Path, coding: Coding, header: VideoHeader) -> None:
         self._path, self._coding, self._header = path, coding, header
-        self._temporary = path.with_name(f"{path.name}.part")
+        self._temporary = temporary_beside(path)
         self._sides = _even(header.width, header.height) if coding.even else (header.width, header.height)
         if coding.codec == "hevc" and min(self._sides) < _LEAST_HEVC:
             raise InputError(
@@ -193,13 +191,11 @@ class SegmentWriter:
                 with writing(self._path.name):
                     self._container.mux(self._stream.encode(None))
                     self._container.close()
-                    _flush(self._temporary)
-                    self._temporary.replace(self._path)
+                    publish(self._temporary, self._path)
         finally:
             with suppress(Exception):  # it is given up: how it ends is of no interest, but the file must be closed
                 self._container.close()
-            with suppress(OSError):
-                self._temporary.unlink()
+            discard(self._temporary)
         return Segment(self._path, (self._first or 0) * self._header.time_base, self.count)
 
 
@@ -237,32 +233,11 @@ def assemble(
     if coding.codec == "png":
         _write_pictures(segments, path)
         return
-    with _whole(path) as temporary, writing(path.name):
+    with whole(path) as temporary, writing(path.name):
         if coding.codec in ("gif", "webp"):
             _write_animation(segments, temporary, coding, path.suffix[1:])
         else:
             _join(segments, temporary, coding, path.suffix.lower(), beside, metadata or {}, on_note)
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its name in the end, or vanishes."""
-    target = path.resolve()
-    temporary = target.with_name(f".impasto-{secrets.token_hex(6)}{target.suffix}")
-    try:
-        yield temporary
-        with writing(path.name):
-            _flush(temporary)
-            temporary.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def _join(

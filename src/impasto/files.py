@@ -1,0 +1,161 @@
+"""How files are written: whole or not at all, and under their name only when the disk has them.
+
+A kill, a full disk or a power cut in the middle leaves the old file, or none. `write_whole` takes bytes; `whole` lends
+a temporary path to whoever fills it, such as an encoder; `publish` gives what was made its name.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from impasto.errors import Cancelled, InputError, ResourceError, plain
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
+"""Numbers by which the system says that no more can be written."""
+
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+_TEMPORARY = ".impasto-"
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Write a file; text as UTF-8. A link is followed, a device such as /dev/null is written to as it is.
+
+    Raises:
+        InputError: it cannot be written there.
+        ResourceError: the disk is full. Nothing is left behind.
+        Cancelled: the reader of a pipe went away.
+    """
+    with whole(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """The same for plain values."""
+    write_whole(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `path` when the block ends, or vanishes when it fails. Raises as `write_whole`.
+
+    It ends in .tmp, so that who lists pictures does not find it, and gets the permissions of the file that it replaces.
+    """
+    with storing(name_of(path)):
+        target = path.resolve()
+        if target.exists() and not target.is_file() and not target.is_dir():
+            yield target
+            return
+        temporary = temporary_beside(target)
+        try:
+            yield temporary
+            if target.exists():
+                shutil.copymode(target, temporary)
+            publish(temporary, target)
+        finally:  # after Ctrl-C as well: no temporary file may stay behind
+            discard(temporary)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name in the same folder that nobody uses: renaming is at once only within a file system."""
+    return path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}.tmp")
+
+
+def publish(made: Path, final: Path) -> None:
+    """Give a finished file or folder its name, at once, when the disk has it.
+
+    Raises:
+        OSError: as the system says.
+    """
+    for part in made.rglob("*") if made.is_dir() else [made]:
+        if part.is_file():
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+    made.replace(final)
+    if os.name == "posix":  # the new name must outlive a power cut as the contents do
+        with suppress(OSError):  # some network file systems know no such thing
+            folder = os.open(final.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def discard(temporary: Path) -> None:
+    """Take a temporary file away, if it is there."""
+    with suppress(OSError):
+        temporary.unlink()
+
+
+def discard_leftovers(folder: Path) -> None:
+    """Take away what a killed process left half-written in a folder that only one process writes into."""
+    for left in folder.glob(f"**/{_TEMPORARY}*"):
+        discard(left)
+
+
+@contextmanager
+def storing(name: str) -> Iterator[None]:
+    """Turn what a disk or a pipe reports while `name` is written into our errors."""
+    try:
+        yield
+    except ConnectionError as error:
+        raise Cancelled("the reader of the output closed it") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in DISK_FULL:
+            raise ResourceError(
+                f"{name} cannot be written: {reason}", "free some disk space, or write elsewhere"
+            ) from error
+        hint = "choose another folder" if error.errno in _READ_ONLY else "choose another output with -o"
+        raise InputError(f"{name[:200]} cannot be written: {reason}", hint) from error
+
+
+def open_folder(folder: Path) -> Path:
+    """Make a folder to write into, and take away what a killed run left half-written there.
+
+    Raises:
+        InputError: it is a file, or cannot be written.
+        ResourceError: the disk is full.
+    """
+    above = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not above.is_dir():
+        raise InputError(f"{folder} cannot be a folder: {above.name} is a file", "name another with -o")
+    with storing(name_of(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+    discard_leftovers(folder)
+    return folder
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing into `folder` meanwhile.
+
+    Raises:
+        InputError: one is writing there.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    with storing(name_of(folder)):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:  # an OSError, too
+            raise InputError(
+                f"another process is writing into {folder}", "wait until it is done, or name another folder with -o"
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def name_of(path: Path) -> str:
+    """A path for a message: one line, whatever the file is called."""
+    return plain(path)
