@@ -476,7 +476,7 @@ def test_a_missing_file_names_its_likes(tmp_path):
     refused(tmp_path / "Sunflowers.jpg" / "a.jpg", "does not exist")
     refused("a\0b.jpg", "cannot be opened")
     refused("x" * 5000, "cannot be opened")
-    refused(tmp_path / "two\nlines.jpg", "two?lines.jpg")
+    refused(tmp_path / "two\nlines.jpg", "two lines.jpg")
 
 
 def test_a_folder_an_empty_file_and_text(tmp_path):
