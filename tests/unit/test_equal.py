@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from impasto.bench import equal
+from impasto.bench import equal_loss
 from impasto.contract import ignore
 from impasto.report import reference
 
@@ -38,6 +38,6 @@ def test_the_sweep_goes_on_until_the_best_rate_lies_inside(monkeypatch, best, fo
     monkeypatch.setattr(reference, "Gatys", Bowl)
     monkeypatch.setattr(Bowl, "best", best)
     picture = np.zeros((32, 32, 3), np.float32)
-    rate, ends = equal._best_rate({}, picture, picture, 32, 3, ignore)
+    rate, ends = equal_loss._best_rate({}, picture, picture, 32, 3, ignore)
     assert rate == found
     assert sorted(ends) == tried

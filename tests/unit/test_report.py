@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from impasto.bench.race import race
+from impasto.bench.peers import peers
 from impasto.bench.results import append_csv, plot_csv, read_csv
-from impasto.bench.rivals import peers
 from impasto.bench.sweep import grid
+from impasto.bench.timing import race
 from impasto.contract import ignore
 from impasto.errors import Cancelled, InputError, MissingExtra, ResourceError
 from impasto.files import locked, open_folder, write_whole

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from impasto import device, images
 from impasto.assets import Store, load_weights
 from impasto.assets.library import Library
-from impasto.bench.race import against, race
 from impasto.bench.results import machine_row
 from impasto.bench.sets import load_set
+from impasto.bench.timing import against, race
 from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleImage, ignore
 from impasto.errors import InputError, MissingExtra, require
 from impasto.methods import registry

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from impasto import device, images
 from impasto.assets import Store, load_weights
-from impasto.bench.race import against, race
 from impasto.bench.results import machine_row
 from impasto.bench.sets import load_set, sized
+from impasto.bench.timing import against, race
 from impasto.contract import Guide, Job, Placement, Style, StyleImage, ignore
 from impasto.methods import registry
 from impasto.methods.adain import AdaIN

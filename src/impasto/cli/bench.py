@@ -59,7 +59,7 @@ def bench_optimize(
 
     Plain Adam starts from the photograph, and its learning rate is swept.
     """
-    from impasto.bench import equal, run
+    from impasto.bench import equal_loss, run
     from impasto.cli.console import Reporter
     from impasto.cli.painter import Painter
     from impasto.engine.engine import Engine
@@ -70,7 +70,7 @@ def bench_optimize(
         _show([run.optimize(size=size, runs=runs, paint=painter)], csv, as_json)
         return
     with Reporter() as reporter:
-        row = equal.equal_loss(
+        row = time_to_equal_loss(
             picture_set=picture_set, pair=pair, size=size, steps=steps, paint=painter, on_progress=reporter
         )
     _show([row], csv, as_json)
@@ -348,7 +348,7 @@ def bench_all(
 
 def _race_peers(contenders: tuple[Contender, ...], picture_set: str, size: int, runs: int) -> list[dict[str, Any]]:
     from impasto import device
-    from impasto.bench import results, rivals
+    from impasto.bench import peers, results
     from impasto.bench.sets import load_set
     from impasto.cli.console import Reporter
     from impasto.cli.painter import Painter
@@ -359,7 +359,7 @@ def _race_peers(contenders: tuple[Contender, ...], picture_set: str, size: int, 
     placement = device.place()
     with Reporter() as reporter:
         pairs = load_set(picture_set, engine.store, size=size, on_progress=reporter)
-        rows = rivals.peers(
+        rows = peers.peers(
             contenders,
             pairs,
             runs=runs,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from impasto.bench.race import Laps, race
 from impasto.bench.sets import Pairs
+from impasto.bench.timing import Laps, race
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.report.cells import Floats, Paint, Subject
 from impasto.report.contenders import Contender
