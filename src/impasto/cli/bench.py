@@ -59,7 +59,8 @@ def bench_optimize(
 
     Plain Adam starts from the photograph, and its learning rate is swept.
     """
-    from impasto.bench import equal_loss, run
+    from impasto.bench import run
+    from impasto.bench.equal_loss import equal_loss as time_to_equal_loss
     from impasto.cli.console import Reporter
     from impasto.cli.painter import Painter
     from impasto.engine.engine import Engine
