@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
@@ -25,6 +26,7 @@ class Knob:
         low, high: inclusive bounds of a number, or None.
         choices: allowed values of a string; empty when free.
         shapes_style: whether a style's statistics depend on it, so that it is part of their cache key.
+        names_file: whether its value may be FILE or NAME:FILE; a word alone is no file.
     """
 
     name: str
@@ -35,11 +37,18 @@ class Knob:
     high: float | None = None
     choices: tuple[str, ...] = ()
     shapes_style: bool = False
+    names_file: bool = False
 
     @property
     def flag(self) -> str:
         """The command-line flag."""
         return "--" + self.name.replace("_", "-")
+
+    def file_of(self, value: str) -> str:
+        """The file that a value names; empty where it names none."""
+        if not self.names_file or re.fullmatch(r"[\w-]*", value):
+            return ""
+        return re.sub(r"^[\w-]{2,}:", "", value)  # a single letter is a drive
 
     def bounds(self) -> str:
         """What is allowed, in words."""
@@ -99,9 +108,11 @@ def knob(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     shapes_style: bool = False,
+    names_file: bool = False,
 ) -> Any:
     """A dataclass field that is a knob; see `Knob` for the arguments."""
     metadata = {"help": help, "low": low, "high": high, "choices": choices, "shapes_style": shapes_style}
+    metadata["names_file"] = names_file
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -139,6 +150,16 @@ def as_record(knobs: Any) -> dict[str, Any]:
     """Settings as plain values for JSON."""
     values = {knob.name: getattr(knobs, knob.name) for knob in knobs_of(type(knobs))}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def with_files(cls: type, values: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Named values in which each file that a setting names has been replaced by `change` of it."""
+    changed = dict(values)
+    for knob in knobs_of(cls):
+        value = values.get(knob.name)
+        if isinstance(value, str) and (file := knob.file_of(value)):
+            changed[knob.name] = f"{value[: len(value) - len(file)]}{change(file)}"
+    return changed
 
 
 def style_key(knobs: Any) -> tuple[tuple[str, Any], ...]:

@@ -2,7 +2,9 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from impasto.cli import app
 
@@ -53,3 +55,16 @@ def refused(outcome, tmp_path):
         return done.err
 
     return go
+
+
+@pytest.fixture
+def mask_file(tmp_path):
+    """Writes a mask of which the left part is white; returns its path."""
+
+    def make(name="mask.png", width=64, height=48, left=0.5, value=255):
+        codes = np.zeros((height, width), np.uint8)
+        codes[:, : round(width * left)] = value
+        Image.fromarray(codes).save(tmp_path / name)
+        return tmp_path / name
+
+    return make

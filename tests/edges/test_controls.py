@@ -12,17 +12,6 @@ from impasto.videos import probe_video
 PAINTING, OTHER = "museum:436535", "museum:436528"
 
 
-@pytest.fixture
-def mask_file(tmp_path):
-    def make(name="mask.png", width=64, height=48, left=0.5, value=255):
-        codes = np.zeros((height, width), np.uint8)
-        codes[:, : round(width * left)] = value
-        Image.fromarray(codes).save(tmp_path / name)
-        return tmp_path / name
-
-    return make
-
-
 def pixels(path):
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB")).astype(int)

@@ -99,7 +99,7 @@ def test_the_command_line_paints_and_makes_again(network, picture_file, tmp_path
     assert app.run(["stylize", str(photo), "--style", f"{network}:s3", "-o", str(out), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["method"] == "feedforward"
-    assert told["style"] == [f"{network}:s3"]
+    assert told["style"] == [f"{network.name}:s3"]
     assert app.run(["redo", str(out), "-o", str(tmp_path / "again.png")]) == 0
     assert app.run(["stylize", str(photo), "--style", str(network)]) == 2
     assert "name one" in capsys.readouterr().err

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from impasto.cli import flags
-from impasto.cli.parse import WORDS
+from impasto.cli.outputs import Targets, labels
+from impasto.cli.parse import WORDS, parse_style
 from impasto.cli.printing import say
 from impasto.errors import InputError
-from impasto.models import catalog
 
 if TYPE_CHECKING:
+    from impasto.cli.console import Reporter
     from impasto.engine.controls import Controls
+    from impasto.engine.engine import Engine
+    from impasto.engine.record import Record, Weighted
+    from impasto.engine.request import Request, Result
+
+_EXAMPLES = """\b
+Examples:
+  impasto redo photo-irises.png -o again.png
+  impasto redo photo-irises.png --size 2048 -o larger.png
+  impasto redo photo-irises.png --style painting.jpg --content elsewhere/photo.jpg -o other.png"""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command("redo", epilog="Example: impasto redo photo-irises.png -o again.png")(redo)
+    app.command("redo", epilog=_EXAMPLES)(redo)
 
 
 def redo(
@@ -29,79 +41,168 @@ def redo(
         str | None, typer.Option("--out", "-o", help="Where to write; beside the picture by default.")
     ] = None,
     content: Annotated[Path | None, typer.Option(help="The photograph, when it has moved.")] = None,
+    style: Annotated[
+        list[str] | None,
+        typer.Option("--style", "-s", help="In place of its styles, or where they lie when they have moved."),
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Longest side in pixels; the picture's by default.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16; the picture's by default.")] = None,
     jpeg_quality: flags.JpegQuality = None,
 ) -> None:
     """Paint a picture again from the settings in its metadata."""
-    from impasto import images
-    from impasto.cli.console import Reporter
-    from impasto.cli.outputs import Targets, labels
-    from impasto.engine.engine import Engine
-    from impasto.engine.request import Request, Result
-
-    record = images.read_record(picture)
-    if record is None:
-        raise InputError(f"{picture} holds no settings of impasto", "give a picture that impasto has made")
-    made_of = record.get("texture")
-    source = content or (picture if made_of else _find(picture, record["content"]["name"]))
-    styles = [(_style(picture, entry["id"]), entry["weight"]) for entry in record["styles"]]
-    knobs = dict(record["knobs"])
-    init = knobs.pop("init", None)
-    if record["init"] is not None:
-        init = _find(picture, record["init"])
-    size = max(record["width"], record["height"])
-    controls = _controls(picture, record)
-    method = "auto" if controls.color_only else record["method"]
-    request = Request(method, record["quality"], size, init, knobs, controls=controls)
+    record = _read(picture)
+    given = [parse_style(text) for text in style or ()]
+    found = _Found.of(picture, record, content, given)
     target = Targets(out, several=False, jpeg_quality=jpeg_quality)
-    target.check(str(source), [style for style, _ in styles])
+    target.check(str(found.content), found.inputs)
+    from impasto.cli.console import Reporter
+    from impasto.engine.engine import Engine
+
     with Reporter() as reporter:
-        engine = Engine(device=device, precision=record["precision"])
-        result: Result
-        if made_of:
-            result = engine.texture(styles, **made_of, request=request, on_progress=reporter, on_note=reporter.note)
-        else:
-            result = engine.stylize(source, styles, request, on_progress=reporter, on_note=reporter.note)
-        if result.record["content"]["pixels"] != record["content"]["pixels"]:
-            reporter.note(f"{source} has changed since {picture} was made")
-    path = target.of(str(source), labels(record))
+        engine = Engine(device=device, precision=precision or record.precision)
+        result = _paint(engine, record, found, size, reporter)
+        if size is None and result.record["content"]["pixels"] != record.pixels:
+            reporter.note(f"{found.content} has changed since {picture} was made")
+    path = target.of(str(found.content), labels(result.record))
     say(result.save(path or Path(f"{picture.stem}-again.png"), jpeg_quality=jpeg_quality))
 
 
-def _controls(picture: Path, record: Mapping[str, Any]) -> Controls:
-    """What was asked for beside content and style, with its masks found again."""
-    from impasto.engine.controls import Controls
+def _read(picture: Path) -> Record:
+    from impasto import images
+    from impasto.engine.record import Record
 
-    values = dict(record.get("controls", {}))
-    for name in ("preserve", "strength_map"):
-        if name in values:
-            values[name] = _mask(picture, values[name])
-    regions = tuple(
-        (_mask(picture, row["mask"]), [(_style(picture, entry["id"]), entry["weight"]) for entry in row["styles"]])
-        for row in record.get("regions", ())
+    values = images.read_record(picture)
+    if values is None:
+        raise InputError(f"{picture} holds no settings of impasto", "give a picture that impasto has made")
+    try:
+        return Record.parse(values)
+    except InputError as error:
+        raise InputError(f"the settings in {picture} cannot be used: {error.message}", error.hint) from error
+
+
+def _paint(engine: Engine, record: Record, found: _Found, size: int | None, reporter: Reporter) -> Result:
+    request = found.request(record, size)
+    if not record.texture:
+        return engine.stylize(found.content, found.styles, request, on_progress=reporter, on_note=reporter.note)
+    return engine.texture(
+        found.styles,
+        size=size or max(record.width, record.height),
+        seamless=record.seamless,
+        request=request,
+        on_progress=reporter,
+        on_note=reporter.note,
     )
-    return Controls(**values, regions=regions)
 
 
-def _mask(picture: Path, name: str) -> str:
-    return name if name in WORDS and not (picture.parent / name).exists() else str(_find(picture, name))
+@dataclass(frozen=True)
+class _Found:
+    """The files that a picture was made of.
+
+    A record tells their names alone. They are looked for beside the picture, beside what the user has given, and in
+    the current folder; nothing else is opened.
+
+    Attributes:
+        content: the photograph; of a texture the picture itself, beside which the result goes.
+        styles: of the whole picture.
+        controls: with the files of its masks.
+        init: the image to start from, where that was a file.
+        knobs: with the files that they name.
+    """
+
+    content: Path
+    styles: list[tuple[str, float]]
+    controls: Controls
+    init: Path | None
+    knobs: dict[str, Any]
+
+    @classmethod
+    def of(cls, picture: Path, record: Record, content: Path | None, styles: Sequence[tuple[str, float]]) -> _Found:
+        """Find all. styles: of the user, in place of the record's.
+
+        Raises:
+            InputError: a file is not there.
+        """
+        from impasto import settings
+        from impasto.engine.record import COLOR
+        from impasto.methods import registry
+        from impasto.methods.recipes import DRAFT_METHOD
+
+        look = _Look(picture, [path.parent for path in (content, *(Path(own) for own, _ in styles)) if path])
+        row = registry.find(DRAFT_METHOD if record.method == COLOR else record.method)
+        knobs = settings.with_files(row.load_knobs(), record.knobs, lambda name: str(look.file(name, "")))
+        controls = replace(
+            record.controls,
+            preserve=look.mask(record.controls.preserve),
+            strength_map=look.mask(record.controls.strength_map),
+            regions=tuple((look.mask(mask), look.styles(own)) for mask, own in record.controls.regions),
+        )
+        return cls(
+            content=content or (picture if record.texture else look.file(record.content, "--content")),
+            styles=list(styles) or look.styles(record.styles),
+            controls=controls,
+            init=None if record.init is None else look.file(record.init, ""),
+            knobs=knobs,
+        )
+
+    @property
+    def inputs(self) -> list[str]:
+        """All that is read beside the photograph, as paths or words."""
+        controls = self.controls
+        inside = [style for _, own in controls.regions for style in own]
+        masks = [controls.preserve, controls.strength_map, *(mask for mask, _ in controls.regions)]
+        return [*(name for name, _ in (*self.styles, *inside)), *(str(one) for one in (*masks, self.init) if one)]
+
+    def request(self, record: Record, size: int | None) -> Request:
+        """What is asked of the engine."""
+        from impasto.engine.request import Request
+
+        knobs = dict(self.knobs)
+        start = knobs.pop("init", None)
+        return Request(
+            method="auto" if self.controls.color_only else record.method,
+            quality=record.quality,
+            size=size or max(record.width, record.height),
+            init=start if self.init is None else self.init,
+            knobs=knobs,
+            controls=self.controls,
+        )
 
 
-def _style(picture: Path, name: str) -> str:
-    """A library id as it is; a file where it can be found."""
-    prefix = name.partition(":")[0]
-    if prefix in ("museum", "pack") and not Path(name).exists():
-        return name
-    if catalog.is_trained(name):
-        file, _, style = name.rpartition(":")
-        return f"{_find(picture, file)}:{style}"
-    return str(_find(picture, name))
+@dataclass(frozen=True)
+class _Look:
+    """Finds files by their names.
 
+    Attributes:
+        picture: that was made of them.
+        given: folders of what the user has named.
+    """
 
-def _find(picture: Path, name: Any) -> Path:
-    for candidate in (picture.parent / str(name), Path(str(name))):
-        if candidate.is_file():
-            return candidate
-    raise InputError(
-        f"{name or 'the photograph'}, of which {picture} was made, is not there", "put it beside the picture"
-    )
+    picture: Path
+    given: Sequence[Path]
+
+    def file(self, name: str, flag: str) -> Path:
+        """A file by its name; flag: with which it may be given instead, or empty."""
+        for folder in (self.picture.parent, *self.given, Path()):
+            if name and (folder / name).is_file():
+                return folder / name
+        hint = "put it beside the picture" + (f", or give it by {flag}" if flag else "")
+        raise InputError(f"{name or 'a picture in memory'}, of which {self.picture} was made, is not there", hint)
+
+    def mask(self, name: str | None) -> str | None:
+        """A word as it is, unless a file beside the picture has it as its name."""
+        if name is None or (name in WORDS and not (self.picture.parent / name).exists()):
+            return name
+        return str(self.file(name, ""))
+
+    def styles(self, names: Weighted) -> list[tuple[str, float]]:
+        """Library ids as they are; files where they are found, `FILE:NAME` for styles of trained networks."""
+        return [(self._style(name), weight) for name, weight in names]
+
+    def _style(self, name: str) -> str:
+        if re.fullmatch(r"(museum|pack):[\w-]+", name):
+            return name
+        trained = re.fullmatch(r"(.+\.safetensors):([\w-]+)", name, re.IGNORECASE)
+        if trained:
+            return f"{self.file(trained[1], '--style')}:{trained[2]}"
+        return str(self.file(name, "--style"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from impasto.errors import InputError
+from impasto.errors import InputError, quoted
 
 KEEP_COLOR = ("luminance", "histogram")
 FACE_AMOUNT = 0.7
@@ -43,12 +43,12 @@ class Controls:
     def check(self) -> None:
         """Raise InputError for what contradicts itself or is out of range."""
         if self.keep_color is not None and self.keep_color not in KEEP_COLOR:
-            raise InputError(f"--keep-color is {self.keep_color!r}", f"it is one of {', '.join(KEEP_COLOR)}")
+            raise InputError(f"--keep-color is {quoted(self.keep_color)}", f"it is one of {', '.join(KEEP_COLOR)}")
         if self.keep_color and self.color_only:
             raise InputError("--keep-color and --color-only contradict each other", "leave one out")
         for flag, value, high in (("--feather", self.feather, 10_000.0), ("--protect-faces", self.protect_faces, 1.0)):
             if value is not None and not (_is_number(value) and 0 <= value <= high):
-                raise InputError(f"{flag} is {value!r}", f"it takes a number from 0 to {high:g}")
+                raise InputError(f"{flag} is {quoted(value)}", f"it takes a number from 0 to {high:g}")
 
         if self.feather and not self.regions and self.preserve is None and self.strength_map is None:
             raise InputError(
@@ -87,4 +87,6 @@ def mask_name(mask: Any) -> str | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool)
+    return isinstance(value, float) and math.isfinite(value)

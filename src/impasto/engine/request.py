@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from impasto import images, settings
 from impasto.contract import Placement
 from impasto.engine.controls import Controls, mask_name
+from impasto.engine.record import COLOR, name_alone
 from impasto.errors import InputError
 from impasto.images import Picture
 from impasto.methods import recipes
@@ -181,6 +182,8 @@ def record_of(
 ) -> dict[str, Any]:
     """What makes a picture again, as plain values; `Result.of` adds what is known when it is painted.
 
+    Files are known by their names: where they lie on the machine of the one who painted concerns nobody else.
+
     Args:
         request: what was asked for.
         stages: the methods in order, with their settings.
@@ -200,15 +203,20 @@ def record_of(
         "styles": _listed(sources),
         "regions": [{"mask": mask_name(mask), "styles": _listed(own)} for mask, own in regions],
         "controls": request.controls.record(),
-        "method": "color" if request.controls.color_only else last.method.name,
+        "method": COLOR if request.controls.color_only else last.method.name,
         "quality": request.quality or recipes.DEFAULT_QUALITY,
         "stages": [stage.method.name for stage in stages],
-        "knobs": settings.as_record(last.knobs),
-        "init": str(request.init) if getattr(last.knobs, "init", None) == "file" else None,
+        "knobs": settings.with_files(type(last.knobs), settings.as_record(last.knobs), name_alone),
+        "init": _file_name(request.init) if getattr(last.knobs, "init", None) == "file" else None,
         "device": placement.device,
         "precision": placement.precision,
     }
 
 
+def _file_name(source: Any) -> str:
+    """What finds a picture again: the name of its file; "picture" for pixels in memory."""
+    return name_alone(str(source)) if isinstance(source, str | Path) else "picture"
+
+
 def _listed(sources: Sources) -> list[dict[str, Any]]:
-    return [{"id": source.id, "label": source.label, "weight": source.weight} for source in sources]
+    return [{"id": name_alone(source.id), "label": source.label, "weight": source.weight} for source in sources]

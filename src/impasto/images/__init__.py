@@ -26,7 +26,7 @@ from impasto.images._picture import (
     to_pil,
     unit,
 )
-from impasto.images._read import MAX_PIXELS, probe, read, read_record
+from impasto.images._read import MAX_PIXELS, MAX_SIDE, probe, read, read_record
 from impasto.images._save import WRITABLE_EXTENSIONS, check_output, write
 from impasto.images._sheet import contact_sheet
 
@@ -38,6 +38,7 @@ __all__ = [
     "DIGITAL_SOURCE_TYPE",
     "EXTENSIONS",
     "MAX_PIXELS",
+    "MAX_SIDE",
     "WRITABLE_EXTENSIONS",
     "Header",
     "Origin",

@@ -26,6 +26,8 @@ MAX_PIXELS = 100_000_000
 """The most pixels that are decoded without being asked: 1.2 GB as float32 RGB."""
 
 MAX_SIDE = 100_000
+"""The longest side of a picture, in pixels."""
+
 _MAX_TEXT = 1 << 16
 _PALETTE_MODES = ("P", "PA")
 _GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N")

@@ -76,6 +76,7 @@ class OptimizeKnobs:
         "vgg19",
         "network that looks: vgg19, vgg16, squeezenet, efficientnet-lite0, or NAME:FILE.safetensors",
         shapes_style=True,
+        names_file=True,
     )
     border: str = knob(
         "mirror", "how the picture goes on beyond its edge; wrap makes it tile", choices=("mirror", "wrap")
@@ -98,7 +99,10 @@ class ArbitraryKnobs:
 
     strength: float = knob(1.0, "from the photograph (0) to the full style (1)", low=0, high=1)
     network: str = knob(
-        "shipped", "file of impasto train arbitrary; shipped is the one that ships, if one does", shapes_style=True
+        "shipped",
+        "file of impasto train arbitrary; shipped is the one that ships, if one does",
+        shapes_style=True,
+        names_file=True,
     )
 
 
