@@ -1,6 +1,9 @@
 """Fixtures: tiny seeded networks for unit tests, and the real pictures for the others."""
 
+import multiprocessing.process
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import torch
 from hypothesis import settings
 
 from impasto.contract import Placement
-from tiny import noise, tiny_decoder_weights, tiny_encoder_weights
+from tiny import TinyStore, noise, tiny_decoder_weights, tiny_encoder_weights
 
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)  # the same examples everywhere
 settings.load_profile("steady")
@@ -25,6 +28,45 @@ def one_thread_for_tiny_networks(request):
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+UNIT_SECONDS = 5.0
+"""Processor time after which a unit test needs the mark `slow`."""
+
+
+@pytest.fixture(autouse=True)
+def marks_are_true(request, monkeypatch):
+    """A test that starts processes says so by the mark `process`, a unit test that takes long by `slow`."""
+    started, slow = [], request.node.path.parent.name in ("unit", "methods")
+
+    def watch(owner, name):
+        original = getattr(owner, name)
+
+        def call(*arguments, **more):
+            started.append(arguments[1:2])
+            return original(*arguments, **more)
+
+        monkeypatch.setattr(owner, name, call)
+
+    watch(subprocess.Popen, "__init__")
+    watch(multiprocessing.process.BaseProcess, "start")
+    watch(os, "forkpty")
+    before = time.process_time()
+    yield
+    took = time.process_time() - before
+    if started and not request.node.get_closest_marker("process"):
+        pytest.fail(f"it starts {started[0]}: mark it with pytest.mark.process")
+    if slow and took > UNIT_SECONDS and not request.node.get_closest_marker("slow"):
+        pytest.fail(f"a unit test of {took:.1f} s: make it smaller, or mark it with pytest.mark.slow")
+
+
+@pytest.fixture
+def engine(tmp_path, tiny_weights):
+    """An engine with tiny networks."""
+    from impasto.engine.engine import Engine
+
+    (tmp_path / "store").mkdir()
+    return Engine(store=TinyStore(tmp_path / "store", tiny_weights), device="cpu", precision="float32")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from impasto import images
 from impasto.assets import load_weights
 from impasto.cli import app
 from impasto.contract import STYLE_LAYERS, Placement
-from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.losses.losses import relative_error
 from impasto.models.encoder_specs import ARCHITECTURES, VGG19
@@ -24,26 +23,21 @@ PAINTING = "museum:436535"
 
 
 @pytest.fixture(scope="module")
-def engine(store):
-    return Engine(store=store, device="cpu", precision="float32")
-
-
-@pytest.fixture(scope="module")
-def paint(engine, photos):
+def paint(exact_engine, photos):
     def paint(photo="chelsea.png", size=128, steps=10, **knobs):
         request = Request(method="optimize", size=size, init=None, knobs={"steps": steps, **knobs})
-        return engine.stylize(photos / photo, PAINTING, request)
+        return exact_engine.stylize(photos / photo, PAINTING, request)
 
     return paint
 
 
 @pytest.mark.parametrize("name", ["vgg16", "squeezenet", "efficientnet-lite0"])
-def test_a_fetched_encoder_paints_towards_the_painting(engine, paint, photos, store, name):
+def test_a_fetched_encoder_paints_towards_the_painting(exact_engine, paint, photos, store, name):
     """Judged by VGG-19 at the picture's size, which the smaller networks know nothing of."""
     judge = Encoder(VGG19, load_weights(store.path("vgg19-normalised")), Placement())
     painted = paint(encoder=name)
     photo = images.resize(images.read(photos / "chelsea.png").pixels, *painted.picture.pixels.shape[:2])
-    style = engine.find_styles(PAINTING)[0].picture.pixels
+    style = exact_engine.find_styles(PAINTING)[0].picture.pixels
     style = images.resize(style, 101, 128)
 
     def distance(pixels):
@@ -106,17 +100,17 @@ def test_a_file_of_ones_own_paints_and_another_network_is_refused(picture_file, 
     assert not (tmp_path / "two.png").exists()
 
 
-def test_a_file_that_was_written_again_is_read_again(engine, tmp_path):
+def test_a_file_that_was_written_again_is_read_again(exact_engine, tmp_path):
     import os
 
     weights = tmp_path / "mine.safetensors"
     photo, style = np.full((48, 64, 3), 0.4, np.float32), np.random.default_rng(0).random((64, 64, 3), np.float32)
     request = Request(method="optimize", init="content", knobs={"steps": 3, "encoder": f"resnet18:{weights}"})
     save_file(random_weights(ARCHITECTURES["resnet18"]), weights)
-    first = engine.stylize(photo, style, request).picture.pixels
+    first = exact_engine.stylize(photo, style, request).picture.pixels
     save_file(random_weights(ARCHITECTURES["resnet18"], seed=1), weights)
     os.utime(weights, ns=(1, 1))
-    assert np.abs(first - engine.stylize(photo, style, request).picture.pixels).max() > 1e-3
+    assert np.abs(first - exact_engine.stylize(photo, style, request).picture.pixels).max() > 1e-3
 
 
 def test_bands_of_an_encoder_are_appended_to_a_table(tmp_path, monkeypatch):

@@ -8,7 +8,6 @@ from impasto import images
 from impasto.assets import load_weights
 from impasto.contract import STYLE_LAYERS, Placement
 from impasto.engine.controls import Controls
-from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.errors import InputError
 from impasto.losses.losses import relative_error
@@ -20,11 +19,6 @@ from impasto.ops.stats import gram_matrix
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 WHEAT, IRISES = "museum:436535", "museum:436528"
-
-
-@pytest.fixture(scope="module")
-def engine(store):
-    return Engine(store=store, device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -22,11 +22,6 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 PAINTING = "museum:436535"
 
 
-@pytest.fixture(scope="module")
-def engine(store):
-    return Engine(store=store, device="cpu")
-
-
 def test_the_draft_looks_as_it_did(engine, photos):
     """Looked at when it was made: strokes, no checkerboard, no frame. Other precisions are allowed their rounding."""
     drawn = engine.stylize(photos / "chelsea.png", PAINTING, Request(quality="draft", size=192))

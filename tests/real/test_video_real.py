@@ -18,7 +18,6 @@ import torch
 from impasto import metrics
 from impasto.cli import app
 from impasto.engine.controls import Controls
-from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.metrics._pixels import sharpness
 from impasto.models import networks
@@ -29,11 +28,6 @@ from impasto.videos import VideoReader, VideoWriter, probe_video
 pytestmark = pytest.mark.real
 STYLE = "436535"
 ADAIN = Request(method="adain")
-
-
-@pytest.fixture(scope="module")
-def engine():
-    return Engine()
 
 
 def frames(path, count=None):

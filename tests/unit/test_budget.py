@@ -6,11 +6,10 @@ import pytest
 from impasto import images
 from impasto.contract import Placement
 from impasto.engine import budget
-from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.errors import ResourceError
 from impasto.methods.recipes import plan
-from tiny import TinyStore, noise, tiny_decoder_weights, tiny_encoder_weights
+from tiny import noise
 
 BFLOAT = Placement(precision="bfloat16")
 
@@ -63,12 +62,6 @@ def test_without_a_limit_what_is_free_counts(monkeypatch):
     assert of("good", (2048, 2048)).tiled
     with pytest.raises(ResourceError, match="is free"):
         of("good", (9000, 9000))
-
-
-@pytest.fixture
-def engine(tmp_path):
-    weights = {"vgg19-normalised": tiny_encoder_weights(), "adain-decoder": tiny_decoder_weights()}
-    return Engine(store=TinyStore(tmp_path, weights), device="cpu", precision="float32")
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,6 @@ def network(tmp_path):
     return path
 
 
-@pytest.fixture
-def engine(tmp_path, tiny_weights):
-    return Engine(store=TinyStore(tmp_path, tiny_weights), precision="float32")
-
-
 def test_a_trained_style_needs_no_method_and_no_weights_but_its_own(tmp_path, network):
     engine = Engine(store=TinyStore(tmp_path, {}), precision="float32")
     result = engine.stylize(noise(40, 56), f"{network}:s3")

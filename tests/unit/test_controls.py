@@ -7,7 +7,6 @@ import torch
 from impasto import images
 from impasto.contract import Guide, Job
 from impasto.engine.controls import Controls
-from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.errors import InputError
 from impasto.methods import registry
@@ -15,7 +14,7 @@ from impasto.methods.optimize.method import Optimize
 from impasto.methods.recipes import mixtures, round_trip
 from impasto.methods.settings import OptimizeKnobs
 from impasto.ops import color
-from tiny import TinyStore, noise, style_of
+from tiny import noise, style_of
 
 
 def picture(height=48, width=64, seed=0):
@@ -26,11 +25,6 @@ CONTENT, STYLE, OTHER = picture(), picture(64, 64, seed=1), picture(64, 64, seed
 LEFT = np.zeros((48, 64), np.float32)
 LEFT[:, :32] = 1
 QUALITIES = ["draft", "good"]
-
-
-@pytest.fixture
-def engine(tmp_path, tiny_weights):
-    return Engine(store=TinyStore(tmp_path, tiny_weights), device="cpu", precision="float32")
 
 
 def paint(engine, styles=STYLE, *, quality="draft", notes=None, **controls):

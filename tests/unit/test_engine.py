@@ -9,21 +9,15 @@ from PIL import Image
 
 from impasto import images
 from impasto.contract import Placement
-from impasto.engine.engine import Engine
 from impasto.engine.plan import predicted_seconds
 from impasto.engine.request import Request
 from impasto.errors import Cancelled, InputError, ResourceError
 from impasto.methods import registry
 from impasto.methods.adain import AdaIN
 from impasto.methods.recipes import plan
-from tiny import TinyStore, noise
+from tiny import noise
 
 QUICK = {"steps": 2}
-
-
-@pytest.fixture
-def engine(tmp_path, tiny_weights):
-    return Engine(store=TinyStore(tmp_path, tiny_weights), device="cpu", precision="float32")
 
 
 def picture(height=48, width=64, seed=0):

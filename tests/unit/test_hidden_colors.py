@@ -7,12 +7,11 @@ from impasto.engine.light import Light
 
 from impasto import images
 from impasto.engine.controls import Controls
-from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.images._fill import fill_hidden
 from impasto.models import networks
 from impasto.videos import VideoReader
-from tiny import TinyStore, noise, tiny_network
+from tiny import noise, tiny_network
 
 MAGENTA, BLACK = (1.0, 0.0, 1.0), (0.0, 0.0, 0.0)
 
@@ -34,11 +33,6 @@ def with_hidden(color, *, height=48, width=64, seed=0, alpha=None):
     pixels = pixels_of(height, width, seed)
     pixels[alpha == 0] = color
     return np.dstack([pixels, alpha])
-
-
-@pytest.fixture
-def engine(tmp_path, tiny_weights):
-    return Engine(store=TinyStore(tmp_path, tiny_weights), device="cpu", precision="float32")
 
 
 STYLE, OTHER = pixels_of(64, 64, seed=1), pixels_of(72, 64, seed=2)

@@ -7,11 +7,10 @@ import torch
 from safetensors.torch import save_file
 
 from impasto.cli import app
-from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.errors import InputError
 from impasto.models import catalog, networks, predictors
-from tiny import TinyStore, noise, tiny_arbitrary, tiny_network
+from tiny import noise, tiny_arbitrary, tiny_network
 
 
 @pytest.fixture
@@ -19,11 +18,6 @@ def network(tmp_path):
     path = tmp_path / "any.safetensors"
     networks.Trained(tiny_arbitrary(), {"kind": predictors.KIND}).save(path)
     return path
-
-
-@pytest.fixture
-def engine(tmp_path, tiny_weights):
-    return Engine(store=TinyStore(tmp_path, tiny_weights), precision="float32")
 
 
 def test_a_file_gives_back_both_parts(network):

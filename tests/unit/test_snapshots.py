@@ -9,10 +9,9 @@ from safetensors.torch import load_file, save_file
 from impasto import Snapshots, images
 from impasto.engine import snapshots
 from impasto.engine.controls import Controls
-from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.errors import Cancelled, InputError, ResourceError
-from tiny import TinyStore, noise
+from tiny import noise
 
 
 def picture(seed=0, height=48, width=64):
@@ -23,12 +22,6 @@ CONTENT, STYLE, OTHER = picture(), picture(1), picture(2)
 HALF = np.zeros((48, 64), np.float32)
 HALF[:, :32] = 1
 QUICK = {"steps": 6, "coarsest": 32}
-
-
-@pytest.fixture
-def engine(tmp_path, tiny_weights):
-    (tmp_path / "store").mkdir()
-    return Engine(store=TinyStore(tmp_path / "store", tiny_weights), device="cpu", precision="float32")
 
 
 @pytest.fixture
