@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -37,6 +36,7 @@ def impasto(*arguments, **options):
     return subprocess.run(command, capture_output=True, check=False, **options)
 
 
+@pytest.mark.process
 def test_help_needs_no_torch():
     script = "import sys; from impasto.cli import app; app.run(['--help']); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -56,6 +56,7 @@ def test_stylize_help_has_examples_and_every_knob(run, monkeypatch):
         assert flag in text
 
 
+@pytest.mark.process
 def test_version():
     done = impasto("--version", text=True)
     assert re.fullmatch(r"impasto \d+\.\d+\.\d+\n", done.stdout)
@@ -94,6 +95,7 @@ def test_json_has_one_object_a_picture(run, picture_file, tmp_path):
     assert (rows[0]["width"], rows[0]["height"]) == opened(rows[0]["output"]).size == (64, 48)
 
 
+@pytest.mark.process
 def test_from_standard_input_to_standard_output(picture_file):
     photo = picture_file()
     done = impasto("stylize", "-", "--style", PAINTING, "-q", "draft", input=photo.read_bytes())
@@ -167,6 +169,7 @@ def test_redo_refuses_a_picture_that_is_not_ours(run, tmp_path):
     run("redo", theirs, code=2)
 
 
+@pytest.mark.process
 def test_an_animation_gives_its_first_frame_and_says_so(tmp_path):
     frames = [Image.new("RGB", (40, 32), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
@@ -175,6 +178,7 @@ def test_an_animation_gives_its_first_frame_and_says_so(tmp_path):
     assert "first" in done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_clean_with_the_best_picture_so_far(picture_file, tmp_path, number, code):
@@ -193,14 +197,18 @@ def test_a_signal_ends_it_clean_with_the_best_picture_so_far(picture_file, tmp_p
     assert record_of(target)["method"] == "optimize"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_kill_leaves_no_picture(picture_file, tmp_path):
     photo, target = picture_file(), tmp_path / "out.png"
     command = [sys.executable, "-m", "impasto", "stylize", photo, "--style", PAINTING, "--steps", "5000", "-o", target]
-    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
-    time.sleep(1.0)
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:  # not before it works: killed while it imports, it could leave nothing anyway
+        if line.startswith("refining"):
+            break
+    assert process.poll() is None
     process.kill()
-    process.wait()
+    process.communicate(timeout=60)
     assert [path.name for path in tmp_path.iterdir()] == [photo.name]
 
 
@@ -240,6 +248,7 @@ def test_doctor_tells_why(run):
     assert "cache" in run("doctor")
 
 
+@pytest.mark.process
 def test_completion_script_is_offered():
     done = impasto(
         "--show-completion", "bash", text=True, env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
@@ -248,6 +257,7 @@ def test_completion_script_is_offered():
     assert "IMPASTO_COMPLETE" in done.stdout.upper()
 
 
+@pytest.mark.process
 def test_a_closed_pipe_is_no_bug():
     done = subprocess.run(
         f"{sys.executable} -m impasto styles --json | head -c 10",

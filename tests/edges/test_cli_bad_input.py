@@ -181,6 +181,7 @@ def test_output_of_unknown_kind(refused, picture_file, tmp_path):
     refused("stylize", picture_file(), "--style", PAINTING, "-o", tmp_path / "out.xyz")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting needs root")
 @pytest.mark.parametrize(("options", "code"), [("size=16k", 5), ("ro,size=1m", 2)])
 def test_full_and_read_only_disks(outcome, picture_file, tmp_path, options, code):
@@ -202,6 +203,7 @@ def test_full_and_read_only_disks(outcome, picture_file, tmp_path, options, code
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.process
 def test_stdin_that_is_no_picture(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "impasto", "stylize", "-", "--style", PAINTING],

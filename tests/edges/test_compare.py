@@ -141,6 +141,7 @@ def test_bench_peers(run, quick_scores, tmp_path):
     assert len(table_in(table)) == 2
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed")
 def test_a_real_browser_runs_the_page(report, tmp_path):
     _, out = report

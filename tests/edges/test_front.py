@@ -39,6 +39,7 @@ def loaded(*words, **environment):
     return done.stdout, set(modules)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("words", [["--help"], ["-h"], []])
 def test_help_loads_no_command(words):
     out, modules = loaded(*words)
@@ -50,6 +51,7 @@ def test_help_loads_no_command(words):
     assert len(modules) < 260
 
 
+@pytest.mark.process
 def test_version_loads_nothing():
     out, modules = loaded("--version")
     assert out.startswith("impasto ")
@@ -57,6 +59,7 @@ def test_version_loads_nothing():
     assert len(modules) < 180
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("words", ["impasto ", "impasto sty", "impasto --", "impasto stylize --st", "impasto bench "])
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_loads_neither_pictures_nor_networks(words, shell):
@@ -74,6 +77,7 @@ def test_completion_loads_neither_pictures_nor_networks(words, shell):
     assert len(modules) < 360
 
 
+@pytest.mark.process
 def test_importing_the_package_loads_nothing():
     command = [sys.executable, "-c", "import sys, impasto; print(len(sys.modules), *sys.modules)"]
     count, *modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

@@ -135,6 +135,7 @@ def test_a_run_can_be_repeated_and_a_seed_changes_it(learn, base):
         same(learn("other", replace(KNOBS, seed=1)).path, base, atol=1e-3, rtol=0)
 
 
+@pytest.mark.process
 def test_a_killed_run_goes_on_exactly_where_it_was(learn, as_program, base):
     killed = as_program("killed", KNOBS, 3)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -273,6 +274,7 @@ def test_a_decoder_learns_to_rebuild_and_goes_on_exactly(learn, tmp_path, tiny_w
     assert Decoder(weights, placement, "relu2_1")(features).shape == (1, 3, 64, 80)
 
 
+@pytest.mark.process
 def test_two_processes_learn_what_one_with_twice_the_batch_does_and_so_does_their_critic(learn, as_program):
     knobs = replace(KNOBS, steps=3, adversarial_weight=0.5)
     joined = as_program("joined", knobs, 0, 2)

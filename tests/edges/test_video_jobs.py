@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import torch
 
 from impasto.models import networks
@@ -13,6 +14,7 @@ from impasto.videos import VideoReader, VideoWriter, probe_video
 from tiny import noise
 
 
+@pytest.mark.process
 def test_a_full_disk_ends_a_film_in_two_lines_and_what_was_whole_goes_on(tmp_path):
     seeded = networks.Network(networks.ARCHITECTURES["tiny"], torch.Generator().manual_seed(0))
     networks.Trained(networks.pack(seeded, seeded.neutral_code(), ["seeded"])).save(tmp_path / "net.safetensors")

@@ -46,6 +46,7 @@ def wait_for(condition, process):
     raise AssertionError("it took too long")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_killed_and_resumed_it_is_the_picture_of_an_unbroken_run(picture_file, tmp_path):
     photo, whole, target = picture_file("photo.png", 96, 64), tmp_path / "whole.png", tmp_path / "out.png"
@@ -66,6 +67,7 @@ def test_killed_and_resumed_it_is_the_picture_of_an_unbroken_run(picture_file, t
     assert not (folder / "state.safetensors").exists()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_stopped_by_hand_it_saves_its_best_and_can_go_on(picture_file, tmp_path):
     photo, target = picture_file("photo.png", 96, 64), tmp_path / "out.png"
@@ -128,6 +130,7 @@ def test_the_kept_pictures_do_not_tell_where_the_photograph_was_taken(run, tmp_p
         assert b"Camera of mine" not in frame.read_bytes()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
 def test_a_preview_in_the_terminal(picture_file, tmp_path):
     shown = bytearray()
@@ -164,6 +167,7 @@ def left_behind(run, picture_file, tmp_path):
     return photo
 
 
+@pytest.mark.process
 def test_a_snapshot_of_another_job_is_refused(run, refused, picture_file, tmp_path):
     photo = left_behind(run, picture_file, tmp_path)
     common = ["stylize", photo, "--resume", "-o", tmp_path / "o.png"]

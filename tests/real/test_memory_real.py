@@ -81,6 +81,7 @@ print(json.dumps({"peak": peak.bytes, "tiled": any("in tiles" in note for note i
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("quality", "side", "limit", "knobs"),
     [("draft", 1400, 450_000_000, {}), ("good", 640, 420_000_000, {"steps": 2, "coarsest": 640})],

@@ -40,6 +40,7 @@ def test_it_is_listed_with_its_source(capsys):
     assert listed["pack:irises"] == "pack"
 
 
+@pytest.mark.process
 def test_it_paints_offline_with_an_empty_cache_and_without_torch(photos, tmp_path):
     target = tmp_path / "painted.png"
     words = ["stylize", str(photos / "coffee.png"), "--style", "pack:irises", "--size", "256", "-o", str(target)]

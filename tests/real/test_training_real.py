@@ -107,6 +107,7 @@ def test_a_photograph_that_it_never_saw_moves_towards_the_painting(network, phot
     assert distance(result.picture.pixels) < 0.7 * distance(photograph)
 
 
+@pytest.mark.process
 def test_it_is_painted_without_torch_and_exported(network, photos, tmp_path, capsys):
     out = tmp_path / "out.png"
     words = ["stylize", str(photos / "coffee.png"), "--style", str(network), "--size", "300", "-o", str(out)]

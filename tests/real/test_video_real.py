@@ -141,6 +141,7 @@ def _text(path):
     return path.read_text() if path.exists() else ""
 
 
+@pytest.mark.process
 def test_a_killed_job_goes_on_to_the_same_frames(store, engine, tmp_path):
     source = store.file("clips", "bikes.mp4")
     command = [sys.executable, "-m", "impasto", "video", str(source), "--style", STYLE, "--size", "64", "--end", "4.2"]

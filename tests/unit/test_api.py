@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 import impasto
 
 
@@ -11,6 +13,7 @@ def test_all_names_exist():
     assert impasto.__version__
 
 
+@pytest.mark.process
 def test_importing_loads_no_torch():
     script = "import sys, impasto; impasto.InputError; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -358,6 +358,7 @@ def child(root: Path, tmp_path: Path) -> Iterator[Any]:
         process.communicate()
 
 
+@pytest.mark.process
 def test_two_processes_at_once_fetch_once(root: Path, server: Server, child: Any) -> None:
     rows = {"pics": pictures_in(server.folder, {"tiny-1.0/noise": NOISE})}
     server.pause = 0.05
@@ -368,6 +369,7 @@ def test_two_processes_at_once_fetch_once(root: Path, server: Server, child: Any
     Store(root, declared=declare(rows)).verify("pics")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_a_killed_fetch_leaves_nothing_half_written(root: Path, server: Server, child: Any) -> None:
     rows = {"pics": pictures_in(server.folder, {"tiny-1.0/noise": NOISE})}
@@ -588,6 +590,7 @@ def test_a_cache_that_cannot_be_a_folder(root: Path, folder: Path) -> None:
     assert "IMPASTO_CACHE" in error.hint
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.name != "posix", reason="file size limits")
 def test_a_write_beyond_what_the_disk_takes(root: Path, server: Server, child: Any) -> None:
     rows = {"pics": pictures_in(server.folder, {"tiny-1.0/noise": NOISE})}
@@ -598,6 +601,7 @@ def test_a_write_beyond_what_the_disk_takes(root: Path, server: Server, child: A
     assert_clean(root)
 
 
+@pytest.mark.process
 def test_a_disk_that_is_too_small_is_noticed_before(root: Path, folder: Path) -> None:
     root.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(root)]
@@ -769,6 +773,7 @@ def test_declared_assets_are_complete() -> None:
         assert all(re.fullmatch(r"[0-9a-f]{64}", pin) for pin in hashes)
 
 
+@pytest.mark.process
 def test_listing_assets_imports_nothing_heavy() -> None:
     code = (
         "import sys, impasto.assets as a; a.Store().is_present('museum'); print({'torch', 'unearth'} & {*sys.modules})"

@@ -140,6 +140,7 @@ else:
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("when", ["write", "sync", "rename"])
 def test_killed_in_the_middle_the_old_file_is_whole(tmp_path, when):
     path = tmp_path / "a.txt"
@@ -174,6 +175,7 @@ def write_film_state(path):
     folder.add(Segment(folder.next_path(), 0, 1), {"a": np.zeros(100_000)}, done=False)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("write", [write_network, write_snapshot, write_film_state])
 def test_whoever_writes_says_so_when_the_disk_is_really_full(small_disk, write):
     with pytest.raises(ResourceError, match="cannot be written"):

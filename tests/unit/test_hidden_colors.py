@@ -3,10 +3,10 @@
 import av
 import numpy as np
 import pytest
-from impasto.engine.light import Light
 
 from impasto import images
 from impasto.engine.controls import Controls
+from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.images._fill import fill_hidden
 from impasto.models import networks
@@ -122,7 +122,7 @@ def test_a_texture(engine):
 def test_a_trained_style(tmp_path, engine, painter):
     path = tmp_path / "net.safetensors"
     networks.Trained(tiny_network(), {"styles": ["s3"], "licences": {"s3": "CC0"}}).save(path)
-    way = engine if painter == "engine" else Light(precision="float32")
+    way = engine if painter == "engine" else Engine(precision="float32", runtime="onnx")
     check_alike(
         lambda color: way.stylize(with_hidden(color), [(f"{path}:s3", 1.0)], Request(quality=None)), disc(48, 64)
     )

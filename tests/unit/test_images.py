@@ -143,6 +143,7 @@ def test_reading_does_not_share_memory_with_an_array():
     assert picture.pixels.max() == 0
 
 
+@pytest.mark.process
 def test_importing_loads_no_torch():
     code = "import sys, impasto.images; sys.exit('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -403,6 +403,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
 def test_a_full_disk_leaves_nothing_behind(tmp_path):
     code = """
@@ -426,6 +427,7 @@ except ResourceError as error:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.process
 def test_a_disk_that_is_really_full_and_really_read_only(small_disk):
     with pytest.raises(ResourceError, match="No space left"):
         images.write(picture(300, 300, 3), small_disk / "a.png")

@@ -185,6 +185,7 @@ def test_it_can_be_cancelled(network, pixels):
         Engine(runtime="onnx").stylize(pixels, [(f"{network}:s3", 1.0)], Request(), on_progress=stop)
 
 
+@pytest.mark.process
 def test_the_command_line_paints_without_torch(network, picture_file, tmp_path):
     photo, out, again = picture_file(width=90), tmp_path / "out.png", tmp_path / "whole.png"
     words = ["stylize", str(photo), "--style", f"{network}:s3", "--strength", "0.8", "--size", "80"]

@@ -182,6 +182,7 @@ t.run(Path({folder!r}), t.Brush(pause=0.05))
 """
 
 
+@pytest.mark.process
 def test_a_killed_run_loses_nothing_that_was_done(tmp_path):
     here = Path(__file__).parent
     script = KILLED.format(paths=[str(here), str(here.parent)], folder=str(tmp_path))
