@@ -7,6 +7,7 @@
 # make pack    train the pack of styles on CONTENT=FOLDER, for PACK_TIME="--minutes 78" or "--steps 20000"
 # make arbitrary  train a network for any painting on CONTENT=FOLDER, from START=pack, for ARBITRARY_TIME="--minutes 82"
 # make decoders  train a decoder for each of relu1_1 .. relu5_1 on CONTENT=FOLDER, each for DECODER_TIME="--minutes 120"
+# make docs    the documentation as a site, in two languages, into out/site
 # make install everything into .venv
 #
 # EXTRA_INDEX=URL hands pip one more index, such as PyTorch's for its CPU build (see the README).
@@ -23,7 +24,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
 SOURCES := $(shell find src -name '*.py' -o -name '*.toml') pyproject.toml README.md LICENSE
 
-.PHONY: install demo video-demo test check format bench report pack arbitrary decoders clean
+.PHONY: install demo video-demo test check docs format bench report pack arbitrary decoders clean
 
 install: $(VENV)/installed
 
@@ -55,6 +56,10 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "open out/site/index.html"
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -26,10 +26,10 @@ class Album:
         self.photos = self.engine.store.path("photos")
         self.cells = []
 
-    def paint(self, label, name, styles, *, quality="good", knobs=None, **controls):
+    def paint(self, label, photo, styles, *, method="auto", quality="good", knobs=None, **controls):
         """Paint and show. The photographs themselves are not part of this project, so none is shown bare."""
-        request = Request(quality=quality, size=PAINTED, knobs=knobs or {}, controls=Controls(**controls))
-        result = self.engine.stylize(self.photos / name, styles, request)
+        request = Request(method, quality, PAINTED, knobs=knobs or {}, controls=Controls(**controls))
+        result = self.engine.stylize(self.photos / photo if isinstance(photo, str) else photo, styles, request)
         self.cells.append((result.picture.pixels, label))
 
     def show(self, pixels, label):

@@ -41,9 +41,12 @@ ENGLISH = ["README.md", "docs/from-scratch.md", "docs/troubleshooting.md"]
 PAGES = [*ENGLISH, "ARCHITECTURE.md", "CONTRIBUTING.md"]
 GUIDES = ["docs/controls.md", "docs/measuring.md", "docs/comparing.md", "docs/defaults.md", "docs/training.md"]
 GUIDES += ["docs/losses.md", "docs/encoders.md", "docs/watching.md", "docs/video.md", "docs/memory.md"]
+GUIDES += ["docs/gallery.md", "docs/models.md"]
 RUN = [*ENGLISH, "docs/controls.md", "docs/watching.md"]
-PAIRS = [(name, name.replace(".md", ".zh.md")) for name in ENGLISH]
+PAIRS = [(name, name.replace(".md", ".zh.md")) for name in [*ENGLISH, *GUIDES]]
+PAIRS = [pair for pair in PAIRS if (ROOT / pair[1]).exists()]
 ALL = [*PAGES, *GUIDES, "CHANGELOG.md", *(chinese for _, chinese in PAIRS)]
+PAIRS.append(("docs/coming-from.md", "docs/coming-from.zh.md"))  # its flags, many of other tools, are test_site.py's
 
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 PARSED = ("impasto demo", "impasto train", "impasto bench", "impasto assets fetch vgg19")

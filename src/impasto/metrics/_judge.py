@@ -26,6 +26,7 @@ from impasto.models.encoders import Encoder
 from impasto.videos import VideoReader
 
 SCORE_SIZE = 512
+"""Longest side in pixels at which pictures are scored."""
 _KEPT = 4  # feature maps of styles and contents that are measured again and again
 
 

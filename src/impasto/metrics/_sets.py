@@ -13,8 +13,11 @@ from impasto.metrics._networks import INCEPTION_FEATURES
 Vectors = NDArray[np.float64]
 
 FID_LEAST = 128
+"""Pictures in a set below which FID is refused."""
 FID_FULL_RANK = INCEPTION_FEATURES
+"""Pictures in a set below which FID comes with a note: its covariance cannot have full rank."""
 KID_LEAST = 10
+"""Pictures in a set below which KID is refused."""
 
 
 def frechet_distance(first: Vectors, second: Vectors) -> float:

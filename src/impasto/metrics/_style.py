@@ -10,6 +10,7 @@ from impasto.losses.losses import relative_error
 from impasto.ops.stats import gram_matrix, mean_std
 
 CONTENT_LAYER = "relu4_1"
+"""Layer of VGG-19 at which `content_error` is taken."""
 DIRECTIONS = 64
 POSITIONS = 16_384
 _SEED = 0

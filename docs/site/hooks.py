@@ -1,0 +1,67 @@
+"""Hooks of the documentation site: they gather the pages, say what is not translated, and find the words of Chinese.
+
+The site has the folders of the repository: a link between README.md, docs/ and bench/ leads to the same place on both.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import rjieba
+from mkdocs.plugins import event_priority
+
+ROOT = Path(__file__).parents[2]
+GATHERED = ROOT / "out" / "site-pages"
+PAGES = ("README*.md", "ARCHITECTURE*.md", "CONTRIBUTING*.md", "CHANGELOG*.md", "LICENSE")
+FOLDERS = ("docs", "bench", "src/impasto")
+ENDINGS = {".md", ".jpg", ".png", ".svg", ".css", ".js", ".csv", ".json", ".toml", ".py"}
+
+LANGUAGE_LINE = re.compile(r"^(English · \[.+\]\(.+\)|\[English\]\(.+\) · .+)$\n?", re.MULTILINE)
+HAN = re.compile("[\u4e00-\u9fff]+")
+BREAK = "\u200b"
+ONLY_ENGLISH = '!!! note "此页目前只有英文"\n\n'
+
+
+@event_priority(100)
+def on_config(config: Any) -> Any:
+    """Copy what the site shows into one folder."""
+    shutil.rmtree(GATHERED, ignore_errors=True)
+    paths = [path for pattern in PAGES for path in ROOT.glob(pattern)]
+    paths += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in ENDINGS]
+    for path in paths:
+        copy = GATHERED / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copy)
+    config.docs_dir = str(GATHERED)
+    config.watch += [str(ROOT / name) for name in ("README.md", "README.zh.md", *FOLDERS)]
+    return config
+
+
+@event_priority(100)
+def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:
+    """Leave out the line of languages, which the site's header replaces; say where only English is there."""
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation"]
+    markdown = LANGUAGE_LINE.sub("", markdown, count=1)
+    if page.file.locale != page.file.locale_alternate_of:
+        markdown = re.sub(r"^(# .+\n)", rf"\1\n{ONLY_ENGLISH}", markdown, count=1)
+    return markdown
+
+
+@event_priority(-100)
+def on_page_context(context: Any, *, page: Any, config: Any, nav: Any) -> Any:
+    """Lead the switch of languages to the same page by a relative link, which also works from a folder."""
+    for alternate in config.extra["alternate"]:
+        alternate["link"] = page.file.alternates[alternate["lang"]].url
+    return context
+
+
+@event_priority(100)
+def on_post_build(*, config: Any) -> None:
+    """Part the words of Chinese, which is written without spaces, by zero-width ones, so that search finds them."""
+    for entry in config.plugins["material/search"].search_index.entries:
+        for part in ("title", "text"):
+            entry[part] = HAN.sub(lambda found: f"{BREAK}{BREAK.join(rjieba.cut(found[0]))}{BREAK}", entry[part])
