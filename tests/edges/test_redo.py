@@ -245,6 +245,25 @@ def test_a_record_holds_no_folder(run, picture_file, mask_file, tmp_path):
     run("redo", target, "-o", tmp_path / "again.png")
 
 
+def test_the_place_stays_out_when_it_was_dropped(run, picture_file, tmp_path):
+    photo, style, target, again = (
+        picture_file(),
+        picture_file("style.png", seed=3),
+        tmp_path / "a.png",
+        tmp_path / "b.png",
+    )
+    exif = Image.Exif()
+    exif[0x8825] = {1: "N", 2: (48.0, 51.0, 30.0), 27: b"by satellite"}
+    with Image.open(photo) as image:
+        image.save(photo, exif=exif)
+    run("stylize", photo, "-s", style, "-q", "draft", "--drop-gps", "-o", target)
+    assert images.read_record(target)["drop_gps"] is True
+    for words, told in (([], False), (["--keep-gps"], True), (["--drop-gps"], False)):
+        run("redo", target, *words, "-o", again)
+        assert (b"by satellite" in again.read_bytes()) is told
+        assert images.read_record(again)["drop_gps"] is not told
+
+
 def test_a_long_record_in_any_format_is_no_record(tmp_path):
     buffer = BytesIO()
     images.write(images.read(np.zeros((8, 8, 3), np.float32)), buffer, format="WEBP", record={"a": "x" * 400_000})

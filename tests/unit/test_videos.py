@@ -67,10 +67,10 @@ def audio_track(path, seconds=0.5):
     return path
 
 
-def joined(path, *sources, title="a title"):
+def joined(path, *sources, **metadata):
     """One file with the streams of several."""
     with av.open(str(path), "w") as out:
-        out.metadata["title"] = title
+        out.metadata.update({"title": "a title", **metadata})
         pairs = []
         for source in sources:
             template = av.open(str(source)).streams[0]
@@ -91,7 +91,7 @@ def packets(path, **which):
         return [(bytes(packet), packet.pts * packet.time_base) for packet in container.demux(**which) if packet.size]
 
 
-def written(source, out, *, pieces=2, coding=None, end=None, start=0.0, notes=None):
+def written(source, out, *, pieces=2, coding=None, end=None, start=0.0, notes=None, drop_gps=False):
     coding = coding or choose_coding(out)
     reader = VideoReader(source, even=coding.even, start=start, end=end)
     read = list(reader)
@@ -101,7 +101,7 @@ def written(source, out, *, pieces=2, coding=None, end=None, start=0.0, notes=No
         for frame in read[index : index + per]:
             writer.write(frame.pixels, frame.stamp)
         segments.append(writer.close())
-    beside = Beside(source, start, end)
+    beside = Beside(source, start, end, drop_gps)
     assemble(segments, out, coding, beside=beside, on_note=(notes if notes is not None else []).append)
     return read
 
@@ -244,6 +244,24 @@ def test_sound_subtitles_and_metadata_come_along(tmp_path, clip):
     assert all(0 <= at < Fraction(2, 10) for _, at in cut)
     assert {data for data, _ in cut} <= {data for data, _ in packets(source, audio=0)}
     assert 8 <= len(cut) <= 10
+
+
+def test_the_place_is_left_out_on_request(tmp_path, clip):
+    (tmp_path / "words.srt").write_text(
+        "1\n00:00:00,040 --> 00:00:00,080\nhello\n\n2\n00:00:00,120 --> 00:00:00,160\n[latitude: 47.37]\n\n"
+    )
+    pictures = clip(count=12)
+    source = joined(tmp_path / "all.mkv", pictures, tmp_path / "words.srt", location="+47.37+008.54/")
+    phone = joined(tmp_path / "phone.mov", pictures, location="+47.37+008.54/")
+    for given, name in ((source, "out.mkv"), (phone, "out.mov"), (phone, "out.mp4")):
+        out = tmp_path / name
+        written(given, out)
+        assert b"47.37" in out.read_bytes()
+        written(given, out, drop_gps=True)
+        assert b"47.37" not in out.read_bytes()
+        with av.open(str(out)) as container:
+            assert container.metadata["title"] == "a title"
+    assert [text for text, _ in packets(tmp_path / "out.mkv", subtitles=0)] == [b"hello"]
 
 
 def test_broken_frames_are_passed_over_and_told(tmp_path, clip):

@@ -82,6 +82,7 @@ PreviewFlag = Annotated[
         rich_help_panel=WATCHING_PANEL,
     ),
 ]
+DropGps = Annotated[bool, typer.Option("--drop-gps", help="Leave out of the metadata where the photograph was taken.")]
 JpegQuality = Annotated[int | None, typer.Option(help="Of JPEG, and of WebP, AVIF and HEIC: 1 to 100, 92 by default.")]
 
 

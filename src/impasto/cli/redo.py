@@ -48,10 +48,15 @@ def redo(
     size: Annotated[int | None, typer.Option(help="Longest side in pixels; the picture's by default.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16; the picture's by default.")] = None,
+    drop_gps: Annotated[
+        bool | None,
+        typer.Option("--drop-gps/--keep-gps", help="Where the photograph was taken; as in the picture by default."),
+    ] = None,
     jpeg_quality: flags.JpegQuality = None,
 ) -> None:
     """Paint a picture again from the settings in its metadata."""
     record = _read(picture)
+    record = record if drop_gps is None else replace(record, drop_gps=drop_gps)
     given = [parse_style(text) for text in style or ()]
     found = _Found.of(picture, record, content, given)
     target = Targets(out, several=False, jpeg_quality=jpeg_quality)
@@ -166,6 +171,7 @@ class _Found:
             init=start if self.init is None else self.init,
             knobs=knobs,
             controls=self.controls,
+            drop_gps=record.drop_gps,
         )
 
 

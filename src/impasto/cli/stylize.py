@@ -77,7 +77,7 @@ def stylize(
     time_lapse: flags.TimeLapse = None,
     plot: flags.Plot = None,
     preview: flags.PreviewFlag = None,
-    drop_gps: Annotated[bool, typer.Option("--drop-gps", help="Leave the place out of the metadata.")] = False,
+    drop_gps: flags.DropGps = False,
     jpeg_quality: flags.JpegQuality = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a picture on standard output.")] = False,
     **knobs: Any,
@@ -108,7 +108,7 @@ def stylize(
     from impasto.engine.request import Request
 
     asked = flags.controls_of(keep_color, color_only, regions, feather, preserve, protect_faces, strength_map)
-    request = Request(method, quality, size, init, knobs, memory, pixels, asked)
+    request = Request(method, quality, size, init, knobs, memory, pixels, asked, drop_gps=drop_gps)
     painter = _Painter(
         Engine(device=device, precision=precision, runtime="auto" if preview is None else "torch"),
         styles,
@@ -116,7 +116,6 @@ def stylize(
         targets,
         stdin,
         watched,
-        drop_gps=drop_gps,
         as_json=as_json,
     )
     failed = 0
@@ -144,7 +143,6 @@ class _Painter:
     targets: Targets
     stdin: bytes
     watched: watching.Watching
-    drop_gps: bool
     as_json: bool
 
     def paint(self, content: str, reporter: Reporter) -> None:
@@ -185,11 +183,11 @@ class _Painter:
             from impasto import images
 
             buffer = io.BytesIO()
-            images.write(result.picture, buffer, format="PNG", record=result.record, drop_gps=self.drop_gps)
+            images.write(result.picture, buffer, format="PNG", record=result.record)
             sys.stdout.buffer.write(buffer.getvalue())
             return
         quality = self.targets.jpeg_quality
-        result.save(target, drop_gps=self.drop_gps, jpeg_quality=quality, on_note=reporter.note)
+        result.save(target, jpeg_quality=quality, on_note=reporter.note)
         say(json.dumps(summary(content, target, result)) if self.as_json else target)
 
 

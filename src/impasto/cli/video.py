@@ -91,6 +91,7 @@ def video(
     region: flags.RegionFlags = None,
     feather: flags.Feather = 0.0,
     preserve: flags.Preserve = None,
+    drop_gps: flags.DropGps = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
     **knobs: Any,
 ) -> None:
@@ -136,7 +137,13 @@ def video(
     _check_part(film)
     asked = flags.controls_of(keep_color, False, regions, feather, preserve, None, None)
     request = Request(
-        method, quality if method == "auto" else None, None, init, knobs, parse_memory(max_memory), controls=asked
+        method=method,
+        quality=quality if method == "auto" else None,
+        init=init,
+        knobs=knobs,
+        max_memory=parse_memory(max_memory),
+        controls=asked,
+        drop_gps=drop_gps,
     )
     wanted: list[Any] = [*styles, *((name, 1.0) for _, name in changes)]
     with Reporter() as reporter:

@@ -25,6 +25,7 @@ from impasto.engine.plan import make_plan
 from impasto.engine.request import OnNote, Request, Result, Sources, silence
 from impasto.engine.styles import StyleLike, find_styles
 from impasto.errors import InputError
+from impasto.images import Picture
 
 if TYPE_CHECKING:
     from impasto.engine.run import Run
@@ -113,7 +114,7 @@ class Engine:
         plan = make_plan(styles, request, header, device_name=self._device, precision=self._precision, on_note=tell)
         request, compact = plan.request, plan.room.tiled
         sources, regions = self._find_all(styles, request, on_progress, compact=compact)
-        picture = images.read(content, max_pixels=request.max_pixels, compact=compact)
+        picture = _read(content, request, compact=compact)
         own_size = picture.width, picture.height
         everything = [*sources, *(source for _, own in regions for source in own)]
         for note in (*picture.notes, *(f"style {s.label}: {note}" for s in everything for note in s.picture.notes)):
@@ -241,7 +242,13 @@ class Engine:
         runtime = self.models.runtime(job.path)
         if height * width * runtime.memory > hardware.available_memory():
             return None
-        picture = images.read(content, max_pixels=request.max_pixels)
+        picture = _read(content, request)
         for note in picture.notes:
             on_note(note)
         return job.paint(runtime, request, picture.resized(height, width), on_progress)
+
+
+def _read(content: Any, request: Request, *, compact: bool = False) -> Picture:
+    """The photograph. What is dropped of its metadata is dropped here, so that nothing made of it can tell."""
+    picture = images.read(content, max_pixels=request.max_pixels, compact=compact)
+    return images.without_place(picture) if request.drop_gps else picture

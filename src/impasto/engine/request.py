@@ -44,6 +44,7 @@ class Request:
         max_pixels: refuse pictures with more.
         controls: colour, regions and what to keep.
         snapshots: what the last stage leaves on its way, and whether to go on from there; None for nothing.
+        drop_gps: leave where the photograph was taken out of the result's metadata.
     """
 
     method: str = "auto"
@@ -55,6 +56,7 @@ class Request:
     max_pixels: int = images.MAX_PIXELS
     controls: Controls = field(default_factory=Controls)
     snapshots: Snapshots | None = None
+    drop_gps: bool = False
 
     def sides(self, width: int, height: int) -> tuple[int, int]:
         """Height and width of the result, of a photograph of that width and height.
@@ -140,7 +142,7 @@ class Result:
 
         Args:
             path: its ending names the format.
-            drop_gps: leave the place out of the metadata.
+            drop_gps: leave the place out of the metadata, as `Request.drop_gps` does.
             jpeg_quality: of JPEG, WebP, AVIF and HEIC, from 1 to 100; 92 by default.
             on_note: hears what the format cannot hold.
 
@@ -153,7 +155,8 @@ class Result:
         """
         target = Path(path)
         images.check_output(target, ())
-        notes = images.write(self.picture, target, quality=jpeg_quality, record=self.record, drop_gps=drop_gps)
+        record = {**self.record, "drop_gps": True} if drop_gps else self.record
+        notes = images.write(self.picture, target, quality=jpeg_quality, record=record, drop_gps=drop_gps)
         for note in notes:
             on_note(note)
         return target
@@ -210,6 +213,7 @@ def record_of(
         "init": _file_name(request.init) if getattr(last.knobs, "init", None) == "file" else None,
         "device": placement.device,
         "precision": placement.precision,
+        "drop_gps": request.drop_gps,
     }
 
 

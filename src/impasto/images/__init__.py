@@ -26,6 +26,7 @@ from impasto.images._picture import (
     to_pil,
     unit,
 )
+from impasto.images._place import names_place, tells_place, without_place
 from impasto.images._read import MAX_PIXELS, MAX_SIDE, probe, read, read_record
 from impasto.images._save import WRITABLE_EXTENSIONS, check_output, write
 from impasto.images._sheet import contact_sheet
@@ -52,14 +53,17 @@ __all__ = [
     "fit",
     "from_tensor",
     "is_codes",
+    "names_place",
     "probe",
     "quantise",
     "read",
     "read_record",
     "resize",
+    "tells_place",
     "to_pil",
     "to_tensor",
     "unit",
+    "without_place",
     "write",
     "write_animation",
 ]

@@ -44,7 +44,7 @@ class _Extras:
 
 
 def encode(
-    picture: Picture, kind: str, *, quality: int, record: Mapping[str, Any] | None, drop_gps: bool
+    picture: Picture, kind: str, *, quality: int, record: Mapping[str, Any] | None
 ) -> tuple[bytes, tuple[str, ...]]:
     """The bytes of a file of format `kind`, and notes on what it could not hold.
 
@@ -56,7 +56,7 @@ def encode(
     codes, icc, notes = _codes(picture, kind, bits)
     if picture.origin.bits == 16 and bits == 8:
         notes += (f"{kind} is written with 8 bits, not 16: use PNG or TIFF to keep them",)
-    extras, extra_notes = _extras(picture, kind, record=record, drop_gps=drop_gps)
+    extras, extra_notes = _extras(picture, kind, record=record)
     extras = replace(extras, icc=icc, quality=quality)
     with _encoding(kind):
         data = _ENCODERS[kind](codes, extras)
@@ -135,16 +135,12 @@ def _profile_for(picture: Picture, kind: str) -> tuple[_color.Profile | None, by
     return None, None, ()
 
 
-def _extras(
-    picture: Picture, kind: str, *, record: Mapping[str, Any] | None, drop_gps: bool
-) -> tuple[_Extras, tuple[str, ...]]:
+def _extras(picture: Picture, kind: str, *, record: Mapping[str, Any] | None) -> tuple[_Extras, tuple[str, ...]]:
     origin = picture.origin
-    exif = _metadata.exif_for(
-        origin.exif, width=picture.width, height=picture.height, dpi=origin.dpi, drop_gps=drop_gps
-    )
+    exif = _metadata.exif_for(origin.exif, width=picture.width, height=picture.height, dpi=origin.dpi)
     text = None if record is None else _metadata.record_json(record)
     in_xmp = None if kind == "PNG" else text  # a PNG has a chunk of its own for it
-    xmp, notes = _metadata.xmp_for(origin.xmp, record=in_xmp, drop_gps=drop_gps), _lost(picture, kind)
+    xmp, notes = _metadata.xmp_for(origin.xmp, record=in_xmp), _lost(picture, kind)
     if kind == "JPEG" and len(xmp) > _APP1:
         xmp = _metadata.xmp_for(None, record=in_xmp)
         notes += ("the source's XMP does not fit a JPEG and was left out",)

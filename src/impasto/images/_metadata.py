@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from xml.dom import minidom  # packets with a DOCTYPE, the door of entity attacks, are refused
@@ -29,15 +29,14 @@ ORIENTATION, SOFTWARE, EXIF_IFD, GPS_IFD = 0x0112, 0x0131, 0x8769, 0x8825
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XMLNS = "http://www.w3.org/2000/xmlns/"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
-_EXIF = "http://ns.adobe.com/exif/1.0/"
 _TIFF = "http://ns.adobe.com/tiff/1.0/"
 _X_DENSITY, _Y_DENSITY, _DENSITY_UNIT, _INCH = 0x011A, 0x011B, 0x0128, 2
-_MAKER_NOTE, _INTEROP, _WIDTH, _HEIGHT = 0x927C, 0xA005, 0xA002, 0xA003
+MAKER_NOTE, _INTEROP, _WIDTH, _HEIGHT = 0x927C, 0xA005, 0xA002, 0xA003
 # tags of IFD0 that describe the picture; the others describe how one file stores it
 _KEPT: tuple[int, ...] = (0x010D, 0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298)
 _KEPT += (0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F)
 # tags that EXIF 2.32 types UNDEFINED and that Pillow would write as BYTE
-_UNDEFINED = {0x9000, 0x9101, _MAKER_NOTE, 0x9286, 0xA000, 0xA300, 0xA301, 0xA302, 0xA40B, 0x001B, 0x001C}
+_UNDEFINED = {0x9000, 0x9101, MAKER_NOTE, 0x9286, 0xA000, 0xA300, 0xA301, 0xA302, 0xA40B, 0x001B, 0x001C}
 
 
 def software() -> str:
@@ -86,9 +85,7 @@ def exif_of(image: Image.Image) -> tuple[bytes | None, tuple[str, ...]]:
     return blob, ()
 
 
-def exif_for(
-    source: bytes | None, *, width: int, height: int, dpi: tuple[float, float] | None = None, drop_gps: bool = False
-) -> Image.Exif:
+def exif_for(source: bytes | None, *, width: int, height: int, dpi: tuple[float, float] | None = None) -> Image.Exif:
     """The EXIF of a picture to write: the source's, upright, with our name, the new size and the resolution."""
     exif = Image.Exif()
     if source:
@@ -100,11 +97,7 @@ def exif_for(
         for tag, value in ((_WIDTH, width), (_HEIGHT, height)):
             if tag in entries:
                 entries[tag] = value
-        if drop_gps:
-            entries.pop(_MAKER_NOTE, None)  # opaque: some makers repeat the position in it
         exif[EXIF_IFD] = entries
-    if drop_gps and GPS_IFD in exif:
-        del exif[GPS_IFD]
     return exif
 
 
@@ -121,7 +114,7 @@ def exif_bytes(exif: Image.Exif, *, limit: int = MAX_METADATA) -> bytes:
     blob = exif.tobytes()
     if len(blob) > limit and EXIF_IFD in exif:
         entries = directory(exif, EXIF_IFD)
-        entries.pop(_MAKER_NOTE, None)
+        entries.pop(MAKER_NOTE, None)
         exif[EXIF_IFD] = entries
         blob = exif.tobytes()
     if len(blob) > limit:
@@ -173,21 +166,22 @@ def parse_record(text: str | None) -> dict[str, Any] | None:
 
 def record_in_xmp(packet: bytes | None) -> dict[str, Any] | None:
     """Our record in an XMP packet, or None."""
-    document = _parse(packet)
+    document = parse_packet(packet)
     if document is None:
         return None
     found = document.getElementsByTagNameNS(NAMESPACE, "record")
     return parse_record("".join(node.data for node in found[0].childNodes if hasattr(node, "data"))) if found else None
 
 
-def xmp_for(source: bytes | None, *, record: str | None, drop_gps: bool = False) -> bytes:
+def xmp_for(source: bytes | None, *, record: str | None) -> bytes:
     """The source's packet with our mark and record merged in; a fresh one where it has none or a broken one.
 
     The orientation in it is set to 1; an older mark and record give way to ours.
     """
-    document = _parse(source) or _parse(_EMPTY)
+    document = parse_packet(source) or parse_packet(_EMPTY)
     assert document is not None
-    _scrub(document, drop_gps=drop_gps)
+    remove_fields(document, _is_ours)
+    _set_upright(document)
     rdf = document.getElementsByTagNameNS(_RDF, "RDF")[0]
     prefix = f"{rdf.prefix}:" if rdf.prefix else ""
     ours = document.createElementNS(_RDF, f"{prefix}Description")
@@ -212,7 +206,7 @@ def _append(document: minidom.Document, parent: minidom.Element, namespace: str,
     parent.appendChild(element)
 
 
-def _parse(packet: bytes | None) -> minidom.Document | None:
+def parse_packet(packet: bytes | None) -> minidom.Document | None:
     """The packet as a tree with an rdf:RDF in it; None where it is missing, too large, hostile or broken."""
     if not packet or len(packet) > MAX_METADATA + MAX_RECORD or packet.count(b"<") > _MAX_TAGS:
         return None
@@ -237,25 +231,31 @@ def _depth(document: minidom.Document) -> int:
     return depth
 
 
-def _scrub(document: minidom.Document, *, drop_gps: bool) -> None:
-    """Remove what we replace and, if asked, the position; set the orientation to 1."""
-
-    def unwanted(node: Any) -> bool:
-        uri, name = node.namespaceURI, node.localName or ""
-        if uri == NAMESPACE or (uri == _IPTC and name == "DigitalSourceType"):
-            return True
-        return drop_gps and uri == _EXIF and name.startswith("GPS")
-
+def remove_fields(document: minidom.Document, unwanted: Callable[[str, str | None], bool]) -> None:
+    """Take out all attributes and elements of which `unwanted` says so, by local name and namespace."""
     for element in list(document.getElementsByTagName("*")):
-        attributes: list[Any] = [element.attributes.item(index) for index in range(element.attributes.length)]
-        for attribute in attributes:
-            if unwanted(attribute):
+        for attribute in _attributes(element):
+            if attribute.namespaceURI != _XMLNS and unwanted(attribute.localName or "", attribute.namespaceURI):
                 element.removeAttributeNode(attribute)
-            elif attribute.namespaceURI == _TIFF and attribute.localName == "Orientation":
-                attribute.value = "1"
-        if unwanted(element) and element.parentNode is not None:
+        if element.parentNode not in (None, document) and unwanted(element.localName or "", element.namespaceURI):
             element.parentNode.removeChild(element)
-        elif element.namespaceURI == _TIFF and element.localName == "Orientation":
+
+
+def _is_ours(name: str, namespace: str | None) -> bool:
+    return namespace == NAMESPACE or (namespace == _IPTC and name == "DigitalSourceType")
+
+
+def _set_upright(document: minidom.Document) -> None:
+    """Set the orientation to 1 wherever it stands."""
+    for element in document.getElementsByTagName("*"):
+        for attribute in _attributes(element):
+            if attribute.namespaceURI == _TIFF and attribute.localName == "Orientation":
+                attribute.value = "1"
+        if element.namespaceURI == _TIFF and element.localName == "Orientation":
             while element.firstChild:
                 element.removeChild(element.firstChild)
             element.appendChild(document.createTextNode("1"))
+
+
+def _attributes(element: minidom.Element) -> list[Any]:
+    return [element.attributes.item(index) for index in range(element.attributes.length)]

@@ -11,6 +11,7 @@ from impasto.errors import InputError
 from impasto.files import name_of, storing, write_whole
 from impasto.images._encode import WRITABLE, check_quality, encode
 from impasto.images._picture import Picture
+from impasto.images._place import without_place
 
 _FORMATS = {
     ".png": "PNG",
@@ -45,7 +46,7 @@ def write(
         format: by name ("PNG") or extension; by default the path's extension, for a file object the source's format.
         quality: of JPEG, WebP, AVIF and HEIC, 1 to 100; None for 92. Other formats take none.
         record: knobs to write into the metadata, for `read_record`.
-        drop_gps: leave the position out of EXIF and XMP, and the maker's note, which may repeat it.
+        drop_gps: leave out where it was taken, as `without_place` does.
 
     Returns one-line notes on what the format could not hold.
 
@@ -54,23 +55,24 @@ def write(
         ResourceError: the disk is full. Nothing is left behind.
         Cancelled: the reader of a pipe went away.
     """
+    picture = without_place(picture) if drop_gps else picture
     if hasattr(path_or_file, "write"):
         kind = _named(format) if format else picture.origin.format
-        data, notes = _encoded(picture, kind if kind in WRITABLE else "PNG", quality, record, drop_gps)
+        data, notes = _encoded(picture, kind if kind in WRITABLE else "PNG", quality, record)
         with storing("the output"):
             path_or_file.write(data)
         return notes
     path = Path(path_or_file)
     kind = _named(format) if format else _by_extension(path)
-    data, notes = _encoded(picture, kind, quality, record, drop_gps)
+    data, notes = _encoded(picture, kind, quality, record)
     write_whole(path, data)
     return notes
 
 
 def _encoded(
-    picture: Picture, kind: str, quality: int | None, record: Mapping[str, Any] | None, drop_gps: bool
+    picture: Picture, kind: str, quality: int | None, record: Mapping[str, Any] | None
 ) -> tuple[bytes, tuple[str, ...]]:
-    return encode(picture, kind, quality=check_quality(kind, quality), record=record, drop_gps=drop_gps)
+    return encode(picture, kind, quality=check_quality(kind, quality), record=record)
 
 
 def _named(name: str) -> str:

@@ -96,7 +96,7 @@ def paint_video(  # noqa: PLR0913 - a front door
             work.segments,
             out,
             coding,
-            beside=Beside(Path(source), film.start, film.end),
+            beside=Beside(Path(source), film.start, film.end, request.drop_gps),
             metadata=metadata,
             on_note=on_note,
         )

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from impasto import images
 from impasto.errors import InputError
 from impasto.files import discard, publish, temporary_beside, whole
 from impasto.videos._av import load, reading, scaling, writing
@@ -206,11 +207,17 @@ class Beside:
     Attributes:
         path: of the source.
         start, end: the part that was painted, in seconds.
+        drop_gps: leave out where it was taken: of metadata, and of subtitles as drones write them.
     """
 
     path: Path
     start: float = 0.0
     end: float | None = None
+    drop_gps: bool = False
+
+    def kept(self, metadata: Mapping[str, str]) -> dict[str, str]:
+        """Metadata to take over."""
+        return {name: text for name, text in metadata.items() if not (self.drop_gps and images.names_place(name))}
 
 
 def assemble(
@@ -329,7 +336,7 @@ class _Others:
             return
         target = self._out.add_stream_from_template(stream)
         target.time_base = stream.time_base
-        target.metadata.update(stream.metadata)
+        target.metadata.update(self._beside.kept(stream.metadata))
         target.disposition = stream.disposition
         self._targets[stream.index] = target
 
@@ -359,6 +366,8 @@ class _Others:
         beside = self._beside
         if (beside.start > 0 and at < 0) or (beside.end is not None and at >= Fraction(beside.end - beside.start)):
             return
+        if beside.drop_gps and packet.stream.type == "subtitle" and images.tells_place(bytes(packet)):
+            return
         shift = round(self._origin / packet.time_base) if beside.start > 0 else 0
         if shift:
             packet.pts = None if packet.pts is None else packet.pts - shift
@@ -369,9 +378,9 @@ class _Others:
 
 def _copy_metadata(out: Any, stream: Any, source: Any, beside: Beside) -> None:
     own = {"major_brand", "minor_version", "compatible_brands", "encoder"}
-    out.metadata.update({name: value for name, value in source.metadata.items() if name not in own})
+    out.metadata.update({name: value for name, value in beside.kept(source.metadata).items() if name not in own})
     pictures = picture_stream(source, beside.path.name)
-    stream.metadata.update({name: value for name, value in pictures.metadata.items() if name != "encoder"})
+    stream.metadata.update({name: text for name, text in beside.kept(pictures.metadata).items() if name != "encoder"})
     chapters = source.chapters()
     if chapters and beside.start <= 0 and beside.end is None:
         out.set_chapters(chapters)
@@ -390,8 +399,6 @@ def _frames(segments: Iterable[Segment]) -> Iterator[tuple[Any, NDArray[np.uint8
 
 
 def _write_pictures(segments: Sequence[Segment], path: Path) -> None:
-    from impasto import images
-
     folder = path.parent
     with writing(path.name):
         folder.mkdir(exist_ok=True)
