@@ -98,7 +98,8 @@ def tree():
 
 def flags(command):
     """All flags of a command."""
-    return {flag for entry in command.params for flag in entry.opts if flag.startswith("--")} | {"--help", "--debug"}
+    written = [flag for entry in command.params for flag in (*entry.opts, *entry.secondary_opts)]
+    return {flag for flag in written if flag.startswith("--")} | {"--help", "--debug"}
 
 
 def command_of(words):
