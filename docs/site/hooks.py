@@ -20,6 +20,7 @@ FOLDERS = ("docs", "bench", "src/impasto")
 ENDINGS = {".md", ".jpg", ".png", ".svg", ".css", ".js", ".csv", ".json", ".toml", ".py"}
 
 LANGUAGE_LINE = re.compile(r"^(English · \[.+\]\(.+\)|\[English\]\(.+\) · .+)$\n?", re.MULTILINE)
+LINE_END = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n *(?=[\u3000-\u9fff\uff00-\uffef])")
 HAN = re.compile("[\u4e00-\u9fff]+")
 BREAK = "\u200b"
 ONLY_ENGLISH = '!!! note "此页目前只有英文"\n\n'
@@ -42,10 +43,13 @@ def on_config(config: Any) -> Any:
 
 @event_priority(100)
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:
-    """Leave out the line of languages, which the site's header replaces; say where only English is there."""
+    """Leave out the line of languages, which the site's header replaces; say where only English is there.
+
+    Lines of Chinese are joined without the space that a browser would put at their ends.
+    """
     if page.is_homepage:
         page.meta["hide"] = ["navigation"]
-    markdown = LANGUAGE_LINE.sub("", markdown, count=1)
+    markdown = LINE_END.sub("", LANGUAGE_LINE.sub("", markdown, count=1))
     if page.file.locale != page.file.locale_alternate_of:
         markdown = re.sub(r"^(# .+\n)", rf"\1\n{ONLY_ENGLISH}", markdown, count=1)
     return markdown
