@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from impasto import images
 from impasto.contract import OnProgress, ignore
 from impasto.engine.controls import Controls
 from impasto.engine.engine import Engine
 from impasto.engine.request import Request, Result
 from impasto.engine.styles import StyleLike
+from impasto.errors import InputError, StyleError, quoted, without_flags
+from impasto.memory import parse_memory
+
+if TYPE_CHECKING:
+    import torch
 
 Knob = float | int | str | Sequence[str]
 
@@ -27,7 +34,10 @@ class Painter:
         self.method = method
         self._engine = engine
 
-    def __call__(
+    def __repr__(self) -> str:
+        return f"<Painter {self.method}>"
+
+    def __call__(  # noqa: PLR0913 - a front door
         self,
         content: Any,
         style: StyleLike | Sequence[StyleLike] = (),
@@ -35,9 +45,10 @@ class Painter:
         quality: str | None = None,
         size: int | None = None,
         init: Any = None,
-        max_memory: int | None = None,
+        max_memory: int | str | None = None,
+        max_pixels: int = images.MAX_PIXELS,
         controls: Controls | None = None,
-        on_progress: OnProgress = ignore,
+        on_progress: OnProgress | None = None,
         **knobs: Knob,
     ) -> Result:
         """Paint a picture.
@@ -49,45 +60,103 @@ class Painter:
             quality: "draft", "good" or "best"; good by default.
             size: longest side of the result in pixels; the photograph's own by default.
             init: image to start from, for methods that start from one.
-            max_memory: bytes that the job may take.
+            max_memory: bytes that the job may take, or words such as "2GB".
+            max_pixels: refuse pictures with more, given or asked for.
             controls: colour, regions and what to keep. No style need be given where regions say what changes.
-            on_progress: hears of every step; raise `Cancelled` in it to stop.
-            knobs: the method's settings, as `impasto methods NAME` lists them.
+            on_progress: called after each step; raise `Cancelled` in it to stop.
+            knobs: the method's settings, as `impasto methods NAME` lists them: strength, style_weight, steps, seed ...
 
         Raises:
             StyleError: see `impasto.errors`.
         """
-        request = Request(self.method, quality, size, init, knobs, max_memory, controls=controls or Controls())
-        return self._engine.stylize(content, style, request, on_progress=on_progress)
+        with _in_python_words():
+            if on_progress is not None and not callable(on_progress):
+                raise InputError(f"on_progress is {quoted(on_progress)}", "it takes a function of one Progress")
+            if controls is not None and not isinstance(controls, Controls):
+                raise InputError(f"controls is {quoted(controls)}", "it takes impasto.Controls(...)")
+            request = Request(
+                method=self.method,
+                quality=quality,
+                size=size,
+                init=init,
+                knobs=knobs,
+                max_memory=parse_memory(max_memory),
+                max_pixels=max_pixels,
+                controls=controls or Controls(),
+            )
+            return self._engine.stylize(content, style, request, on_progress=on_progress or ignore)
 
 
-def load(method: str = "auto", *, device: str = "auto", precision: str = "auto") -> Painter:
+def load(
+    method: str | None = "auto",
+    *,
+    device: str | torch.device | None = "auto",
+    precision: str | torch.dtype | None = "auto",
+    runtime: str = "auto",
+) -> Painter:
     """Make a painter whose weights stay loaded from one picture to the next.
 
+    Args:
+        method: a registered method; "auto" or None leaves it to the quality.
+        device: "auto" or None, or a torch device, such as "cuda" or "cpu".
+        precision: "auto" or None, or "float32", "bfloat16" or "float16".
+        runtime: see `Engine`.
+
     Raises:
-        InputError: there is no such method.
+        InputError: there is no such method, device, precision or runtime.
     """
     from impasto.methods import registry
 
-    if method != "auto":
-        registry.find(method)
-    return Painter(method, _engine(device, precision))
+    with _in_python_words():
+        if method is None:
+            method = "auto"
+        if not isinstance(method, str):
+            raise InputError(f"method is {quoted(method)}", "it takes a name, such as adain, or None")
+        if method != "auto":
+            registry.find(method)
+        return Painter(method, _engine(_word(device), _word(precision).removeprefix("torch."), runtime))
 
 
 def stylize(
     content: Any,
     style: StyleLike | Sequence[StyleLike] = (),
     *,
-    method: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
+    method: str | None = "auto",
+    device: str | torch.device | None = "auto",
+    precision: str | torch.dtype | None = "auto",
+    runtime: str = "auto",
     **options: Any,
 ) -> Result:
-    """Paint one picture; see `Painter.__call__` for the other options."""
-    return load(method, device=device, precision=precision)(content, style, **options)
+    """Paint one picture.
+
+    Args:
+        content, style: as for `Painter.__call__`.
+        method, device, precision, runtime: as for `load`.
+        options: `quality`, `size`, `init`, `max_memory`, `max_pixels`, `controls`, `on_progress`, and the method's
+            settings, such as `strength`, `style_scale`, `style_weight`, `content_weight`, `steps` and `seed`; see
+            `Painter.__call__`, and `impasto methods NAME` for the settings of a method.
+
+    Raises:
+        StyleError: see `impasto.errors`.
+    """
+    return load(method, device=device, precision=precision, runtime=runtime)(content, style, **options)
+
+
+@contextmanager
+def _in_python_words() -> Iterator[None]:
+    """Messages that pass speak of arguments, not of flags."""
+    try:
+        yield
+    except StyleError as error:
+        error.message, error.hint = without_flags(error.message), without_flags(error.hint)
+        raise
+
+
+def _word(value: Any) -> str:
+    return "auto" if value is None else str(value)
 
 
 @lru_cache(maxsize=4)
-def _engine(device: str, precision: str) -> Engine:
+def _engine(device: str, precision: str, runtime: str) -> Engine:
     """One engine a placement, so that repeated calls load no weights again."""
-    return Engine(device=device, precision=precision)
+    return Engine(device=device, precision=precision, runtime=runtime)

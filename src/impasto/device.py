@@ -30,7 +30,7 @@ def place(device: str = "auto", precision: str = "auto", *, tested: Sequence[str
     Raises:
         InputError: the device does not exist here, or the precision is not among `tested`.
     """
-    chosen = _auto_device() if device == "auto" else _checked_device(device)
+    chosen = _auto_device() if device == "auto" else check_device(device)
     if precision != "auto":
         if precision not in tested:
             raise InputError(f"precision {precision} is not tested for this method", f"it takes {', '.join(tested)}")
@@ -47,7 +47,8 @@ def _auto_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _checked_device(device: str) -> str:
+def check_device(device: str) -> str:
+    """The device, if it can be used here. Raises InputError when there is none of that name."""
     present = available_devices()
     if device.partition(":")[0] not in {name.partition(":")[0] for name in present}:
         raise InputError(f"there is no device {device!r} here", f"this machine has {', '.join(present)}")

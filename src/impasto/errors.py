@@ -15,6 +15,7 @@ server) translate them; nothing below prints or exits.
 
 from __future__ import annotations
 
+import re
 import reprlib
 import unicodedata
 from importlib import import_module
@@ -50,8 +51,24 @@ def quoted(value: object, *, most: int = 80) -> str:
     return plain(short.repr(value))
 
 
+def without_flags(text: str) -> str:
+    """Words for people who write Python: `--style-scale 2` as `style_scale=2`, other flags by their names."""
+    valued = re.sub(r"--([a-z][a-z-]*) (\d[\w.]*)", lambda found: f"{_name(found[1])}={_value(found[2])}", text)
+    return re.sub(r"--([a-z][a-z-]*)", lambda found: _name(found[1]), valued)
+
+
+def _name(flag: str) -> str:
+    return flag.replace("-", "_")
+
+
+def _value(word: str) -> str:
+    return word if word.replace(".", "", 1).isdigit() else f'"{word}"'
+
+
 class StyleError(Exception):
     """Base of all errors that Impasto raises on purpose.
+
+    Printed by Python it speaks of arguments; `message` and `hint` are as raised, for the edge that shows them.
 
     Args:
         message: what went wrong, in one line, without a full stop; made `plain`, as is the hint.
@@ -64,7 +81,9 @@ class StyleError(Exception):
 
     def __init__(self, message: str, hint: str = "") -> None:
         self.message, self.hint = plain(message), plain(hint)
-        super().__init__(self.message)
+        super().__init__(without_flags(self.message))
+        if self.hint:
+            self.add_note(f"hint: {without_flags(self.hint)}")
 
 
 class InputError(StyleError):

@@ -4,15 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
+from impasto.errors import InputError, quoted
+
 _SECONDS = 0.004  # between two looks; a feature map at 512 px lives longer
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, in glibc's malloc.h
 _STATM = Path("/proc/self/statm")
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_MOST = 2**63
+
+
+def parse_memory(size: str | float | None) -> int | None:
+    """Bytes of "2GB", "500 MB", "3e9" or a number; None stays None.
+
+    Raises:
+        InputError: it is no size.
+    """
+    if size is None:
+        return None
+    text = str(size).lower() if not isinstance(size, bool) else ""
+    match = re.fullmatch(r"\s*([\d.]+(?:e\+?\d+)?)\s*([kmgt]?)i?b?\s*", text, re.ASCII)
+    try:
+        amount = float(match.group(1)) * _UNITS[match.group(2)] if match else 0
+    except ValueError:
+        amount = 0
+    if not 1 <= amount < _MOST:
+        raise InputError(f"--max-memory is {quoted(size)}", "it takes a size, such as 2GB or 800MB")
+    return int(amount)
 
 
 class PeakMemory:

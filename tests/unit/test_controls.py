@@ -154,7 +154,7 @@ def test_a_texture_has_the_size_asked_for_and_its_seed(engine):
     first, again = (engine.texture(STYLE, size=72, request=request).picture.pixels for _ in range(2))
     assert first.shape == (72, 72, 3)
     assert np.array_equal(first, again)
-    with pytest.raises(InputError, match="--size is 20"):
+    with pytest.raises(InputError, match="size is 20"):
         engine.texture(STYLE, size=20)
 
 

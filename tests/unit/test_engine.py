@@ -124,7 +124,7 @@ def test_senseless_styles(engine, styles, words):
 
 @pytest.mark.parametrize("size", [0, -1, 7, 2.5, True])
 def test_senseless_sizes(engine, size):
-    with pytest.raises(InputError, match="--size"):
+    with pytest.raises(InputError, match="size"):
         engine.stylize(CONTENT, STYLE, Request(quality="draft", size=size))
 
 

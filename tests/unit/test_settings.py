@@ -60,7 +60,7 @@ def test_bad_values_are_refused_with_what_is_allowed(name, value):
 
 
 def test_unknown_knob_lists_the_known():
-    with pytest.raises(InputError, match="test has no --speed") as caught:
+    with pytest.raises(InputError, match="test has no speed") as caught:
         settings.build(Settings, {"speed": 1}, owner="test")
     assert "--amount" in caught.value.hint
 

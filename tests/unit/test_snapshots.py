@@ -155,7 +155,7 @@ def test_a_damaged_snapshot(engine, folder, how):
 
 @pytest.mark.parametrize("every", [0, -1, 2.5, True])
 def test_senseless_intervals(engine, folder, every):
-    with pytest.raises(InputError, match="--save-every"):
+    with pytest.raises(InputError, match="save_every"):
         engine.stylize(CONTENT, STYLE, with_snapshots(Request(), folder, every))
 
 

@@ -136,7 +136,8 @@ def bench_memory(
 ) -> None:
     """Memory and time by size, in one piece and in tiles; of a descent, two steps at full size."""
     from impasto.bench.memory import by_size
-    from impasto.cli.parse import parse_memory, parse_sizes
+    from impasto.cli.parse import parse_sizes
+    from impasto.memory import parse_memory
 
     wanted = parse_sizes(sizes)
     if method not in ("adain", "optimize"):

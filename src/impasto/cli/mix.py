@@ -11,9 +11,10 @@ import typer
 
 from impasto.cli import flags
 from impasto.cli.outputs import slug, unused
-from impasto.cli.parse import check_pixels, parse_memory, parse_style
+from impasto.cli.parse import check_pixels, parse_style
 from impasto.cli.printing import say
 from impasto.errors import InputError
+from impasto.memory import parse_memory
 from impasto.methods import recipes
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ WORDS = ("subject", "background", "person")
 """Masks that are found in the photograph itself."""
 
 _FACES = "--protect-faces"
-_MOST_MEMORY = 1e18  # bytes; more is a slip, and infinity no number of them
 _RATE = r"\d{1,9}(\.\d{1,9})?(/\d{1,9})?"  # no exponents: Python would work for hours on 1e999999999
 
 
@@ -59,21 +58,6 @@ def parse_region(text: str) -> tuple[str, str]:
     if not mask or not style:
         raise InputError(f"--region {text} names no {'style' if mask else 'mask'}", wanted)
     return mask, style
-
-
-def parse_memory(text: str | None) -> int | None:
-    """Bytes in "2GB", "500 MB" or "3e9"."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"\s*([\d.]+(?:e\d+)?)\s*([kmgt]?)i?b?\s*", text.lower(), re.ASCII)
-    units = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-    try:
-        amount = float(match.group(1)) * units[match.group(2)] if match else 0
-    except ValueError:
-        amount = 0
-    if not 1 <= amount < _MOST_MEMORY:
-        raise InputError(f"--max-memory is {text!r}", "it takes a size, such as 2GB or 800MB")
-    return int(amount)
 
 
 def check_pixels(count: int) -> int:

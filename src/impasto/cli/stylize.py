@@ -14,9 +14,10 @@ import typer
 from impasto.cli import flags, watching
 from impasto.cli.inputs import check_masks, check_pictures, find_contents
 from impasto.cli.outputs import Targets, labels
-from impasto.cli.parse import check_pixels, parse_memory, parse_region, parse_style
+from impasto.cli.parse import check_pixels, parse_region, parse_style
 from impasto.cli.printing import say, tell
 from impasto.errors import BatchError, Cancelled, InputError
+from impasto.memory import parse_memory
 from impasto.methods import recipes
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from impasto.cli.outputs import slug, unused
 from impasto.cli.parse import (
     check_seconds,
     parse_at,
-    parse_memory,
     parse_number,
     parse_points,
     parse_rate,
@@ -26,6 +25,7 @@ from impasto.cli.parse import (
 from impasto.cli.printing import say
 from impasto.contract import Progress
 from impasto.errors import Cancelled, InputError
+from impasto.memory import parse_memory
 from impasto.methods import recipes
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class Controls:
         keep_color: "luminance" (painted luma, photograph's chroma), "histogram" (the style image is given the
             photograph's colours before painting), or None.
         color_only: the photograph with the style's colours, not painted.
-        regions: pairs of mask and style (or a list of styles).
+        regions: pairs of mask and style (or a list of styles), or a mapping from the one to the other.
         feather: pixels over which the edges of all masks fade.
         preserve: mask of what stays the photograph.
         protect_faces: how much less faces are painted, from 0 to 1; None leaves faces alone.
@@ -39,6 +40,13 @@ class Controls:
     preserve: Any = None
     protect_faces: float | None = None
     strength_map: Any = None
+
+    def __post_init__(self) -> None:
+        given: Any = self.regions
+        pairs = tuple(given.items()) if isinstance(given, Mapping) else given
+        if not isinstance(pairs, list | tuple) or not all(isinstance(p, list | tuple) and len(p) == 2 for p in pairs):
+            raise InputError(f"regions are {quoted(given)}", "give pairs of mask and style: [(mask, style), ...]")
+        object.__setattr__(self, "regions", tuple((mask, style) for mask, style in pairs))
 
     def check(self) -> None:
         """Raise InputError for what contradicts itself or is out of range."""

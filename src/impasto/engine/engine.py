@@ -30,6 +30,7 @@ from impasto.images import Picture
 if TYPE_CHECKING:
     from impasto.engine.run import Run
 
+
 RUNTIMES = ("auto", "torch", "onnx")
 _SMALLEST_TEXTURE = 64
 
@@ -46,7 +47,7 @@ class Engine:
             load than a picture to paint. What ONNX Runtime cannot do goes to torch.
 
     Raises:
-        InputError: there is no such runtime.
+        InputError: there is no such device, precision or runtime.
     """
 
     def __init__(
@@ -54,6 +55,12 @@ class Engine:
     ) -> None:
         if runtime not in RUNTIMES:
             raise InputError(f"there is no runtime {runtime!r}", f"it is one of {', '.join(RUNTIMES)}")
+        if device not in ("auto", "cpu"):
+            hardware.check_device(device)
+        if precision not in ("auto", *hardware.PRECISIONS):
+            raise InputError(
+                f"there is no precision {precision!r}", f"it is one of auto, {', '.join(hardware.PRECISIONS)}"
+            )
         self.store = store or Store()
         self.library = Library(self.store)
         self.models = ModelCache(self.store)
@@ -106,6 +113,21 @@ class Engine:
         Raises:
             InputError, ResourceError, AssetError: as `stylize`.
         """
+        from impasto.engine.run import gradients_on
+
+        with gradients_on():
+            return self._prepare(content, styles, request, on_progress, on_note, announce_time=announce_time)
+
+    def _prepare(
+        self,
+        content: Any,
+        styles: StyleLike | Sequence[StyleLike],
+        request: Request,
+        on_progress: OnProgress,
+        on_note: OnNote,
+        *,
+        announce_time: bool,
+    ) -> Run:
         from impasto.engine.masks import MaskReader, lay_out
         from impasto.engine.run import Run
 

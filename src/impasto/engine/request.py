@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from impasto import images, settings
 from impasto.contract import Placement
@@ -78,7 +78,7 @@ class Request:
         return max(height, SMALLEST_CONTENT), max(width, SMALLEST_CONTENT)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StyleSource:
     """A style image that was found and read.
 
@@ -100,7 +100,7 @@ class StyleSource:
 Sources: TypeAlias = tuple[StyleSource, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """A painted picture and how it came about.
 
@@ -125,6 +125,10 @@ class Result:
         record = {**made, **sides, "steps": len(losses) or 1, "seconds": round(seconds, 3)}
         return cls(picture, tuple(losses), seconds, record)
 
+    def __repr__(self) -> str:
+        made = f"{self.record['method']}, {self.record['steps']} steps, {self.seconds:.1f} s"
+        return f"<Result {self.picture.width}x{self.picture.height} px by {made}>"
+
     @property
     def image(self) -> Any:
         """The picture as a PIL image."""
@@ -132,31 +136,34 @@ class Result:
 
     def save(
         self,
-        path: str | Path,
+        path: str | Path | BinaryIO,
         *,
+        format: str | None = None,  # noqa: A002 - as in PIL
         drop_gps: bool = False,
         jpeg_quality: int | None = None,
         on_note: OnNote = silence,
-    ) -> Path:
+    ) -> Path | BinaryIO:
         """Write the picture, whole or not at all, with its record in the metadata.
 
         Args:
-            path: its ending names the format.
+            path: its ending names the format; or a binary file object.
+            format: for a file object, such as "PNG", which is the default.
             drop_gps: leave the place out of the metadata, as `Request.drop_gps` does.
             jpeg_quality: of JPEG, WebP, AVIF and HEIC, from 1 to 100; 92 by default.
             on_note: hears what the format cannot hold.
 
         Returns:
-            The path.
+            The path, or the file object.
 
         Raises:
             InputError: it cannot be written there, or its format takes no quality.
             ResourceError: the disk is full.
         """
-        target = Path(path)
-        images.check_output(target, ())
+        target, kind = (Path(path), None) if isinstance(path, str | Path) else (path, format or "PNG")
+        if isinstance(target, Path):
+            images.check_output(target, ())
         record = {**self.record, "drop_gps": True} if drop_gps else self.record
-        notes = images.write(self.picture, target, quality=jpeg_quality, record=record, drop_gps=drop_gps)
+        notes = images.write(self.picture, target, format=kind, quality=jpeg_quality, record=record, drop_gps=drop_gps)
         for note in notes:
             on_note(note)
         return target

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -50,6 +51,13 @@ _PALETTE_SIDE = 4096  # longest side, of a picture whose colours are all counted
 _ENLARGED = 2.0  # a style image is enlarged at most so much: beyond it there is nothing but blur to learn from
 
 
+@contextmanager
+def gradients_on() -> Iterator[None]:
+    """Whatever the caller has switched off: a descent needs gradients, and weights loaded without them stay without."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
 @dataclass(frozen=True)
 class LoadedStage:
     """A stage that is ready to paint.
@@ -85,6 +93,7 @@ class Run:
     request: Request
     room: Budget = IN_ONE_PIECE
 
+    @gradients_on()
     def paint(self, on_progress: OnProgress) -> Result:
         """All stages, then what holds for every method. Raises Cancelled with the best picture so far."""
         if getattr(self.stages[-1].knobs, "strength", 1.0) == 0:

@@ -47,7 +47,7 @@ class Origin:
     path: Path | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Picture:
     """A decoded picture.
 
@@ -64,6 +64,9 @@ class Picture:
     alpha: Floats | None = None
     origin: Origin = Origin()
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Picture {self.width}x{self.height} px{'' if self.alpha is None else ' with alpha'}>"
 
     @property
     def width(self) -> int:

@@ -16,7 +16,7 @@ from impasto.contract import Anchor, Job, OnProgress, StyleCode, ignore
 from impasto.engine.masks import Layout
 from impasto.engine.plan import predicted_seconds
 from impasto.engine.request import OnNote, Request, silence
-from impasto.engine.run import LoadedStage, Run
+from impasto.engine.run import LoadedStage, Run, gradients_on
 from impasto.errors import InputError
 from impasto.images import Picture
 from impasto.video.steady import Brought
@@ -46,6 +46,7 @@ class FramePainter:
     _loaded: tuple[LoadedStage, ...] = field(init=False)
     _single: tuple[tuple[StyleCode, ...], ...] = field(init=False)  # by stage, of each style, to be mixed by frame
 
+    @gradients_on()
     def __post_init__(self) -> None:
         run = self.run
         if run.request.controls.color_only:
@@ -105,6 +106,7 @@ class FramePainter:
         """What makes the frames again, as plain values."""
         return dict(self.run.result(self.run.content, (), 0.0).record)
 
+    @gradients_on()
     def paint(
         self,
         pixels: Pixels,
