@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -16,6 +17,7 @@ from typing import Any
 from impasto.contract import Placement
 from impasto.errors import InputError, ResourceError
 
+_MOST_THREADS = 256
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
@@ -107,6 +109,25 @@ def available_memory(device: str = "cpu") -> int:
     limits = [_meminfo_available(), _cgroup_available()]
     known = [limit for limit in limits if limit is not None]
     return min(known) if known else 4 << 30  # elsewhere: a guess that suits most machines
+
+
+def use_threads(count: int) -> None:
+    """Have torch, ONNX Runtime and OpenCV compute with so many threads, whether they are loaded already or not.
+
+    Raises:
+        InputError: it is no number from 1 to 256.
+    """
+    if not 1 <= count <= _MOST_THREADS:
+        raise InputError(f"--threads is {count}", f"it takes a whole number from 1 to {_MOST_THREADS}")
+    os.environ["OMP_NUM_THREADS"] = str(count)  # read by torch when it is loaded, and by `cores`
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(count)
+    if "cv2" in sys.modules:
+        import cv2
+
+        cv2.setNumThreads(count)
 
 
 def cores() -> int:

@@ -36,7 +36,7 @@ class Reporter:
     Ctrl-C stops at once.
 
     Args:
-        silent: show nothing.
+        silent: show nothing, and tell no notes.
         preview: also shows the picture.
     """
 
@@ -72,13 +72,13 @@ class Reporter:
         """Show one report. Raises Cancelled when the user has asked to stop."""
         if self._asked is not None:
             raise self._asked
-        if self._silent:
-            return
         if report.stage != self._stage:
             self._finish()
             self._stage, self._started, self._begun = report.stage, time.monotonic(), report.share
         if self._preview is not None:
-            self._preview.show(report, self._console.width)
+            self._preview.show(report, self._console.width, self.note)
+        if self._silent:
+            return
         if self._console.is_terminal:
             self._draw(report)
         else:

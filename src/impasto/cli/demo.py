@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from impasto.cli.outputs import keeping_best
 from impasto.cli.printing import say
 
 PHOTO = "chelsea.png"
@@ -27,7 +29,7 @@ def demo(
     from impasto import images
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
-    from impasto.engine.request import Request
+    from impasto.engine.request import Request, Result
 
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
@@ -38,8 +40,10 @@ def demo(
         cells = [(images.read(photo).pixels, f"photograph: {photo.stem}"), (source.picture.pixels, source.label)]
         for quality in ("draft", "good", "best"):
             request = Request(quality=quality, size=SIZE)
-            result = engine.stylize(photo, PAINTING, request, on_progress=reporter, on_note=reporter.note)
-            path = result.save(out / f"{quality}.png")
+            path = out / f"{quality}.png"
+            with keeping_best(partial(Result.save, path=path)):
+                result = engine.stylize(photo, PAINTING, request, on_progress=reporter, on_note=reporter.note)
+            result.save(path)
             elapsed = time.perf_counter() - started
             say(f"{path}: painted in {result.seconds:.1f} s, {elapsed:.0f} s after the start")
             cells.append((result.picture.pixels, f"{quality}: {result.seconds:.1f} s"))

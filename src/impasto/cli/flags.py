@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from impasto import settings
+from impasto import device, settings
 from impasto.engine.controls import Controls
 from impasto.methods import recipes, registry
 
@@ -82,8 +82,18 @@ PreviewFlag = Annotated[
         rich_help_panel=WATCHING_PANEL,
     ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes; errors are still told.")]
+Threads = Annotated[
+    int | None, typer.Option(help="Threads of the processor to compute with; OMP_NUM_THREADS or all cores by default.")
+]
 DropGps = Annotated[bool, typer.Option("--drop-gps", help="Leave out of the metadata where the photograph was taken.")]
 JpegQuality = Annotated[int | None, typer.Option(help="Of JPEG, and of WebP, AVIF and HEIC: 1 to 100, 92 by default.")]
+
+
+def use_threads(count: int | None) -> None:
+    """Take `--threads` into account, before anything is loaded that computes."""
+    if count is not None:
+        device.use_threads(count)
 
 
 def method_names() -> list[str]:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from impasto.cli import flags
-from impasto.cli.outputs import slug, unused
+from impasto.cli.outputs import keeping_best, slug, unused
 from impasto.cli.parse import check_pixels, parse_style
 from impasto.cli.printing import say
-from impasto.errors import InputError
+from impasto.errors import Cancelled, InputError
 from impasto.memory import parse_memory
 from impasto.methods import recipes
 
 if TYPE_CHECKING:
     from impasto.engine.request import Result
+
+Shares: TypeAlias = Sequence[tuple[float, ...]]
+"""Of each style, for one picture after the other."""
+
+Paint: TypeAlias = "Callable[[Shares], Iterator[Result]]"
+"""Paints the photograph in each mixture."""
 
 STEPS = 5
 LEAST_CELL = 32
@@ -56,11 +64,15 @@ def mix(
     strength: Annotated[float | None, typer.Option(help="From the photograph (0) to the full styles (1).")] = None,
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = 100_000_000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    threads: flags.Threads = None,
+    quiet: flags.Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
     jpeg_quality: flags.JpegQuality = None,
 ) -> None:
     """Paint a photograph in mixtures of two or four styles: a strip or a square, and a loop on request."""
     from impasto import images
 
+    flags.use_threads(threads)
     weighted = [parse_style(text) for text in style or ()]
     for name, weight in weighted:
         if weight != 1:
@@ -85,24 +97,101 @@ def mix(
 
     request = Request(method, quality, size, knobs={"strength": strength}, max_pixels=check_pixels(max_pixels))
     engine = Engine(device=device)
-    with Reporter() as reporter:
+    with Reporter(silent=quiet) as reporter:
 
-        def paint(weights: Any) -> Iterator[Result]:
+        def paint(weights: Shares) -> Iterator[Result]:
             return engine.mix(content, styles, weights, request, on_progress=reporter, on_note=reporter.note)
 
-        shares = recipes.mixtures(len(styles), STEPS)
-        cells = [
-            (result.picture.pixels, _caption(result, share))
-            for result, share in zip(paint(shares), shares, strict=True)
-        ]
-        sheet = images.contact_sheet(cells, columns=STEPS, cell=size, lines=2)
-        images.write(images.read(sheet), out, quality=jpeg_quality)
-        say(out)
-        if video is not None:
-            from impasto.engine.snapshots import write_moving
+        sheet = _Sheet(out, size, recipes.mixtures(len(styles), STEPS), jpeg_quality)
+        loop = None if video is None else (video, recipes.round_trip(len(styles), frames))
+        _paint_all(paint, sheet, loop, content if as_json else None)
 
-            write_moving((one.picture.pixels for one in paint(recipes.round_trip(len(styles), frames))), video)
-            say(video)
+
+def _paint_all(paint: Paint, sheet: _Sheet, loop: tuple[Path, Shares] | None, content: str | None) -> None:
+    """Paint the sheet, then the loop, and print what was written, also when it is stopped.
+
+    content: the photograph's name, to print one JSON object at the end; None for a line a file.
+    """
+    written: list[Path] = []
+    try:
+        sheet.fill(paint(sheet.shares), written)
+        if loop is not None:
+            _write_loop(paint(loop[1]), loop[0])
+            written.append(loop[0])
+    finally:
+        if content is None:
+            for path in written:
+                say(path)
+        elif written:
+            say(json.dumps(_mixed(content, sheet, written)))
+
+
+@dataclass
+class _Sheet:
+    """The pictures of a sheet, as they are painted.
+
+    Attributes:
+        path: where it goes.
+        size: longest side of each picture.
+        shares: of the styles, of each picture.
+        jpeg_quality: of the sheet's file.
+        results: that have been painted.
+    """
+
+    path: Path
+    size: int
+    shares: Shares
+    jpeg_quality: int | None
+    results: list[Result] = field(default_factory=list)
+
+    def fill(self, painted: Iterator[Result], written: list[Path]) -> None:
+        """Write the sheet; where the painting is stopped, with the pictures so far, the last as good as it has got."""
+        try:
+            for result in painted:
+                self.results.append(result)
+        except Cancelled as cancelled:
+            if cancelled.result is not None:
+                self.results.append(cancelled.result)
+            if self.results:
+                self._write()
+                written.append(self.path)
+                cancelled.hint = f"the sheet so far is saved: {len(self.results)} of {len(self.shares)} pictures"
+            raise
+        self._write()
+        written.append(self.path)
+
+    def _write(self) -> None:
+        from impasto import images
+
+        captioned = zip(self.results, self.shares, strict=False)
+        cells = [(result.picture.pixels, _caption(result, shares)) for result, shares in captioned]
+        sheet = images.contact_sheet(cells, columns=STEPS, cell=self.size, lines=2)
+        images.write(images.read(sheet), self.path, quality=self.jpeg_quality)
+
+
+def _write_loop(painted: Iterator[Result], path: Path) -> None:
+    from impasto.engine.snapshots import write_moving
+
+    try:
+        write_moving((one.picture.pixels for one in painted), path)
+    except Cancelled as cancelled:
+        cancelled.hint = "the sheet is saved, the loop is not"
+        raise
+
+
+def _mixed(content: str, sheet: _Sheet, written: Sequence[Path]) -> dict[str, Any]:
+    """The object that `mix --json` prints."""
+    styles = [entry["id"] for result in sheet.results for entry in result.record["styles"]]
+    names = ("method", "quality", "width", "height", "device", "precision")
+    return {
+        "content": content,
+        "style": list(dict.fromkeys(styles)),
+        "output": str(sheet.path),
+        "video": str(written[1]) if written[1:] else None,
+        "pictures": len(sheet.results),
+        "seconds": round(sum(result.seconds for result in sheet.results), 3),
+        **{name: sheet.results[0].record[name] for name in names},
+    }
 
 
 def _caption(result: Result, shares: tuple[float, ...]) -> str:
@@ -125,11 +214,15 @@ def texture(
     seed: Annotated[int | None, typer.Option(help="Of the noise that it grows from.")] = None,
     max_memory: Annotated[str | None, typer.Option(help="Take no more, such as 2GB: paint in tiles.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    threads: flags.Threads = None,
     jpeg_quality: flags.JpegQuality = None,
+    quiet: flags.Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Paint a square of pure style, with no photograph."""
     from impasto import images
 
+    flags.use_threads(threads)
     styles = [parse_style(text) for text in style or ()]
     if not styles:
         raise InputError("no style was given", "add --style, such as --style irises; see impasto styles")
@@ -142,8 +235,26 @@ def texture(
 
     knobs = {"style_scale": style_scale, "steps": steps, "seed": seed}
     request = Request(quality=quality, knobs=knobs, max_memory=parse_memory(max_memory))
-    with Reporter() as reporter:
-        result = Engine(device=device).texture(
-            styles, size=size, seamless=seamless, request=request, on_progress=reporter, on_note=reporter.note
-        )
-    say(result.save(target, jpeg_quality=jpeg_quality, on_note=reporter.note))
+    with Reporter(silent=quiet) as reporter:
+
+        def save(result: Result) -> None:
+            result.save(target, jpeg_quality=jpeg_quality, on_note=reporter.note)
+            say(json.dumps(_textured(result, target)) if as_json else target)
+
+        with keeping_best(save):
+            result = Engine(device=device).texture(
+                styles, size=size, seamless=seamless, request=request, on_progress=reporter, on_note=reporter.note
+            )
+        save(result)
+
+
+def _textured(result: Result, target: Path) -> dict[str, Any]:
+    """The object that `texture --json` prints."""
+    record = result.record
+    names = ("method", "quality", "width", "height", "seconds", "steps", "device", "precision")
+    return {
+        "style": [entry["id"] for entry in record["styles"]],
+        "output": str(target),
+        "seamless": record["texture"]["seamless"],
+        **{name: record[name] for name in names},
+    }

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from impasto.errors import InputError
+from impasto.errors import Cancelled, InputError
+
+if TYPE_CHECKING:
+    from impasto.engine.request import Result
+
+
+@contextmanager
+def keeping_best(save: Callable[[Result], object]) -> Iterator[None]:
+    """Have the best picture so far saved where the painting inside is stopped, before it ends in Cancelled."""
+    try:
+        yield
+    except Cancelled as cancelled:
+        if cancelled.result is not None:
+            save(cancelled.result)
+            cancelled.hint = "the best picture so far is saved"
+        raise
 
 
 class Targets:

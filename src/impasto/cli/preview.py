@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,31 @@ from rich.text import Text
 
 from impasto import images
 from impasto.contract import Progress
+from impasto.errors import StyleError
 
 _SECONDS = 1.0  # between two pictures
 _COLUMNS = 72
+
+
+class PreviewFile:
+    """A picture file that a viewer may watch. That it cannot be written is noted once, and ends nothing.
+
+    Args:
+        path: the file to keep up to date.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._noted = False
+
+    def write(self, pixels: NDArray[np.float32], on_note: Callable[[str], object]) -> None:
+        """Replace the picture by pixels `(H, W, 3)` in [0, 1]."""
+        try:
+            images.write(images.read(pixels), self._path)
+        except (StyleError, OSError) as error:  # a full disk, a folder taken away, a reader that has gone
+            if not self._noted:
+                on_note(f"the preview is not kept up to date: {error}")
+            self._noted = True
 
 
 class Preview:
@@ -25,12 +48,12 @@ class Preview:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self.path = path
+        self._file = None if path is None else PreviewFile(path)
         self.text = Text("")
         """The picture for the terminal."""
         self._shown = 0.0
 
-    def show(self, report: Progress, columns: int) -> None:
+    def show(self, report: Progress, columns: int, on_note: Callable[[str], object]) -> None:
         """Take the picture of a report, unless the last is fresh."""
         last = report.total > 0 and report.step == report.total
         if report.snapshot is None and report.preview is None:
@@ -40,8 +63,8 @@ class Preview:
         image = report.preview if report.snapshot is None else report.snapshot.image()
         assert image is not None
         pixels = images.from_tensor(image[:1].float().cpu().clamp(0, 1))
-        if self.path is not None:
-            images.write(images.read(pixels), self.path)
+        if self._file is not None:
+            self._file.write(pixels, on_note)
         else:
             self.text = half_blocks(pixels, min(columns, _COLUMNS))
         self._shown = time.monotonic()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli import flags
-from impasto.cli.outputs import Targets, labels
+from impasto.cli.outputs import Targets, keeping_best, labels
 from impasto.cli.parse import WORDS, parse_style
 from impasto.cli.printing import say
 from impasto.errors import InputError
@@ -52,9 +52,12 @@ def redo(
         bool | None,
         typer.Option("--drop-gps/--keep-gps", help="Where the photograph was taken; as in the picture by default."),
     ] = None,
+    threads: flags.Threads = None,
     jpeg_quality: flags.JpegQuality = None,
+    quiet: flags.Quiet = False,
 ) -> None:
     """Paint a picture again from the settings in its metadata."""
+    flags.use_threads(threads)
     record = _read(picture)
     record = record if drop_gps is None else replace(record, drop_gps=drop_gps)
     given = [parse_style(text) for text in style or ()]
@@ -64,13 +67,18 @@ def redo(
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
 
-    with Reporter() as reporter:
+    with Reporter(silent=quiet) as reporter:
+
+        def save(result: Result) -> None:
+            path = target.of(str(found.content), labels(result.record))
+            say(result.save(path or Path(f"{picture.stem}-again.png"), jpeg_quality=jpeg_quality))
+
         engine = Engine(device=device, precision=precision or record.precision)
-        result = _paint(engine, record, found, size, reporter)
+        with keeping_best(save):
+            result = _paint(engine, record, found, size, reporter)
         if size is None and result.record["content"]["pixels"] != record.pixels:
             reporter.note(f"{found.content} has changed since {picture} was made")
-    path = target.of(str(found.content), labels(result.record))
-    say(result.save(path or Path(f"{picture.stem}-again.png"), jpeg_quality=jpeg_quality))
+        save(result)
 
 
 def _read(picture: Path) -> Record:

@@ -66,6 +66,7 @@ def stylize(
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = 100_000_000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    threads: flags.Threads = None,
     keep_color: flags.KeepColor = None,
     color_only: flags.ColorOnly = False,
     region: flags.RegionFlags = None,
@@ -80,10 +81,12 @@ def stylize(
     preview: flags.PreviewFlag = None,
     drop_gps: flags.DropGps = False,
     jpeg_quality: flags.JpegQuality = None,
+    quiet: flags.Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a picture on standard output.")] = False,
     **knobs: Any,
 ) -> None:
     """Paint photographs in the style of one picture or several."""
+    flags.use_threads(threads)
     styles = [parse_style(text) for text in style or ()]
     regions = [parse_region(text) for text in region or ()]
     if not styles and not regions:
@@ -120,7 +123,7 @@ def stylize(
         as_json=as_json,
     )
     failed = 0
-    with Reporter(preview=watched.shown()) as reporter:
+    with Reporter(silent=quiet, preview=watched.shown()) as reporter:
         for item in contents:
             try:
                 painter.paint(item, reporter)

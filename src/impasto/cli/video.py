@@ -22,6 +22,7 @@ from impasto.cli.parse import (
     parse_style,
     timeline_of,
 )
+from impasto.cli.preview import PreviewFile
 from impasto.cli.printing import say
 from impasto.contract import Progress
 from impasto.errors import Cancelled, InputError
@@ -87,15 +88,18 @@ def video(
     max_memory: Annotated[str | None, typer.Option(help="Refuse what needs more, such as 2GB.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    threads: flags.Threads = None,
     keep_color: flags.KeepColor = None,
     region: flags.RegionFlags = None,
     feather: flags.Feather = 0.0,
     preserve: flags.Preserve = None,
     drop_gps: flags.DropGps = False,
+    quiet: flags.Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
     **knobs: Any,
 ) -> None:
     """Paint a video so that it neither flickers nor boils; sound and subtitles are copied."""
+    flags.use_threads(threads)
     styles = [parse_style(text) for text in style or ()]
     changes = [parse_at(text, "--style-at") for text in style_at or ()]
     regions = [parse_region(text) for text in region or ()]
@@ -146,7 +150,7 @@ def video(
         drop_gps=drop_gps,
     )
     wanted: list[Any] = [*styles, *((name, 1.0) for _, name in changes)]
-    with Reporter() as reporter:
+    with Reporter(silent=quiet) as reporter:
         try:
             result = paint_video(
                 Engine(device=device, precision=precision),
@@ -174,16 +178,17 @@ class _Previewer:
     """Passes reports on, and writes the newest frame now and then."""
 
     def __init__(self, reporter: Reporter, path: Path | None) -> None:
-        self._reporter, self._path, self._written = reporter, path, 0.0
+        self._reporter, self._written = reporter, 0.0
+        self._file = None if path is None else PreviewFile(path)
 
     def __call__(self, report: Progress) -> None:
         self._reporter(report)
         now = time.monotonic()
-        if self._path is not None and report.preview is not None and now - self._written > _PREVIEW_SECONDS:
+        if self._file is not None and report.preview is not None and now - self._written > _PREVIEW_SECONDS:
             self._written = now
             from impasto import images
 
-            images.write(images.read(report.preview), self._path)
+            self._file.write(images.read(report.preview).pixels, self._reporter.note)
 
 
 def _check_part(film: Film) -> None:

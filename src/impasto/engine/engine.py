@@ -24,7 +24,7 @@ from impasto.engine.cache import ModelCache
 from impasto.engine.plan import make_plan
 from impasto.engine.request import OnNote, Request, Result, Sources, silence
 from impasto.engine.styles import StyleLike, find_styles
-from impasto.errors import InputError
+from impasto.errors import Cancelled, InputError
 from impasto.images import Picture
 
 if TYPE_CHECKING:
@@ -223,8 +223,14 @@ class Engine:
         knobs = {**request.knobs, "content_weight": 0.0, "border": "wrap" if seamless else "mirror"}
         request = replace(request, method="optimize", init="noise", size=None, knobs=knobs)
         blank = np.full((side, side, 3), 0.5, np.float32)
-        result = self.stylize(blank, styles, request, on_progress=on_progress, on_note=on_note)
-        return replace(result, record={**result.record, "texture": {"size": side, "seamless": seamless}})
+        made = {"texture": {"size": side, "seamless": seamless}}
+        try:
+            result = self.stylize(blank, styles, request, on_progress=on_progress, on_note=on_note)
+        except Cancelled as cancelled:
+            if cancelled.result is not None:
+                cancelled.result = replace(cancelled.result, record={**cancelled.result.record, **made})
+            raise
+        return replace(result, record={**result.record, **made})
 
     def find_styles(
         self,
