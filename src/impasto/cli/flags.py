@@ -87,6 +87,14 @@ Threads = Annotated[
     int | None, typer.Option(help="Threads of the processor to compute with; OMP_NUM_THREADS or all cores by default.")
 ]
 DropGps = Annotated[bool, typer.Option("--drop-gps", help="Leave out of the metadata where the photograph was taken.")]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="Of results in folders, beside the photograph and on standard output: png (the default), jpg, webp, tif, "
+        "avif, heic or bmp. The name of a file tells its own.",
+    ),
+]
 JpegQuality = Annotated[int | None, typer.Option(help="Of JPEG, and of WebP, AVIF and HEIC: 1 to 100, 92 by default.")]
 
 

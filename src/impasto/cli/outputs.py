@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,13 +29,43 @@ def keeping_best(save: Callable[[Result], object]) -> Iterator[None]:
 
 
 class Targets:
-    """Where results go: the `-o` of the user, or beside the photograph."""
+    """Where results go: the `-o` of the user, or beside the photograph.
 
-    def __init__(self, out: str | None, *, several: bool, jpeg_quality: int | None = None) -> None:
-        self._out, self.jpeg_quality = out, jpeg_quality
+    Args:
+        out: a file, a folder, "-" for standard output, or None.
+        several: whether there are several photographs, for which `out` is a folder.
+        format: of what has no name of its own; PNG by default.
+        jpeg_quality: see `images.write`.
+
+    Raises:
+        InputError: these do not fit together.
+    """
+
+    def __init__(
+        self,
+        out: str | None,
+        *,
+        several: bool,
+        format: str | None = None,  # noqa: A002 - the flag's name
+        jpeg_quality: int | None = None,
+    ) -> None:
+        self._out, self._jpeg_quality = out, jpeg_quality
         self._folder = out is not None and out != "-" and (several or Path(out).is_dir() or out.endswith(("/", "\\")))
         if out == "-" and several:
             raise InputError("several pictures cannot go to standard output", "name a folder with -o")
+        self._ending = self._ending_of(format)
+
+    def _ending_of(self, wanted: str | None) -> str:
+        """The ending of names that are made up here."""
+        from impasto import images
+
+        if wanted is None:
+            return ".png"
+        if self._out not in (None, "-") and not self._folder:
+            raise InputError(
+                f"--format is {wanted}, but -o names a file", "leave out --format: the ending of -o names the format"
+            )
+        return images.check_format(wanted, self._jpeg_quality)
 
     def to_stdout(self, contents: list[str]) -> bool:
         """Whether the picture goes to standard output."""
@@ -44,25 +76,35 @@ class Targets:
         from impasto import images
 
         if self.to_stdout([content]):
-            if self.jpeg_quality is not None:
-                raise InputError("--jpeg-quality means nothing to a PNG on standard output", "name a file with -o")
+            images.check_format(self._ending, self._jpeg_quality)
             return
         inputs = [Path(name) for name in (content, *styles) if name != "-" and Path(name).is_file()]
         target = self.of(content, ["style"])
         assert target is not None
         if self._folder and not target.parent.exists():
             self._make_folder(target.parent)
-        images.check_output(target, inputs, quality=self.jpeg_quality)
+        images.check_output(target, inputs, quality=self._jpeg_quality)
 
     def of(self, content: str, labels: list[str]) -> Path | None:
         """The path for one content; None is standard output."""
         if self.to_stdout([content]):
             return None
         stem = "stdin" if content == "-" else Path(content).stem
-        name = f"{stem}-{slug(' and '.join(labels))}.png"
+        name = f"{stem}-{slug(' and '.join(labels))}{self._ending}"
         if self._out is None:
             return unused(Path(content).parent / name)
         return unused(Path(self._out) / name) if self._folder else Path(self._out)
+
+    def save(self, content: str, result: Result, on_note: Callable[[str], None]) -> Path | None:
+        """Write the result of one content. Returns its path; None where it went to standard output."""
+        path = self.of(content, labels(result.record))
+        if path is not None:
+            result.save(path, jpeg_quality=self._jpeg_quality, on_note=on_note)
+            return path
+        buffer = io.BytesIO()
+        result.save(buffer, format=self._ending, jpeg_quality=self._jpeg_quality, on_note=on_note)
+        sys.stdout.buffer.write(buffer.getvalue())
+        return None
 
     def steps_folder(self, content: str) -> Path:
         """Where snapshots of one content go: NAME-steps beside the result, whatever the style."""

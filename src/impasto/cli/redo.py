@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli import flags
-from impasto.cli.outputs import Targets, keeping_best, labels
+from impasto.cli.outputs import Targets, keeping_best
 from impasto.cli.parse import WORDS, parse_style
 from impasto.cli.printing import say
 from impasto.errors import InputError
@@ -53,6 +53,7 @@ def redo(
         typer.Option("--drop-gps/--keep-gps", help="Where the photograph was taken; as in the picture by default."),
     ] = None,
     threads: flags.Threads = None,
+    format: flags.Format = None,  # noqa: A002 - the flag's name
     jpeg_quality: flags.JpegQuality = None,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -62,7 +63,7 @@ def redo(
     record = record if drop_gps is None else replace(record, drop_gps=drop_gps)
     given = [parse_style(text) for text in style or ()]
     found = _Found.of(picture, record, content, given)
-    target = Targets(out, several=False, jpeg_quality=jpeg_quality)
+    target = Targets(out, several=False, format=format, jpeg_quality=jpeg_quality)
     target.check(str(found.content), found.inputs)
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
@@ -70,8 +71,9 @@ def redo(
     with Reporter(silent=quiet) as reporter:
 
         def save(result: Result) -> None:
-            path = target.of(str(found.content), labels(result.record))
-            say(result.save(path or Path(f"{picture.stem}-again.png"), jpeg_quality=jpeg_quality))
+            path = target.save(str(found.content), result, reporter.note)
+            if path is not None:
+                say(path)
 
         engine = Engine(device=device, precision=precision or record.precision)
         with keeping_best(save):

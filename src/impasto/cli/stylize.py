@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import typer
 
 from impasto.cli import flags, watching
 from impasto.cli.inputs import check_masks, check_pictures, find_contents
-from impasto.cli.outputs import Targets, labels
+from impasto.cli.outputs import Targets
 from impasto.cli.parse import check_pixels, parse_region, parse_style
 from impasto.cli.printing import say, tell
 from impasto.errors import BatchError, Cancelled, InputError
@@ -80,6 +79,7 @@ def stylize(
     plot: flags.Plot = None,
     preview: flags.PreviewFlag = None,
     drop_gps: flags.DropGps = False,
+    format: flags.Format = None,  # noqa: A002 - the flag's name
     jpeg_quality: flags.JpegQuality = None,
     quiet: flags.Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a picture on standard output.")] = False,
@@ -93,7 +93,7 @@ def stylize(
         raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; see impasto styles')
     contents = find_contents(content)
     several = len(contents) > 1 or any(Path(item).is_dir() for item in content)
-    targets = Targets(out, several=several, jpeg_quality=jpeg_quality)
+    targets = Targets(out, several=several, format=format, jpeg_quality=jpeg_quality)
     if as_json and targets.to_stdout(contents):
         raise InputError("the picture and --json cannot both go to standard output", "name a file with -o")
     memory, pixels = parse_memory(max_memory), check_pixels(max_pixels)
@@ -182,17 +182,9 @@ class _Painter:
             reporter.note(f"beginning again; --resume would have gone on from {snapshots.folder}")
 
     def _save(self, content: str, result: Result, reporter: Reporter) -> None:
-        target = self.targets.of(content, labels(result.record))
-        if target is None:
-            from impasto import images
-
-            buffer = io.BytesIO()
-            images.write(result.picture, buffer, format="PNG", record=result.record)
-            sys.stdout.buffer.write(buffer.getvalue())
-            return
-        quality = self.targets.jpeg_quality
-        result.save(target, jpeg_quality=quality, on_note=reporter.note)
-        say(json.dumps(summary(content, target, result)) if self.as_json else target)
+        target = self.targets.save(content, result, reporter.note)
+        if target is not None:
+            say(json.dumps(summary(content, target, result)) if self.as_json else target)
 
 
 def summary(content: str, target: Path, result: Result) -> dict[str, Any]:

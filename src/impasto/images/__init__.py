@@ -28,7 +28,7 @@ from impasto.images._picture import (
 )
 from impasto.images._place import names_place, tells_place, without_place
 from impasto.images._read import MAX_PIXELS, MAX_SIDE, probe, read, read_record
-from impasto.images._save import WRITABLE_EXTENSIONS, check_output, write
+from impasto.images._save import WRITABLE_EXTENSIONS, check_format, check_output, write
 from impasto.images._sheet import contact_sheet
 
 EXTENSIONS = frozenset({*WRITABLE_EXTENSIONS, ".gif"})
@@ -46,6 +46,7 @@ __all__ = [
     "Picture",
     "bands",
     "check_animation",
+    "check_format",
     "check_output",
     "contact_sheet",
     "digest",

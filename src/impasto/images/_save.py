@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from impasto.errors import InputError
+from impasto.errors import InputError, quoted
 from impasto.files import name_of, storing, write_whole
 from impasto.images._encode import WRITABLE, check_quality, encode
 from impasto.images._picture import Picture
@@ -88,6 +88,24 @@ def _by_extension(path: Path) -> str:
         what = f"ends in {name_of(Path(path.suffix))}" if path.suffix else "has no extension"
         raise InputError(f"{name_of(path)} {what}, which names no format", f"use {' '.join(WRITABLE_EXTENSIONS)}")
     return kind
+
+
+def check_format(name: str, quality: int | None = None) -> str:
+    """The ending of files of a format, such as ".jpg".
+
+    Args:
+        name: an ending of WRITABLE_EXTENSIONS, with or without its dot.
+        quality: that it is to be written with, or None.
+
+    Raises:
+        InputError: there is no such format, or it takes no such quality.
+    """
+    ending = f".{name.lower().removeprefix('.')}"
+    if ending not in _FORMATS:
+        known = ", ".join(each.removeprefix(".") for each in WRITABLE_EXTENSIONS)
+        raise InputError(f"{quoted(name)} is not a format that Impasto writes", f"it is one of {known}")
+    check_quality(_FORMATS[ending], quality)
+    return ending
 
 
 def check_output(
