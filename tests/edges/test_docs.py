@@ -44,7 +44,6 @@ GUIDES += ["docs/losses.md", "docs/encoders.md", "docs/watching.md", "docs/video
 GUIDES += ["docs/gallery.md", "docs/models.md"]
 RUN = [*ENGLISH, "docs/controls.md", "docs/watching.md"]
 PAIRS = [(name, name.replace(".md", ".zh.md")) for name in [*ENGLISH, *GUIDES]]
-PAIRS = [pair for pair in PAIRS if (ROOT / pair[1]).exists()]
 ALL = [*PAGES, *GUIDES, "CHANGELOG.md", *(chinese for _, chinese in PAIRS)]
 PAIRS.append(("docs/coming-from.md", "docs/coming-from.zh.md"))  # its flags, many of other tools, are test_site.py's
 
@@ -386,6 +385,11 @@ def outline(page):
     return headings, len(re.findall(r"^\|", text, re.MULTILINE)), len(re.findall(r"^(-|\d+\.) ", text, re.MULTILINE))
 
 
+def test_every_page_is_there_in_both_languages():
+    pages = {path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("README*.md"), *ROOT.glob("docs/*.md")]}
+    assert {page for pair in PAIRS for page in pair} == pages
+
+
 @pytest.mark.parametrize(("english", "chinese"), PAIRS)
 def test_both_languages_have_one_outline(english, chinese):
     assert outline(english) == outline(chinese)
@@ -394,6 +398,13 @@ def test_both_languages_have_one_outline(english, chinese):
 @pytest.mark.parametrize(("english", "chinese"), PAIRS)
 def test_both_languages_have_the_same_code(english, chinese):
     assert [code_alone(*block) for block in blocks(english)] == [code_alone(*block) for block in blocks(chinese)]
+
+
+@pytest.mark.parametrize(("english", "chinese"), PAIRS)
+def test_chinese_pages_lead_to_chinese_pages(english, chinese):
+    text = read(chinese).replace(f"[English]({Path(english).name})", "")
+    targets = [(ROOT / chinese).parent / link for link in re.findall(r"\]\(([^)\s#]+\.md)", text)]
+    assert not [path for path in targets if ".zh" not in path.name and path.with_suffix(".zh.md").exists()]
 
 
 @pytest.mark.parametrize(("english", "chinese"), PAIRS)
