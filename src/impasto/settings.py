@@ -27,6 +27,7 @@ class Knob:
         choices: allowed values of a string; empty when free.
         shapes_style: whether a style's statistics depend on it, so that it is part of their cache key.
         names_file: whether its value may be FILE or NAME:FILE; a word alone is no file.
+        counts_with: other settings and their values, one of which it takes to have an effect; empty for always.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Knob:
     choices: tuple[str, ...] = ()
     shapes_style: bool = False
     names_file: bool = False
+    counts_with: tuple[tuple[str, tuple[Any, ...]], ...] = ()
 
     @property
     def flag(self) -> str:
@@ -109,10 +111,18 @@ def knob(
     choices: tuple[str, ...] = (),
     shapes_style: bool = False,
     names_file: bool = False,
+    counts_with: Mapping[str, tuple[Any, ...]] | None = None,
 ) -> Any:
     """A dataclass field that is a knob; see `Knob` for the arguments."""
-    metadata = {"help": help, "low": low, "high": high, "choices": choices, "shapes_style": shapes_style}
-    metadata["names_file"] = names_file
+    metadata: dict[str, Any] = {
+        "help": help,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "shapes_style": shapes_style,
+    }
+    metadata |= {"shapes_style": shapes_style, "names_file": names_file}
+    metadata |= {"counts_with": tuple((counts_with or {}).items())}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -135,7 +145,7 @@ def build(cls: type[T], values: Mapping[str, Any], *, owner: str) -> T:
         owner: the method's name, for messages.
 
     Raises:
-        InputError: an unknown name, or a value that its knob refuses.
+        InputError: an unknown name, a value that its knob refuses, or one that has no effect beside the others.
     """
     known = {knob.name: knob for knob in knobs_of(cls)}
     given = {name: value for name, value in values.items() if value is not None}
@@ -143,7 +153,21 @@ def build(cls: type[T], values: Mapping[str, Any], *, owner: str) -> T:
         if name not in known:
             listed = ", ".join(knob.flag for knob in known.values())
             raise InputError(f"method {owner} has no --{plain(name.replace('_', '-'))[:80]}", f"it has {listed}")
-    return cls(**{name: known[name].check(value) for name, value in given.items()})
+    made = cls(**{name: known[name].check(value) for name, value in given.items()})
+    for name in given:
+        _check_counts(known[name], made)
+    return made
+
+
+def _check_counts(knob: Knob, made: Any) -> None:
+    """Raise InputError for a setting that was changed and has no effect."""
+    alone = not knob.counts_with or any(getattr(made, other) in values for other, values in knob.counts_with)
+    if alone or getattr(made, knob.name) == knob.default:
+        return
+    flags = {other: f"--{other.replace('_', '-')}" for other, _ in knob.counts_with}
+    beside = " and ".join(f"{flag} {getattr(made, other)}" for other, flag in flags.items())
+    needed = " or ".join(f"{flags[other]} {value}" for other, values in knob.counts_with for value in values)
+    raise InputError(f"{knob.flag} has no effect with {beside}", f"leave it out, or use {needed}")
 
 
 def as_record(knobs: Any) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def test_every_start(run, picture_file, tmp_path, init):
 def test_starting_from_a_file_and_doing_it_again(run, picture_file, tmp_path):
     photo, start = picture_file(), picture_file("start.png", seed=5)
     target = tmp_path / "made.png"
-    run("stylize", photo, "--style", "irises", "--init", start, "--steps", "3", "--seed", "4", "-o", target)
+    run("stylize", photo, "--style", "irises", "--init", start, "--steps", "3", "-o", target)
     again = run("redo", target, "-o", tmp_path / "again.png").strip()
     assert np.abs(np.asarray(opened(again), float) - np.asarray(opened(target), float)).max() <= 1
     first, second = (json.loads(json.dumps(record_of(path))) for path in (target, again))

@@ -141,8 +141,8 @@ def test_a_smaller_encoder_is_less_work():
         ({"encoder": "resnet50"}, "comes without weights", "resnet50:weights.safetensors"),
         ({"encoder": "squeezenet", "style_layers": "relu4_1"}, "squeezenet has no layer 'relu4_1'", "fire2"),
         ({"content_layers": "relu9_1"}, "vgg19 has no layer 'relu9_1'", "relu5_4"),
-        ({"style_loss": "clip"}, "--style-loss is 'clip'", "gram, moments"),
-        ({"canvas": "oil"}, "--canvas is 'oil'", "photorealistic"),
+        ({"style_loss": "clip"}, "style_loss is 'clip'", "gram, moments"),
+        ({"canvas": "oil"}, "canvas is 'oil'", "photorealistic"),
     ],
 )
 def test_what_does_not_exist_is_named_before_anything_is_loaded(values, message, hint):

@@ -1,6 +1,8 @@
 """The engine with tiny networks: what it accepts, checks, caches and records."""
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -63,7 +65,7 @@ def test_strength_zero_is_the_photograph_to_the_bit(engine):
 
 
 def test_the_record_holds_every_knob(engine):
-    result = engine.stylize(CONTENT, STYLE, Request(knobs={**QUICK, "seed": 5}))
+    result = engine.stylize(CONTENT, STYLE, Request(knobs={**QUICK, "init": "noise", "seed": 5}))
     record = result.record
     assert record["method"] == "optimize"
     assert record["stages"] == ["optimize"]
@@ -142,3 +144,24 @@ def test_sixteen_bits_stay_sixteen(engine, tmp_path):
     deep = (CONTENT * 65535).round().astype(np.uint16)
     path = engine.stylize(deep, STYLE, Request(quality="draft")).save(tmp_path / "deep.png")
     assert images.probe(path).bits == 16
+
+
+@pytest.mark.parametrize("quality", ["good", "best"])
+def test_a_method_of_one_pass_has_one_quality(engine, quality):
+    with pytest.raises(InputError, match="one quality"):
+        engine.stylize(CONTENT, STYLE, Request(method="adain", quality=quality))
+    engine.stylize(CONTENT, STYLE, Request(method="adain", quality="draft"))
+
+
+@pytest.mark.process
+def test_wrong_settings_are_told_before_torch_is_loaded(picture_file):
+    """Loading it takes seconds; a size or a setting that is none needs no network."""
+    code = (
+        "import sys, impasto\n"
+        "for given in ({'size': 3}, {'steps': -1}, {'method': 'adain', 'quality': 'best'}, {'foo': 1}):\n"
+        "    try: impasto.stylize(sys.argv[1], 'irises', **given)\n"
+        "    except impasto.InputError: pass\n"
+        "    else: sys.exit('accepted')\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(picture_file())], check=True, timeout=60)

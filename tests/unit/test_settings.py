@@ -98,3 +98,24 @@ def test_bounds_are_told_in_digits():
     with pytest.raises(InputError) as caught:
         settings.build(OptimizeKnobs, {"seed": -1}, owner="optimize")
     assert "from 0 to 2147483647" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"learning_rate": 0.1}, "learning_rate has no effect with optimizer lbfgs"),
+        ({"history": 5, "optimizer": "adam"}, "history has no effect with optimizer adam"),
+        ({"seed": 3}, "seed has no effect with init recolored"),
+    ],
+)
+def test_a_setting_without_effect_is_an_error(values, words):
+    with pytest.raises(InputError, match=words) as caught:
+        settings.build(OptimizeKnobs, values, owner="optimize")
+    assert "leave it out, or use" in caught.value.hint
+    defaults = {name: getattr(OptimizeKnobs(), name) for name in values}
+    settings.build(OptimizeKnobs, defaults, owner="optimize")  # as a record of a picture has them
+
+
+@pytest.mark.parametrize("values", [{"learning_rate": 0.1, "optimizer": "adam"}, {"seed": 3, "init": "noise"}])
+def test_a_setting_with_an_effect_is_none(values):
+    assert settings.as_record(settings.build(OptimizeKnobs, values, owner="optimize")).items() >= values.items()

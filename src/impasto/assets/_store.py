@@ -18,11 +18,13 @@ from impasto.assets._disk import disk_errors
 from impasto.assets._download import REPORT_SECONDS, download
 from impasto.assets._failures import damaged, gravest, one_line
 from impasto.contract import OnProgress, Progress, ignore
-from impasto.errors import AssetError, InputError, ResourceError
+from impasto.errors import AssetError, InputError, ResourceError, quoted
 from impasto.files import publish
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_ON, _OFF = ("1", "true", "yes", "on", "t", "y"), ("0", "false", "no", "off", "f", "n", "")
 
 
 class Store:
@@ -30,7 +32,7 @@ class Store:
 
     Args:
         root: the cache folder; `IMPASTO_CACHE` or the user's cache folder by default.
-        offline: never reach out; by default whether `IMPASTO_OFFLINE` is 1, true or yes.
+        offline: never reach out; by default what `IMPASTO_OFFLINE` says: 1, true, yes or on; or 0, false, no or off.
         declared: assets by id; those of assets.toml by default.
     """
 
@@ -42,9 +44,7 @@ class Store:
         declared: Mapping[str, Asset] | None = None,
     ) -> None:
         self.root = _default_root() if root is None else Path(root)
-        self.offline = os.environ.get("IMPASTO_OFFLINE", "").lower() in ("1", "true", "yes")
-        if offline is not None:
-            self.offline = offline
+        self.offline = _switched("IMPASTO_OFFLINE") if offline is None else offline
         self.declared: Mapping[str, Asset] = declared_assets() if declared is None else dict(declared)
         self._hashed: dict[str, tuple[int, int, int]] = {}
 
@@ -290,6 +290,18 @@ def load_weights(source: Path | Store, asset_id: str = "", *, on_progress: OnPro
     except (OSError, SafetensorError) as error:
         raise AssetError(f"weights cannot be read: {path} ({one_line(error)})", "impasto assets verify") from error
     return {name: tensor.float() for name, tensor in tensors.items()}
+
+
+def _switched(name: str) -> bool:
+    """Whether a switch in the environment is on.
+
+    Raises:
+        InputError: it is neither on nor off: that it is off would be a guess.
+    """
+    value = os.environ.get(name, "").strip().lower()
+    if value not in (*_ON, *_OFF):
+        raise InputError(f"{name} is {quoted(value)}", "it takes 1 or 0")
+    return value in _ON
 
 
 def _default_root() -> Path:

@@ -171,12 +171,14 @@ class _Found:
     def request(self, record: Record, size: int | None) -> Request:
         """What is asked of the engine."""
         from impasto.engine.request import Request
+        from impasto.methods import registry
 
+        several = record.method in registry.methods() and registry.find(record.method).kind == "objective"
         knobs = dict(self.knobs)
         start = knobs.pop("init", None)
         return Request(
             method="auto" if self.controls.color_only else record.method,
-            quality=record.quality,
+            quality=record.quality if several else None,
             size=size or max(record.width, record.height),
             init=start if self.init is None else self.init,
             knobs=knobs,

@@ -17,7 +17,6 @@ from impasto.cli.parse import check_pixels, parse_region, parse_style
 from impasto.cli.printing import say, tell
 from impasto.errors import BatchError, Cancelled, InputError
 from impasto.memory import parse_memory
-from impasto.methods import recipes
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
@@ -98,9 +97,21 @@ def stylize(
         raise InputError("the picture and --json cannot both go to standard output", "name a file with -o")
     memory, pixels = parse_memory(max_memory), check_pixels(max_pixels)
     check_masks([mask for mask in (*dict(regions), preserve, strength_map) if mask], pixels)
-    stages = recipes.plan(
-        "adain" if color_only else method, quality, {name: value for name, value in knobs.items() if name != "init"}
+    from impasto.engine.plan import stages_of
+    from impasto.engine.request import Request
+
+    request = Request(
+        method=method,
+        quality=quality,
+        size=size,
+        init=init,
+        knobs=knobs,
+        max_memory=memory,
+        max_pixels=pixels,
+        controls=flags.controls_of(keep_color, color_only, regions, feather, preserve, protect_faces, strength_map),
+        drop_gps=drop_gps,
     )
+    stages = stages_of(styles, request)
     watched = watching.Watching(save_every, resume, time_lapse, plot, preview)
     watched.check(contents, [own for own, _ in styles], stages[-1].method)
     stdin = sys.stdin.buffer.read() if contents == ["-"] else b""
@@ -109,10 +120,7 @@ def stylize(
         check_pictures(stdin or item, [*styles, *((own, 1.0) for _, own in regions)], pixels)
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
-    from impasto.engine.request import Request
 
-    asked = flags.controls_of(keep_color, color_only, regions, feather, preserve, protect_faces, strength_map)
-    request = Request(method, quality, size, init, knobs, memory, pixels, asked, drop_gps=drop_gps)
     painter = _Painter(
         Engine(device=device, precision=precision, runtime="auto" if preview is None else "torch"),
         styles,

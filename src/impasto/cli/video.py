@@ -27,7 +27,6 @@ from impasto.cli.printing import say
 from impasto.contract import Progress
 from impasto.errors import Cancelled, InputError
 from impasto.memory import parse_memory
-from impasto.methods import recipes
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
@@ -110,8 +109,21 @@ def video(
     check_moving_masks([mask for mask in (*dict(regions), preserve) if mask])
     knobs = {name: value for name, value in knobs.items() if value is not None}
     init = knobs.pop("init", None)
-    chosen = quality if method == "auto" else None
-    recipes.plan(method, chosen, knobs)
+    chosen = None if method != "auto" and quality == "draft" else quality  # the default is of method auto
+    asked = flags.controls_of(keep_color, False, regions, feather, preserve, None, None)
+    from impasto.engine.plan import stages_of
+    from impasto.engine.request import Request
+
+    request = Request(
+        method=method,
+        quality=chosen,
+        init=init,
+        knobs=knobs,
+        max_memory=parse_memory(max_memory),
+        controls=asked,
+        drop_gps=drop_gps,
+    )
+    stages_of([*styles, *((name, 1.0) for _, name in changes)], request)
     given = [*(name for name, _ in styles), *(name for _, name in changes), *(name for _, name in regions)]
     target = out or unused(source.parent / f"{source.stem}-{slug(Path(given[0]).stem)}.mp4")
     if preview is not None:
@@ -120,7 +132,6 @@ def video(
         images.check_output(preview, [source])
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
-    from impasto.engine.request import Request
     from impasto.video.film import paint_video
     from impasto.video.settings import Film
 
@@ -139,16 +150,6 @@ def video(
         ),
     )
     _check_part(film)
-    asked = flags.controls_of(keep_color, False, regions, feather, preserve, None, None)
-    request = Request(
-        method=method,
-        quality=quality if method == "auto" else None,
-        init=init,
-        knobs=knobs,
-        max_memory=parse_memory(max_memory),
-        controls=asked,
-        drop_gps=drop_gps,
-    )
     wanted: list[Any] = [*styles, *((name, 1.0) for _, name in changes)]
     with Reporter(silent=quiet) as reporter:
         try:

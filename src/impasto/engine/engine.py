@@ -21,7 +21,7 @@ from impasto.assets import Store
 from impasto.assets.library import Library
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.engine.cache import ModelCache
-from impasto.engine.plan import make_plan
+from impasto.engine.plan import Plan, make_plan
 from impasto.engine.request import OnNote, Request, Result, Sources, silence
 from impasto.engine.styles import StyleLike, find_styles
 from impasto.errors import Cancelled, InputError
@@ -113,27 +113,25 @@ class Engine:
         Raises:
             InputError, ResourceError, AssetError: as `stylize`.
         """
-        from impasto.engine.run import gradients_on
+        header = images.probe(content, max_pixels=request.max_pixels)
+        tell = on_note if announce_time else silence
+        plan = make_plan(styles, request, header, device_name=self._device, precision=self._precision, on_note=tell)
+        from impasto.engine.run import gradients_on  # not before: what is wrong is told without torch
 
         with gradients_on():
-            return self._prepare(content, styles, request, on_progress, on_note, announce_time=announce_time)
+            return self._read(content, styles, plan, on_progress, on_note)
 
-    def _prepare(
+    def _read(
         self,
         content: Any,
         styles: StyleLike | Sequence[StyleLike],
-        request: Request,
+        plan: Plan,
         on_progress: OnProgress,
         on_note: OnNote,
-        *,
-        announce_time: bool,
     ) -> Run:
         from impasto.engine.masks import MaskReader, lay_out
         from impasto.engine.run import Run
 
-        header = images.probe(content, max_pixels=request.max_pixels)
-        tell = on_note if announce_time else silence
-        plan = make_plan(styles, request, header, device_name=self._device, precision=self._precision, on_note=tell)
         request, compact = plan.request, plan.room.tiled
         sources, regions = self._find_all(styles, request, on_progress, compact=compact)
         picture = _read(content, request, compact=compact)

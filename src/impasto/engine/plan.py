@@ -62,16 +62,26 @@ def make_plan(
         ResourceError: the job does not fit into memory.
     """
     request.controls.check()
+    sides = request.sides(header.width, header.height)
     request, network = _for_trained(request, styles)
     stages = _stages(request) if network is None else _sized(_stages(request), network)
     if request.snapshots is not None:
         _check_kept(stages[-1].method, request.snapshots)
-    sides = request.sides(header.width, header.height)
     placements = tuple(device.place(device_name, precision, tested=stage.method.precisions) for stage in stages)
     room = budget.IN_ONE_PIECE
     if not request.controls.color_only:
         room = _check_fits(stages, placements, sides, header, request, on_note)
     return Plan(request, stages, placements, sides, room)
+
+
+def stages_of(styles: Any, request: Request) -> tuple[recipes.Stage, ...]:
+    """The methods in order, with their settings; loads no torch.
+
+    Raises:
+        InputError: something cannot be had together.
+    """
+    request.controls.check()
+    return _stages(_for_trained(request, styles)[0])
 
 
 def _stages(request: Request) -> tuple[recipes.Stage, ...]:
@@ -80,8 +90,9 @@ def _stages(request: Request) -> tuple[recipes.Stage, ...]:
         values["init"] = request.init if request.init in _init_choices(request) else "file"
     method = request.method
     if request.controls.color_only:
-        if method != "auto" or request.init is not None:
-            raise InputError("--color-only moves colours and paints nothing", "leave out --method and --init")
+        if method != "auto" or request.init is not None or request.quality is not None:
+            hint = "leave out --method, --quality and --init"
+            raise InputError("--color-only moves colours and paints nothing", hint)
         method = recipes.DRAFT_METHOD  # for its knobs: the strength
     stages = recipes.plan(method, request.quality, values)
     for stage in stages:

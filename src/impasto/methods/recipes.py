@@ -46,12 +46,14 @@ def plan(method: str, quality: str | None, values: Mapping[str, Any]) -> tuple[S
     Raises:
         InputError: an unknown method or quality, a knob that the method lacks, or a quality that it does not have.
     """
-    quality = quality or DEFAULT_QUALITY
+    given_quality, quality = quality, quality or DEFAULT_QUALITY
     if quality not in QUALITIES:
         raise InputError(f"there is no quality {quality!r}", f"it is one of {', '.join(QUALITIES)}")
     row = registry.find(_AUTO[quality] if method == "auto" else method)
     if row.kind == "objective" and quality == "draft":
         raise InputError(f"method {row.name} has no quality draft", "use --quality good, or --method adain")
+    if given_quality not in (None, "draft") and row.kind == "map":
+        raise InputError(f"method {row.name} paints in one pass and has one quality", "leave out --quality")
     presets = dict(_PRESETS.get(row.name, {}).get(quality, {}))
     given = {name: value for name, value in values.items() if value is not None}
     if row.name == "optimize" and "encoder" in given:

@@ -50,7 +50,13 @@ class OptimizeKnobs:
         512, "longest side of the coarsest level of the pyramid, in pixels", low=32, high=65536, shapes_style=True
     )
     optimizer: str = knob("lbfgs", "what takes the steps", choices=("lbfgs", "adam"))
-    history: int = knob(10, "steps that L-BFGS remembers, each for 54 bytes a pixel", low=1, high=100)
+    history: int = knob(
+        10,
+        "steps that L-BFGS remembers, each for 54 bytes a pixel",
+        low=1,
+        high=100,
+        counts_with={"optimizer": ("lbfgs",)},
+    )
     tiling: str = knob(
         "exact",
         "when memory is short: what tiles cannot do exactly is refused, or done by the tile",
@@ -59,7 +65,9 @@ class OptimizeKnobs:
     checkpointing: str = knob(
         "off", "compute features twice rather than keep them: less memory, half more time", choices=("off", "on")
     )
-    learning_rate: float = knob(0.012, "of Adam, in units of the pixels' range", low=1e-5, high=1)
+    learning_rate: float = knob(
+        0.012, "of Adam, in units of the pixels' range", low=1e-5, high=1, counts_with={"optimizer": ("adam",)}
+    )
     init: str = knob(
         "recolored",
         "image to start from; recolored is the photograph in the painting's colours",
@@ -83,7 +91,13 @@ class OptimizeKnobs:
     )
     content_layers: tuple[str, ...] = knob(("relu4_2",), "layers that hold the content")
     style_layers: tuple[str, ...] = knob(STYLE_LAYERS, "layers that hold the style", shapes_style=True)
-    seed: int = knob(0, "of the noise to start from", low=0, high=2**31 - 1)
+    seed: int = knob(
+        0,
+        "of the noise to start from",
+        low=0,
+        high=2**31 - 1,
+        counts_with={"init": ("noise", "content+noise")},
+    )
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,7 @@ def _find(name: str, quality: str | None) -> Contender:
     method, _, own = name.partition(":")
     if method not in registry.methods():
         raise InputError(f"there is no method {name!r}", settings.close_names(name, known_names()))
-    contender = Contender(name, method, own or quality)
+    several = registry.find(method).kind == "objective"
+    contender = Contender(name, method, own or (quality if several else None))
     recipes.plan(method, contender.quality, {})
     return contender

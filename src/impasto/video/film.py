@@ -8,6 +8,7 @@ segments are joined, the sound is copied, and the output appears under its name.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from impasto.engine.controls import mask_name
 from impasto.engine.engine import Engine
 from impasto.engine.plan import duration
 from impasto.engine.request import OnNote, Request, silence
+from impasto.engine.styles import weighted
 from impasto.errors import InputError
 from impasto.video.frames import FramePainter
 from impasto.video.resume import FilmFolder, fingerprint
@@ -74,10 +76,10 @@ def paint_video(  # noqa: PLR0913 - a front door
     if min(reader.header.width, reader.header.height) < SMALLEST_SIDE:
         raise InputError(f"frames of {reader.header.width}x{reader.header.height} px are too small", "16 px are needed")
     _check_place(out, source, coding)
+    _check_timeline(film, len(weighted(styles)), reader.header.duration or math.inf)
     work = FilmFolder(out, fingerprint(source, styles, request, film), resume=resume)
     with work.open():
         painter, masks = _prepared(engine, styles, request, reader, on_progress, on_note)
-        _check_timeline(film, len(painter.run.sources))
         if firmness is not None and not painter.is_quick:
             firmness = firmness.beside_slow()
         left = max(0, reader.header.count - sum(segment.count for segment in work.segments))
@@ -143,7 +145,11 @@ def _check_place(out: Path, source: Path, coding: Coding) -> None:
     images.check_output(out, [source], formats=(out.suffix.lower(),))
 
 
-def _check_timeline(film: Film, styles: int) -> None:
+def _check_timeline(film: Film, styles: int, until: float) -> None:
+    for at in (*(at for at, _ in film.timeline), *(at for at, _ in film.strengths)):
+        if at > until:
+            hint = "choose an earlier time"
+            raise InputError(f"a change is asked for at {at:g} s, but the clip ends at {until:g} s", hint)
     for _, shares in film.timeline:
         if len(shares) != styles or not sum(shares) > 0:
             raise InputError(f"the time line has {len(shares)} shares for {styles} styles", "give each style its share")
