@@ -5,6 +5,7 @@ The site has the folders of the repository: a link between README.md, docs/ and 
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -63,9 +64,33 @@ def on_page_context(context: Any, *, page: Any, config: Any, nav: Any) -> Any:
     return context
 
 
-@event_priority(100)
+def on_post_page(output: str, *, page: Any, config: Any) -> str:
+    """Let Chinese pages search Chinese pages: their base, which the search index is looked for in, is zh/."""
+    if page.file.locale_alternate_of != "zh":
+        return output
+    return re.sub(r'"base": "([^"]*)"', r'"base": "\1/zh/"', output, count=1)
+
+
+@event_priority(-200)
 def on_post_build(*, config: Any) -> None:
-    """Part the words of Chinese, which is written without spaces, by zero-width ones, so that search finds them."""
-    for entry in config.plugins["material/search"].search_index.entries:
-        for part in ("title", "text"):
-            entry[part] = HAN.sub(lambda found: f"{BREAK}{BREAK.join(rjieba.cut(found[0]))}{BREAK}", entry[part])
+    """Write an index for each language, after all of them have been built; its words of Chinese are parted."""
+    if config.plugins["i18n"].building:
+        return
+    site = Path(config.site_dir)
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
+    english = [entry for entry in index["docs"] if not entry["location"].startswith("zh/")]
+    chinese = [_parted(entry) for entry in index["docs"] if entry["location"].startswith("zh/")]
+    for folder, entries in ((site, english), (site / "zh", chinese)):
+        text = json.dumps({**index, "docs": entries}, ensure_ascii=False, separators=(",", ":"))
+        (folder / "search").mkdir(exist_ok=True)
+        (folder / "search" / "search_index.json").write_text(text, encoding="utf-8")
+        (folder / "search" / "search_index.js").write_text(f"var __index = {text}", encoding="utf-8")
+
+
+def _parted(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of a Chinese page: words by zero-width spaces, since Chinese has none; the place from zh/ on."""
+    title, text = (
+        HAN.sub(lambda found: f"{BREAK}{BREAK.join(rjieba.cut(found[0]))}{BREAK}", entry[part])
+        for part in ("title", "text")
+    )
+    return {**entry, "location": entry["location"].removeprefix("zh/"), "title": title, "text": text}

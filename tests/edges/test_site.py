@@ -105,10 +105,14 @@ def test_nothing_is_loaded_from_elsewhere(site):
 
 
 @pytest.mark.process
-def test_chinese_is_found_by_its_words(site):
-    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
-    titles = {entry["title"] for entry in index["docs"] if entry["location"] == "zh/docs/from-scratch.html"}
-    assert {"神经", "风格"} <= set(next(iter(titles)).split("\u200b"))
+def test_each_language_has_its_own_index(site):
+    def titles(folder):
+        index = json.loads((folder / "search" / "search_index.json").read_text(encoding="utf-8"))
+        return {entry["location"]: entry["title"] for entry in index["docs"]}
+
+    assert titles(site)["docs/from-scratch.html"] == "Neural style transfer from scratch"
+    assert {"神经", "风格"} <= set(titles(site / "zh")["docs/from-scratch.html"].split("\u200b"))
+    assert not [location for location in (*titles(site), *titles(site / "zh")) if location.startswith("zh/")]
 
 
 @pytest.mark.process
@@ -129,6 +133,11 @@ def test_search_works_from_a_folder(site):
             tab.wait_for_selector(".md-search-result__article h1")
             results = tab.locator(".md-search-result__article h1").all_text_contents()
             assert found in [text.replace("\u200b", "") for text in results]
+            tab.locator(".md-search-result__link", has=tab.locator("h1")).nth(0).click()
+            tab.wait_for_load_state()
+            opened = Path(tab.url.split("?")[0].removeprefix("file://"))
+            assert opened.exists()
+            assert opened.is_relative_to((site / page).parents[1])
         browser.close()
 
 
