@@ -95,7 +95,7 @@ class TinyStore(Store):
         return self.files[asset_id]
 
 
-def lessons(count):
+def training_styles(count):
     """Styles to be learnt, made of noise."""
     from impasto.train import TrainingStyle
 

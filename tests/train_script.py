@@ -11,7 +11,7 @@ import torch
 from impasto.contract import Placement
 from impasto.methods.settings import TrainKnobs
 from impasto.train import StyleCourse, _run, train
-from tiny import lessons, tiny_decoder_weights, tiny_encoder_weights
+from tiny import tiny_decoder_weights, tiny_encoder_weights, training_styles
 
 
 def main(folder, out, knobs, kill_after=0, devices=1):
@@ -27,7 +27,7 @@ def main(folder, out, knobs, kill_after=0, devices=1):
             source=Path(folder),
             target=Path(out),
             knobs=TrainKnobs(**json.loads(knobs)),
-            lessons=lessons(2),
+            training_styles=training_styles(2),
             devices=devices,
         ),
         weights={"vgg19-normalised": tiny_encoder_weights(), "adain-decoder": tiny_decoder_weights()},

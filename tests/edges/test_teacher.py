@@ -5,13 +5,13 @@ import torch
 
 from impasto.methods.settings import TrainKnobs
 from impasto.train._teacher import Balance, Teacher
-from tiny import lessons, noise
+from tiny import noise, training_styles
 
 KNOBS = TrainKnobs(canvas=96)
 
 
 def test_the_teacher_is_content_with_the_painting_and_the_photograph(tiny_weights, placement):
-    teacher = Teacher(tiny_weights, lessons(2), KNOBS, placement)
+    teacher = Teacher(tiny_weights, training_styles(2), KNOBS, placement)
     photograph, styles = noise(64, 64), torch.tensor([1])
     kept = teacher.losses(photograph, teacher.content(photograph), styles)
     assert kept["content"].item() == 0

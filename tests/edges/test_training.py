@@ -27,8 +27,8 @@ from impasto.train._critic import Critic
 from impasto.train._motion import Motion
 from impasto.train._teacher import Teacher
 from impasto.train.data import Crops, load_photographs
-from tiny import lessons as known_styles
 from tiny import noise, write_photographs
+from tiny import training_styles as known_styles
 
 KNOBS = TrainKnobs(steps=6, crop=64, canvas=96, batch=2, ema=0.5)
 SCRIPT = Path(__file__).parents[1] / "train_script.py"
@@ -52,12 +52,12 @@ def quick():
 
 @pytest.fixture(scope="module")
 def teach(photographs, tiny_weights, placement):
-    def run(path, knobs=KNOBS, *, heard=ignore, lessons=None, **options):
+    def run(path, knobs=KNOBS, *, heard=ignore, training_styles=None, **options):
         common = {"source": photographs, "target": path, "knobs": knobs}
         if isinstance(knobs, DecoderKnobs):
             course = DecoderCourse(**common, **options)
         else:
-            course = StyleCourse(**common, lessons=lessons or known_styles(2), **options)
+            course = StyleCourse(**common, training_styles=training_styles or known_styles(2), **options)
         weights = {asset: tiny_weights[asset] for asset in course.assets}
         return train(course, weights=weights, placement=placement, on_progress=heard)
 
@@ -216,7 +216,7 @@ def test_taught_to_be_steady_it_is_steadier_and_goes_on_exactly(learn, photograp
 def any_painting(count=3, unseen=1):
     """A course's options for a network that takes any painting."""
     known = known_styles(count)
-    return {"lessons": [*known[unseen:], *map(recoloured, known[unseen:]), *known[:unseen]], "unseen": unseen}
+    return {"training_styles": [*known[unseen:], *map(recoloured, known[unseen:]), *known[:unseen]], "unseen": unseen}
 
 
 def test_a_network_for_any_painting_is_learnt(learn, tmp_path):
@@ -297,6 +297,7 @@ def test_it_stops_early_when_nothing_gets_better(learn, monkeypatch):
     assert outcome.steps < 30
 
 
+@pytest.mark.process
 def test_a_checkpoint_that_does_not_fit_the_disk_leaves_nothing(small_disk):
     with pytest.raises(ResourceError, match="cannot be written"):
         _run._WholeCheckpoint().save_checkpoint({"a": torch.zeros(100_000)}, small_disk / "last.ckpt")
@@ -309,7 +310,7 @@ def test_minutes_end_a_run(learn):
 
 def test_a_new_style_is_learnt_by_its_numbers_alone(learn, base):
     start, knobs = networks.read(base), replace(KNOBS, steps=4, learning_rate=0.02)
-    grown = networks.read(learn("grown", knobs, lessons=known_styles(3)[2:], start=start, only_codes=True).path)
+    grown = networks.read(learn("grown", knobs, training_styles=known_styles(3)[2:], start=start, only_codes=True).path)
     assert grown.styles == ("style0", "style1", "style2")
     mean = (start.code("style0") + start.code("style1")) / 2
     assert (grown.code("style2") - mean).abs().mean() > 0.005

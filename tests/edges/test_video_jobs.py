@@ -43,3 +43,13 @@ def test_a_full_disk_ends_a_film_in_two_lines_and_what_was_whole_goes_on(tmp_pat
     assert json.loads(done.stdout)["frames"] == 60
     assert probe_video(out).count == len(list(VideoReader(out))) == 60
     assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "net.safetensors", "out.mp4"}
+
+
+def test_a_change_after_the_clips_end_is_refused_before_anything_is_painted(refused, tmp_path, picture_file):
+    with VideoWriter(tmp_path / "clip.mp4", rate=25) as writer:
+        for index in range(10):
+            writer.write(np.full((48, 64, 3), index / 10, np.float32))
+    painting = picture_file("style.png")
+    words = ("video", tmp_path / "clip.mp4", "--style", painting, "-o", tmp_path / "out.mp4")
+    assert "at 99 s, but the clip ends at 0.4 s" in refused(*words, "--style-at", f"99={painting}")
+    assert "at 7 s" in refused(*words, "--strength-at", "7:0.5")

@@ -781,3 +781,18 @@ def test_listing_assets_imports_nothing_heavy() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(impasto.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("value", "off"), [("1", True), ("on", True), ("Y", True), ("true", True), ("", False), ("no", False), ("0", False)]
+)
+def test_offline_is_a_switch(tmp_path, monkeypatch, value, off):
+    monkeypatch.setenv("IMPASTO_OFFLINE", value)
+    assert Store(tmp_path).offline is off
+
+
+def test_a_switch_that_is_neither_on_nor_off_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMPASTO_OFFLINE", "banana")
+    with pytest.raises(InputError, match="IMPASTO_OFFLINE is 'banana'"):
+        Store(tmp_path)
+    assert Store(tmp_path, offline=True).offline

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from impasto.errors import InputError
-from impasto.train.data import Crops, items, load_photographs
+from impasto.train.data import Crops, check_photographs, items, load_photographs
 from tiny import write_photographs
 
 
@@ -34,7 +34,7 @@ def test_too_few_photographs_are_an_error(folder):
     (folder / "00.png").unlink()
     (folder / "01.png").unlink()
     (folder / "02.png").write_bytes(b"broken")
-    with pytest.raises(InputError, match="7 usable photographs; training needs 8"):
+    with pytest.raises(InputError, match=r"7 usable photographs.*; training needs 8"):
         load_photographs(folder, least_side=64)
     with pytest.raises(InputError, match="no folder"):
         load_photographs(folder / "nowhere", least_side=64)
@@ -89,3 +89,14 @@ def test_items_take_every_crop_and_style_by_turns():
     assert all({item.style for item in whole[start : start + 3]} == {0, 1, 2} for start in range(0, 60, 3))
     assert [*items(0, 25, crops=20, styles=3, seed=1), *items(25, 35, crops=20, styles=3, seed=1)] == whole
     assert items(0, 60, crops=20, styles=3, seed=2) != whole
+
+
+def test_a_folder_with_too_few_files_is_told_without_reading_them(tmp_path):
+    for number in range(7):
+        (tmp_path / f"{number}.jpg").write_bytes(b"not read")
+    with pytest.raises(InputError, match="7 photographs; training needs 8"):
+        check_photographs(tmp_path)
+    (tmp_path / "7.jpg").write_bytes(b"not read")
+    check_photographs([tmp_path])
+    with pytest.raises(InputError, match="no folder"):
+        check_photographs(tmp_path / "nowhere")

@@ -181,14 +181,14 @@ def training(*, network: str, crop: int, batch: int, runs: int) -> dict[str, Any
     teaching = require("impasto.train._teacher", "train")
     store = Store()
     (_, painting), *_ = load_set("one", store, size=512)
-    lessons = [teaching.TrainingStyle("one", painting.pixels)]
+    training_styles = [teaching.TrainingStyle("one", painting.pixels)]
     weights = {asset: load_weights(store.path(asset)) for asset in _ADAIN}
     placement = device.place(tested=registry.find("feedforward").precisions)
     photographs = torch.rand(batch, 3, crop, crop, generator=torch.Generator().manual_seed(0)).to(placement.device)
     styles = torch.zeros(batch, dtype=torch.long, device=placement.device)
 
     def stepper(where: Placement, *, keeps_content: bool) -> Callable[[], torch.Tensor]:
-        teacher = teaching.Teacher(weights, lessons, TrainKnobs(), where)
+        teacher = teaching.Teacher(weights, training_styles, TrainKnobs(), where)
         student = networks.Network(networks.ARCHITECTURES[network], torch.Generator().manual_seed(0)).to(where.device)
         code = student.neutral_code().to(where.device).requires_grad_()
         optimizer = torch.optim.Adam([*student.parameters(), code])

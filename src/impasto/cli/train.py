@@ -18,8 +18,9 @@ from impasto.assets import SAMPLE, Store
 from impasto.cli.flags import option, with_options
 from impasto.cli.library import fetch_told
 from impasto.cli.printing import say
-from impasto.errors import InputError, require
+from impasto.errors import InputError
 from impasto.methods.settings import DecoderKnobs, TrainKnobs
+from impasto.train.data import check_photographs
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
@@ -105,9 +106,11 @@ def train(
     def course(store: Store, reporter: Reporter) -> Course:
         from impasto.train import StyleCourse, load
 
-        lessons = _lessons(store, named, reporter)
+        training_styles = _training_styles(store, named, reporter)
         begun = None if start is None else load(start)
-        return StyleCourse(**common, lessons=lessons, start=begun, only_codes=only_style, specimen=_specimen(store))
+        return StyleCourse(
+            **common, training_styles=training_styles, start=begun, only_codes=only_style, specimen=_specimen(store)
+        )
 
     _run(course, target, device, precision, resume=resume, as_json=as_json)
 
@@ -139,8 +142,10 @@ def train_arbitrary(
         from impasto.train import StyleCourse, load, recoloured
 
         learnt, unseen = _collection(store, paintings, asked.seed, reporter)
-        lessons = [*learnt, *map(recoloured, learnt), *unseen]
-        return StyleCourse(**common, lessons=lessons, unseen=len(unseen), start=None if start is None else load(start))
+        training_styles = [*learnt, *map(recoloured, learnt), *unseen]
+        return StyleCourse(
+            **common, training_styles=training_styles, unseen=len(unseen), start=None if start is None else load(start)
+        )
 
     _run(course, target, device, precision, resume=resume, as_json=as_json)
 
@@ -181,8 +186,8 @@ def _places(content: Path | None, out: Path | None) -> tuple[Path, Path]:
         raise InputError(f"{out} is not a .safetensors file", "give a name that ends so with -o")
     if not out.parent.is_dir():
         raise InputError(f"the folder {out.parent} does not exist", "make it first, or name another with -o")
-    if not content.exists() and str(content) != SAMPLE:
-        raise InputError(f"there is no folder {content}", "name one with photographs, or a .tar shard")
+    if content.exists() or str(content) != SAMPLE:
+        check_photographs(content)
     return content, out
 
 
@@ -196,7 +201,8 @@ def _run(
     as_json: bool,
 ) -> None:
     """Train what `course` plans, and print what came of it."""
-    training = require("impasto.train", "train")
+    from impasto import train as training
+
     training.check_place(target, resume=resume)  # before minutes go into reading paintings
     from impasto import device as hardware
     from impasto.assets import load_weights
@@ -252,15 +258,15 @@ def _collection(
         rows = [(path.stem, partial(images.read, path), path.name, "not stated") for path in files]
     if len(rows) < _LEAST_PAINTINGS:
         raise InputError(f"{paintings} holds {len(rows)} paintings; {_LEAST_PAINTINGS} are the least", "give more")
-    lessons = []
+    training_styles = []
     for done, place in enumerate(random.Random(seed).sample(range(len(rows)), len(rows))):  # noqa: S311 - no secret
         reporter(Progress("reading paintings", done, len(rows), "picture"))
         name, read, painting, licence = rows[place]
         picture = read()
         width, height = images.fit(picture.width, picture.height, min(_KEPT, max(picture.width, picture.height)))
-        lessons.append(TrainingStyle(_plain(name), picture.resized(height, width).pixels, painting, licence))
-    unseen = min(_UNSEEN, max(2, len(lessons) // 8))
-    return lessons[unseen:], lessons[:unseen]
+        training_styles.append(TrainingStyle(_plain(name), picture.resized(height, width).pixels, painting, licence))
+    unseen = min(_UNSEEN, max(2, len(training_styles) // 8))
+    return training_styles[unseen:], training_styles[:unseen]
 
 
 def _named(text: str) -> tuple[str, str]:
@@ -269,25 +275,27 @@ def _named(text: str) -> tuple[str, str]:
     return (match.group(1), match.group(2)) if match else ("", text)
 
 
-def _lessons(store: Store, named: list[tuple[str, str]], reporter: Any) -> list[TrainingStyle]:
+def _training_styles(store: Store, named: list[tuple[str, str]], reporter: Any) -> list[TrainingStyle]:
     from impasto import images
     from impasto.assets.library import Library, means_file
     from impasto.train import TrainingStyle
 
-    library, lessons = Library(store), []
+    library, training_styles = Library(store), []
     for name, text in named:
         if means_file(text):
             pixels = images.read(text).pixels
-            lessons.append(TrainingStyle(name or _plain(Path(text).stem), pixels, Path(text).name, "not stated"))
+            training_styles.append(
+                TrainingStyle(name or _plain(Path(text).stem), pixels, Path(text).name, "not stated")
+            )
         else:
             painting = library.find(text, on_progress=reporter)
             pixels = library.read(painting, on_progress=reporter).pixels
-            lessons.append(TrainingStyle(name or _plain(painting.title), pixels, painting.id, painting.licence))
-    names = [lesson.name for lesson in lessons]
+            training_styles.append(TrainingStyle(name or _plain(painting.title), pixels, painting.id, painting.licence))
+    names = [style.name for style in training_styles]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"two styles are called {twice!r}", "name them apart: --style NAME=PAINTING")
-    return lessons
+    return training_styles
 
 
 def _plain(title: str) -> str:

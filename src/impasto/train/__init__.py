@@ -1,8 +1,16 @@
-"""Training of networks, on Lightning. Needs the extra `train`."""
+"""Training of networks, on Lightning. Needs the extra `train`.
 
-from impasto.train._courses import Course, DecoderCourse, StyleCourse, load
-from impasto.train._run import Outcome, check_place, train
-from impasto.train._teacher import TrainingStyle, recoloured
+Importing this loads neither torch nor Lightning: what is wrong with a folder of photographs is told without them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from impasto.train._courses import Course, DecoderCourse, StyleCourse, load
+    from impasto.train._run import Outcome, check_place, train
+    from impasto.train._teacher import TrainingStyle, recoloured
 
 __all__ = [
     "Course",
@@ -15,3 +23,27 @@ __all__ = [
     "recoloured",
     "train",
 ]
+
+_LAZY = {
+    "Course": "_courses",
+    "DecoderCourse": "_courses",
+    "StyleCourse": "_courses",
+    "load": "_courses",
+    "Outcome": "_run",
+    "check_place": "_run",
+    "train": "_run",
+    "TrainingStyle": "_teacher",
+    "recoloured": "_teacher",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'impasto.train' has no attribute {name!r}")
+    from impasto.errors import require
+
+    return getattr(require(f"impasto.train.{_LAZY[name]}", "train"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

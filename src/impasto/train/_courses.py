@@ -97,16 +97,16 @@ class StyleCourse(Course):
     """A network that paints in styles.
 
     Attributes:
-        lessons: the styles.
+        training_styles: the styles.
         start: a network to start from, whose architecture then counts.
         only_codes: keep its convolutions and learn the new styles' codes alone; its own styles stay in the file.
         specimen: the photograph of the thumbnails, `(H, W, 3)`; a validation photograph by default.
-        unseen: how many of the last lessons are never learnt from, only validated in. Above 0 a network for any
+        unseen: how many of the last training_styles are never learnt from, only validated in. Above 0 a network for any
             painting is trained; it learns each painting also with its colours exchanged, to see more of them.
     """
 
     knobs: TrainKnobs
-    lessons: Sequence[TrainingStyle]
+    training_styles: Sequence[TrainingStyle]
     start: networks.Trained | None = None
     only_codes: bool = False
     specimen: Floats | None = None
@@ -116,12 +116,12 @@ class StyleCourse(Course):
 
     @property
     def learnt(self) -> int:
-        """How many of the lessons, the first, are learnt from."""
-        return len(self.lessons) - self.unseen
+        """How many of the training_styles, the first, are learnt from."""
+        return len(self.training_styles) - self.unseen
 
     def recipe(self) -> dict[str, Any]:
         """With the styles."""
-        names = [lesson.name for lesson in self.lessons]
+        names = [style.name for style in self.training_styles]
         return {**super().recipe(), "styles": names, "only_codes": self.only_codes, "unseen": self.unseen}
 
     def crop_count(self, photographs: int) -> int:
@@ -134,7 +134,7 @@ class StyleCourse(Course):
         self, weights: Weights, placement: Placement, held: Photographs | None, on_progress: OnProgress
     ) -> Student:
         """A student; its content budgets are measured at the start."""
-        student = self._student(Teacher(weights, self.lessons, self.knobs, placement, on_progress), placement)
+        student = self._student(Teacher(weights, self.training_styles, self.knobs, placement, on_progress), placement)
         if held is not None:
             seen = squares(held, self.knobs, VALIDATED).to(placement.device)
             sampled = range(min(self.learnt, _SAMPLED)) if self.unseen else None
@@ -143,7 +143,7 @@ class StyleCourse(Course):
         return student
 
     def _student(self, teacher: Teacher, placement: Placement) -> Student:
-        lessons, knobs, start = self.lessons, self.knobs, self.start
+        training_styles, knobs, start = self.training_styles, self.knobs, self.start
         if knobs.adversarial_weight and teacher.narrowest < PATCH:
             raise InputError(
                 f"a painting is {teacher.narrowest} px wide on its canvas; the critic looks at {PATCH} px",
@@ -152,24 +152,24 @@ class StyleCourse(Course):
         generator = torch.Generator().manual_seed(knobs.seed)
         if start is None:
             network = networks.Network(networks.ARCHITECTURES[knobs.network], generator)
-            codes = network.neutral_code().repeat(len(lessons), 1)
+            codes = network.neutral_code().repeat(len(training_styles), 1)
         else:
             network = start.network()
             mean = torch.cat([start.code(name) for name in start.styles]).mean(0, keepdim=True)
-            codes = torch.cat([start.code(one.name) if one.name in start.styles else mean for one in lessons])
+            codes = torch.cat([start.code(one.name) if one.name in start.styles else mean for one in training_styles])
         common: dict[str, Any] = {"placement": placement, "knobs": knobs}
         if not self.unseen:
-            balance = Balance(len(lessons), knobs)
+            balance = Balance(len(training_styles), knobs)
             return Student(network, Table(codes), teacher, balance, only_codes=self.only_codes, **common)
         predictor = predictors.Predictor(codes.mean(0, keepdim=True), generator)
-        reader = Reader(predictor, [_seen(lesson) for lesson in lessons], knobs.seed)
-        turns = range(self.learnt, len(lessons))
+        reader = Reader(predictor, [_seen(style) for style in training_styles], knobs.seed)
+        turns = range(self.learnt, len(training_styles))
         return Student(network, reader, teacher, SharedBalance(knobs), turns=turns, **common)
 
     def write(self, learner: Learner, held: Photographs, about: Mapping[str, Any]) -> None:
         """With the styles that the network had before."""
         assert isinstance(learner, Student)
-        names = [lesson.name for lesson in self.lessons]
+        names = [style.name for style in self.training_styles]
         tensors, own = learner.tensors(names), self._about(learner, held)
         if self.start is not None and self.only_codes:
             tensors = {**self.start.tensors, **tensors}
@@ -180,34 +180,34 @@ class StyleCourse(Course):
 
     def specimens(self, learner: Learner, held: Photographs) -> Iterator[tuple[Floats, str]]:
         """Each style, or some paintings that were never learnt from."""
-        numbered = list(enumerate(self.lessons))
-        for row, lesson in numbered[self.learnt :][:_SHOWN] if self.unseen else numbered:
+        numbered = list(enumerate(self.training_styles))
+        for row, style in numbered[self.learnt :][:_SHOWN] if self.unseen else numbered:
             for photograph in held.pixels[:_PHOTOGRAPHS]:
-                yield _pages.painted(learner, row, photograph, min(_SIDE, self.knobs.canvas)), lesson.name
+                yield _pages.painted(learner, row, photograph, min(_SIDE, self.knobs.canvas)), style.name
 
     def _about(self, student: Student, held: Photographs) -> dict[str, Any]:
         if self.unseen:
-            learnt, unseen = self.lessons[: self.learnt], self.lessons[self.learnt :]
+            learnt, unseen = self.training_styles[: self.learnt], self.training_styles[self.learnt :]
             return {
                 "kind": predictors.KIND,
-                "paintings": sorted({lesson.id for lesson in learnt}),
-                "unseen": [lesson.id for lesson in unseen],
-                "licences": sorted({lesson.licence for lesson in learnt}),
+                "paintings": sorted({style.id for style in learnt}),
+                "unseen": [style.id for style in unseen],
+                "licences": sorted({style.licence for style in learnt}),
                 "style_weight": round(float(student.balance.weights[0]), 3),
             }
         specimen = held.pixels[0] if self.specimen is None else self.specimen
         thumbnails = {
-            lesson.name: _pages.thumbnail(_pages.painted(student, row, specimen, 256))
-            for row, lesson in enumerate(self.lessons)
+            style.name: _pages.thumbnail(_pages.painted(student, row, specimen, 256))
+            for row, style in enumerate(self.training_styles)
         }
         return {
-            "styles": [lesson.name for lesson in self.lessons],
-            "paintings": {lesson.name: lesson.id for lesson in self.lessons},
-            "licences": {lesson.name: lesson.licence for lesson in self.lessons},
+            "styles": [style.name for style in self.training_styles],
+            "paintings": {style.name: style.id for style in self.training_styles},
+            "licences": {style.name: style.licence for style in self.training_styles},
             "thumbnails": thumbnails,
             "style_weights": {
-                lesson.name: round(float(weight), 3)
-                for lesson, weight in zip(self.lessons, student.balance.weights, strict=True)
+                style.name: round(float(weight), 3)
+                for style, weight in zip(self.training_styles, student.balance.weights, strict=True)
             },
         }
 
@@ -259,8 +259,8 @@ def load(name: str) -> networks.Trained:
     return networks.read(catalog.PACK if name == "pack" else name)
 
 
-def _seen(lesson: TrainingStyle) -> Tensor:
+def _seen(style: TrainingStyle) -> Tensor:
     """A painting as a predictor looks at it."""
-    height, width = lesson.pixels.shape[:2]
+    height, width = style.pixels.shape[:2]
     width, height = images.fit(width, height, predictors.SIDE)
-    return images.to_tensor(images.quantise(images.resize(lesson.pixels, height, width), 8))
+    return images.to_tensor(images.quantise(images.resize(style.pixels, height, width), 8))

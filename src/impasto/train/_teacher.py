@@ -49,9 +49,9 @@ class TrainingStyle:
     licence: str = ""
 
 
-def recoloured(lesson: TrainingStyle) -> TrainingStyle:
+def recoloured(style: TrainingStyle) -> TrainingStyle:
     """The same painting with red and blue exchanged; a view of its pixels."""
-    return replace(lesson, name=f"{lesson.name}-recoloured", pixels=lesson.pixels[..., ::-1])
+    return replace(style, name=f"{style.name}-recoloured", pixels=style.pixels[..., ::-1])
 
 
 class Teacher:
@@ -59,7 +59,7 @@ class Teacher:
 
     Args:
         weights: of `ASSETS`, by id.
-        lessons: the styles; their statistics are taken once, here.
+        training_styles: the styles; their statistics are taken once, here.
         knobs: of the training.
         placement: where, and in which precision.
     """
@@ -67,7 +67,7 @@ class Teacher:
     def __init__(
         self,
         weights: Mapping[str, Mapping[str, Tensor]],
-        lessons: Sequence[TrainingStyle],
+        training_styles: Sequence[TrainingStyle],
         knobs: TrainKnobs,
         placement: Placement,
         on_progress: OnProgress = ignore,
@@ -75,11 +75,11 @@ class Teacher:
         self.placement = placement
         self._encoder = Encoder(VGG19, weights[ASSETS[0]], placement)
         self._draft = AdaIN({asset: weights[asset] for asset in ASSETS}, placement)
-        self._paintings = [_painting(lesson, knobs.canvas).to(placement.device) for lesson in lessons]
+        self._paintings = [_painting(style, knobs.canvas).to(placement.device) for style in training_styles]
         found: dict[str, list[Tensor]] = {layer: [] for layer in STYLE_LAYERS}
         with torch.no_grad():
             for done, painting in enumerate(self._paintings):
-                on_progress(Progress("measuring the styles", done, len(lessons), "style"))
+                on_progress(Progress("measuring the styles", done, len(training_styles), "style"))
                 features = self._encoder(painting, STYLE_LAYERS)
                 for layer in STYLE_LAYERS:
                     found[layer].append(gram_matrix(features[layer]))
@@ -121,7 +121,7 @@ class Teacher:
         Args:
             pastiches: `(B, 3, H, W)` in [0, 1].
             content: `content()` of their photographs.
-            styles: `(B,)`, numbers of the lessons.
+            styles: `(B,)`, numbers of the training_styles.
         """
         features = self._encoder(pastiches, STYLE_LAYERS, quick=True)
         distances = [relative_error(gram_matrix(features[layer]), self._grams[layer][styles]) for layer in STYLE_LAYERS]
@@ -135,7 +135,7 @@ class Teacher:
     def budgets(self, photographs: Tensor, styles: Iterable[int] | None = None) -> Tensor:
         """The content error `(S,)` of AdaIN's draft of these photographs `(B, 3, H, W)`, the median for each style.
 
-        styles: numbers of the lessons; all by default.
+        styles: numbers of the training_styles; all by default.
 
         The median, because a picture with little in it has a relative error without bounds; and never more than
         `LEGIBLE`, because some paintings make AdaIN lose the photograph altogether.
@@ -203,13 +203,13 @@ class SharedBalance(Balance):
         super().update(styles[:1] * 0, errors.mean()[None], settled=settled)
 
 
-def _painting(lesson: TrainingStyle, canvas: int) -> Tensor:
+def _painting(style: TrainingStyle, canvas: int) -> Tensor:
     # whole, as every method takes it: with edges left out networks came out half as far again from the painting as it
     # was given (bench/NOTES.md)
-    height, width = lesson.pixels.shape[:2]
+    height, width = style.pixels.shape[:2]
     width, height = images.fit(width, height, canvas)
     least = VGG19.smallest_side(STYLE_LAYERS)
-    return images.to_tensor(images.resize(lesson.pixels, max(height, least), max(width, least)))
+    return images.to_tensor(images.resize(style.pixels, max(height, least), max(width, least)))
 
 
 def _variation(pictures: Tensor) -> Tensor:

@@ -96,11 +96,26 @@ def load_photographs(
         more = f"; and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
         on_note(f"left out {len(skipped)} of {len(entries)} files: {'; '.join(skipped[:_NAMED])}{more}")
     if len(pixels) < LEAST_PHOTOGRAPHS:
-        raise InputError(
-            f"{sources[0]} holds {len(pixels)} usable photographs; training needs {LEAST_PHOTOGRAPHS} at least",
-            f"a few hundred are good; each side of {least_side} px or more",
-        )
+        raise _too_few(sources[0], len(pixels), f"usable photographs, {least_side} px or more a side")
     return Photographs(tuple(pixels), tuple(skipped))
+
+
+def check_photographs(source: Path | Sequence[Path]) -> None:
+    """Count the files, which takes no time; whether they can be read shows later.
+
+    Raises:
+        InputError: there is no such folder, or too few files in it.
+    """
+    sources = [source] if isinstance(source, Path) else [*source]
+    count = sum(1 for one in sources for _ in islice(_entries(one), LEAST_PHOTOGRAPHS))
+    if count < LEAST_PHOTOGRAPHS:
+        raise _too_few(sources[0], count, "photographs")
+
+
+def _too_few(source: Path, count: int, what: str) -> InputError:
+    return InputError(
+        f"{source} holds {count} {what}; training needs {LEAST_PHOTOGRAPHS} at least", "a few hundred are good"
+    )
 
 
 @dataclass(frozen=True)

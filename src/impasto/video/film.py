@@ -146,10 +146,10 @@ def _check_place(out: Path, source: Path, coding: Coding) -> None:
 
 
 def _check_timeline(film: Film, styles: int, until: float) -> None:
-    for at in (*(at for at, _ in film.timeline), *(at for at, _ in film.strengths)):
-        if at > until:
-            hint = "choose an earlier time"
-            raise InputError(f"a change is asked for at {at:g} s, but the clip ends at {until:g} s", hint)
+    latest = max([at for at, _ in (*film.timeline, *film.strengths)], default=0.0)
+    if latest > until:
+        hint = "choose an earlier time"
+        raise InputError(f"a change is asked for at {latest:g} s, but the clip ends at {until:g} s", hint)
     for _, shares in film.timeline:
         if len(shares) != styles or not sum(shares) > 0:
             raise InputError(f"the time line has {len(shares)} shares for {styles} styles", "give each style its share")
