@@ -52,4 +52,4 @@ def test_a_change_after_the_clips_end_is_refused_before_anything_is_painted(refu
     painting = picture_file("style.png")
     words = ("video", tmp_path / "clip.mp4", "--style", painting, "-o", tmp_path / "out.mp4")
     assert "at 99 s, but the clip ends at 0.4 s" in refused(*words, "--style-at", f"99={painting}")
-    assert "at 7 s" in refused(*words, "--strength-at", "7:0.5")
+    assert "at 7 s" in refused(*words, "--strength-at", "7=0.5")
