@@ -169,6 +169,7 @@ MUTATIONS = {
     "regions text": {"regions": "subject"},
     "a region without styles": {"regions": [{"mask": "subject", "styles": []}]},
     "a region without a mask": {"regions": [{"styles": RECORD["styles"]}]},
+    "10,000 styles in regions": {"regions": [{**REGION, "styles": RECORD["styles"] * 100}] * 100},
     "a region of no mask": {"regions": [{**REGION, "mask": ""}]},
     "texture true": {"texture": True},
     "texture a list": {"texture": []},
@@ -245,6 +246,27 @@ def test_a_record_holds_no_folder(run, picture_file, mask_file, tmp_path):
     run("redo", target, "-o", tmp_path / "again.png")
 
 
+def test_other_styles_and_another_size(run, refused, made, picture_file, tmp_path):
+    other, again = picture_file("other.png", seed=8), tmp_path / "again.png"
+    path = made({})
+    run("redo", path, "--style", f"{other}:2", "--style", tmp_path / "style.png", "--size", "32", "-o", again)
+    record = images.read_record(again)
+    assert [(style["id"], style["weight"]) for style in record["styles"]] == [("other.png", 2.0), ("style.png", 1.0)]
+    assert (record["width"], record["height"], record["method"]) == (32, 24, "adain")
+    assert "--size is 0" in refused("redo", path, "--size", "0")
+    assert "no precision 'float8'" in refused("redo", path, "--precision", "float8")
+    assert "was painted by adain" in refused("redo", path, "--style", "pack:irises")
+
+
+def test_what_has_moved_is_found_beside_what_the_user_gives(run, made, picture_file, tmp_path):
+    path, moved = made({"controls": {"preserve": "mask.png"}}), tmp_path / "moved"
+    moved.mkdir()
+    picture_file("mask.png").rename(moved / "mask.png")
+    (tmp_path / "photo.png").rename(moved / "photo.png")
+    (tmp_path / "style.png").rename(moved / "style.png")
+    run("redo", path, "--content", moved / "photo.png", "-o", tmp_path / "again.png")
+
+
 def test_the_place_stays_out_when_it_was_dropped(run, picture_file, tmp_path):
     photo, style, target, again = (
         picture_file(),
@@ -262,6 +284,40 @@ def test_the_place_stays_out_when_it_was_dropped(run, picture_file, tmp_path):
         run("redo", target, *words, "-o", again)
         assert (b"by satellite" in again.read_bytes()) is told
         assert images.read_record(again)["drop_gps"] is not told
+
+
+def test_neither_sheets_nor_previews_nor_kept_steps_tell_the_place(run, picture_file, tmp_path):
+    photo, style = picture_file(), picture_file("style.png", seed=3)
+    exif = Image.Exif()
+    exif[0x8825] = {1: "N", 2: (48.0, 51.0, 30.0), 27: b"by satellite"}
+    with Image.open(photo) as image:
+        image.save(photo, exif=exif)
+    run("mix", photo, "-s", style, "-s", style, "--size", "48", "-o", tmp_path / "sheet.png")
+    watched = ["--steps", "2", "--save-every", "1", "--preview", tmp_path / "view.png"]
+    run("stylize", photo, "-s", style, *watched, "--drop-gps", "-o", tmp_path / "out.png")
+    made = [path for path in tmp_path.rglob("*.png") if path not in (photo, style)]
+    assert len(made) >= 5
+    assert [path.name for path in made if b"by satellite" in path.read_bytes()] == []
+
+
+def test_a_film_tells_its_place_unless_it_is_dropped(run, picture_file, tmp_path):
+    av = pytest.importorskip("av")
+    source, style = tmp_path / "clip.mp4", picture_file("style.png", seed=3)
+    with av.open(str(source), "w", options={"movflags": "use_metadata_tags"}) as out:
+        out.metadata.update({"title": "a walk", "location": "+48.8584+002.2945/"})
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 60 + number, np.uint8), format="rgb24")
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    for words, told in (([], True), (["--drop-gps"], False)):
+        out = tmp_path / f"{told}.mp4"
+        run("video", source, "-s", style, "--temporal", "off", *words, "-o", out)
+        assert (b"48.8584" in out.read_bytes()) is told
+        with av.open(str(out)) as film:
+            assert film.metadata["title"] == "a walk"
+            assert json.loads(film.metadata["comment"])["drop_gps"] is not told
 
 
 def test_a_long_record_in_any_format_is_no_record(tmp_path):

@@ -102,7 +102,7 @@ def _paint(engine: Engine, record: Record, found: _Found, size: int | None, repo
         return engine.stylize(found.content, found.styles, request, on_progress=reporter, on_note=reporter.note)
     return engine.texture(
         found.styles,
-        size=size or max(record.width, record.height),
+        size=max(record.width, record.height) if size is None else size,
         seamless=record.seamless,
         request=request,
         on_progress=reporter,
@@ -139,13 +139,10 @@ class _Found:
             InputError: a file is not there.
         """
         from impasto import settings
-        from impasto.engine.record import COLOR
-        from impasto.methods import registry
-        from impasto.methods.recipes import DRAFT_METHOD
 
+        _check_kind(picture, record, styles)
         look = _Look(picture, [path.parent for path in (content, *(Path(own) for own, _ in styles)) if path])
-        row = registry.find(DRAFT_METHOD if record.method == COLOR else record.method)
-        knobs = settings.with_files(row.load_knobs(), record.knobs, lambda name: str(look.file(name, "")))
+        knobs = settings.with_files(record.row.load_knobs(), record.knobs, lambda name: str(look.file(name, "")))
         controls = replace(
             record.controls,
             preserve=look.mask(record.controls.preserve),
@@ -171,20 +168,30 @@ class _Found:
     def request(self, record: Record, size: int | None) -> Request:
         """What is asked of the engine."""
         from impasto.engine.request import Request
-        from impasto.methods import registry
 
-        several = record.method in registry.methods() and registry.find(record.method).kind == "objective"
         knobs = dict(self.knobs)
         start = knobs.pop("init", None)
         return Request(
             method="auto" if self.controls.color_only else record.method,
-            quality=record.quality if several else None,
-            size=size or max(record.width, record.height),
+            quality=record.quality if record.row.kind == "objective" else None,
+            size=max(record.width, record.height) if size is None else size,
             init=start if self.init is None else self.init,
             knobs=knobs,
             controls=self.controls,
             drop_gps=record.drop_gps,
         )
+
+
+def _check_kind(picture: Path, record: Record, styles: Sequence[tuple[str, float]]) -> None:
+    """Refuse styles of the user that the method of the picture cannot paint."""
+    from impasto.models import catalog
+
+    for name, _ in styles:
+        if catalog.is_trained(name) != record.row.trained:
+            kind = "a style of a trained network" if catalog.is_trained(name) else "a painting"
+            raise InputError(
+                f"{name} is {kind}, and {picture} was painted by {record.method}", "paint it by impasto stylize"
+            )
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,11 @@ class Record:
     seamless: bool = False
     drop_gps: bool = False
 
+    @property
+    def row(self) -> registry.Method:
+        """The method whose settings `knobs` are."""
+        return _row(self.method)
+
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Record:
         """Check a record as it was read; names that are not known are passed over.
@@ -77,8 +82,9 @@ class Record:
         method = _text(values, "method", most=100)
         knobs = _knobs(method, _mapping(values, "knobs"))
         styles, controls = _styles(values, "styles"), _controls(values)
-        if not styles and not controls.regions:
-            raise InputError("it names no style", _HINT)
+        count = len(styles) + sum(len(own) for _, own in controls.regions)
+        if not 1 <= count <= _MOST_STYLES:
+            raise InputError(f"it names {count} styles", _HINT)
         return cls(
             content=_name(_text(content, "name")),
             pixels=_text(content, "pixels"),
@@ -196,9 +202,13 @@ def _controls(values: Mapping[str, Any]) -> Controls:
     return controls
 
 
+def _row(method: str) -> registry.Method:
+    return registry.find(recipes.DRAFT_METHOD if method == COLOR else method)
+
+
 def _knobs(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in their types. A file among them is known by its name alone."""
-    row = registry.find(recipes.DRAFT_METHOD if method == COLOR else method)
+    row = _row(method)
     cls = row.load_knobs()
     settings.build(cls, values, owner=row.name)
     return settings.with_files(cls, {name: value for name, value in values.items() if value is not None}, _name)
