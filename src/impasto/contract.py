@@ -1,6 +1,6 @@
-"""The two protocols of the house, Stylizer and Objective, and the values that pass between floors.
+"""The two protocols, Stylizer and Objective, and the values that pass between packages.
 
-Images between floors are tensors `(B, 3, H, W)`, sRGB in [0, 1], float32, on the placement's device. Importing this
+Images between packages are tensors `(B, 3, H, W)`, sRGB in [0, 1], float32, on the placement's device. Importing this
 module loads no torch.
 """
 
@@ -78,7 +78,7 @@ OnProgress: TypeAlias = Callable[[Progress], None]
 
 
 def ignore(progress: Progress) -> None:
-    """The callback that hears nothing."""
+    """The callback that does nothing."""
 
 
 @dataclass(frozen=True)

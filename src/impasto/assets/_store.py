@@ -116,7 +116,7 @@ class Store:
 
         Args:
             asset_ids: ids of assets.
-            on_progress: hears bytes; may cancel by raising Cancelled, which leaves the cache clean.
+            on_progress: called as bytes arrive; may cancel by raising Cancelled, which leaves the cache clean.
             force: fetch and replace also what is there.
 
         Raises:
@@ -276,7 +276,7 @@ def load_weights(source: Path | Store, asset_id: str = "", *, on_progress: OnPro
     Args:
         source: a .safetensors file, or a store that has `asset_id`.
         asset_id: with a store: the asset.
-        on_progress: hears of a fetch.
+        on_progress: called while something is fetched.
 
     Raises:
         AssetError: the file is missing or is no safetensors file.

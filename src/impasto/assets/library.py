@@ -141,7 +141,7 @@ class Library:
         Args:
             painting: which.
             max_pixels, compact: as for `images.read`.
-            on_progress: hears of fetching.
+            on_progress: called while something is fetched.
 
         Raises:
             AssetError: it cannot be had, or was altered.

@@ -60,7 +60,7 @@ def equal_loss(
         size: longest side in pixels.
         steps: of the reference.
         paint: paints the qualities as users get them.
-        on_progress: hears how far it is.
+        on_progress: called with the share that is done.
 
     Raises:
         InputError: the set has no such pair.

@@ -38,7 +38,7 @@ def peers(
         score: gives a picture its scores.
         scores: which of them.
         on_device: whose memory is watched.
-        on_progress: hears of pairs done.
+        on_progress: called after each pair.
 
     Returns:
         One row a contender: median seconds over pairs of their medians, the greatest spread and peak of memory, mean

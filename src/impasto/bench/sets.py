@@ -54,7 +54,7 @@ def load_set(name: str, store: Store, *, size: int, on_progress: OnProgress = ig
         name: one of SETS.
         store: where the pictures are; they are fetched when missing.
         size: longest side of the photographs in pixels; paintings keep their own.
-        on_progress: hears of fetching.
+        on_progress: called while something is fetched.
 
     Raises:
         InputError: there is no such set.

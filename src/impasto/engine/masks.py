@@ -41,7 +41,7 @@ class MaskReader:
     feather: float = 0.0
     max_pixels: int = images.MAX_PIXELS
     on_progress: OnProgress = ignore
-    on_note: Callable[[str], Any] = str  # hears nothing
+    on_note: Callable[[str], Any] = str  # drops notes
     _found: dict[str, Tensor] = field(default_factory=dict)
 
     def read(self, mask: Any) -> Tensor:

@@ -27,7 +27,7 @@ OnNote: TypeAlias = Callable[[str], None]
 
 
 def silence(note: str) -> None:
-    """The callback that hears no notes."""
+    """The callback that drops notes."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Result:
             format: for a file object, such as "PNG", which is the default.
             drop_gps: leave the place out of the metadata, as `Request.drop_gps` does.
             jpeg_quality: of JPEG, WebP, AVIF and HEIC, from 1 to 100; 92 by default.
-            on_note: hears what the format cannot hold.
+            on_note: called with what the format cannot hold.
 
         Returns:
             The path, or the file object.

@@ -46,7 +46,7 @@ def to_onnx(source: Path, target: Path, *, on_progress: OnProgress = ignore) -> 
     (`codes`, JSON), next to what the network's own file says of itself (`impasto`, JSON).
 
     Raises:
-        InputError: the source is no network of ours.
+        InputError: the source is not an Impasto network.
         MissingExtra: ONNX Runtime is not installed; the check needs it.
         StyleError: the graph paints other pictures than the network.
     """

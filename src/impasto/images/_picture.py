@@ -1,4 +1,4 @@
-"""What a picture is between the floors, and the arithmetic on its pixels."""
+"""What a picture is between packages, and the arithmetic on its pixels."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Judge:
         weights: of `vgg19-normalised`, where they are loaded already.
         device: where to compute.
         store: where weights come from; the user's cache by default.
-        on_progress: hears of fetches; may cancel by raising Cancelled.
+        on_progress: called while something is fetched; may cancel by raising Cancelled.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Judge:
             contents: one a pastiche, in the same order; read for ArtFID only.
             styles, pastiches: the two sets. All are whatever `impasto.images.read` takes, such as paths.
             names: "fid", "kid", "artfid"; all by default.
-            on_progress: hears of each picture; may cancel by raising Cancelled.
+            on_progress: called after each picture; may cancel by raising Cancelled.
 
         Raises:
             InputError: a set is too small (says how many it needs), or a picture cannot be read.
@@ -277,7 +277,7 @@ def measure_video(
     Args:
         source, painted: paths, or frames `(H, W, 3)`, sRGB in [0, 1], as many of the one as of the other.
         names: keys of METRICS of the kind "video"; all of them by default.
-        on_progress: hears of each frame; may cancel by raising Cancelled.
+        on_progress: called after each frame; may cancel by raising Cancelled.
 
     Raises:
         InputError: a file cannot be read, the lengths differ, or the video is too short for a measure.

@@ -85,7 +85,7 @@ def listing(path: Path) -> tuple[TrainedStyle, ...]:
     """The styles of a network's file, in its order.
 
     Raises:
-        InputError: there is no such file, or it is no network of ours.
+        InputError: there is no such file, or it is not an Impasto network.
     """
     if path == PACK and not path.exists():
         raise InputError("no pack of styles is installed", "use a painting; impasto styles lists them")

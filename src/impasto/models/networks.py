@@ -317,7 +317,7 @@ def find_spec(tensors: Mapping[str, Tensor]) -> NetworkSpec:
     """The architecture whose tensors these are, with its actual widths.
 
     Raises:
-        InputError: they are those of no network of ours.
+        InputError: they are not those of an Impasto network.
     """
     try:
         downs = _count(tensors, "down.")
@@ -336,7 +336,7 @@ def find_spec(tensors: Mapping[str, Tensor]) -> NetworkSpec:
             skip="skip" in tensors,
         )
     except (KeyError, IndexError) as error:
-        raise InputError("the file holds no network of ours", "give one that impasto train has written") from error
+        raise InputError("the file is not an Impasto network", "give one that impasto train has written") from error
     same = (row for row in ARCHITECTURES.values() if _shape(row) == _shape(found))
     return next(same, found)
 
@@ -378,7 +378,7 @@ class Trained:
         try:
             network.load_state_dict(shared)
         except RuntimeError as error:
-            raise InputError("the file holds no network of ours", "give one that impasto train has written") from error
+            raise InputError("the file is not an Impasto network", "give one that impasto train has written") from error
         return network
 
     def code(self, style: str) -> Tensor:
@@ -424,7 +424,7 @@ def read(path: str | Path) -> Trained:
     """A trained network from its file.
 
     Raises:
-        InputError: it is missing, or no network of ours, or of a newer format.
+        InputError: it is missing, not an Impasto network, or of a newer format.
     """
     from safetensors import SafetensorError, safe_open
 

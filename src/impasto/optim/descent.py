@@ -111,7 +111,7 @@ def descend(
         score: what is descended.
         schedule: how.
         stage: for reports.
-        on_progress: hears of every step; its snapshots hold a state.
+        on_progress: called after each step; its snapshots hold a state.
         resume: the state of such a snapshot. A descent of the same canvas and score goes on from there to the same end.
 
     Raises:

@@ -168,7 +168,7 @@ def run(
         score: gives a picture its scores; pictures are scored as they were written, with 8 bits.
         scores: which scores a cell must have to be done.
         device: whose memory is watched.
-        on_progress: hears of the share that is done, weighing cells by their contender's time.
+        on_progress: called with the share that is done, weighing cells by their contender's time.
 
     Returns:
         The cells in the order wanted, and those that failed.

@@ -101,7 +101,7 @@ class Gatys:
         self.image = content.clone().requires_grad_(True)
 
     def run(self, steps: int, learning_rate: float = 0.02, on_step: Callable[[int], None] | None = None) -> list[float]:
-        """Descend. Returns the loss before each step; `on_step` hears the number of each, from 1."""
+        """Descend. Returns the loss before each step; `on_step` is called with the number of each, from 1."""
         adam = torch.optim.Adam([self.image], lr=learning_rate)
         losses = []
         for step in range(steps):

@@ -1,6 +1,6 @@
 """A trained network as an ONNX graph, written without torch or onnx, and ONNX Runtime, which paints with it.
 
-The file is protocol buffers, and a graph of ours needs so few of their messages that they are written here by hand.
+The file is protocol buffers, and our graph needs so few of their messages that they are written here by hand.
 Source of the numbers of fields and of the operators: onnx/onnx.proto and Operators.md of the ONNX project, opset 17.
 """
 
@@ -45,7 +45,7 @@ def read(path: Path) -> tuple[Tensors, Mapping[str, Any]]:
     """A network's tensors in float32, and what its file says of itself.
 
     Raises:
-        InputError: it is missing, or no network of ours, or of a newer format.
+        InputError: it is missing, not an Impasto network, or of a newer format.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -89,16 +89,16 @@ def build(tensors: Tensors, about: Mapping[str, Any] | None = None) -> bytes:
         about: what the file says of itself; goes into the metadata as JSON (`impasto`), the codes too (`codes`).
 
     Raises:
-        InputError: they are those of no network of ours.
+        InputError: they are not those of an Impasto network.
     """
     shared = {name: array for name, array in tensors.items() if not name.startswith(_STYLE)}
     graph = _Graph(shared)
     try:
         graph.write()
     except (KeyError, IndexError, ValueError) as error:
-        raise InputError("the file holds no network of ours", _HINT) from error
+        raise InputError("the file is not an Impasto network", _HINT) from error
     if graph.used != shared.keys():
-        raise InputError("the file holds more than a network of ours", _HINT)
+        raise InputError("the file holds more than an Impasto network", _HINT)
     for name, array in tensors.items():
         if name.startswith(_STYLE) and array.shape != (graph.code_length,):
             raise InputError(f"style {name.removeprefix(_STYLE)} is not of its network", _HINT)
@@ -125,7 +125,7 @@ class Runtime:
         tensors: of the network's file, by name, float32.
 
     Raises:
-        InputError: they are those of no network of ours.
+        InputError: they are not those of an Impasto network.
         MissingExtra: ONNX Runtime is not installed.
     """
 
@@ -372,7 +372,7 @@ def _text(field: int, value: str) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the numbers of a graph of ours are never negative."""
+    """Seven bits a byte, the lowest first; the numbers of our graph are never negative."""
     done = bytearray()
     while value > 0x7F:
         done.append(value & 0x7F | 0x80)

@@ -252,7 +252,7 @@ def load(name: str) -> networks.Trained:
     """A network to start from: `pack`, or a file.
 
     Raises:
-        InputError: there is none, or it is no network of ours.
+        InputError: there is none, or it is not an Impasto network.
     """
     if name == "pack" and not catalog.PACK.exists():
         raise InputError("no pack of styles is installed", "give a file that impasto train has written")

@@ -76,7 +76,7 @@ def load_photographs(
         source: a folder with pictures, at any depth, or with `.tar` shards; or one shard; or several of these.
         least_side: what has a shorter side is left out.
         seed: chooses among more than `MOST`.
-        on_note: hears what was left out.
+        on_note: called with what was left out.
 
     Raises:
         InputError: there is no such folder, or too few photographs in it.

@@ -62,8 +62,8 @@ def paint_video(  # noqa: PLR0913 - a front door
         request: how to paint; its size is the film's.
         film: what to paint, and how to write it.
         resume: go on where a job with the same settings was stopped.
-        on_progress: hears of each frame; may cancel by raising Cancelled.
-        on_note: hears what was assumed or is wrong with the video.
+        on_progress: called after each frame; may cancel by raising Cancelled.
+        on_note: called with what was assumed or is wrong with the video.
 
     Raises:
         InputError, ResourceError, MissingExtra, AssetError, Cancelled: nothing is left under the output's name;

@@ -127,7 +127,7 @@ class FramePainter:
             brought: earlier paintings that the method should stay near, if it can.
             again: what it goes on from in a further pass, instead of its draft.
             layout: its regions and what to preserve, instead of the job's; as many regions, in the same order.
-            on_progress: hears of steps; may cancel.
+            on_progress: called after each step; may cancel.
 
         Returns:
             `(H, W, 3)`.

@@ -139,11 +139,11 @@ class Optimize(Costs):
             held = replace(knobs, content_weight=level.firm * knobs.content_weight)
             own = replace(job, guide=picture.guide, knobs=held)
             score = self._score(picture.photograph_at(sides), own, level, place)
-            canvas, keen = _canvas(picture.begun(sides, change), score, knobs, place)
+            canvas, cached = _canvas(picture.begun(sides, change), score, knobs, place)
             try:
                 trace = descend(
                     canvas,
-                    keen,
+                    cached,
                     place.schedule(level.steps, knobs),
                     on_progress=reports.of_level(index, taken),
                     resume=resume,
