@@ -30,7 +30,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors; good after any command.")] = False,  # noqa: ARG001 - run() takes it out
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks on errors; works after any command.")] = False,  # noqa: ARG001 - run() takes it out
 ) -> None:
     if version:
         from importlib.metadata import version as installed_version

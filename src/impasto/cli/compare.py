@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     content: Annotated[
-        list[str] | None, typer.Argument(help="Photographs, or folders of them; none to write a report again.")
+        list[str] | None, typer.Argument(help="Photographs or folders; without any, only the report is written again.")
     ] = None,
     style: Annotated[
         list[str] | None, typer.Option("--style", "-s", help="A file, or words or a number of a library painting.")
@@ -52,27 +52,29 @@ def compare(
         typer.Option(
             "--methods",
             "-m",
-            help="With commas: methods (optimize:best), draft, good, best, peers. [dim](draft,good)[/dim]",
+            help="Separated by commas: methods (optimize:best), draft, good, best, peers. [dim](draft,good)[/dim]",
         ),
     ] = None,
     quality: Annotated[
-        str | None, typer.Option("--quality", "-q", help="Of methods that name none: draft, good or best.")
+        str | None, typer.Option("--quality", "-q", help="For methods without one: draft, good or best.")
     ] = None,
-    metrics: Annotated[str | None, typer.Option(help="Scores, with commas; the usual ones by default.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Scores, separated by commas; the usual ones by default.")] = None,
     size: Annotated[int | None, typer.Option(help="Longest side in pixels; the photograph's own by default.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")] = Path("report"),
     ratings: Annotated[
         Path | None, typer.Option(help="CSV of rater, rating (1 to 5), and method or picture, to join.")
     ] = None,
-    study: Annotated[bool, typer.Option("--study", help="Write a blind two-alternative page for people.")] = False,
+    study: Annotated[
+        bool, typer.Option("--study", help="Write a page for a blind study: which of two pictures is better?")
+    ] = False,
     answers: Annotated[Path | None, typer.Option(help="CSV of answers to the study, to rank the methods by.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the study's order and sides.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the study's order and sides.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
 ) -> None:
     """Paint every photograph in every style by every method, and write one page that compares them.
 
-    Finished pictures are kept: the same command again goes on where it was stopped.
+    Finished pictures are kept: the same command continues where it was stopped.
     """
     from impasto.files import locked, open_folder
     from impasto.report.comparison import load_comparison

@@ -21,9 +21,9 @@ def register(app: typer.Typer) -> None:
 def export(
     network: Annotated[str, typer.Argument(help="A trained network: a .safetensors file, or pack.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The file; beside the network by default.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The outcome as a JSON object on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as a JSON object.")] = False,
 ) -> None:
-    """Write a trained network as an ONNX file of any size, batch and style, checked against PyTorch."""
+    """Write a trained network as an ONNX file for any size, batch and style; it is checked against PyTorch."""
     source = catalog.PACK if network == "pack" else Path(network)
     target = out or Path("pack.onnx" if network == "pack" else Path(network).with_suffix(".onnx"))
     if target.suffix.lower() != ".onnx":

@@ -14,9 +14,9 @@ from impasto import device, settings
 from impasto.engine.controls import Controls
 from impasto.methods import recipes, registry
 
-PAINTING_PANEL = "Settings of the method (impasto methods NAME tells which has which)"
+PAINTING_PANEL = "Settings of the method (impasto methods NAME lists them)"
 CONTROLS_PANEL = "Colour, regions, and what to keep (docs/controls.md)"
-WATCHING_PANEL = "Seeing it work, and going on (docs/watching.md)"
+WATCHING_PANEL = "Watching, stopping and continuing (docs/watching.md)"
 
 TERMINAL = "terminal"
 """The word for a preview in the terminal itself."""
@@ -37,7 +37,7 @@ RegionFlags = Annotated[
     ),
 ]
 Feather = Annotated[
-    float, typer.Option(help="Let the edges of masks fade over so many pixels.", rich_help_panel=CONTROLS_PANEL)
+    float, typer.Option(help="Soften the edges of masks over this many pixels.", rich_help_panel=CONTROLS_PANEL)
 ]
 Preserve = Annotated[
     str | None, typer.Option(help="Keep the photograph where this mask is white.", rich_help_panel=CONTROLS_PANEL)
@@ -45,7 +45,7 @@ Preserve = Annotated[
 ProtectFaces = Annotated[
     float | None,
     typer.Option(
-        help="Paint faces less: by AMOUNT from 0 to 1, by 0.7 when none follows.", rich_help_panel=CONTROLS_PANEL
+        help="Paint faces less: by AMOUNT from 0 to 1; by 0.7 without a number.", rich_help_panel=CONTROLS_PANEL
     ),
 ]
 StrengthMap = Annotated[
@@ -55,47 +55,43 @@ StrengthMap = Annotated[
 
 SaveEvery = Annotated[
     int | None,
-    typer.Option(
-        help="Keep the picture and a state to go on from every so many steps.", rich_help_panel=WATCHING_PANEL
-    ),
+    typer.Option(help="Save the picture, and a state to resume from, every N steps.", rich_help_panel=WATCHING_PANEL),
 ]
 Resume = Annotated[
     bool,
     typer.Option(
-        "--resume", help="Go on from the last state, if one was left; else begin.", rich_help_panel=WATCHING_PANEL
+        "--resume", help="Continue from the last saved state, if there is one.", rich_help_panel=WATCHING_PANEL
     ),
 ]
 TimeLapse = Annotated[
     Path | None,
-    typer.Option(
-        help="Join the kept pictures to a .gif, .webp or video (needs --save-every).", rich_help_panel=WATCHING_PANEL
-    ),
+    typer.Option(help="Join the saved pictures to a .gif, .webp or video.", rich_help_panel=WATCHING_PANEL),
 ]
 Plot = Annotated[
-    Path | None, typer.Option(help="Draw the losses by step: .png, .svg or .pdf.", rich_help_panel=WATCHING_PANEL)
+    Path | None, typer.Option(help="Plot the losses by step: .png, .svg or .pdf.", rich_help_panel=WATCHING_PANEL)
 ]
 PreviewFlag = Annotated[
     str | None,
     typer.Option(
         "--preview",
-        help=f"Keep this picture file up to date meanwhile; or {TERMINAL}, to see it there.",
+        help=f"Picture file to keep up to date while painting; or {TERMINAL}, to see it there.",
         rich_help_panel=WATCHING_PANEL,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes; errors are still told.")]
-Threads = Annotated[
-    int | None, typer.Option(help="Threads of the processor to compute with; OMP_NUM_THREADS or all cores by default.")
-]
-DropGps = Annotated[bool, typer.Option("--drop-gps", help="Leave out of the metadata where the photograph was taken.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and no notes, only errors.")]
+Threads = Annotated[int | None, typer.Option(help="Processor threads to use; OMP_NUM_THREADS or all cores by default.")]
+DropGps = Annotated[bool, typer.Option("--drop-gps", help="Remove the place of the photograph from the metadata.")]
 Format = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="Of results in folders, beside the photograph and on standard output: png (the default), jpg, webp, tif, "
-        "avif, heic or bmp. The name of a file tells its own.",
+        help="Format of results without a file name of their own (in a folder, beside the photograph, on standard "
+        "output): png (the default), jpg, webp, tif, avif, heic or bmp.",
     ),
 ]
-JpegQuality = Annotated[int | None, typer.Option(help="Of JPEG, and of WebP, AVIF and HEIC: 1 to 100, 92 by default.")]
+JpegQuality = Annotated[
+    int | None, typer.Option(help="Quality of JPEG, WebP, AVIF and HEIC files: 1 to 100, 92 by default.")
+]
 
 
 def use_threads(count: int | None) -> None:

@@ -30,34 +30,35 @@ class Row:
 COMMANDS: Mapping[str, Row] = {
     "stylize": Row("stylize", "Paint photographs in the style of one picture or several."),
     "mix": Row(
-        "mix", "Paint a photograph in mixtures of two or four styles: a strip or a square, and a loop on request."
+        "mix", "Paint a photograph between two or four styles: a strip or a square of pictures, and a loop if you like."
     ),
     "texture": Row("mix", "Paint a square of pure style, with no photograph."),
-    "video": Row("video", "Paint a video so that it neither flickers nor boils; sound and subtitles are copied."),
+    "video": Row("video", "Paint a video without flicker; sound and subtitles are copied."),
     "live": Row("live", "Paint what a camera sees, live; frames that come too fast are dropped."),
     "redo": Row("redo", "Paint a picture again from the settings in its metadata."),
-    "measure": Row("measure", "Measure how much of the photograph was kept and of the style reached."),
+    "measure": Row("measure", "Measure how much of the photograph is kept, and how near the style is."),
     "compare": Row(
         "compare", "Paint every photograph in every style by every method, and write one page that compares them."
     ),
     "export": Row(
-        "export", "Write a trained network as an ONNX file of any size, batch and style, checked against PyTorch."
+        "export",
+        "Write a trained network as an ONNX file for any size, batch and style; it is checked against PyTorch.",
     ),
     "styles": Row(
         "library",
-        "List and search the pack of trained styles and the library of paintings; each id is good for --style.",
+        "List and search the trained styles of the pack and the paintings of the library; --style takes each id.",
     ),
     "methods": Row("library", "List the methods, or the settings of one."),
     "demo": Row(
         "demo", "Paint a photograph in the style of a Van Gogh as draft, good and best, and show all side by side."
     ),
-    "doctor": Row("system", "Tell what was found: hardware, precision and why, versions, assets."),
+    "doctor": Row("system", "Show the hardware, the chosen precision and why, versions, and assets."),
     "train": Row(
         "train",
         "Train a network that paints in one pass, in one style or several; by `arbitrary`, in any; or a `decoder`.",
     ),
-    "assets": Row("library", "Weights and paintings: what is declared, fetched and sound."),
-    "bench": Row("bench", "Time what ships against plain reference code and peers."),
+    "assets": Row("library", "Weights and paintings: list, fetch and verify them."),
+    "bench": Row("bench", "Time Impasto against plain reference code and other programs."),
 }
 """All commands, in the order of the help. A test holds the summaries to the commands' own help."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SHEET_COLUMNS = 6
 
-assets_app = typer.Typer(help="Weights and paintings: what is declared, fetched and sound.", no_args_is_help=True)
+assets_app = typer.Typer(help="Weights and paintings: list, fetch and verify them.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -37,10 +37,10 @@ def register(app: typer.Typer) -> None:
 
 def styles(
     query: Annotated[list[str] | None, typer.Argument(help="Words of title, artist or date, or a number.")] = None,
-    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet of what was found to this file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list on standard output.")] = False,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet of the results to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """List and search the pack of trained styles and the library of paintings; each id is good for --style."""
+    """List and search the trained styles of the pack and the paintings of the library; --style takes each id."""
     from impasto.assets.library import Library
     from impasto.cli.console import Reporter
 
@@ -104,8 +104,8 @@ def _write_sheet(library: Library, packed: list[Painting], found: list[Painting]
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Tell all about one method.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    name: Annotated[str | None, typer.Argument(help="Describe one method.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the methods, or the settings of one."""
     rows = list(registry.methods().values()) if name is None else [registry.find(name)]
@@ -134,9 +134,9 @@ def _described(row: registry.Method) -> dict[str, object]:
 
 @assets_app.command("list")
 def list_assets(
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """What is declared, and what is here."""
+    """List all assets, and which of them are in the cache."""
     store = Store()
     rows = [
         {
@@ -164,9 +164,9 @@ def list_assets(
 def fetch_assets(
     ids: Annotated[
         list[str] | None,
-        typer.Argument(help="Which; all by default but the photographs to train on, which are: sample."),
+        typer.Argument(help="Which ones; by default all except sample, the photographs to train on."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Fetch again what is here.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Fetch again what is in the cache.")] = False,
 ) -> None:
     """Fetch weights and paintings, so that everything works without a network."""
     from impasto.cli.console import Reporter
@@ -191,9 +191,9 @@ def fetch_told(store: Store, ids: Sequence[str], reporter: Reporter, *, force: b
 
 @assets_app.command("verify")
 def verify_assets(
-    ids: Annotated[list[str] | None, typer.Argument(help="Which; all that are here by default.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="Which ones; all in the cache by default.")] = None,
 ) -> None:
-    """Hash everything that is here and compare with what was declared."""
+    """Check the hash of every file in the cache."""
     store = Store()
     wanted = ids or [asset_id for asset_id in store.declared if store.is_present(asset_id)]
     damaged = []

@@ -64,19 +64,19 @@ def live(
         str, typer.Argument(metavar="[SOURCE]", help="A camera's number, a file, or an address such as rtsp://...")
     ] = "0",
     style: Annotated[
-        list[str] | None, typer.Option("--style", "-s", help="As for stylize; with several, keys change between them.")
+        list[str] | None, typer.Option("--style", "-s", help="As in stylize; with several, keys switch between them.")
     ] = None,
     method: Annotated[str, typer.Option("--method", "-m", help="auto, or one of impasto methods.")] = "auto",
     size: Annotated[int, typer.Option(help="Longest side in pixels: smaller is faster.", min=64, max=4096)] = 320,
     temporal: Annotated[str, typer.Option(help="How steady: off or fast.")] = "fast",
-    as_page: Annotated[bool, typer.Option("--page", help="Show a page, even where there could be a window.")] = False,
-    port: Annotated[int, typer.Option(help="Of the page on 127.0.0.1; 0 takes a free one.", min=0, max=65535)] = 0,
+    as_page: Annotated[bool, typer.Option("--page", help="Show a web page, even if a window is possible.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the page on 127.0.0.1; 0 picks a free one.", min=0, max=65535)] = 0,
     to: Annotated[
         Path | None, typer.Option(help="A virtual camera that other programs can use, such as /dev/video9 (Linux).")
     ] = None,
-    frames: Annotated[int | None, typer.Option(help="Stop after so many frames.", min=1)] = None,
+    frames: Annotated[int | None, typer.Option(help="Stop after this many frames.", min=1)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="At the end, one JSON object on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
     """Paint what a camera sees, live; frames that come too fast are dropped."""
     styles = [parse_style(text)[0] for text in style or ()]

@@ -43,16 +43,16 @@ def measure(
         ),
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option("--metrics", help="Names with commas between; all that apply by default.")
+        str | None, typer.Option("--metrics", help="Names, separated by commas; all that apply by default.")
     ] = None,
-    video: Annotated[bool, typer.Option("--video", help="Measure a painted video beside its input.")] = False,
+    video: Annotated[bool, typer.Option("--video", help="Measure a painted video against its input.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a pastiche of another size than the content.")
     ] = False,
     as_list: Annotated[bool, typer.Option("--list", help="List the measures: range, direction, source.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure how much of the photograph was kept and of the style reached."""
+    """Measure how much of the photograph is kept, and how near the style is."""
     names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
     given = pictures or []
     if as_list:

@@ -66,10 +66,10 @@ def mix(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     threads: flags.Threads = None,
     quiet: flags.Quiet = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     jpeg_quality: flags.JpegQuality = None,
 ) -> None:
-    """Paint a photograph in mixtures of two or four styles: a strip or a square, and a loop on request."""
+    """Paint a photograph between two or four styles: a strip or a square of pictures, and a loop if you like."""
     from impasto import images
 
     flags.use_threads(threads)
@@ -203,21 +203,25 @@ def _caption(result: Result, shares: tuple[float, ...]) -> str:
 
 def texture(
     style: Annotated[
-        list[str] | None, typer.Option("--style", "-s", help="As for stylize; several are blended.")
+        list[str] | None, typer.Option("--style", "-s", help="As in stylize; several are blended.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture; STYLE-texture.png by default.")] = None,
     size: Annotated[int, typer.Option(help="Side in pixels, 64 or more.")] = 512,
-    seamless: Annotated[bool, typer.Option("--seamless", help="Let copies side by side show no seam.")] = False,
+    seamless: Annotated[
+        bool, typer.Option("--seamless", help="Make a tile: copies side by side show no seam.")
+    ] = False,
     quality: Annotated[str, typer.Option("--quality", "-q", help="good or best.")] = "good",
     style_scale: Annotated[float | None, typer.Option(help="Size of the style image relative to the texture.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps at full size.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the noise that it grows from.")] = None,
-    max_memory: Annotated[str | None, typer.Option(help="Take no more, such as 2GB: paint in tiles.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed of the noise that it grows from.")] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="Memory to use at most, such as 2GB; larger pictures are painted in tiles.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     threads: flags.Threads = None,
     jpeg_quality: flags.JpegQuality = None,
     quiet: flags.Quiet = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Paint a square of pure style, with no photograph."""
     from impasto import images

@@ -40,17 +40,19 @@ def redo(
     out: Annotated[
         str | None, typer.Option("--out", "-o", help="Where to write; beside the picture by default.")
     ] = None,
-    content: Annotated[Path | None, typer.Option(help="The photograph, when it has moved.")] = None,
+    content: Annotated[Path | None, typer.Option(help="The photograph, if it has moved.")] = None,
     style: Annotated[
         list[str] | None,
-        typer.Option("--style", "-s", help="In place of its styles, or where they lie when they have moved."),
+        typer.Option("--style", "-s", help="Other styles, or the same ones if their files have moved."),
     ] = None,
     size: Annotated[int | None, typer.Option(help="Longest side in pixels; the picture's by default.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16; the picture's by default.")] = None,
     drop_gps: Annotated[
         bool | None,
-        typer.Option("--drop-gps/--keep-gps", help="Where the photograph was taken; as in the picture by default."),
+        typer.Option(
+            "--drop-gps/--keep-gps", help="The place of the photograph: removed or kept; as in the picture by default."
+        ),
     ] = None,
     threads: flags.Threads = None,
     format: flags.Format = None,  # noqa: A002 - the flag's name

@@ -43,7 +43,9 @@ def stylize(
     content: Annotated[list[str], typer.Argument(help="Photographs, folders of them, or - for standard input.")],
     style: Annotated[
         list[str] | None,
-        typer.Option("--style", "-s", help="A file, or words or a number of a library painting; :NUMBER weighs it."),
+        typer.Option(
+            "--style", "-s", help="A file, or a library painting by number or words; :NUMBER sets its weight."
+        ),
     ] = None,
     out: Annotated[
         str | None,
@@ -58,9 +60,12 @@ def stylize(
     ] = None,
     size: Annotated[int | None, typer.Option(help="Longest side in pixels; the photograph's own by default.")] = None,
     init: Annotated[
-        str | None, typer.Option(help="Start from draft, content, content+noise, noise, style, or a file.")
+        str | None,
+        typer.Option(help="Image to start from: recolored, draft, content, content+noise, noise, style, or a file."),
     ] = None,
-    max_memory: Annotated[str | None, typer.Option(help="Take no more, such as 2GB: paint in tiles.")] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="Memory to use at most, such as 2GB; larger pictures are painted in tiles.")
+    ] = None,
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = 100_000_000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
@@ -81,7 +86,7 @@ def stylize(
     format: flags.Format = None,  # noqa: A002 - the flag's name
     jpeg_quality: flags.JpegQuality = None,
     quiet: flags.Quiet = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a picture on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each picture.")] = False,
     **knobs: Any,
 ) -> None:
     """Paint photographs in the style of one picture or several."""

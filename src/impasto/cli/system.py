@@ -23,9 +23,9 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Tell what was found: hardware, precision and why, versions, assets."""
+    """Show the hardware, the chosen precision and why, versions, and assets."""
     from impasto import device
 
     store = Store()

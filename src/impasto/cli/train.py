@@ -57,32 +57,34 @@ _Content = Annotated[
     typer.Option(
         "--content",
         "-c",
-        help="Folder of photographs, or a webdataset shard; or sample: photographs that are fetched.",
+        help="Folder of photographs, a webdataset shard, or sample: photographs that are fetched.",
     ),
 ]
 _Out = Annotated[Path | None, typer.Option("--out", "-o", help="The file to write, NAME.safetensors.")]
 _Start = Annotated[
     str | None, typer.Option("--from", help="Start from a trained network: pack, or a .safetensors file.")
 ]
-_Devices = Annotated[int, typer.Option(help="Processes, one a device, that train together.", min=1)]
-_Resume = Annotated[bool, typer.Option("--resume", help="Go on where the last checkpoint stands.")]
+_Devices = Annotated[int, typer.Option(help="Devices to train on, with one process each.", min=1)]
+_Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")]
 _Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 _Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
-_Json = Annotated[bool, typer.Option("--json", help="The outcome as a JSON object on standard output.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print the outcome as a JSON object.")]
 
 
 def train(
     context: typer.Context,
     style: Annotated[
         list[str] | None,
-        typer.Option("--style", "-s", help="A painting, as stylize takes it; NAME=PAINTING names its style."),
+        typer.Option("--style", "-s", help="A painting, as in stylize; NAME=PAINTING gives the style a name."),
     ] = None,
     content: _Content = None,
     out: _Out = None,
     start: _Start = None,
     only_style: Annotated[
         bool,
-        typer.Option("--only-style", help="With --from: learn the new styles' numbers, leave the network as it is."),
+        typer.Option(
+            "--only-style", help="With --from: train only the new styles, and leave the rest of the network unchanged."
+        ),
     ] = False,
     devices: _Devices = 1,
     resume: _Resume = False,
@@ -91,7 +93,7 @@ def train(
     as_json: _Json = False,
     **knobs: Any,
 ) -> None:
-    """Train a network that paints in one pass, in one style or several; by `arbitrary`, in any; or a `decoder`."""
+    """Train a network that paints one style or several in a single pass; or any painting (arbitrary), or a decoder."""
     if context.invoked_subcommand is not None:
         return
     if not style:
@@ -119,7 +121,7 @@ def train_arbitrary(
     content: _Content = None,
     out: _Out = None,
     paintings: Annotated[
-        str, typer.Option(help="What to learn from: museum, the library; or a folder of paintings.")
+        str, typer.Option(help="Paintings to train on: museum (the library), or a folder.")
     ] = "museum",
     start: _Start = None,
     devices: _Devices = 1,
@@ -129,7 +131,7 @@ def train_arbitrary(
     as_json: _Json = False,
     **knobs: Any,
 ) -> None:
-    """Train a network that takes any painting when it paints."""
+    """Train a network that paints in the style of any painting."""
     source, target = _places(content, out)
     asked = _built(TrainKnobs, {**knobs, "network": knobs.get("network") or _ARBITRARY_NETWORK})
     if asked.adversarial_weight:

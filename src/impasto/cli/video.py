@@ -53,7 +53,9 @@ def video(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A video file of any kind that FFmpeg reads.")],
     style: Annotated[
         list[str] | None,
-        typer.Option("--style", "-s", help="A file, or words or a number of a library painting; :NUMBER weighs it."),
+        typer.Option(
+            "--style", "-s", help="A file, or a library painting by number or words; :NUMBER sets its weight."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -62,14 +64,18 @@ def video(
         ),
     ] = None,
     method: Annotated[str, typer.Option("--method", "-m", help="auto, or one of impasto methods.")] = "auto",
-    quality: Annotated[str, typer.Option("--quality", "-q", help="draft, good or best: minutes a frame.")] = "draft",
+    quality: Annotated[
+        str, typer.Option("--quality", "-q", help="draft, good or best (minutes for each frame).")
+    ] = "draft",
     temporal: Annotated[
         str, typer.Option(help="How steady: off (each frame by itself), fast, or best (finer flow).")
     ] = "fast",
     size: Annotated[int | None, typer.Option(help="Longest side in pixels; the video's own by default.")] = None,
-    start: Annotated[float, typer.Option(help="Begin so many seconds in.")] = 0.0,
+    start: Annotated[float, typer.Option(help="Start at this second.")] = 0.0,
     end: Annotated[float | None, typer.Option(help="Stop before this second.")] = None,
-    fps: Annotated[str | None, typer.Option(help="Frames a second, such as 25 or 30000/1001; all by default.")] = None,
+    fps: Annotated[
+        str | None, typer.Option(help="Frames a second, such as 25 or 30000/1001; as in the video by default.")
+    ] = None,
     style_at: Annotated[
         list[str] | None, typer.Option(help="SECONDS=STYLE: change to a style; may be repeated.")
     ] = None,
@@ -77,14 +83,21 @@ def video(
     strength_at: Annotated[
         list[str] | None, typer.Option(help="SECONDS=STRENGTH: a point on the curve of strength; may be repeated.")
     ] = None,
-    codec: Annotated[str | None, typer.Option(help="h264, hevc, av1, vp9, prores or ffv1; by the ending.")] = None,
-    bits: Annotated[int, typer.Option(help="8 or 10 a component.")] = 8,
-    crf: Annotated[int | None, typer.Option(help="Quality of the codec: smaller is better and larger.")] = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(help="h264, hevc, av1, vp9, prores or ffv1; by default the usual one for the file's extension."),
+    ] = None,
+    bits: Annotated[int, typer.Option(help="Bits of each colour component: 8 or 10.")] = 8,
+    crf: Annotated[
+        int | None, typer.Option(help="Quality of the codec: lower is better, and makes larger files.")
+    ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a job with these settings was stopped.")
+        bool, typer.Option("--resume", help="Continue a stopped job that had the same settings.")
     ] = False,
     preview: Annotated[Path | None, typer.Option(help="A picture that always shows the newest frame.")] = None,
-    max_memory: Annotated[str | None, typer.Option(help="Refuse what needs more, such as 2GB.")] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="Memory to use at most, such as 2GB; a job that needs more is refused.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     threads: flags.Threads = None,
@@ -94,10 +107,10 @@ def video(
     preserve: flags.Preserve = None,
     drop_gps: flags.DropGps = False,
     quiet: flags.Quiet = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     **knobs: Any,
 ) -> None:
-    """Paint a video so that it neither flickers nor boils; sound and subtitles are copied."""
+    """Paint a video without flicker; sound and subtitles are copied."""
     flags.use_threads(threads)
     styles = [parse_style(text) for text in style or ()]
     changes = [parse_at(text, "--style-at") for text in style_at or ()]
