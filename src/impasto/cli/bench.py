@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from impasto.cli.printing import say, tell
+from impasto.cli.printing import say, say_json, tell
 from impasto.errors import InputError, plain
 
 if TYPE_CHECKING:
@@ -406,7 +405,7 @@ def _show(rows: list[dict[str, Any]], csv: Path | None, as_json: bool) -> None:
         assert csv is not None
         append_csv(csv, row)
     if as_json:
-        print(json.dumps(rows[0] if len(rows) == 1 else rows, indent=2))
+        say_json(rows[0] if len(rows) == 1 else rows, indent=2)
         return
     table = Table(box=None, show_header=False)
     for key in rows[0]:

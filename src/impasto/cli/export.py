@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from impasto.cli.printing import say, say_json
 from impasto.errors import InputError, require
 from impasto.models import catalog
 
@@ -38,4 +38,7 @@ def export(
     with Reporter() as reporter:
         outcome = to_onnx(source, target, on_progress=reporter)
         reporter.note(f"it differs from PyTorch by {outcome.difference:.1e} at most, of a range of 1")
-    print(json.dumps({**dataclasses.asdict(outcome), "path": str(target)}) if as_json else target)
+    if as_json:
+        say_json({**dataclasses.asdict(outcome), "path": str(target)})
+    else:
+        say(target)

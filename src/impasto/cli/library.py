@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.table import Table
 
 from impasto import settings
 from impasto.assets import SAMPLE, Store
-from impasto.cli.printing import say
+from impasto.cli.printing import say, say_json
 from impasto.errors import AssetError, InputError, plain
 from impasto.methods import recipes, registry
 from impasto.models import catalog
@@ -55,9 +54,7 @@ def styles(
         _write_sheet(library, packed, found, sheet)
     if as_json:
         names = ("id", "title", "artist", "date", "licence", "source")
-        print(
-            json.dumps([{name: getattr(painting, name) for name in names} for painting in [*packed, *found]], indent=2)
-        )
+        say_json([{name: getattr(painting, name) for name in names} for painting in [*packed, *found]], indent=2)
     elif sheet is None:
         _print_table([*packed, *found])
     else:
@@ -110,7 +107,7 @@ def methods(
     """List the methods, or the settings of one."""
     rows = list(registry.methods().values()) if name is None else [registry.find(name)]
     if as_json:
-        print(json.dumps([_described(row) for row in rows], indent=2))
+        say_json([_described(row) for row in rows], indent=2)
         return
     console = Console()
     if name is None:
@@ -150,7 +147,7 @@ def list_assets(
         for asset in store.declared.values()
     ]
     if as_json:
-        print(json.dumps(rows, indent=2))
+        say_json(rows, indent=2)
         return
     table = Table("id", "kind", "MB", "here", "licence", "what it is", box=None, header_style="bold")
     for row in rows:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import typer
 
 from impasto.cli.parse import parse_style
+from impasto.cli.printing import say_json
 from impasto.errors import InputError
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def live(
             camera.close()
     if as_json:
         words = {"frames": running.shown, "dropped": camera.dropped, "fps": running.fps, "latency": running.latency}
-        print(json.dumps(words))
+        say_json(words)
 
 
 def _hand_out(screens: Iterator[Any], show: Callable[[Any], None]) -> None:

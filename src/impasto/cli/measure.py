@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from impasto.cli.printing import tell
+from impasto.cli.printing import say_json, tell
 from impasto.errors import InputError, plain
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def _measure_pictures(given: Sequence[str], names: list[str] | None, *, strict: 
         tell(f"note: {note}")
     report = {"pictures": rows, "mean": _mean(rows, single), "set": found}
     if as_json:
-        print(json.dumps(report, indent=2))
+        say_json(report, indent=2)
     else:
         _print(rows, single, found)
 
@@ -251,7 +250,7 @@ def _measure_video(given: Sequence[str], names: list[str] | None, *, as_json: bo
     with Reporter() as reporter:
         scores = measure_video(Path(given[0]), Path(given[1]), names, reporter)
     if as_json:
-        print(json.dumps({"input": given[0], "output": given[1], **scores}, indent=2))
+        say_json({"input": given[0], "output": given[1], **scores}, indent=2)
     else:
         _print_table(list(scores), [(Path(given[1]).name, scores)])
 
@@ -265,7 +264,7 @@ def _list(*, as_json: bool) -> None:
     from impasto.metrics import METRICS
 
     if as_json:
-        print(json.dumps([asdict(row) for row in METRICS.values()], indent=2))
+        say_json([asdict(row) for row in METRICS.values()], indent=2)
         return
     table = Table(box=None, header_style="bold")
     table.add_column("measure", no_wrap=True)

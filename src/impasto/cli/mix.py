@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import typer
 from impasto.cli import flags
 from impasto.cli.outputs import keeping_best, slug, unused
 from impasto.cli.parse import check_pixels, parse_style
-from impasto.cli.printing import say
+from impasto.cli.printing import say, say_json
 from impasto.errors import Cancelled, InputError
 from impasto.memory import parse_memory
 from impasto.methods import recipes
@@ -123,7 +122,7 @@ def _paint_all(paint: Paint, sheet: _Sheet, loop: tuple[Path, Shares] | None, co
             for path in written:
                 say(path)
         elif written:
-            say(json.dumps(_mixed(content, sheet, written)))
+            say_json(_mixed(content, sheet, written))
 
 
 @dataclass
@@ -243,7 +242,10 @@ def texture(
 
         def save(result: Result) -> None:
             result.save(target, jpeg_quality=jpeg_quality, on_note=reporter.note)
-            say(json.dumps(_textured(result, target)) if as_json else target)
+            if as_json:
+                say_json(_textured(result, target))
+            else:
+                say(target)
 
         with keeping_best(save):
             result = Engine(device=device).texture(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from impasto.cli import flags, watching
 from impasto.cli.inputs import check_masks, check_pictures, find_contents
 from impasto.cli.outputs import Targets
 from impasto.cli.parse import check_pixels, parse_region, parse_style
-from impasto.cli.printing import say, tell
+from impasto.cli.printing import say, say_json, tell
 from impasto.errors import BatchError, Cancelled, InputError
 from impasto.memory import parse_memory
 
@@ -196,8 +195,10 @@ class _Painter:
 
     def _save(self, content: str, result: Result, reporter: Reporter) -> None:
         target = self.targets.save(content, result, reporter.note)
-        if target is not None:
-            say(json.dumps(summary(content, target, result)) if self.as_json else target)
+        if target is not None and self.as_json:
+            say_json(summary(content, target, result))
+        elif target is not None:
+            say(target)
 
 
 def summary(content: str, target: Path, result: Result) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from impasto.assets import Store
+from impasto.cli.printing import say_json
 from impasto.errors import plain
 from impasto.methods import registry
 
@@ -49,7 +49,7 @@ def doctor(
         "assets": {asset_id: store.is_present(asset_id) for asset_id in store.declared},
     }
     if as_json:
-        print(json.dumps(report, indent=2))
+        say_json(report, indent=2)
         return
     table = Table(box=None, show_header=False)
     for key, value in report.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import random
 import re
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from impasto import settings
 from impasto.assets import SAMPLE, Store
 from impasto.cli.flags import option, with_options
 from impasto.cli.library import fetch_told
-from impasto.cli.printing import say
+from impasto.cli.printing import say, say_json
 from impasto.errors import InputError
 from impasto.methods.settings import DecoderKnobs, TrainKnobs
 from impasto.train.data import check_photographs
@@ -227,7 +226,7 @@ def _run(
     if not outcome.leader:
         return
     if as_json:
-        print(json.dumps({**dataclasses.asdict(outcome), "path": str(outcome.path)}))
+        say_json({**dataclasses.asdict(outcome), "path": str(outcome.path)})
     else:
         say(outcome.path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +22,7 @@ from impasto.cli.parse import (
     timeline_of,
 )
 from impasto.cli.preview import PreviewFile
-from impasto.cli.printing import say
+from impasto.cli.printing import say, say_json
 from impasto.contract import Progress
 from impasto.errors import Cancelled, InputError
 from impasto.memory import parse_memory
@@ -183,7 +182,7 @@ def video(
     if as_json:
         words = {"output": str(result.path), "frames": result.frames, "painted": result.painted, "fps": result.rate}
         words |= {"seconds": result.seconds, "busy": dict(result.busy), "cuts": result.cuts, "damaged": result.damaged}
-        print(json.dumps({**words, "width": result.width, "height": result.height}))
+        say_json({**words, "width": result.width, "height": result.height})
     else:
         say(result.path)
 
