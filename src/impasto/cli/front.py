@@ -55,7 +55,7 @@ COMMANDS: Mapping[str, Row] = {
     "doctor": Row("system", "Show the hardware, the chosen precision and why, versions, and assets."),
     "train": Row(
         "train",
-        "Train a network that paints in one pass, in one style or several; by `arbitrary`, in any; or a `decoder`.",
+        "Train a network that paints one style or several in a single pass; or any painting (arbitrary), or a decoder.",
     ),
     "assets": Row("library", "Weights and paintings: list, fetch and verify them."),
     "bench": Row("bench", "Time Impasto against plain reference code and other programs."),
