@@ -74,7 +74,7 @@ def test_names_that_do_not_pair_are_listed(run, folders):
         "hint:  name a pastiche as its content, or CONTENT-STYLE as stylize does",
     ]
     (folders / "out/lemurs-2.png").rename(folders / "out/kangaroo-irises.png")
-    with pytest.raises(InputError, match=r"kangaroo-irises\.png, lemurs-2\.png$"):
+    with pytest.raises(InputError, match=r"kangaroo-irises\.png, lemurs-2\.png\n"):
         measure.pair(folders / "in", folders / "styles", [folders / "out"])
 
 
