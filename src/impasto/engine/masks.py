@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,29 @@ class Layout:
     strength: Tensor | None = None
     preserve: Tensor | None = None
 
+    @classmethod
+    def of(
+        cls,
+        regions: Sequence[Tensor],
+        *,
+        rest: bool | None = None,
+        strength: Tensor | None = None,
+        preserve: Tensor | None = None,
+    ) -> tuple[Layout, bool]:
+        """The masks put together, and whether regions overlapped.
+
+        Args:
+            regions: as they were read.
+            rest: whether to give what they leave; None for where anything is left.
+            strength, preserve: see the attributes.
+        """
+        if not regions:
+            return cls((), None, strength, preserve), False
+        shared, overlap = masks.normalise(regions)
+        left = 1 - masks.cover(shared)
+        wanted = bool(left.max() > 0) if rest is None else rest
+        return cls(tuple(shared), left if wanted else None, strength, preserve), overlap
+
 
 def lay_out(controls: Controls, reader: MaskReader) -> Layout:
     """Read and combine all masks.
@@ -119,16 +142,12 @@ def lay_out(controls: Controls, reader: MaskReader) -> Layout:
         InputError: a mask cannot be used.
     """
     regions = [reader.read(mask) for mask, _ in controls.regions]
-    rest = None
-    if regions:
-        regions, overlap = masks.normalise(regions)
-        if overlap:
-            reader.on_note("regions overlap: where they do, they share the picture by the lightness of their masks")
-        left = 1 - masks.cover(regions)
-        rest = left if left.max() > 0 else None
     strength = None if controls.strength_map is None else reader.read(controls.strength_map)
     if controls.protect_faces:
         kept = 1 - controls.protect_faces * reader.faces()
         strength = kept if strength is None else strength * kept
     preserve = None if controls.preserve is None else reader.read(controls.preserve)
-    return Layout(tuple(regions), rest, strength, preserve)
+    layout, overlap = Layout.of(regions, strength=strength, preserve=preserve)
+    if overlap:
+        reader.on_note("regions overlap: where they do, they share the picture by the lightness of their masks")
+    return layout

@@ -128,14 +128,13 @@ class AdaIN(Costs):
             features = self._encoder(picture.crop(wide, self._reach), [LAYER], tile=wide)[LAYER]
             pixels = picture.crop(tile)
             strength = pixels.new_full((1, 1, 1, 1), job.knobs.strength)
-            cover = (strength > 0).to(pixels)
-            blend = strength
+            covered = (strength > 0).to(pixels)
+            blend, given = strength, None
             if strengths is not None:
-                blend = strength * _shrunk(strengths.crop(wide), features)
-                given = strengths.crop(tile)
-                strength, cover = strength * given, cover * masks.onset(given)
-            if regions:
-                cover = cover * masks.cover([mask.crop(tile) for mask in regions])
+                blend, given = strength * _shrunk(strengths.crop(wide), features), strengths.crop(tile)
+                strength = strength * given
+            cover = masks.painted_cover([mask.crop(tile) for mask in regions], given)
+            cover = covered if cover is None else covered * cover
             own = None if shares is None else shares[:, :, *wide.cells(_STRIDE)]
             painted = features + blend.to(features.dtype) * (_moved(features, moves, own) - features)
             pastiche = self._decoder(painted, tile).to(pixels)
@@ -205,20 +204,23 @@ class _Plan:
         """The plan of one job."""
         device = features.device
         strength = torch.full((1, 1, height, width), float(job.knobs.strength), device=device)
-        cover = torch.ones_like(strength) if job.knobs.strength > 0 else torch.zeros_like(strength)
+        covered = torch.ones_like(strength) if job.knobs.strength > 0 else torch.zeros_like(strength)
+        given = None
         if job.guide.strength is not None:
             given = pad_to_multiple(job.guide.strength.to(device), _STRIDE, least=2 * _STRIDE)
-            strength, cover = strength * given, cover * masks.onset(given)
-        if not job.guide.regions:
-            return cls(_renormalised(features, job.code), strength, cover)
+            strength = strength * given
         maps = [pad_to_multiple(region.mask.to(device), _STRIDE, least=2 * _STRIDE) for region in job.guide.regions]
+        cover = masks.painted_cover(maps, given)
+        cover = covered if cover is None else covered * cover
+        if not maps:
+            return cls(_renormalised(features, job.code), strength, cover)
         small = _shrunk(torch.cat(maps), features)
         # regions reach beyond their masks here, and are cut out by the pixel below: no edge fades into the photograph
         shares = masks.widen(small, _REACH).to(features.dtype)
         stylized = features * (1 - shares.sum(0, keepdim=True))
         for region, weight, share in zip(job.guide.regions, small, shares, strict=True):
             stylized = stylized + share * _renormalised(features, region.code, weight[None] + _SHRINKAGE)
-        return cls(stylized, strength, cover * masks.cover(maps))
+        return cls(stylized, strength, cover)
 
 
 def _window_bytes(placement: Placement) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -59,6 +60,18 @@ def compose(below: Tensor, above: Tensor, mask: Tensor) -> Tensor:
 def onset(strength: Tensor) -> Tensor:
     """How far the painted picture replaces the photograph under a strength map: fully from the lowest level up."""
     return (strength / STRENGTH_LEVELS[0]).clamp(0, 1)
+
+
+def painted_cover(regions: Sequence[Tensor], strength: Tensor | None) -> Tensor | None:
+    """How far the painted picture replaces the photograph; None for everywhere.
+
+    Args:
+        regions: masks of the regions; none where the style holds everywhere.
+        strength: a strength map, or None.
+    """
+    maps = [cover(regions)] if regions else []
+    maps += [] if strength is None else [onset(strength)]
+    return math.prod(maps[1:], start=maps[0]) if maps else None
 
 
 def strength_shares(strength: Tensor) -> list[Tensor]:

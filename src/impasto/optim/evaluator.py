@@ -98,7 +98,8 @@ class Evaluator:
         layers = layers_of(self._terms)
         if layers:
             found = self._encoder(
-                *(features["image"], layers),
+                features["image"],
+                layers,
                 wrap=self._wrap,
                 checkpointing=self._checkpointing,
                 quick=self._quick,

@@ -290,7 +290,7 @@ class _Attendant(lightning.Callback):
         if trainer.logger is not None and learner.global_step % 10 == 0:
             trainer.logger.log_metrics(latest, step=learner.global_step)
         total = self.desk.course.knobs.steps
-        report = Progress(*("training", learner.global_step, total if total else 0), done=learner.share, losses=latest)
+        report = Progress("training", learner.global_step, total or 0, done=learner.share, losses=latest)
         try:
             self.on_progress(report)
         except Cancelled:

@@ -168,12 +168,8 @@ class MovingMasks:
             return found.get(name, self._still.get(name))  # type: ignore[return-value]
 
         regions = [at(mask) for mask, _ in self.controls.regions]
-        rest = None
-        if regions:
-            regions, _ = masks.normalise(regions)
-            rest = 1 - masks.cover(regions) if self.rest else None
         preserve = None if self.controls.preserve is None else at(self.controls.preserve)
-        return Layout(tuple(regions), rest, None, preserve)
+        return Layout.of(regions, rest=self.rest, preserve=preserve)[0]
 
     def state(self) -> dict[str, NDArray[np.uint16]]:
         """What the next frames need to know of those before."""

@@ -34,7 +34,7 @@ from impasto.losses.losses import TotalVariation
 from impasto.methods.optimize.fitting import STRIDE, Fit, fit, fixed_bytes, least_memory, tile_side, whole_bytes
 from impasto.methods.optimize.levels import Level, levels_of, sides_at, sides_of
 from impasto.methods.optimize.objectives import VARIATION_BALANCE, content_objectives, style_loss, style_weight
-from impasto.methods.optimize.regions import anchor_loss, padded_guide, painted_cover, regional_style
+from impasto.methods.optimize.regions import anchor_loss, padded_guide, regional_style
 from impasto.methods.optimize.snapshots import LevelReports, LevelSnapshot, RecolorSnapshot
 from impasto.methods.optimize.start import color_statistics, start_image
 from impasto.methods.settings import OptimizeKnobs
@@ -285,7 +285,8 @@ class _Picture:
             start = start_image(content, job) if job.resume is None else job.resume["start"].to(content.device)
         guide = padded_guide(job.guide, content.device)
         sheets = [WindowedImage(pixels, STRIDE, least=2 * STRIDE) for pixels in (content, start)]
-        return cls(sheets[0], sheets[1], guide, painted_cover(guide), job.knobs.border == "wrap")
+        cover = masks.painted_cover([region.mask for region in guide.regions], guide.strength)
+        return cls(sheets[0], sheets[1], guide, cover, job.knobs.border == "wrap")
 
     def photograph_at(self, sides: tuple[int, int]) -> Tensor:
         """The photograph at the size of a level."""

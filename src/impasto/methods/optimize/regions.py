@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -94,13 +93,6 @@ def padded_guide(guide: Guide, device: torch.device) -> Guide:
 def anchor_loss(anchor: Anchor, sides: tuple[int, int]) -> TemporalLoss:
     """What holds the picture to an anchor, at the size of a level."""
     return TemporalLoss(resample(anchor.image, *sides).clamp(0, 1), resample(anchor.reliability, *sides).clamp(0, 1))
-
-
-def painted_cover(guide: Guide) -> Tensor | None:
-    """How far the painted picture replaces the photograph; None for everywhere."""
-    maps = [masks.cover([region.mask for region in guide.regions])] if guide.regions else []
-    maps += [] if guide.strength is None else [masks.onset(guide.strength)]
-    return math.prod(maps[1:], start=maps[0]) if maps else None
 
 
 def _shrunk(mask: Tensor, height: int, width: int) -> Tensor:
