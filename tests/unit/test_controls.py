@@ -53,11 +53,11 @@ def test_matched_histograms_change_the_style_only(engine):
 
 
 def test_colour_only_paints_nothing(engine):
-    result = paint(engine, color_only=True)
+    result = paint(engine, quality=None, color_only=True)
     assert result.record["method"] == "color"
     mean, wanted = result.picture.pixels.mean((0, 1)), STYLE.mean((0, 1))
     assert np.abs(mean - wanted).max() < 0.02
-    assert np.array_equal(paint(engine, color_only=True, strength=0).picture.pixels, CONTENT)
+    assert np.array_equal(paint(engine, quality=None, color_only=True, strength=0).picture.pixels, CONTENT)
 
 
 @pytest.mark.parametrize("quality", QUALITIES)

@@ -122,7 +122,7 @@ def test_a_wide_profile_comes_back(tmp_path, kind):
     picture = images.read(with_profile(codes, icc))
     assert np.abs(np.rint(picture.pixels * 255) - codes).max() > 1  # it was converted
     path = tmp_path / f"out.{kind.lower()}"
-    images.write(picture, path, quality=100)
+    images.write(picture, path, quality=100 if kind == "WEBP" else None)
     with Image.open(path) as image:
         assert image.info["icc_profile"] == icc
         difference = np.abs(np.asarray(image.convert("RGB")).astype(int) - codes)

@@ -227,7 +227,7 @@ def test_files_are_whole_and_a_file_is_no_folder(tmp_path):
 def test_contenders_by_name():
     who = find_contenders("adain, optimize:best,good,reference-adain", quality="draft")
     assert [(one.method, one.quality, one.is_peer) for one in who] == [
-        ("adain", "draft", False),
+        ("adain", None, False),
         ("optimize", "best", False),
         ("auto", "good", False),
         ("", None, True),

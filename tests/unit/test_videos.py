@@ -304,9 +304,9 @@ def test_bad_clips(tmp_path, clip):
         ("a.png", {}, "is no name for a video"),
         ("a.mp4", {"codec": "prores"}, ".mp4 files hold no prores"),
         ("a.mp4", {"codec": "divx"}, "there is no codec 'divx'"),
-        ("a.webm", {"codec": "vp9", "bits": 12}, "--bits is 12"),
-        ("a.gif", {"crf": 3}, "gif takes no --crf"),
-        ("a.mp4", {"crf": 99}, "--crf is 99"),
+        ("a.webm", {"codec": "vp9", "bits": 12}, "bits is 12"),
+        ("a.gif", {"crf": 3}, "gif takes no crf"),
+        ("a.mp4", {"crf": 99}, "crf is 99"),
     ],
 )
 def test_bad_codings(tmp_path, name, settings, words):
