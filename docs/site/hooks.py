@@ -48,7 +48,7 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> st
 
     Lines of Chinese are joined without the space that a browser would put at their ends.
     """
-    if page.is_homepage:
+    if page.file.norm_src_uri == "README.md":
         page.meta["hide"] = ["navigation"]
     markdown = LINE_END.sub("", LANGUAGE_LINE.sub("", markdown, count=1))
     if page.file.locale != page.file.locale_alternate_of:
