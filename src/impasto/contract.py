@@ -30,10 +30,10 @@ Stats: TypeAlias = "Mapping[str, Tensor]"
 
 
 class Snapshot(Protocol):
-    """A running job as it stands. Good until the callback that was given it returns: copy what is kept."""
+    """The current state of a running job. Valid until the callback returns: copy what you keep."""
 
     def image(self) -> Tensor:
-        """What the job would give if it ended now, `(1, 3, H, W)` in [0, 1] at full size."""
+        """The result if the job ended now, `(1, 3, H, W)` in [0, 1] at full size."""
         ...
 
     def state(self) -> Mapping[str, Tensor]:
@@ -126,7 +126,7 @@ class StyleImage:
 
 @dataclass(frozen=True)
 class Style:
-    """What to paint like: one or several weighted style images, or named styles of a trained network.
+    """The style to paint in: one or several weighted style images, or named styles of a trained network.
 
     Attributes:
         images: the style images, each at the size at which its strokes are wanted.
@@ -169,7 +169,7 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Guide:
-    """What a method may honour beside content and style.
+    """What a method may take into account besides content and style.
 
     A method declares in the registry which fields it honours; asked for another, the engine raises InputError.
 

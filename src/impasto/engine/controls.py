@@ -1,4 +1,4 @@
-"""What an artist asks for beside content and style: colour, regions, what to keep. The same words for every method."""
+"""Controls besides content and style: colour, regions, what to keep. They mean the same for every method."""
 
 from __future__ import annotations
 

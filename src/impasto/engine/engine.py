@@ -1,4 +1,4 @@
-"""The front door for stylising: turns pictures and styles of any kind into results.
+"""The entry point for stylising: turns pictures and styles of any kind into results.
 
 An Engine loads weights once, chooses device, precision and runtime, checks that a job fits before it starts, caches
 style codes, and records everything that is needed to make a result again. A job goes `prepare`, `Run.paint`, and
@@ -36,7 +36,7 @@ _SMALLEST_TEXTURE = 64
 
 
 class Engine:
-    """Paints; safe to share between threads. Loads torch when a job first needs it.
+    """Paints pictures; safe to share between threads. torch is loaded when a job first needs it.
 
     Args:
         store: where weights and paintings are; the user's cache by default.
@@ -85,7 +85,7 @@ class Engine:
         Raises:
             InputError: something given cannot be used.
             ResourceError: the job does not fit into memory.
-            AssetError: weights or paintings cannot be had.
+            AssetError: weights or paintings cannot be fetched.
             Cancelled: `on_progress` asked to stop; its `result` holds the best picture so far, if there is one.
         """
         request = request or Request()
@@ -104,7 +104,7 @@ class Engine:
         on_note: OnNote = silence,
         announce_time: bool = True,
     ) -> Run:
-        """A job that is checked and read, and has its masks: what is left is to paint it.
+        """Check a job, read its pictures and find its masks, so that only painting is left.
 
         Args:
             content, styles, request, on_progress, on_note: as for `stylize`.

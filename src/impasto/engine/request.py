@@ -1,4 +1,4 @@
-"""What is asked for and what comes back: values that load no torch, so that a quick job never waits for it."""
+"""Requests and results: values that load no torch, so that the ONNX fast path never waits for it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OnNote: TypeAlias = Callable[[str], None]
 
 
 def silence(note: str) -> None:
-    """The callback that drops notes."""
+    """A callback that ignores notes."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class StyleSource:
 
     Attributes:
         label: for people and file names.
-        id: what finds it again: a library id or a file name.
+        id: identifies it: a library id or a file name.
         picture: its pixels.
         weight: its share.
         trained: the style of a trained network that this is; the picture is then a specimen.
@@ -102,13 +102,13 @@ Sources: TypeAlias = tuple[StyleSource, ...]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """A painted picture and how it came about.
+    """A painted picture, and how it was made.
 
     Attributes:
         picture: pixels and all that is needed to write it like its source.
         losses: at each step of the last stage, by name, with the number of the step; empty for feed-forward methods.
         seconds: computing time, reading and writing left out.
-        record: what makes it again, as plain values.
+        record: everything needed to paint it again, as plain values.
     """
 
     picture: Picture
@@ -190,7 +190,7 @@ def record_of(
     regions: Regions = (),
     computed_by: str = "torch",
 ) -> dict[str, Any]:
-    """What makes a picture again, as plain values; `Result.of` adds what is known when it is painted.
+    """Everything needed to paint a picture again, as plain values; `Result.of` adds what is known when it is painted.
 
     Files are known by their names: where they lie on the machine of the one who painted concerns nobody else.
 

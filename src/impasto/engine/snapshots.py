@@ -1,4 +1,4 @@
-"""What a long job leaves on its way: pictures to look at, and a state to go on from after it was broken off.
+"""Snapshots of a long job: pictures to look at, and a state to resume from.
 
 Everything lies in one folder: `step-00040.png` is the picture after 40 steps, and `state.safetensors` the newest state,
 which replaces the one before, whole, and goes when the job ends. It holds tensors and plain values, no pickles.
@@ -37,7 +37,7 @@ _STATE, _FORMAT = "state.safetensors", 1
 
 @dataclass(frozen=True)
 class SavedState:
-    """Where a job was broken off: the state for `Job.resume`, and the losses of the steps that it accounts for."""
+    """Where a job was stopped: the state for `Job.resume`, and the losses of the steps so far."""
 
     state: Mapping[str, Tensor]
     losses: tuple[Mapping[str, float], ...]
@@ -75,7 +75,7 @@ class Snapshots:
 
     @property
     def has_state(self) -> bool:
-        """Whether a job was broken off here."""
+        """Whether a stopped job left a state here."""
         return (self.folder / _STATE).is_file()
 
     def begin(self, identity: Mapping[str, Any]) -> SavedState | None:

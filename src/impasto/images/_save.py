@@ -115,7 +115,7 @@ def check_output(
     formats: Iterable[str] = WRITABLE_EXTENSIONS,
     quality: int | None = None,
 ) -> None:
-    """Refuse, before anything is computed, an output that could not be written or would replace an input.
+    """Refuse an output that could not be written or would replace an input, before anything is computed.
 
     Raises:
         InputError: unknown extension; its folder is missing or a file; it is a folder; it or its folder is read-only;

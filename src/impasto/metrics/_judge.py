@@ -85,7 +85,7 @@ class Judge:
 
         Raises:
             InputError: a name is unknown, or a picture too small for a measure.
-            AssetError: weights cannot be had.
+            AssetError: weights cannot be fetched.
         """
         if names is None:
             too_small = unmeasurable((content.shape[1], content.shape[0]), (pastiche.shape[1], pastiche.shape[0]))
@@ -113,7 +113,7 @@ class Judge:
 
         Raises:
             InputError: a set is too small (says how many it needs), or a picture cannot be read.
-            AssetError: weights cannot be had.
+            AssetError: weights cannot be fetched.
         """
         wanted = check_names(names_of("set") if names is None else names, ("set",))
         _sets.check_counts(wanted, len(styles), len(pastiches))

@@ -86,7 +86,7 @@ def check_counts(names: Iterable[str], styles: int, pastiches: int) -> None:
 
 
 def set_notes(names: Iterable[str], styles: int, pastiches: int) -> tuple[str, ...]:
-    """What to tell beside the numbers: a set that is small, and which Inception was used."""
+    """Notes to print with the numbers: a set that is small, and which Inception was used."""
     notes = []
     wanted, fewest = set(names), min(styles, pastiches)
     if wanted & {"fid", "artfid"} and fewest < FID_FULL_RANK:

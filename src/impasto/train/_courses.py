@@ -40,14 +40,14 @@ def folder_of(target: Path) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Course(ABC):
-    """What to train, from what, and where it goes.
+    """What to train, on which photographs, and which file to write.
 
     Attributes:
         source: where the photographs are, as `load_photographs` takes them.
         target: the file to write, `.safetensors`.
         knobs: of the training.
-        devices: processes on as many devices, joined by Lightning's DDP; those of torchrun are noticed.
-        resume: go on where the checkpoint stands.
+        devices: number of devices, with one process each (Lightning's DDP); works under torchrun.
+        resume: continue from the checkpoint.
     """
 
     source: Path | Sequence[Path]

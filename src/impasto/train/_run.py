@@ -40,15 +40,15 @@ _FREE = ("minutes", "steps", "patience")  # knobs that may differ when a run goe
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training came to.
+    """The result of a training.
 
     Attributes:
         path: the network's file.
         steps: steps taken, those of earlier runs included.
-        seconds: of training, likewise.
+        seconds: training time, that of earlier runs included.
         losses: validation losses at the end.
-        pictures_a_second: photographs that this run learnt from, a second.
-        early: whether it stopped because nothing got better.
+        pictures_a_second: photographs a second in this run.
+        early: whether it stopped early, after `patience` validations without progress.
         leader: whether this is the first of the processes that trained together.
     """
 
@@ -115,10 +115,10 @@ class _Loader:
 
 
 def check_place(target: Path, *, resume: bool) -> None:
-    """Whether a training may begin, or go on, beside the file that it is to write.
+    """Refuse to start or resume a training whose output file or folder does not allow it.
 
     Raises:
-        InputError: one has begun there, and is not to go on.
+        InputError: another training has begun there, and `resume` is not set.
     """
     folder = folder_of(target)
     if not resume and (folder / _LAST).exists():

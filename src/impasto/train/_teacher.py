@@ -34,13 +34,13 @@ _MEMORY = 0.95  # of the running content error, by step in which the style occur
 
 @dataclass(frozen=True)
 class TrainingStyle:
-    """A style to be learnt.
+    """A style to train on.
 
     Attributes:
-        name: what it will be called.
+        name: its name in the network's file.
         pixels: the painting, `(H, W, 3)` in [0, 1].
-        id: what finds the painting again, such as "museum:436528".
-        licence: under what the painting may be used.
+        id: identifies the painting, such as "museum:436528".
+        licence: of the painting.
     """
 
     name: str
