@@ -18,7 +18,7 @@ from impasto.errors import Cancelled, InputError, ResourceError
 from impasto.methods.arbitrary import Arbitrary
 from impasto.methods.feedforward import FeedForward
 from impasto.methods.settings import ArbitraryKnobs, DecoderKnobs, FeedForwardKnobs, TrainKnobs
-from impasto.models import catalog, networks, predictors
+from impasto.models import catalog, checkpoint, networks, predictors
 from impasto.models.decoders import Decoder
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
@@ -267,7 +267,7 @@ def test_a_decoder_learns_to_rebuild_and_goes_on_exactly(learn, tmp_path, tiny_w
     assert images.probe(tmp_path / "whole.training" / "sheet-000030.png").width > 300
     with pytest.raises(InputError, match="is a decoder and has no style"):
         catalog.find(path)
-    about, _ = catalog.read_header(path)
+    about, _ = checkpoint.read_header(path)
     assert (about["kind"], about["layer"], about["recipe"]["steps_done"]) == ("decoder", "relu2_1", 30)
     features = Encoder(VGG19, tiny_weights["vgg19-normalised"], placement)(noise(64, 80), ["relu2_1"])["relu2_1"]
     weights = {name: tensor.float() for name, tensor in whole.items()}

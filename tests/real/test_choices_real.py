@@ -96,7 +96,7 @@ def test_a_file_of_ones_own_paints_and_another_network_is_refused(picture_file, 
         assert error[1].startswith("hint:")
     (tmp_path / "torn.safetensors").write_bytes(weights.read_bytes()[:1000])
     assert app.run([*line, str(tmp_path / "two.png"), "--encoder", f"resnet18:{tmp_path}/torn.safetensors"]) == 2
-    assert "weights cannot be read" in capfd.readouterr().err
+    assert "cannot be read as a network" in capfd.readouterr().err
     assert not (tmp_path / "two.png").exists()
 
 

@@ -155,9 +155,9 @@ def test_killed_in_the_middle_the_old_file_is_whole(tmp_path, when):
 
 
 def write_network(path):
-    from impasto.models import networks
+    from impasto.models import checkpoint
 
-    networks.write(path, {"a": torch.zeros(100_000)}, {})
+    checkpoint.write(path, {"a": torch.zeros(100_000)}, {})
 
 
 def write_snapshot(path):

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from impasto.errors import InputError
-from impasto.models import catalog, networks
+from impasto.models import catalog, checkpoint, networks
 from tiny import noise, tiny_network
 
 
@@ -52,7 +52,7 @@ def test_a_file_gives_back_what_was_saved(tmp_path):
     read = networks.read(path)
     assert read.styles == ("s3", "s1")
     assert read.about["licences"] == {"s3": "CC0"}
-    assert read.about["format"] == networks.FORMAT
+    assert read.about["format"] == checkpoint.FORMAT
     torch.testing.assert_close(read.code("s3"), tensors["style.s3"][None], atol=2e-3, rtol=0)
     content, code = noise(64, 64), read.code("s3")
     whole = networks.Trained(tensors).network()
@@ -65,7 +65,7 @@ def test_files_of_the_first_days_still_load(tmp_path):
     path = tmp_path / "old.safetensors"
     save_file(tiny_network(), path)
     read = networks.read(path)
-    assert read.about["format"] == networks.FORMAT
+    assert read.about["format"] == checkpoint.FORMAT
     assert len(read.styles) == 97
     assert read.network()(noise(64, 64), read.code("s5")).shape == (1, 3, 64, 64)
     assert len(catalog.listing(path)) == 97
@@ -74,7 +74,7 @@ def test_files_of_the_first_days_still_load(tmp_path):
 def test_a_newer_format_is_refused(tmp_path):
     path = tmp_path / "new.safetensors"
     halves = {name: tensor.contiguous() for name, tensor in tiny_network().items()}
-    save_file(halves, path, metadata={"impasto": json.dumps({"format": networks.FORMAT + 1})})
+    save_file(halves, path, metadata={"impasto": json.dumps({"format": checkpoint.FORMAT + 1})})
     with pytest.raises(InputError, match="reads up to"):
         networks.read(path)
 
@@ -97,6 +97,39 @@ def test_what_is_no_network_is_refused(tmp_path):
     save_file({**tensors, "head.weight": torch.full_like(tensors["head.weight"], torch.nan)}, path)
     with pytest.raises(InputError, match="not finite"):
         networks.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "file"),
+    [("vgg19", "vgg19", None), ("vgg16:a/b:c.st", "vgg16", "a/b:c.st")],
+)
+def test_a_reference_to_weights_is_parsed_and_written_back(text, name, file):
+    ref = checkpoint.WeightsRef.parse(text)
+    assert (ref.name, ref.file and str(ref.file), str(ref)) == (name, file, text)
+    assert ref.version is None
+
+
+def test_a_file_that_is_written_again_is_another_version(tmp_path):
+    ref = checkpoint.WeightsRef("vgg16", tmp_path / "own.safetensors")
+    ref.file.write_bytes(b"one")
+    first = ref.version
+    assert first == ref.version is not None
+    ref.file.write_bytes(b"three")
+    assert ref.version != first
+
+
+@pytest.mark.parametrize("framework", ["pt", "numpy"])
+def test_one_reader_gives_the_tensors_of_both_frameworks(tmp_path, framework):
+    path = tmp_path / "net.safetensors"
+    checkpoint.write(path, {"a": torch.tensor([1.5])}, {"kind": "decoder"})
+    tensors, about = checkpoint.read(path, framework)
+    assert float(tensors["a"][0]) == 1.5
+    assert about["kind"] == checkpoint.read_header(path)[0]["kind"] == "decoder"
+    save_file({"a": torch.tensor([torch.inf])}, path)
+    with pytest.raises(InputError, match="not finite"):
+        checkpoint.read(path, framework)
+    save_file({"a": torch.ones(1)}, path, metadata={"impasto": "{" * 100_000})
+    assert checkpoint.read(path, framework)[1]["format"] == checkpoint.FORMAT
 
 
 def test_styles_are_found_by_file_and_name(tmp_path):

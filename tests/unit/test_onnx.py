@@ -17,7 +17,7 @@ from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.errors import Cancelled, InputError, StyleError
 from impasto.export import onnx as export
-from impasto.models import networks
+from impasto.models import checkpoint, networks
 from impasto.ops import stats
 from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.runtimes import onnx as graphs
@@ -211,7 +211,7 @@ def test_both_read_newer_formats_alike(network, tmp_path):
     from safetensors.torch import save_file
 
     tensors = {name: tensor.contiguous() for name, tensor in tiny_network().items()}
-    save_file(tensors, network, metadata={"impasto": json.dumps({"format": networks.FORMAT + 1})})
+    save_file(tensors, network, metadata={"impasto": json.dumps({"format": checkpoint.FORMAT + 1})})
     with pytest.raises(InputError, match="reads up to"):
         graphs.read(network)
 

@@ -31,7 +31,7 @@ from impasto.methods.arbitrary import Arbitrary
 from impasto.methods.feedforward import FeedForward
 from impasto.methods.settings import AdaINKnobs, ArbitraryKnobs, FeedForwardKnobs, TrainKnobs
 from impasto.metrics import Judge
-from impasto.models import catalog, networks, predictors
+from impasto.models import catalog, checkpoint, networks, predictors
 from impasto.report.cells import Paint
 from impasto.report.contenders import Contender
 from impasto.report.peers import PEERS, PaintPeer
@@ -95,7 +95,7 @@ def command(path: Path, *, runs: int) -> list[dict[str, Any]]:
         path: the network's file; its first style is painted. One for any painting always takes torch: no row.
         runs: counted rounds.
     """
-    if catalog.read_header(path)[0].get("kind") == predictors.KIND:
+    if checkpoint.read_header(path)[0].get("kind") == predictors.KIND:
         return []
     (photograph, _), *_ = load_set("one", Store(), size=512)
     with tempfile.TemporaryDirectory() as folder:
@@ -153,14 +153,14 @@ def scores(
                 marks[name].append(_Mark(scored.style_distance, scored.content_error, seconds))
         rows.append(_score_row(style, marks))
     on_progress(Progress("scoring", len(styles), len(styles), "style"))
-    recipe = catalog.read_header(path)[0].get("recipe", {})
+    recipe = checkpoint.read_header(path)[0].get("recipe", {})
     told = {"pictures": len(photographs), "training_minutes": recipe.get("seconds", 0) / 60}
     return [{"benchmark": "network scores", "file": path.name, **told, **row} for row in rows]
 
 
 def _subjects(path: Path) -> dict[str, str]:
     """Styles with their paintings of the library; of a network for any painting, those that it never saw."""
-    about, _ = catalog.read_header(path)
+    about, _ = checkpoint.read_header(path)
     if about.get("kind") == predictors.KIND:
         return {painting: painting for painting in about["unseen"] if painting.startswith("museum:")}
     return {one.name: one.painting for one in catalog.listing(path) if one.painting.startswith("museum:")}
@@ -324,7 +324,7 @@ def _painters(path: Path, store: Store, paint: Paint | None) -> dict[str, Callab
 
 def _network(path: Path, placement: Placement) -> Callable[[torch.Tensor, str], Callable[[torch.Tensor], torch.Tensor]]:
     """What paints with a file, once it is told the painting and the style's name."""
-    about, _ = catalog.read_header(path)
+    about, _ = checkpoint.read_header(path)
     if about.get("kind") == predictors.KIND:
         taking = Arbitrary({predictors.KIND: predictors.read(path)[0]}, placement)
         return lambda painting, _: _arbitrary(taking, painting.to(placement.device))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from impasto import settings
 from impasto.assets import Store, load_weights
 from impasto.contract import OnProgress, Placement, Style, StyleCode, Stylizer, ignore
+from impasto.models.checkpoint import WeightsRef, file_version
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -160,7 +161,7 @@ class ModelCache:
     def _weights(
         self, row: Method, needed: Iterable[str], network: Path | None, on_progress: OnProgress
     ) -> dict[str, Mapping[str, Tensor]]:
-        own = [name for name in needed if ":" in name]
+        own = [name for name in needed if WeightsRef.parse(name).file]
         assets = [name for name in needed if name not in own]
         self._store.fetch(assets, on_progress=on_progress)
         weights: dict[str, Mapping[str, Tensor]] = {name: load_weights(self._store.path(name)) for name in assets}
@@ -177,14 +178,9 @@ def _bytes_of(tensors: Iterable[Tensor]) -> int:
 
 
 def _version(network: Path | None) -> tuple[str, int, int] | None:
-    """A network's file as it is now: one that was written again is loaded again."""
-    if network is None:
-        return None
-    about = network.stat()
-    return str(network.resolve()), about.st_mtime_ns, about.st_size
+    return None if network is None else file_version(network)
 
 
 def _versions(needed: Iterable[str]) -> tuple[tuple[Any, ...], ...]:
-    """Names of weights; those of a user's file with what the file is now, since it may be another tomorrow."""
-    files = {name: Path(name.partition(":")[2]) for name in needed if ":" in name}
-    return tuple((name, _version(files[name]) if name in files and files[name].exists() else None) for name in needed)
+    """Names of weights, those of a user's file with what the file is now."""
+    return tuple((name, WeightsRef.parse(name).version) for name in needed)

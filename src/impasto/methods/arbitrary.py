@@ -18,6 +18,7 @@ from impasto.errors import InputError
 from impasto.methods.coded import CodedPainter
 from impasto.methods.settings import ArbitraryKnobs
 from impasto.models import catalog, predictors
+from impasto.models.checkpoint import WeightsRef
 
 
 class Arbitrary(Costs):
@@ -46,12 +47,14 @@ class Arbitrary(Costs):
         if not path.is_file():
             named = "no network for any painting is installed" if shipped else f"there is no network {path}"
             raise InputError(named, "name one with --network; impasto train arbitrary makes it")
-        return (f"{predictors.KIND}:{path}",)
+        return (str(WeightsRef(predictors.KIND, path)),)
 
     @staticmethod
     def read_weights(name: str) -> Mapping[str, Tensor]:
         """The tensors of a file that `needs` names."""
-        return predictors.read(Path(name.partition(":")[2]))[0]
+        file = WeightsRef.parse(name).file
+        assert file is not None
+        return predictors.read(file)[0]
 
     def encode_style(self, style: Style, knobs: ArbitraryKnobs) -> StyleCode:  # noqa: ARG002 - nothing else shapes the code
         """The codes predicted from the paintings, averaged by weight: `code (1, N)` float32."""

@@ -6,27 +6,20 @@ A network's file says in its header which styles it holds, so nothing here loads
 from __future__ import annotations
 
 import base64
-import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from impasto.errors import InputError
+from impasto.models.checkpoint import SUFFIX, read_header
 from impasto.settings import close_names
 
-FORMAT = 1
-"""Version of the file format; what is older is brought up to date when it is read."""
-
-SUFFIX = ".safetensors"
 PACK = Path(__file__).parents[1] / "assets" / f"pack{SUFFIX}"
 """The networks that ship, in one file."""
 
 ARBITRARY = PACK.with_name(f"arbitrary{SUFFIX}")
 """Where the network for any painting lies that ships, if one does."""
-
-_LARGEST_HEADER = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -111,39 +104,6 @@ def listing(path: Path) -> tuple[TrainedStyle, ...]:
         )
         for name in sorted(names, key=lambda name: (order.get(name, len(order)), name))
     )
-
-
-def read_header(path: Path) -> tuple[Mapping[str, Any], frozenset[str]]:
-    """What a network's file says of itself, and the names of its tensors.
-
-    Raises:
-        InputError: it cannot be read, or is no safetensors file.
-    """
-    hint = "give a network that impasto train has written"
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= _LARGEST_HEADER:
-                raise InputError(f"{path} is no network", hint)
-            header = json.loads(file.read(length))
-        about = json.loads(header.pop("__metadata__", {}).get("impasto", "{}"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", hint) from error
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{path} is no network", hint) from error
-    return (about if isinstance(about, dict) else {}), frozenset(header)
-
-
-def up_to_date(about: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
-    """What a file says of itself, in today's format. Files without a version are format 0: tensors alone.
-
-    Raises:
-        InputError: the format is newer than this impasto.
-    """
-    version = about.get("format", 0)
-    if not isinstance(version, int) or version > FORMAT:
-        raise InputError(f"{path} has format {version}; this impasto reads up to {FORMAT}", "upgrade impasto")
-    return {"styles": [], "thumbnails": {}, "licences": {}, "recipe": {}, "losses": {}, **about, "format": FORMAT}
 
 
 def _split(style: str) -> tuple[Path, str] | None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from impasto.contract import STYLE_LAYERS
 from impasto.errors import InputError
+from impasto.models.checkpoint import SUFFIX, WeightsRef
 from impasto.settings import close_names
 
 Colour: TypeAlias = tuple[float, float, float]
@@ -394,32 +394,34 @@ def find(encoder: str) -> EncoderSpec:
     Raises:
         InputError: there is no such encoder or file, or weights of one's own are needed and none are named.
     """
-    name, colon, file = encoder.partition(":")
+    name, file = (ref := WeightsRef.parse(encoder)).name, ref.file
     if name not in ARCHITECTURES:
         raise InputError(f"there is no encoder {name!r}", close_names(name, ARCHITECTURES))
     row = ARCHITECTURES[name]
-    if not colon:
+    if file is None:
         if not row.asset:
             raise InputError(
                 f"encoder {name} comes without weights", f"give a file of yours: --encoder {name}:weights.safetensors"
             )
         return row
-    if not file.lower().endswith(".safetensors"):
-        raise InputError(f"weights must be a .safetensors file, not {file!r}", "save them with safetensors' save_file")
-    if not Path(file).is_file():
+    if file.suffix.lower() != SUFFIX:
+        raise InputError(
+            f"weights must be a .safetensors file, not {str(file)!r}", "save them with safetensors' save_file"
+        )
+    if not file.is_file():
         raise InputError(f"there is no file {file}", f"give the weights of {name} as torchvision names them")
     return row
 
 
 def weights_of(encoder: str) -> str:
     """What names the weights of an encoder: an asset's id, or `NAME:FILE`. Raises InputError as `find`."""
-    return encoder if ":" in encoder else find(encoder).asset
+    return encoder if WeightsRef.parse(encoder).file else find(encoder).asset
 
 
 def of_weights(names: Collection[str]) -> tuple[str, EncoderSpec]:
     """The first of some names of weights that is an encoder's, as `weights_of` gives them, and its row."""
     assets = {row.asset: row for row in ARCHITECTURES.values() if row.asset}
-    own = {name: ARCHITECTURES[name.partition(":")[0]] for name in names if ":" in name}
+    own = {name: ARCHITECTURES[ref.name] for name in names if (ref := WeightsRef.parse(name)).file}
     return next((name, {**assets, **own}[name]) for name in names if name in assets or name in own)
 
 

@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from impasto.contract import Placement
 from impasto.errors import InputError
 from impasto.memory import trim_memory
+from impasto.models.checkpoint import WeightsRef, read
 from impasto.models.encoder_specs import Convolution, EncoderSpec, Fork, Pooling, Residual, Unit, find
 from impasto.models.winograd import Winograd, from_picture
 from impasto.ops.tiles import Tile
@@ -36,15 +37,10 @@ def load_own_weights(name: str) -> dict[str, Tensor]:
     Raises:
         InputError: the file is no safetensors file, or does not hold the network.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    row, file = find(name), name.partition(":")[2]
-    try:
-        tensors = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"weights cannot be read: {file}", "give a file that safetensors has saved") from error
-    row.check_weights({key: tuple(tensor.shape) for key, tensor in tensors.items()}, file)
+    row, file = find(name), WeightsRef.parse(name).file
+    assert file is not None
+    tensors, _ = read(file, hint="give a file that safetensors has saved")
+    row.check_weights({key: tuple(tensor.shape) for key, tensor in tensors.items()}, str(file))
     return {key: tensor.float() for key, tensor in tensors.items()}
 
 

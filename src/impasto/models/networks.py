@@ -9,8 +9,6 @@ Every width is read off the tensors, so that a narrower (pruned) network loads l
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -22,8 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.errors import InputError
-from impasto.files import write_whole
-from impasto.models.catalog import FORMAT, up_to_date
+from impasto.models import checkpoint
 from impasto.ops.stats import instance_norm
 
 _STYLE = "style."
@@ -367,7 +364,7 @@ def find_spec(tensors: Mapping[str, Tensor]) -> NetworkSpec:
             skip="skip" in tensors,
         )
     except (KeyError, IndexError) as error:
-        raise InputError("the file is not an Impasto network", "give one that impasto train has written") from error
+        raise InputError("the file is not an Impasto network", checkpoint.HINT) from error
     same = (row for row in ARCHITECTURES.values() if _shape(row) == _shape(found))
     return next(same, found)
 
@@ -409,7 +406,7 @@ class Trained:
         try:
             network.load_state_dict(shared)
         except RuntimeError as error:
-            raise InputError("the file is not an Impasto network", "give one that impasto train has written") from error
+            raise InputError("the file is not an Impasto network", checkpoint.HINT) from error
         return network
 
     def code(self, style: str) -> Tensor:
@@ -417,25 +414,10 @@ class Trained:
         return self.tensors[_STYLE + style].float()[None]
 
     def save(self, path: Path) -> None:
-        """Write the file; see `write`."""
-        write(path, self.tensors, {**self.about, "styles": list(self.styles), "network": self.architecture.name})
-
-
-def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write a single safetensors file, in half precision, whole or not at all.
-
-    Args:
-        path: the file.
-        tensors: by name.
-        about: what it says of itself, as plain values.
-
-    Raises:
-        InputError, ResourceError: as `files.write_whole`.
-    """
-    from safetensors.torch import save
-
-    halves = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in tensors.items()}
-    write_whole(path, save(halves, metadata={"impasto": json.dumps({"format": FORMAT, **about})}))
+        """Write the file; see `checkpoint.write`."""
+        checkpoint.write(
+            path, self.tensors, {**self.about, "styles": list(self.styles), "network": self.architecture.name}
+        )
 
 
 def style_names(tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> tuple[str, ...]:
@@ -457,40 +439,15 @@ def read(path: str | Path) -> Trained:
     Raises:
         InputError: it is missing, not an Impasto network, or of a newer format.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} cannot be read as a network", "give one that impasto train has written") from error
-    about = up_to_date(_parsed(metadata), path)
-    trained = Trained(tensors, about)
+    trained = Trained(*checkpoint.read(path))
     _check(trained, path)
     return trained
 
 
-def _parsed(metadata: Mapping[str, str]) -> dict[str, Any]:
-    try:
-        about = json.loads(metadata.get("impasto", "{}"))
-    except json.JSONDecodeError:
-        return {}
-    return about if isinstance(about, dict) else {}
-
-
 def _check(trained: Trained, path: str | Path) -> None:
-    hint = "give one that impasto train has written"
     if not trained.styles:
-        raise InputError(f"{path} holds no style", hint)
+        raise InputError(f"{path} holds no style", checkpoint.HINT)
     length = Network(trained.architecture).code_length
     for name in trained.styles:
         if trained.tensors[_STYLE + name].shape != (length,):
-            raise InputError(f"style {name} of {path} is not of its network", hint)
-    if not all(torch.isfinite(tensor).all() for tensor in trained.tensors.values()):
-        raise InputError(f"{path} holds numbers that are not finite", hint)
-
-
-def digest(path: str | Path) -> str:
-    """sha256 of a network's file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            raise InputError(f"style {name} of {path} is not of its network", checkpoint.HINT)

@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.errors import InputError
-from impasto.models import networks
-from impasto.models.catalog import read_header, up_to_date
+from impasto.models import checkpoint, networks
 from impasto.ops.stats import mean_std
 from impasto.ops.tiles import pad_to_multiple
 
@@ -101,15 +100,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
     Raises:
         InputError: it is missing, or another kind of network.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    about = up_to_date(read_header(path)[0], path)
-    try:
-        tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} cannot be read as a network", _HINT) from error
+    stored, about = checkpoint.read(path, hint=_HINT)
+    tensors = {name: tensor.float() for name, tensor in stored.items()}
     unpack(tensors)
-    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
-        raise InputError(f"{path} holds numbers that are not finite", _HINT)
     return tensors, about

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from impasto import device
 from impasto.errors import InputError, require
-from impasto.models.catalog import read_header, up_to_date
+from impasto.models import checkpoint
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
@@ -38,7 +38,6 @@ _DOUBLED = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32
 _UNDOUBLED = np.array([[[[k == 2 * a + p - u for k in range(3)] for p in (0, 1)] for a in (0, 1)] for u in (0, 1)])
 
 EXTRA = "onnx"
-_HINT = "give one that impasto train has written"
 
 
 def read(path: Path) -> tuple[Tensors, Mapping[str, Any]]:
@@ -47,17 +46,8 @@ def read(path: Path) -> tuple[Tensors, Mapping[str, Any]]:
     Raises:
         InputError: it is missing, not an Impasto network, or of a newer format.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    about = up_to_date(read_header(path)[0], path)
-    try:
-        tensors = {name: array.astype(np.float32) for name, array in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} cannot be read as a network", _HINT) from error
-    if not all(np.isfinite(array).all() for array in tensors.values()):
-        raise InputError(f"{path} holds numbers that are not finite", _HINT)
-    return tensors, about
+    stored, about = checkpoint.read(path, "numpy")
+    return {name: array.astype(np.float32) for name, array in stored.items()}, about
 
 
 def stride_of(tensors: Tensors) -> int:
@@ -96,12 +86,12 @@ def build(tensors: Tensors, about: Mapping[str, Any] | None = None) -> bytes:
     try:
         graph.write()
     except (KeyError, IndexError, ValueError) as error:
-        raise InputError("the file is not an Impasto network", _HINT) from error
+        raise InputError("the file is not an Impasto network", checkpoint.HINT) from error
     if graph.used != shared.keys():
-        raise InputError("the file holds more than an Impasto network", _HINT)
+        raise InputError("the file holds more than an Impasto network", checkpoint.HINT)
     for name, array in tensors.items():
         if name.startswith(_STYLE) and array.shape != (graph.code_length,):
-            raise InputError(f"style {name.removeprefix(_STYLE)} is not of its network", _HINT)
+            raise InputError(f"style {name.removeprefix(_STYLE)} is not of its network", checkpoint.HINT)
     metadata = {}
     if about is not None:
         codes = {name.removeprefix(_STYLE): _plain(array) for name, array in tensors.items() if name.startswith(_STYLE)}

@@ -15,7 +15,7 @@ from impasto import images
 from impasto.contract import OnProgress, Placement
 from impasto.errors import InputError
 from impasto.methods.settings import DecoderKnobs, ScheduleKnobs, TrainKnobs
-from impasto.models import catalog, networks, predictors
+from impasto.models import catalog, checkpoint, networks, predictors
 from impasto.train import _pages
 from impasto.train._critic import PATCH
 from impasto.train._learner import VALIDATED, Learner, squares
@@ -237,7 +237,7 @@ class DecoderCourse(Course):
     def write(self, learner: Learner, held: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
         """With the layer that it is of."""
         assert isinstance(learner, Rebuilder)
-        networks.write(self.target, learner.tensors(), {**about, "kind": "decoder", "layer": self.knobs.layer})
+        checkpoint.write(self.target, learner.tensors(), {**about, "kind": "decoder", "layer": self.knobs.layer})
 
     def specimens(self, learner: Learner, held: Photographs) -> Iterator[tuple[Floats, str]]:
         """Photographs, and below them what is rebuilt."""

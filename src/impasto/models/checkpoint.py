@@ -1,0 +1,148 @@
+"""Files of networks: what they say of themselves, their tensors, and which file a name of weights means.
+
+All are safetensors files. Nothing here loads torch unless tensors of torch are asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from impasto.errors import InputError
+from impasto.files import write_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = 1
+"""Version of the file format; what is older is brought up to date when it is read."""
+
+SUFFIX = ".safetensors"
+HINT = "give one that impasto train has written"
+
+
+@dataclass(frozen=True)
+class WeightsRef:
+    """What names weights: an asset's id, or `NAME:FILE` for a file of the user's.
+
+    Attributes:
+        name: the asset's id; or what kind of network the file holds.
+        file: the user's; None for an asset.
+    """
+
+    name: str
+    file: Path | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> WeightsRef:
+        """From what `str` gives."""
+        name, colon, file = text.partition(":")
+        return cls(name, Path(file) if colon else None)
+
+    def __str__(self) -> str:
+        return self.name if self.file is None else f"{self.name}:{self.file}"
+
+    @property
+    def version(self) -> tuple[str, int, int] | None:
+        """What the user's file is now, since it may be another tomorrow; None where there is none."""
+        return None if self.file is None or not self.file.exists() else file_version(self.file)
+
+
+def file_version(path: Path) -> tuple[str, int, int]:
+    """A file as it is now: its place, time and size. One that was written again has another version."""
+    about = path.stat()
+    return str(path.resolve()), about.st_mtime_ns, about.st_size
+
+
+def read_header(path: str | Path) -> tuple[dict[str, Any], frozenset[str]]:
+    """What a network's file says of itself, and the names of its tensors.
+
+    Raises:
+        InputError: it cannot be read, or is no safetensors file.
+    """
+    with _opened(path, "numpy", HINT) as file:
+        return _about(file), frozenset(file.keys())
+
+
+def read(
+    path: str | Path, framework: Literal["pt", "numpy"] = "pt", *, hint: str = HINT
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A file's tensors by name, as they are stored, and what it says of itself, in today's format.
+
+    Args:
+        path: the file.
+        framework: whose tensors, torch's or NumPy's.
+        hint: what to do when it cannot be read.
+
+    Raises:
+        InputError: it cannot be read, is of a newer format, or holds numbers that are not finite.
+    """
+    with _opened(path, framework, hint) as file:
+        about = up_to_date(_about(file), path)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    if not all(_is_finite(tensor, framework) for tensor in tensors.values()):
+        raise InputError(f"{path} holds numbers that are not finite", hint)
+    return tensors, about
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write a single safetensors file, in half precision, whole or not at all.
+
+    Args:
+        path: the file.
+        tensors: by name.
+        about: what it says of itself, as plain values.
+
+    Raises:
+        InputError, ResourceError: as `files.write_whole`.
+    """
+    import torch
+    from safetensors.torch import save
+
+    halves = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in tensors.items()}
+    write_whole(path, save(halves, metadata={"impasto": json.dumps({"format": FORMAT, **about})}))
+
+
+def up_to_date(about: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """What a file says of itself, in today's format. Files without a version are format 0: tensors alone.
+
+    Raises:
+        InputError: the format is newer than this impasto.
+    """
+    version = about.get("format", 0)
+    if not isinstance(version, int) or version > FORMAT:
+        raise InputError(f"{path} has format {version}; this impasto reads up to {FORMAT}", "upgrade impasto")
+    return {"styles": [], "thumbnails": {}, "licences": {}, "recipe": {}, "losses": {}, **about, "format": FORMAT}
+
+
+@contextmanager
+def _opened(path: str | Path, framework: str, hint: str) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework=framework) as file:
+            yield file
+    except (OSError, SafetensorError, TypeError) as error:  # the last of a kind of number that NumPy lacks
+        raise InputError(f"{path} cannot be read as a network", hint) from error
+
+
+def _about(file: Any) -> dict[str, Any]:
+    try:
+        about = json.loads((file.metadata() or {}).get("impasto", "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def _is_finite(tensor: Any, framework: str) -> bool:
+    if framework == "pt":
+        import torch
+
+        return bool(torch.isfinite(tensor).all())
+    import numpy as np
+
+    return bool(np.isfinite(tensor).all())
