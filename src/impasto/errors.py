@@ -15,10 +15,12 @@ server) translate them; nothing below prints or exits.
 
 from __future__ import annotations
 
+import math
 import re
 import reprlib
 import unicodedata
 from importlib import import_module
+from numbers import Integral, Real
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -63,6 +65,25 @@ def _name(flag: str) -> str:
 
 def _value(word: str) -> str:
     return word if word.replace(".", "", 1).isdigit() else f'"{word}"'
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things in words: "1 style", "3 styles"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def as_whole(value: object, *, low: int = 0) -> int | None:
+    """A whole number of any kind, numpy's too; None for what is none, or below `low`."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        return None
+    return int(value) if int(value) >= low else None
+
+
+def as_number(value: object) -> float | None:
+    """A finite number of any kind, numpy's too; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        return None
+    return float(value)
 
 
 class StyleError(Exception):

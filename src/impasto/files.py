@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -154,6 +155,13 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def refuse_address(name: str) -> None:
+    """Raise InputError for an address on the web: Impasto reads files."""
+    if re.match(r"(https?|ftp|s3|gs|file):/", name, re.IGNORECASE):
+        hint = "download it, and give the file's name"
+        raise InputError(f"{plain(name)} is an address, and Impasto reads files", hint)
 
 
 def name_of(path: Path) -> str:

@@ -205,7 +205,7 @@ def close_names(name: str, known: Iterable[str]) -> str:
     import difflib
 
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name, [one for one in names if one != name], n=1, cutoff=0.7)
     prefix = f"did you mean {near[0]}? " if near else ""
     return f"{prefix}known: {', '.join(names)}"
 

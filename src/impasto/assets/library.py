@@ -108,6 +108,8 @@ class Library:
         if not words:
             raise InputError("no painting was named", "impasto styles lists them all")
         candidates = _best_tier(entries, words)
+        if not candidates and Path(query).is_dir():
+            raise InputError(f"{query} is a folder, not a painting of the library", "name a picture in it")
         if not candidates:
             raise InputError(f"no painting in the library matches {query!r}", _suggestion(entries, query, words))
         if len(candidates) > 1:

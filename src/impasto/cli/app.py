@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import traceback
+from itertools import pairwise
 from types import FrameType
 from typing import Annotated
 
@@ -14,7 +16,7 @@ from typer.exceptions import Abort, Exit, TyperException
 
 from impasto.cli.front import Front, quicken_completion
 from impasto.cli.parse import spell_out
-from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated
+from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated, quoted
 
 app = typer.Typer(
     name="impasto",
@@ -52,33 +54,37 @@ def run(arguments: list[str]) -> int:
     except BaseException as error:
         if debug and isinstance(error, Exception) and not isinstance(error, Exit):
             traceback.print_exc()
-        return _report(error)
+        return _report(error, arguments)
     return code if isinstance(code, int) else 0
 
 
-def _report(error: BaseException) -> int:
+def _report(error: BaseException, arguments: list[str]) -> int:
     """Print what went wrong in two lines. Returns the exit code."""
     if isinstance(error, Exit):
         return error.exit_code
     if isinstance(error, SystemExit):  # the completion scripts end so
         return error.code if isinstance(error.code, int) else 0
+    if isinstance(error, TyperException) and not error.format_message().strip():
+        return 0  # a group without a command has printed its help
     if isinstance(error, BrokenPipeError):  # the reader of our output has gone; nothing to say to anyone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    known = _as_style_error(error)
+    known = _as_style_error(error, arguments)
     print(f"error: {known.message}", file=sys.stderr)
     if known.hint:
         print(f"hint:  {known.hint}", file=sys.stderr)
     return known.exit_code
 
 
-def _as_style_error(error: BaseException) -> StyleError:
+def _as_style_error(error: BaseException, arguments: list[str]) -> StyleError:
     if isinstance(error, StyleError):
         return error
     if isinstance(error, KeyboardInterrupt | Abort):
         return Cancelled("stopped")
     if isinstance(error, TyperException):
-        return InputError(_one_line(error.format_message()), "impasto COMMAND --help lists the options")
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "impasto COMMAND"
+        return _plainly(_one_line(error.format_message()), f"{command} --help lists the options", arguments)
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error):
         return ResourceError("memory ran out", "use a smaller --size, or free some memory")
     name = type(error).__name__
@@ -86,6 +92,20 @@ def _as_style_error(error: BaseException) -> StyleError:
         f"a bug in impasto: {name}: {_one_line(str(error))}",
         "please report it with the output of the same command and --debug",
     )
+
+
+_KINDS = {"integer": "a whole number", "number": "a number", "boolean": "yes or no", "float": "a number"}
+
+
+def _plainly(message: str, hint: str, arguments: list[str]) -> InputError:
+    """What the parsing library says of a value, in the words of our own errors."""
+    found = re.match(r"Invalid value for '(--[\w-]+)'[^:]*: .*valid (\w+)", message)
+    if found is None:
+        return InputError(message.rstrip("."), hint)
+    flag, kind = found[1], _KINDS.get(found[2], found[2])
+    given = [word.partition("=")[2] for word in arguments if word.startswith(f"{flag}=")]
+    given += [value for word, value in pairwise(arguments) if word == flag]
+    return InputError(f"{flag} is {quoted(given[-1])}" if given else message, f"it takes {kind}; {hint}")
 
 
 def _one_line(text: str) -> str:

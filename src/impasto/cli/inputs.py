@@ -8,6 +8,7 @@ from pathlib import Path
 from impasto.assets import Store
 from impasto.cli.parse import WORDS
 from impasto.errors import InputError
+from impasto.files import refuse_address
 from impasto.models import catalog
 
 
@@ -15,6 +16,7 @@ def find_contents(items: list[str]) -> list[str]:
     """The photographs that the arguments name; a folder stands for the pictures in it."""
     found: list[str] = []
     for item in items:
+        refuse_address(item)
         path = Path(item)
         if item != "-" and path.is_dir():
             found += _pictures_in(path)

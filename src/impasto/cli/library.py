@@ -14,7 +14,7 @@ from rich.table import Table
 from impasto import settings
 from impasto.assets import SAMPLE, Store
 from impasto.cli.printing import say, say_json
-from impasto.errors import AssetError, InputError, plain
+from impasto.errors import AssetError, InputError, counted, plain
 from impasto.methods import recipes, registry
 from impasto.models import catalog
 
@@ -46,8 +46,16 @@ def styles(
     words = " ".join(query or ())
     library = Library(Store())
     with Reporter() as reporter:
-        found = library.search(words, on_progress=reporter)
-        packed = _packed(library, words, found)
+        try:
+            found = library.search(words, on_progress=reporter)
+            paintings = library.paintings()
+        except AssetError as error:  # the pack ships: it is there without the museum
+            reporter.note(f"the library is left out: {error.message}; {error.hint}")
+            found, paintings = [], ()
+        packed = _packed(paintings, words, found)
+    if not found and not packed and as_json:
+        say_json([])
+        return
     if not found and not packed:
         raise InputError(f"no painting matches {words!r}", "try fewer words; impasto styles lists all")
     if sheet is not None:
@@ -61,16 +69,16 @@ def styles(
         say(sheet)
 
 
-def _packed(library: Library, words: str, found: list[Painting]) -> list[Painting]:
+def _packed(paintings: Sequence[Painting], words: str, found: list[Painting]) -> list[Painting]:
     """The styles of the pack whose painting was found, or whose own name is among the words, as the library lists."""
     from impasto.assets.library import Painting
 
-    paintings = {painting.id: painting for painting in library.paintings()}
+    known = {painting.id: painting for painting in paintings}
     ids = {painting.id for painting in found}
     rows = []
     for style in catalog.pack():
-        own = paintings.get(style.painting)
-        if style.painting in ids or style.name in words.lower().split() or words == style.id:
+        own = known.get(style.painting)
+        if not words or style.painting in ids or style.name in words.lower().split() or words == style.id:
             artist, date = (own.artist, own.date) if own else ("", "")
             rows.append(Painting(style.id, style.name, artist, date, style.licence, "pack", (), ""))
     return rows
@@ -83,8 +91,8 @@ def _print_table(found: list[Painting]) -> None:
     console = Console(soft_wrap=False)
     console.print(table, highlight=False, markup=False)
     packed = sum(one.source == "pack" for one in found)
-    told = [f"{packed} trained styles"] if packed else []
-    told += [f"{len(found) - packed} paintings"] if len(found) > packed else []
+    told = [counted(packed, "trained style")] if packed else []
+    told += [counted(len(found) - packed, "painting")] if len(found) > packed else []
     console.print(f"{' and '.join(told)}, {plain(found[0].licence)}", style="dim", markup=False)
 
 
@@ -193,6 +201,8 @@ def verify_assets(
     """Check the hash of every file in the cache."""
     store = Store()
     wanted = ids or [asset_id for asset_id in store.declared if store.is_present(asset_id)]
+    if not wanted:
+        say(f"nothing is in the cache, {store.root}; impasto assets fetch fills it")
     damaged = []
     for asset_id in wanted:
         try:

@@ -14,9 +14,10 @@ from impasto.cli import flags
 from impasto.cli.outputs import keeping_best, slug, unused
 from impasto.cli.parse import check_pixels, parse_style
 from impasto.cli.printing import say, say_json
-from impasto.errors import Cancelled, InputError
+from impasto.errors import Cancelled, InputError, counted
 from impasto.memory import parse_memory
 from impasto.methods import recipes
+from impasto.models import catalog
 
 if TYPE_CHECKING:
     from impasto.engine.request import Result
@@ -78,7 +79,7 @@ def mix(
             raise InputError(f"style {name!r} has a weight", "leave it out: the sheet goes through all shares")
     styles = [name for name, _ in weighted]
     if len(styles) not in (2, 4):
-        raise InputError(f"{len(styles)} styles were given", "mix takes two (a strip) or four (a square)")
+        raise InputError(f"{counted(len(styles), 'style')} given", "mix takes two (a strip) or four (a square)")
     if size < LEAST_CELL:
         raise InputError(f"--size is {size}", f"it takes a whole number of pixels, {LEAST_CELL} or more")
     if not 1 <= frames <= 500:
@@ -229,6 +230,11 @@ def texture(
     styles = [parse_style(text) for text in style or ()]
     if not styles:
         raise InputError("no style was given", "add --style, such as --style irises; see impasto styles")
+    for name, _ in styles:
+        if catalog.is_trained(name):
+            raise InputError(f"{name} is a trained style", "a texture takes a painting, such as irises")
+    if quality not in ("good", "best"):
+        raise InputError(f"--quality is {quality!r}", "a texture takes good or best")
     words = re.sub(r".*[/\\]|\.\w+$|^museum:", "", styles[0][0])
     target = out or unused(Path(f"{slug(words)}-texture.png"))
     images.check_output(target, [Path(name) for name, _ in styles if Path(name).is_file()], quality=jpeg_quality)

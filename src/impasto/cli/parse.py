@@ -57,6 +57,9 @@ def parse_region(text: str) -> tuple[str, str]:
     mask, style = next((pair for pair in splits if pair[0] in WORDS or Path(pair[0]).is_file()), splits[0])
     if not mask or not style:
         raise InputError(f"--region {text} names no {'style' if mask else 'mask'}", wanted)
+    named, weight = parse_style(style)
+    if weight != 1 or named != style:
+        raise InputError(f"--region {text} gives its style a weight", f"leave it out: --region {mask}={named}")
     return mask, style
 
 

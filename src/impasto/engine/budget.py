@@ -90,7 +90,7 @@ def plan(
     allowed = room if limit is not None else int(room * _FREE_SHARE)
     if least > allowed:
         longest = max(sides)
-        sizes = (int(longest * 0.95**step) // 8 * 8 for step in range(1, 60))
+        sizes = (int(longest * 0.95**step) // 8 * 8 for step in range(1, 300))
 
         def needed_at(size: int) -> int:
             scaled = round(sides[0] * size / longest), round(sides[1] * size / longest)

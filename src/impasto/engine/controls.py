@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from impasto.errors import InputError, quoted
+from impasto.errors import InputError, as_number, quoted
 
 KEEP_COLOR = ("luminance", "histogram")
 FACE_AMOUNT = 0.7
@@ -55,7 +54,7 @@ class Controls:
         if self.keep_color and self.color_only:
             raise InputError("--keep-color and --color-only contradict each other", "leave one out")
         for flag, value, high in (("--feather", self.feather, 10_000.0), ("--protect-faces", self.protect_faces, 1.0)):
-            if value is not None and not (_is_number(value) and 0 <= value <= high):
+            if value is not None and not (as_number(value) is not None and 0 <= value <= high):
                 raise InputError(f"{flag} is {quoted(value)}", f"it takes a number from 0 to {high:g}")
 
         if self.feather and not self.regions and self.preserve is None and self.strength_map is None:
@@ -92,9 +91,3 @@ def mask_name(mask: Any) -> str | None:
     if mask is None:
         return None
     return Path(mask).name if isinstance(mask, str | Path) else "mask"
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, int):
-        return not isinstance(value, bool)
-    return isinstance(value, float) and math.isfinite(value)

@@ -24,7 +24,7 @@ from impasto.engine.cache import ModelCache
 from impasto.engine.plan import Plan, make_plan
 from impasto.engine.request import OnNote, Request, Result, Sources, silence
 from impasto.engine.styles import StyleLike, find_styles
-from impasto.errors import Cancelled, InputError
+from impasto.errors import Cancelled, InputError, as_whole
 from impasto.images import Picture
 
 if TYPE_CHECKING:
@@ -213,10 +213,11 @@ class Engine:
         Paper: arXiv:1505.07376 (Gatys, Ecker and Bethge 2015).
         """
         request = request or Request()
-        if isinstance(size, bool) or not isinstance(size, int) or size < _SMALLEST_TEXTURE:
+        whole = as_whole(size, low=_SMALLEST_TEXTURE)
+        if whole is None:
             raise InputError(f"--size is {size!r}", f"a texture takes {_SMALLEST_TEXTURE} pixels or more")
-        side = round(size / 16) * 16 if seamless else size
-        if side != size:
+        side = round(whole / 16) * 16 if seamless else whole
+        if side != whole:
             on_note(f"a seamless texture has a side that 16 divides: {side} px")
         knobs = {**request.knobs, "content_weight": 0.0, "border": "wrap" if seamless else "mirror"}
         request = replace(request, method="optimize", init="noise", size=None, knobs=knobs)

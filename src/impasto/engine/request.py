@@ -12,7 +12,7 @@ from impasto import images, settings
 from impasto.contract import Placement
 from impasto.engine.controls import Controls, mask_name
 from impasto.engine.record import COLOR, name_alone
-from impasto.errors import InputError
+from impasto.errors import InputError, as_whole
 from impasto.images import Picture
 from impasto.methods import recipes
 from impasto.models.catalog import TrainedStyle
@@ -72,9 +72,10 @@ class Request:
         size = self.size
         if size is None:
             return height, width
-        if isinstance(size, bool) or not isinstance(size, int) or size < SMALLEST_CONTENT:
+        whole = as_whole(size, low=SMALLEST_CONTENT)
+        if whole is None:
             raise InputError(f"--size is {size!r}", f"it takes a whole number of pixels, {SMALLEST_CONTENT} or more")
-        width, height = images.fit(width, height, size)
+        width, height = images.fit(width, height, whole)
         return max(height, SMALLEST_CONTENT), max(width, SMALLEST_CONTENT)
 
 

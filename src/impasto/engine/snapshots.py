@@ -22,7 +22,7 @@ from torch import Tensor
 
 from impasto import images, videos
 from impasto.contract import Snapshot
-from impasto.errors import InputError, require
+from impasto.errors import InputError, as_whole, require
 from impasto.files import discard_leftovers, whole
 from impasto.images import Picture
 
@@ -64,7 +64,7 @@ class Snapshots:
 
     def check(self) -> None:
         """Raise InputError for a number that is none, or a folder that cannot be one."""
-        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
+        if as_whole(self.every, low=1) is None:
             raise InputError(f"--save-every is {self.every!r}", "it takes a whole number of steps, 1 or more")
         try:
             self.folder.mkdir(exist_ok=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ from impasto import images
 from impasto.assets.library import Library, means_file
 from impasto.contract import OnProgress, ignore
 from impasto.engine.request import StyleSource
-from impasto.errors import InputError
+from impasto.errors import InputError, as_number, quoted
 from impasto.models import catalog
 
 StyleLike: TypeAlias = Any
@@ -53,7 +53,7 @@ def weighted(styles: StyleLike | Sequence[StyleLike]) -> list[tuple[Any, Any]]:
 
 def _is_several(styles: Any) -> bool:
     """A tuple is several styles unless it is one style and its weight."""
-    return isinstance(styles, tuple) and not (len(styles) == 2 and isinstance(styles[1], int | float))
+    return isinstance(styles, tuple) and not (len(styles) == 2 and isinstance(styles[1], Real))
 
 
 def _find(
@@ -72,6 +72,7 @@ def _find(
 
 
 def _checked(weight: Any) -> float:
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight) or weight <= 0:
-        raise InputError(f"the weight of a style is {weight!r}", "it takes a number above 0")
-    return float(weight)
+    number = as_number(weight)
+    if number is None or number <= 0:
+        raise InputError(f"the weight of a style is {quoted(weight)}", "it takes a number above 0")
+    return number

@@ -24,7 +24,7 @@ from PIL import (
 )
 
 from impasto.errors import InputError, ResourceError, StyleError
-from impasto.files import name_of
+from impasto.files import name_of, refuse_address
 from impasto.images import _png
 
 Stream: TypeAlias = IO[bytes]
@@ -97,6 +97,7 @@ def _held(source: Any) -> BytesIO:
 
 def _open_file(path: Path) -> Stream:
     name = name_of(path)
+    refuse_address(str(path))
     try:
         if path.is_dir():
             raise InputError(f"{name} is a folder, not a picture", "name a picture in it")
@@ -118,7 +119,7 @@ def _suggest(path: Path) -> str:
         names = {entry.name.lower(): entry.name for entry in islice(path.parent.iterdir(), 2000)}
     except OSError:
         return "check the name"
-    near = difflib.get_close_matches(path.name.lower(), names, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(path.name.lower(), names, n=3, cutoff=0.75)
     return f"did you mean {' or '.join(name_of(Path(names[name])) for name in near)}?" if near else "check the name"
 
 

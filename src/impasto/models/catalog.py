@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from impasto.errors import InputError
+from impasto.errors import InputError, counted
 from impasto.models.checkpoint import SUFFIX, read_header
 from impasto.settings import close_names
 
@@ -62,7 +62,8 @@ def find(style: str | Path) -> TrainedStyle:
         return held[0]
     if not name:
         names = ", ".join(one.name for one in held)
-        raise InputError(f"{path.name} holds {len(held)} styles", f"name one, such as {path}:{held[0].name}: {names}")
+        hint = f"name one, such as {path}:{held[0].name}: {names}"
+        raise InputError(f"{path.name} holds {counted(len(held), 'style')}", hint)
     for one in held:
         if one.name == name:
             return one
