@@ -10,6 +10,7 @@ from impasto.methods import recipes, registry
 from impasto.methods.optimize import levels
 from impasto.methods.optimize.method import Optimize
 from impasto.methods.optimize.objectives import CONTENT_BALANCE, STYLE_BALANCE
+from impasto.methods.optimize.start import start_image
 from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import ARCHITECTURES
 from impasto.ops.tiles import unit
@@ -234,3 +235,60 @@ def test_a_style_encoded_for_a_long_descent_serves_a_short_one(stylizer):
     assert settings.style_key(long) != settings.style_key(short)
     pictures = [stylizer.stylize(content, [Job(code, short, Guide())]) for code in codes]
     assert torch.equal(*pictures)
+
+
+def test_strokes_come_nearer_with_their_weight(stylizer):
+    far = [last_losses(stylizer, knobs_of(stroke_weight=weight))[1]["strokes"] / weight for weight in (0.001, 4)]
+    assert far[1] < 0.95 * far[0]
+    assert "strokes" not in last_losses(stylizer, knobs_of())[1]
+
+
+def test_strokes_know_regions(stylizer):
+    content, knobs = noise(48, 96), knobs_of(stroke_weight=2, steps=4)
+    left = torch.zeros(1, 1, 48, 96)
+    left[..., :48] = 1
+    code = stylizer.encode_style(style_of(noise(64, 48, seed=7), (48, 96)), knobs)
+    painted = paint(stylizer, content, knobs, guide=Guide(regions=(Region(left, code),)))
+    assert torch.equal(painted[..., 48:], content[..., 48:])
+    assert (painted - content)[..., :48].abs().mean() > 0.01
+
+
+def fine(picture):
+    """What a blur over five pixels takes away."""
+    return picture - torch.nn.functional.avg_pool2d(picture, 5, 1, 2, count_include_pad=False)
+
+
+@pytest.mark.parametrize("border", ["mirror", "wrap"])
+@pytest.mark.parametrize("init", ["content", "recolored"])
+def test_the_start_has_as_much_fine_detail_as_is_asked_for(stylizer, init, border):
+    content = noise(160, 256, seed=3) * 0.5 + 0.5 * torch.rand(1, 3, 160, 256)
+    left = []
+    for detail in (0.0, 0.25, 0.5, 0.75, 1.0):
+        knobs = knobs_of(init=init, border=border, detail=detail)
+        code = stylizer.encode_style(style_of(content, (160, 256)), knobs)
+        start = start_image(content, Job(code, knobs, Guide()))
+        left.append((fine(start) * fine(content)).mean().item() / fine(content).square().mean().item())
+    assert left == sorted(left)
+    assert left[0] < 0.3
+    assert left[-1] > 0.9
+
+
+def test_a_softened_start_keeps_its_size_codes_and_edges(stylizer):
+    content = torch.full((1, 3, 100, 70), 200, dtype=torch.uint8)
+    knobs = knobs_of(detail=0.0)
+    start = start_image(content, Job(stylizer.encode_style(style_of(noise(64, 48), (100, 70)), knobs), knobs, Guide()))
+    assert start.dtype == torch.uint8
+    assert torch.equal(start, content)
+
+
+def test_detail_leaves_a_given_start_as_it_is(stylizer):
+    given = torch.rand(1, 3, 48, 64)
+    knobs = knobs_of(detail=0.0)
+    code = stylizer.encode_style(style_of(noise(64, 48), (48, 64)), knobs)
+    assert torch.equal(start_image(noise(48, 64), Job(code, knobs, Guide(init=given))), given)
+
+
+def test_content_counts_more_at_the_coarse_levels():
+    plain, firm = (levels.levels_of(128, 128, knobs_of(coarse_content=times)) for times in (1.0, 2.5))
+    assert [level.firm for level in plain] == [1, 1, 1]
+    assert [level.firm for level in firm] == [2.5, 2.5, 1]

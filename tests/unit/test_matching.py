@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from impasto.losses.losses import ContentLoss, GramLoss, LaplacianLoss, RegionalLoss, SelfSimilarityLoss
-from impasto.losses.matching import MomentsLoss, PatchLoss, SlicedLoss, WassersteinLoss
+from impasto.losses.matching import MomentsLoss, PatchLoss, SlicedLoss, StrokeLoss, WassersteinLoss, draw_places
 from impasto.metrics._style import wasserstein_of
 from impasto.ops.stats import mean_std
 from tiny import noise
@@ -268,3 +268,39 @@ def test_directions_are_settled_by_the_seed():
     first, again, other = (SlicedLoss(ONE, seed=seed).statistics(features(1))["a"] for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def strokes_by_hand(places, maps, weight=None):
+    """Place by place, in plain loops."""
+    centre = places.mean(0)
+    total, vectors = 0.0, maps[0].flatten(1).mT
+    for index, vector in enumerate(vectors):
+        alike = max(F.cosine_similarity(vector - centre, place - centre, dim=0) for place in places)
+        total += (1 - alike) * (1 if weight is None else weight.flatten()[index])
+    return total / len(vectors)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_strokes_are_distances_to_the_nearest_place(weighted):
+    places = {"a": features(1)["a"][0].flatten(1).mT}
+    weight = torch.rand(1, 1, 4, 5, generator=torch.Generator().manual_seed(3)).double() if weighted else None
+    loss = StrokeLoss(places, weight, chunk=7)
+    moved = features(2)["a"].requires_grad_(True)
+    value = loss.bind({})(loss.statistics({"a": moved}))
+    torch.testing.assert_close(value, strokes_by_hand(places["a"], moved, weight))
+    assert torch.autograd.gradcheck(lambda x: loss.bind({})(loss.statistics({"a": x})), moved, eps=1e-7, atol=1e-5)
+
+
+def test_strokes_of_the_painting_itself_cost_nothing():
+    style = features(1)
+    loss = StrokeLoss({"a": style["a"][0].flatten(1).mT})
+    assert loss.bind({})(loss.statistics(style)).item() == pytest.approx(0, abs=1e-9)
+    assert loss.bind({})(loss.statistics(features(2))).item() > 0.01
+
+
+def test_places_are_drawn_by_share():
+    parts = [(0.75, torch.zeros(3, 2)), (0.25, torch.ones(100, 2))]
+    drawn = draw_places(parts, 40)
+    assert drawn.shape == (40, 2)
+    assert drawn[:, 0].sum() == 10
+    assert torch.equal(drawn, draw_places(parts, 40))

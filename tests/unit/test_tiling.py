@@ -8,7 +8,7 @@ import torch
 from impasto.contract import Placement
 from impasto.errors import InputError
 from impasto.losses.losses import ContentLoss, GramLoss, LaplacianLoss, RegionalLoss, TotalVariation
-from impasto.losses.matching import MomentsLoss, WassersteinLoss
+from impasto.losses.matching import MomentsLoss, StrokeLoss, WassersteinLoss
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
 from impasto.ops.stats import mean_std
@@ -39,6 +39,8 @@ def objectives(encoder, sides, *, wrap=False, weighted=False):
     masks = torch.rand(2, 1, *sides, generator=torch.Generator().manual_seed(3)).double()
     regional = RegionalLoss(GramLoss({"relu2_1": 1.0, "relu4_1": 1.0}), masks)
     own = regional.statistics(encoder(content, regional.layers, wrap=wrap))
+    matched = encoder(style, ("relu3_1", "relu4_1"))
+    places = {name: maps[0].flatten(1).mT for name, maps in matched.items()}
     return [
         Term("style", 2.0, gram, gram.statistics(encoder(style, gram.layers))),
         Term("style", 0.5, regional, {layer: 1.3 * matrix for layer, matrix in own.items()}),
@@ -46,6 +48,8 @@ def objectives(encoder, sides, *, wrap=False, weighted=False):
         Term("content", 0.5, outline, outline.statistics({"image": content})),
         Term("style", 0.5, moments, moments.statistics(encoder(style, moments.layers))),
         Term("style", 0.5, gaussians, gaussians.statistics(encoder(style, gaussians.layers))),
+        Term("strokes", 0.7, StrokeLoss(places)),
+        Term("strokes", 0.7, StrokeLoss(places, masks[1:], chunk=5)),
         Term("tv", 0.3, TotalVariation(wrap, masks[:1] if weighted else None)),
     ]
 

@@ -2,14 +2,15 @@
 
 From the loosest to the tightest: mean and deviation of each channel (`MomentsLoss`), all means and covariances
 (`WassersteinLoss`), the distribution along many directions (`SlicedLoss`), and single places of the style image
-(`PatchLoss`). docs/losses.md says which suits which picture.
+(`PatchLoss`; `StrokeLoss` beside another loss). docs/losses.md says which suits which picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import cached_property
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from torch import Tensor
 from impasto.contract import Features, Stats
 from impasto.losses.losses import StyleLoss, relative_error
 from impasto.ops.stats import gram_matrix, precise
+from impasto.ops.tiles import Tile
 
 _EPSILON = 1e-5
 
@@ -210,7 +212,10 @@ class PatchLoss(MomentsLoss):
     def pool(self, parts: Sequence[tuple[float, Stats]]) -> Stats:
         """Means of moments; of the places a draw in which each image has its share."""
         moments = [(share, {name: stats[name] for name in self.weights}) for share, stats in parts]
-        return {**super().pool(moments), **{f"{name}/places": self._drawn(name, parts) for name in self.matched}}
+        names = [f"{name}/places" for name in self.matched]
+        vectors = {name: [(share, stats[name][0]) for share, stats in parts] for name in names}
+        drawn = {name: draw_places(found, self.places, seed=self.seed)[None] for name, found in vectors.items()}
+        return {**super().pool(moments), **drawn}
 
     def toward(self, own: Stats, target: Stats, strengths: Tensor) -> Stats:
         """Moments between both; the content's own places go along, to be aimed at in part."""
@@ -230,18 +235,6 @@ class PatchLoss(MomentsLoss):
         far = [share * self._unlikeness(name, stats, target) for name, share in shares.items()]
         return (moments + torch.stack(far).sum(0) / sum(shares.values())) / 2
 
-    def _drawn(self, name: str, parts: Sequence[tuple[float, Stats]]) -> Tensor:
-        generator = torch.Generator().manual_seed(self.seed)
-        drawn, left = [], self.places
-        for index, (share, stats) in enumerate(parts):
-            vectors = stats[f"{name}/places"][0]  # (N, C)
-            count = left if index == len(parts) - 1 else min(left, round(share * self.places))
-            left -= count
-            rounds = -(-count // len(vectors)) if count else 0
-            order = [torch.randperm(len(vectors), generator=generator) for _ in range(rounds)]
-            drawn += [vectors[torch.cat(order)[:count].to(vectors.device)]] if count else []
-        return torch.cat(drawn)[None]
-
     def _unlikeness(self, name: str, stats: Stats, target: Stats) -> Tensor:
         """Mean cosine distance of the places to those that they should be like, `(B,)`."""
         found = []
@@ -251,7 +244,7 @@ class PatchLoss(MomentsLoss):
             kept = slice(None) if weight is None else weight > 0
             ours = F.normalize(precise(vectors[kept]) - centre, dim=1)  # (n, C)
             places = F.normalize(precise(target[f"{name}/places"][item]) - centre, dim=1)
-            wanted = places[self._nearest(ours, places, vectors.dtype)]
+            wanted = places[_nearest(ours, places.to(vectors.dtype), self.chunk)]
             if f"{name}/own" in target:
                 own = F.normalize(precise(target[f"{name}/own"][item][kept]) - centre, dim=1)
                 wanted = F.normalize(torch.lerp(own, wanted, target["strengths"][item].to(own)), dim=1)
@@ -259,12 +252,117 @@ class PatchLoss(MomentsLoss):
             found.append(distances.mean() if weight is None else (distances * weight[kept]).sum() / weight.sum())
         return torch.stack(found)
 
-    @torch.no_grad()
-    def _nearest(self, ours: Tensor, theirs: Tensor, dtype: torch.dtype) -> Tensor:
-        """For each of `ours (n, C)` the index of the most alike of `theirs (N, C)`, unit vectors, found in `dtype`."""
-        table = theirs.to(dtype)
-        parts = [ours[start : start + self.chunk] for start in range(0, len(ours), self.chunk)]
-        return torch.cat([(part.to(dtype) @ table.mT).argmax(1) for part in parts])
+
+def draw_places(parts: Sequence[tuple[float, Tensor]], count: int, *, seed: int = 0) -> Tensor:
+    """A draw of `count` feature vectors `(count, C)` from several pictures' `(N, C)`, each by its share.
+
+    Where a picture has fewer than its share, some come twice.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn, left = [], count
+    for index, (share, vectors) in enumerate(parts):
+        own = left if index == len(parts) - 1 else min(left, round(share * count))
+        left -= own
+        rounds = -(-own // len(vectors)) if own else 0
+        order = [torch.randperm(len(vectors), generator=generator) for _ in range(rounds)]
+        drawn += [vectors[torch.cat(order)[:own].to(vectors.device)]] if own else []
+    return torch.cat(drawn)
+
+
+@torch.no_grad()
+def _nearest(ours: Tensor, table: Tensor, chunk: int) -> Tensor:
+    """For each of `ours (n, C)` the index of the most alike of `table (N, C)`, unit vectors, found in its type."""
+    return torch.cat([(part.to(table.dtype) @ table.mT).argmax(1) for part in torch.split(ours, chunk)])
+
+
+@dataclass(frozen=True)
+class StrokeLoss:
+    """Mean cosine distance of each place to the nearest place of the style, beside a loss of the whole distribution.
+
+    Gram matrices are content with the right products on average, and some places stay a photograph's. Here each place
+    must look like one that the painter made. A sum over places with the target at hand, so tiles add up exactly.
+
+    Attributes:
+        target: `(N, C)` a layer, places of the style; see `draw_places`.
+        weight: `(1, 1, H, W)` over the image, how much each pixel counts; evenly by default.
+        chunk: places that are compared at once; bounds the memory.
+
+    Paper: arXiv:2203.13215 (Kolkin et al. 2022), eq. 1, layer by layer; see `PatchLoss`.
+    """
+
+    target: Stats
+    weight: Tensor | None = None
+    chunk: int = 2048
+    additive: ClassVar[bool] = True
+    margin: ClassVar[int] = 0
+
+    @property
+    def layers(self) -> frozenset[str]:
+        """Layers with a target."""
+        return frozenset(self.target)
+
+    def statistics(self, features: Features) -> Stats:
+        """`(B,)` a layer: the mean distance over all positions, each times its weight."""
+        return {name: self._distances(name, features[name], self.weight) for name in self.target}
+
+    def partial(self, features: Features, tile: Tile) -> Stats:
+        """See `PlacedObjective`."""
+        weight = None if self.weight is None else tile.crop(self.weight)
+        return {name: tile.share * self._distances(name, features[name], weight) for name in self.target}
+
+    def bind(self, target: Stats) -> Callable[[Stats], Tensor]:  # noqa: ARG002 - it holds its target
+        """Mean over layers, summed over the batch."""
+        return lambda stats: torch.stack([stats[name].sum() for name in sorted(self.target)]).mean()
+
+    def _distances(self, name: str, features: Tensor, weight: Tensor | None) -> Tensor:
+        unit, table, centre = self._tables[name]
+        if weight is not None:
+            weight = F.adaptive_avg_pool2d(weight, (features.shape[2], features.shape[3])).flatten()
+        found: Tensor = _NearestDistance.apply(features, unit, table.to(features.dtype), centre, weight, self.chunk)  # type: ignore[no-untyped-call]
+        return found
+
+    @cached_property
+    def _tables(self) -> Mapping[str, tuple[Tensor, Tensor, Tensor]]:
+        """For each layer the places as unit vectors around their mean, precise and as they are searched; the mean."""
+        found = {}
+        for name, places in self.target.items():
+            centre = precise(places).mean(0)
+            unit = F.normalize(precise(places) - centre, dim=1)
+            found[name] = (unit, unit.to(places.dtype), centre)
+        return found
+
+
+class _NearestDistance(torch.autograd.Function):
+    """Mean distance to the nearest place. Works out the gradient on the way: autograd would keep eight maps for it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, unit: Tensor, table: Tensor, centre: Tensor, weight: Tensor | None, chunk: int
+    ) -> Tensor:
+        rows = features.permute(0, 2, 3, 1)  # (B, h, w, C), a view when the channels come last
+        gradient = torch.empty_like(rows, memory_format=torch.contiguous_format)
+        places = rows.shape[1] * rows.shape[2]
+        means = []
+        for item, out in zip(rows.flatten(1, 2), gradient.view(len(rows), places, -1), strict=True):
+            total = torch.zeros((), dtype=unit.dtype, device=features.device)
+            for start in range(0, places, chunk):
+                here = slice(start, start + chunk)
+                away = precise(item[here]) - centre
+                size = away.norm(dim=1, keepdim=True).clamp_min(_EPSILON)
+                ours = away / size
+                wanted = unit[_nearest(ours, table, chunk)]
+                alike = (ours * wanted).sum(1, keepdim=True)
+                share = 1 / places if weight is None else weight[here, None] / places
+                total += ((1 - alike) * share).sum()
+                out[here] = (alike * ours - wanted) / size * share
+            means.append(total)
+        ctx.save_for_backward(gradient.permute(0, 3, 1, 2))
+        return torch.stack(means)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * gradients[0].to(gradient.dtype).view(-1, 1, 1, 1), None, None, None, None, None
 
 
 def _share(weight: Tensor) -> Tensor:

@@ -16,12 +16,13 @@ DRAFT_METHOD = "adain"
 QUALITIES = ("draft", "good", "best")
 DEFAULT_QUALITY = "good"
 
-# Measured in bench/NOTES.md: 20 steps get to about a third of the style distance of adain's draft. The content layer is
-# not Gatys' relu4_2: at equal style distance the photograph stays more readable.
+# Measured in bench/NOTES.md. The content layer is not Gatys' relu4_2: at equal style distance the photograph stays more
+# readable. Both begin without the photograph's fine detail and far smaller than they end, so that all of it is painted.
+_PAINTED: Mapping[str, Any] = {"content_layers": ("relu4_1",), "coarsest": 128, "detail": 0.0}
 _PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "optimize": {
-        "good": {"steps": 20, "content_layers": ("relu4_1",)},
-        "best": {"steps": 24, "content_layers": ("relu4_1",), "coarsest": 128},
+        "good": {"steps": 24, **_PAINTED, "stroke_weight": 1.0, "content_weight": 1.4, "coarse_content": 1.5},
+        "best": {"steps": 50, **_PAINTED, "stroke_weight": 1.3, "content_weight": 1.4, "coarse_content": 1.3},
     },
 }
 _AUTO = {"draft": DRAFT_METHOD, "good": "optimize", "best": "optimize"}

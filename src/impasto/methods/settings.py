@@ -31,6 +31,13 @@ class OptimizeKnobs:
         choices=("gram", "moments", "wasserstein", "sliced", "patches"),
         shapes_style=True,
     )
+    stroke_weight: float = knob(
+        0.0,
+        "how much it counts that each place looks like some place of the painting, beside the style loss",
+        low=0,
+        high=1000,
+        shapes_style=True,
+    )
     content_loss: str = knob(
         "features",
         "loss that measures the content; similarity keeps only the layout",
@@ -41,6 +48,12 @@ class OptimizeKnobs:
     style_scale: float = knob(
         1.0, "size of the style image relative to the photograph: larger strokes above 1", low=0.1, high=8
     )
+    detail: float = knob(
+        1.0,
+        "how much of the photograph's fine detail stays: 0 paints all of it anew, 1 tints a photograph",
+        low=0,
+        high=1,
+    )
     steps: int = knob(
         24,
         "steps at full size; each coarser level takes half as many again; 60 or more start at three quarters of it",
@@ -50,6 +63,12 @@ class OptimizeKnobs:
     )
     coarsest: int = knob(
         512, "longest side of the coarsest level of the pyramid, in pixels", low=32, high=65536, shapes_style=True
+    )
+    coarse_content: float = knob(
+        1.0,
+        "times that the content counts at half the size and below: above 1, no motif of the painting settles there",
+        low=0,
+        high=100,
     )
     optimizer: str = knob("lbfgs", "the optimiser", choices=("lbfgs", "adam"))
     history: int = knob(

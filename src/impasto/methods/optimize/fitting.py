@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from impasto.contract import Placement
 from impasto.errors import InputError
-from impasto.methods.optimize.objectives import content_objectives, style_loss
+from impasto.methods.optimize.objectives import content_objectives, stroke_layers, style_loss
 from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import Convolution, EncoderSpec, Fork, Residual, Unit, find
 from impasto.models.encoders import quick_bytes
@@ -97,7 +97,9 @@ def least_memory(sides: tuple[int, int], knobs: OptimizeKnobs, placement: Placem
 def whole_bytes(knobs: OptimizeKnobs, placement: Placement) -> float:
     """Bytes a pixel of a descent in one piece at its peak."""
     copies = _CHECKPOINTED_COPIES if knobs.checkpointing == "on" else _WHOLE_COPIES
-    return copies * _feature_bytes(knobs, placement) + _descent_bytes(knobs.optimizer, knobs.history)
+    strokes = _values(find(knobs.encoder), stroke_layers(knobs, find(knobs.encoder)))
+    held = strokes * (4 if placement.precision == "float32" else 2)
+    return copies * _feature_bytes(knobs, placement) + held + _descent_bytes(knobs.optimizer, knobs.history)
 
 
 def fixed_bytes(knobs: OptimizeKnobs, placement: Placement) -> int:

@@ -49,6 +49,7 @@ def levels_of(height: int, width: int, knobs: OptimizeKnobs) -> tuple[Level, ...
     """Coarse first. A long descent ends lower from three quarters of the size than from all or half of it."""
 
     def level(scale: float, steps: float, firm: float = 1.0) -> Level:
+        firm *= knobs.coarse_content if scale <= 0.5 else 1.0
         return Level(scale, sides_at(height, width, scale), round(steps), firm)
 
     *coarser, finest = (

@@ -30,11 +30,20 @@ from impasto.contract import (
     ignore,
 )
 from impasto.errors import Cancelled, InputError
-from impasto.losses.losses import TotalVariation
+from impasto.losses.losses import ContentLoss, TotalVariation
+from impasto.losses.matching import draw_places
 from impasto.methods.optimize.fitting import STRIDE, Fit, fit, fixed_bytes, least_memory, tile_side, whole_bytes
 from impasto.methods.optimize.levels import Level, levels_of, sides_at, sides_of
-from impasto.methods.optimize.objectives import VARIATION_BALANCE, content_objectives, style_loss, style_weight
-from impasto.methods.optimize.regions import anchor_loss, padded_guide, regional_style
+from impasto.methods.optimize.objectives import (
+    STROKE_BALANCE,
+    STROKE_PLACES,
+    VARIATION_BALANCE,
+    content_objectives,
+    stroke_layers,
+    style_loss,
+    style_weight,
+)
+from impasto.methods.optimize.regions import anchor_loss, padded_guide, regional_strokes, regional_style
 from impasto.methods.optimize.snapshots import LevelReports, LevelSnapshot, RecolorSnapshot
 from impasto.methods.optimize.start import color_statistics, start_image
 from impasto.methods.settings import OptimizeKnobs
@@ -91,20 +100,26 @@ class Optimize(Costs):
 
         Returns:
             `SCALE/NAME` for each of the style loss's statistics, such as `0.5/relu4_1`, a Gram matrix `(1, C, C)`, at
-            the level of half the size. And what the start needs: `colors (1, 4, 4)`, see `color_sums`, or
-            `image (1, 3, H, W)`, the weightiest style image.
+            the level of half the size; `strokes/SCALE/LAYER (N, C)`, places of the painting. And what the start needs:
+            `colors (1, 4, 4)`, see `color_sums`, or `image (1, 3, H, W)`, the weightiest style image.
         """
         self._encoder.architecture.check((*knobs.style_layers, *knobs.content_layers))
         loss = style_loss(knobs, self._encoder.architecture)
+        matched = stroke_layers(knobs, self._encoder.architecture)
         tensors: dict[str, Tensor] = {}
         tile = None if style.memory is None else tile_side(style.memory, knobs, self.placement)
         for level in levels_of(*style.canvas, knobs):
-            parts = []
+            parts, places = [], []
             for image, share in zip(style.images, style.shares(), strict=True):
                 sides = sides_at(*sides_of(image.pixels), level.scale)
                 pixels = resample(unit(image.pixels), *sides).clamp_(0, 1)
                 parts.append((share, collect(self._encoder, loss, pixels, tile=tile)))
+                if matched:
+                    places.append((share, collect(self._encoder, ContentLoss(matched), pixels, tile=tile)))
             tensors |= {f"{level.scale}/{name}": tensor for name, tensor in loss.pool(parts).items()}
+            for name in matched:
+                rows = [(share, maps[name][0].flatten(1).mT) for share, maps in places]
+                tensors[f"strokes/{level.scale}/{name}"] = draw_places(rows, STROKE_PLACES)
         if knobs.init == "recolored":
             palettes = [color_statistics(WindowedImage(image.pixels, STRIDE)) for image in style.images]
             shares = zip(palettes, style.shares(), strict=True)
@@ -229,6 +244,10 @@ class Optimize(Costs):
         terms = [
             Term("style", style_weight(knobs), plan.loss, style),
             Term("tv", VARIATION_BALANCE * knobs.tv_weight * knobs.strength, TotalVariation(wrap, plan.effect)),
+        ]
+        terms += [
+            Term("strokes", STROKE_BALANCE * knobs.stroke_weight * knobs.strength, loss)
+            for loss in regional_strokes(content, job, level)
         ]
         terms += [
             Term("temporal", TEMPORAL_BALANCE, anchor_loss(anchor, sides_of(content))) for anchor in job.guide.anchors

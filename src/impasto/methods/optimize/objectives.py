@@ -25,6 +25,11 @@ STYLE_BALANCE: Mapping[str, float] = {
 """Weight of each style loss against the relative content error when both knobs are 1."""
 CONTENT_BALANCE: Mapping[str, float] = {"features": 1.0, "similarity": 3.0}
 VARIATION_BALANCE = 0.3
+STROKE_BALANCE = 2.5
+"""Of the distance to the nearest place of the painting."""
+STROKE_PLACES = 4096
+"""How many places of the painting are kept."""
+_STROKE_STRIDES = (4, 8)  # in pixels, of the layers that see a stroke: more than specks, and less than a motif
 _PATCH_STRIDES = (4, 16)  # in pixels; finer layers see specks, and there are none coarser
 
 
@@ -57,6 +62,13 @@ def style_loss(knobs: OptimizeKnobs, architecture: EncoderSpec) -> StyleLoss:
 def style_weight(knobs: OptimizeKnobs) -> float:
     """The weight of the style loss."""
     return STYLE_BALANCE[knobs.style_loss] * knobs.style_weight
+
+
+def stroke_layers(knobs: OptimizeKnobs, architecture: EncoderSpec) -> frozenset[str]:
+    """The layers on which each place is matched; none unless strokes count."""
+    low, high = _STROKE_STRIDES
+    counted = knobs.style_layers if knobs.stroke_weight > 0 else ()
+    return frozenset(name for name in counted if low <= architecture.stride(name) <= high)
 
 
 def content_objectives(knobs: OptimizeKnobs) -> tuple[WeightedObjective, ...]:

@@ -17,6 +17,7 @@ from impasto.contract import (
     StyleCode,
 )
 from impasto.losses.losses import RegionalLoss, StyleLoss, TemporalLoss
+from impasto.losses.matching import StrokeLoss
 from impasto.methods.optimize.fitting import STRIDE
 from impasto.methods.optimize.levels import Level, sides_of
 from impasto.methods.settings import OptimizeKnobs
@@ -57,15 +58,7 @@ def regional_style(loss: StyleLoss, content: Tensor, job: Job, level: Level) -> 
     guide = job.guide
     if not guide.regions and guide.strength is None:
         return RegionalStyle(loss, target(job.code), (knobs.strength,))
-    sides = sides_of(content)
-    ones = torch.ones(1, 1, *sides, device=content.device)
-    regions = [(_shrunk(region.mask, *sides), region.code) for region in guide.regions] or [(ones, job.code)]
-    steps: list[tuple[float, Tensor]] = [(1.0, ones)]
-    if guide.strength is not None:
-        shares = masks.strength_shares(_shrunk(guide.strength, *sides))
-        steps = list(zip(STRENGTH_LEVELS, shares, strict=True))
-    parts = [(mask * share, code, degree) for mask, code in regions for degree, share in steps]
-    parts = [part for part in parts if part[0].mean() > _LEAST_SHARE] or parts[:1]
+    parts = _parts(content, job)
     targets = [target(code) for _, code, _ in parts]
     maps = [mask for mask, _, _ in parts]
     return RegionalStyle(
@@ -75,6 +68,35 @@ def regional_style(loss: StyleLoss, content: Tensor, job: Job, level: Level) -> 
         masks.cover(maps),
         torch.stack([degree * mask for mask, _, degree in parts]).sum(0),
     )
+
+
+def regional_strokes(content: Tensor, job: Job, level: Level) -> tuple[StrokeLoss, ...]:
+    """What asks for the painting's strokes: one loss for each part, each with the share of the picture that it has."""
+
+    def places(code: StyleCode) -> Stats:
+        found = below(code.tensors, f"strokes/{level.scale}/")
+        return {name: tensor.to(content.device) for name, tensor in found.items()}
+
+    guide = job.guide
+    if not guide.regions and guide.strength is None:
+        whole = places(job.code)
+        return (StrokeLoss(whole),) if whole else ()
+    wanted = [(places(code), degree * mask) for mask, code, degree in _parts(content, job)]
+    return tuple(StrokeLoss(target, weight) for target, weight in wanted if target)
+
+
+def _parts(content: Tensor, job: Job) -> list[tuple[Tensor, StyleCode, float]]:
+    """Soft masks `(1, 1, H, W)`, each with its style and its degree of strength."""
+    guide = job.guide
+    sides = sides_of(content)
+    ones = torch.ones(1, 1, *sides, device=content.device)
+    regions = [(_shrunk(region.mask, *sides), region.code) for region in guide.regions] or [(ones, job.code)]
+    steps: list[tuple[float, Tensor]] = [(1.0, ones)]
+    if guide.strength is not None:
+        shares = masks.strength_shares(_shrunk(guide.strength, *sides))
+        steps = list(zip(STRENGTH_LEVELS, shares, strict=True))
+    parts = [(mask * share, code, degree) for mask, code in regions for degree, share in steps]
+    return [part for part in parts if part[0].mean() > _LEAST_SHARE] or parts[:1]
 
 
 def padded_guide(guide: Guide, device: torch.device) -> Guide:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -19,6 +20,8 @@ from impasto.methods.settings import OptimizeKnobs
 from impasto.ops.color import color_sums, recoloring
 from impasto.ops.tiles import Tile, WindowedImage, put, resample, tiles_of, unit
 
+_FINE = 3 / 512  # deviation of the Gaussian that parts fine detail from the rest, as a share of the longest side
+_EVEN = 2.0  # power of `detail` with which the photograph's detail in the result grows evenly
 _GRAIN = 8  # pixels from the middle of a grain of noise to where it has faded
 
 
@@ -35,13 +38,51 @@ def start_image(content: Tensor, job: Job) -> Tensor:
         return torch.randn(content.shape, generator=generator).to(content.device)
 
     starts: dict[str, Callable[[], Tensor]] = {
-        "content": lambda: content,
-        "content+noise": lambda: (unit(content) + 0.1 * noise()).clamp(0, 1),
+        "content": lambda: _softened(content, knobs),
+        "content+noise": lambda: (unit(_softened(content, knobs)) + 0.1 * noise()).clamp(0, 1),
         "noise": lambda: _clouds(content, generator),
         "style": lambda: _painting(content, job),
-        "recolored": lambda: _recolored(content, job),
+        "recolored": lambda: _softened(_recolored(content, job), knobs),
     }
     return starts[knobs.init]()
+
+
+def _softened(picture: Tensor, knobs: OptimizeKnobs) -> Tensor:
+    """The picture without the share of its fine detail that is to be painted anew.
+
+    What is fine is what a Gaussian of 3 pixels takes away where the longest side is 512: strokes grow with the picture.
+    A descent keeps the detail of its start wherever the encoder hardly sees it, and then a photograph shows through.
+    """
+    if knobs.detail == 1:
+        return picture
+    wrap = knobs.border == "wrap"
+    sheet = WindowedImage(picture, STRIDE)
+    kernel = _gaussian(_FINE * max(sheet.size), picture.device)
+    reach = len(kernel) // 2
+    result = sheet.blank()
+    for tile in tiles_of(sheet.sides, 1024, stride=STRIDE, wrap=wrap):
+        window = tile.crop(sheet.whole(), reach) if wrap else sheet.crop(tile, reach)
+        above, below, before, after = tile.margins(reach)
+        wide = F.pad(window, (reach - before, reach - after, reach - above, reach - below), mode="replicate")
+        soft = _filtered(wide, kernel)
+        sharp = wide[:, :, reach : wide.shape[2] - reach, reach : wide.shape[3] - reach]
+        put(result, torch.lerp(soft, sharp, knobs.detail**_EVEN), tile)
+    return result
+
+
+def _gaussian(deviation: float, device: torch.device) -> Tensor:
+    """Weights of a Gaussian that sum to 1, out to three deviations."""
+    reach = max(1, math.ceil(3 * deviation))
+    along = torch.arange(-reach, reach + 1, device=device)
+    weights = torch.exp(-0.5 * (along / deviation).square())
+    return weights / weights.sum()
+
+
+def _filtered(images: Tensor, kernel: Tensor) -> Tensor:
+    """`images (B, C, H, W)` filtered along both axes, smaller by the kernel's reach on each side."""
+    channels = images.shape[1]
+    rows = F.conv2d(images, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+    return F.conv2d(rows, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
 
 
 def _recolored(content: Tensor, job: Job) -> Tensor:
