@@ -14,9 +14,12 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from impasto.cli.front import Front, quicken_completion
+from impasto.cli.front import Front, mend_completion
 from impasto.cli.parse import spell_out
 from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated, quoted
+
+_COMPLETION = "_IMPASTO_COMPLETE"
+"""The variable by which a shell asks what could follow."""
 
 app = typer.Typer(
     name="impasto",
@@ -47,8 +50,8 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     try:
         words = spell_out([word for word in arguments if word != "--debug"])
-        if "_IMPASTO_COMPLETE" in os.environ:
-            quicken_completion()
+        if _COMPLETION in os.environ or any(word.endswith("-completion") for word in words):
+            mend_completion()
         code = app(args=words or ["--help"], prog_name="impasto", standalone_mode=False)
         sys.stdout.flush()
     except BaseException as error:
@@ -66,6 +69,8 @@ def _report(error: BaseException, arguments: list[str]) -> int:
         return error.code if isinstance(error.code, int) else 0
     if isinstance(error, TyperException) and not error.format_message().strip():
         return 0  # a group without a command has printed its help
+    if _COMPLETION in os.environ:  # someone is typing: words of ours would stand in the midst of theirs
+        return 1
     if isinstance(error, BrokenPipeError):  # the reader of our output has gone; nothing to say to anyone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -63,6 +63,14 @@ COMMANDS: Mapping[str, Row] = {
 """All commands, in the order of the help. A test holds the summaries to the commands' own help."""
 
 
+_AT_FIRST_TAB = """
+if [ "$funcstack[1]" = "_%(prog_name)s" ]; then
+  %(complete_func)s "$@"
+fi
+"""
+"""zsh loads the script at the first TAB, as the function of that name: it has to complete then, too."""
+
+
 class _Commands(MutableMapping[str, Any]):
     """The commands by name; each is imported when it is asked for."""
 
@@ -120,18 +128,27 @@ class Front(TyperGroup):
         return [CompletionItem(name, help=row.summary) for name, row in COMMANDS.items() if name.startswith(incomplete)]
 
 
-def quicken_completion() -> None:
-    """Clean the help texts that go to a shell by rich.text alone; Typer would load markdown and tracebacks for it."""
-    from typer import _completion_classes
+def mend_completion() -> None:
+    """Mend what Typer's completion lacks, before it is set up or asked.
 
-    if hasattr(_completion_classes, "_sanitize_help_text"):  # private: without it all works as well, only slower
+    Help texts for a shell are cleaned by rich.text alone, where Typer would load markdown and tracebacks for it; and
+    zsh completes at the first TAB, too, at which it loads the script. Both are private to Typer: where they are not
+    found, all goes on as without them.
+    """
+    from typer import _completion_classes, _completion_shared
+
+    if hasattr(_completion_classes, "_sanitize_help_text"):
         _completion_classes._sanitize_help_text = _without_markup
+    scripts = getattr(_completion_shared, "_completion_scripts", {})
+    if "zsh" in scripts and "funcstack" not in scripts["zsh"]:
+        scripts["zsh"] += _AT_FIRST_TAB
 
 
 def _without_markup(text: str) -> str:
+    """Help as plain text; Typer doubles apostrophes for zsh, which then drops them."""
     from rich.text import Text
 
-    return Text.from_markup(text).plain
+    return Text.from_markup(text.replace("''", "\u2019")).plain
 
 
 def _print_help(group: TyperGroup, context: Any) -> None:
