@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 pexpect = pytest.importorskip("pexpect", reason="drives a terminal, which this system has none of")
 
 SHELLS = {"bash": ["--noprofile", "-i"], "zsh": ["-i"]}
