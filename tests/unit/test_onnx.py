@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from impasto.assets import Store
 from impasto.cli import app
 from impasto.engine.controls import Controls
 from impasto.engine.engine import Engine
@@ -20,7 +21,8 @@ from impasto.export import onnx as export
 from impasto.models import checkpoint, networks
 from impasto.ops import stats
 from impasto.ops.tiles import crop_to, pad_to_multiple
-from impasto.runtimes import onnx as graphs
+from impasto.runtimes import graphs
+from impasto.runtimes import onnx as runtimes
 from tiny import TinyStore, noise, tiny_network
 
 ROWS = {**networks.ARCHITECTURES, "wide": networks.NetworkSpec("", "", (4, 6, 8), 2, False, 9, 1, 5, 0, False)}
@@ -31,6 +33,12 @@ def tensors_of(row):
     network = networks.Network(row, generator)
     codes = network.neutral_code() + 0.3 * torch.randn(2, network.code_length, generator=generator)
     return networks.pack(network, codes, ["one", "two"])
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Graphs of tiny networks stay out of the user's cache."""
+    monkeypatch.setenv("IMPASTO_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -146,12 +154,58 @@ def test_without_onnx_runtime_or_memory_the_engine_paints(network, pixels, monke
         return Engine(runtime="onnx").stylize(pixels, [(f"{network}:s3", 1.0)], Request()).record
 
     with monkeypatch.context() as patched:
-        patched.setattr(graphs, "find_spec", lambda name: None)
+        patched.setattr(runtimes, "find_spec", lambda name: None)
         assert "torch" in record()
     with monkeypatch.context() as patched:
-        patched.setattr(graphs, "memory_of", lambda tensors: 1e15)
+        patched.setattr(runtimes, "memory_of", lambda tensors: 1e15)
         assert "torch" in record()
     assert "onnxruntime" in record()
+
+
+def test_a_graph_is_built_once_for_each_network(network, tmp_path, monkeypatch):
+    folder, tensors = tmp_path / "graphs", runtimes.read(network)[0]
+    first = graphs.cached(network, tensors, folder)
+    assert first == graphs.build(tensors)
+    with monkeypatch.context() as patched:
+        patched.setattr(graphs, "build", None)  # is not called
+        assert graphs.cached(network, tensors, folder) == first
+    networks.Trained(tensors_of(ROWS["tiny"])).save(network)
+    assert graphs.cached(network, runtimes.read(network)[0], folder) != first
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_only_the_newest_graphs_are_kept(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(graphs, "_KEPT", 2)
+    folder = tmp_path / "graphs"
+    for number in range(4):
+        tensors = tiny_network()
+        networks.Trained({**tensors, "style.s3": tensors["style.s3"] + number}).save(network)
+        graphs.cached(network, runtimes.read(network)[0], folder)
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_folder_that_takes_no_graph_is_no_reason_not_to_paint(network, tmp_path):
+    (tmp_path / "file").touch()
+    tensors = runtimes.read(network)[0]
+    assert graphs.cached(network, tensors, tmp_path / "file") == graphs.build(tensors)
+
+
+def test_where_onnx_is_missing_a_kept_graph_paints_and_else_torch_does(network, pixels, monkeypatch):
+    def paint():
+        notes = []
+        result = Engine(runtime="onnx").stylize(pixels, [(f"{network}:s3", 1.0)], Request(), on_note=notes.append)
+        return result.record, notes
+
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "onnx", None)
+        record, notes = paint()
+        assert "torch" in record
+        assert [note for note in notes if 'pip install "impasto[onnx]"' in note]
+    assert "onnxruntime" in paint()[0]
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    record, notes = paint()
+    assert "onnxruntime" in record
+    assert notes == []
 
 
 def test_wrong_styles_are_refused_in_the_words_of_the_engine(network, pixels, tmp_path):
@@ -191,8 +245,9 @@ def test_the_command_line_paints_without_torch(network, picture_file, tmp_path):
     words = ["stylize", str(photo), "--style", f"{network}:s3", "--strength", "0.8", "--size", "80"]
     program = (
         "import sys; from impasto.cli import app; code = app.run(sys.argv[1:]); "
-        "assert 'torch' not in sys.modules; sys.exit(code)"
+        "assert not {'torch', 'onnx'} & set(sys.modules); sys.exit(code)"
     )
+    graphs.cached(network, runtimes.read(network)[0], Store().root / "graphs")  # as the run before has left it
     command = [sys.executable, "-c", program, *words, "-o", str(out), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -213,7 +268,7 @@ def test_both_read_newer_formats_alike(network, tmp_path):
     tensors = {name: tensor.contiguous() for name, tensor in tiny_network().items()}
     save_file(tensors, network, metadata={"impasto": json.dumps({"format": checkpoint.FORMAT + 1})})
     with pytest.raises(InputError, match="reads up to"):
-        graphs.read(network)
+        runtimes.read(network)
 
 
 def test_sides_of_a_request():

@@ -32,6 +32,7 @@ def export(
         raise InputError(f"the folder {target.parent} does not exist", "make it first, or name another with -o")
     catalog.listing(source)
     require("onnxruntime", "onnx")
+    require("onnx", "onnx")
     from impasto.cli.console import Reporter
     from impasto.export.onnx import to_onnx
 

@@ -30,6 +30,9 @@ MODEL_BYTES = 2 << 30
 CODE_BYTES = 256 << 20
 """Style codes that an engine keeps; AdaIN's take 4 kB each, those of `optimize` some 2 MB a level."""
 
+GRAPHS = "graphs"
+"""Folder of the cache in which built ONNX graphs lie."""
+
 V = TypeVar("V")
 
 
@@ -145,12 +148,17 @@ class ModelCache:
         return self._codes.get(key, encode)
 
     def runtime(self, network: Path) -> Runtime:
-        """A trained network's file in ONNX Runtime. Loads no torch."""
+        """A trained network's file in ONNX Runtime. Loads no torch.
+
+        Raises:
+            InputError: the file is not an Impasto network.
+            MissingExtra: its graph was never built, and the package that builds it is not installed.
+        """
 
         def load() -> tuple[Runtime, int]:
             from impasto.runtimes import onnx
 
-            return onnx.Runtime(onnx.read(network)[0]), network.stat().st_size
+            return onnx.Runtime.load(network, self._store.root / GRAPHS), network.stat().st_size
 
         return self._runtimes.get(_version(network), load)
 

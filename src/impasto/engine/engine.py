@@ -24,7 +24,7 @@ from impasto.engine.cache import ModelCache
 from impasto.engine.plan import Plan, make_plan
 from impasto.engine.request import OnNote, Request, Result, Sources, silence
 from impasto.engine.styles import StyleLike, find_styles
-from impasto.errors import Cancelled, InputError, as_whole
+from impasto.errors import Cancelled, InputError, MissingExtra, as_whole
 from impasto.images import Picture
 
 if TYPE_CHECKING:
@@ -266,7 +266,12 @@ class Engine:
             return None
         header = images.probe(content, max_pixels=request.max_pixels)
         height, width = request.sides(header.width, header.height)
-        runtime = self.models.runtime(job.path)
+        try:
+            runtime = self.models.runtime(job.path)
+        except MissingExtra as error:
+            if self._runtime == "onnx":
+                on_note(f"painted by PyTorch: {error.message} to build the ONNX graph ({error.hint})")
+            return None
         if height * width * runtime.memory > hardware.available_memory():
             return None
         picture = _read(content, request)

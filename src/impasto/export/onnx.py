@@ -14,7 +14,8 @@ from impasto.errors import StyleError, require
 from impasto.files import write_whole
 from impasto.models import networks
 from impasto.ops.tiles import crop_to, pad_to_multiple
-from impasto.runtimes import onnx as graphs
+from impasto.runtimes import graphs
+from impasto.runtimes.onnx import read
 
 BOUND = 1e-4
 """A file whose pastiches differ by more from PyTorch's, both in float32, is not left. A step of 8 bits is 4e-3."""
@@ -47,11 +48,11 @@ def to_onnx(source: Path, target: Path, *, on_progress: OnProgress = ignore) -> 
 
     Raises:
         InputError: the source is not an Impasto network.
-        MissingExtra: ONNX Runtime is not installed; the check needs it.
+        MissingExtra: onnx or ONNX Runtime is not installed; the latter is for the check.
         StyleError: the graph paints other pictures than the network.
     """
     runtime: Any = require("onnxruntime", graphs.EXTRA)
-    tensors, about = graphs.read(source)
+    tensors, about = read(source)
     trained = networks.read(source)
     data = graphs.build(tensors, about)
     session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])

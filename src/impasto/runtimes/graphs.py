@@ -1,0 +1,288 @@
+"""A trained network as an ONNX graph, opset 17, built by the package onnx; and the folder where built ones are kept.
+
+Importing onnx takes longer than painting a picture, so a graph is built once for each network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.errors import InputError, ResourceError, require
+from impasto.files import write_whole
+from impasto.models import checkpoint
+
+Tensors: TypeAlias = Mapping[str, NDArray[Any]]
+
+IMAGE, CODE, PASTICHE = "image", "code", "pastiche"
+"""The inputs, `(B, 3, H, W)` and `(B, N)`, and the output `(B, 3, H, W)`, all float32; pictures in [0, 1]."""
+
+LEAST = 4
+"""Strides that a side must have at least; smaller pictures are extended by mirroring, as `FeedForward` does."""
+
+EPSILON = 1e-5
+"""Of the instance normalisation; a test holds it to `impasto.ops.stats`."""
+
+_STYLE = "style."
+_END = 1 << 40  # of a slice: beyond all sides
+_OPSET, _IR = 17, 8
+_DOUBLED = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32)
+_UNDOUBLED = np.array([[[[k == 2 * a + p - u for k in range(3)] for p in (0, 1)] for a in (0, 1)] for u in (0, 1)])
+
+EXTRA = "onnx"
+
+_VERSION = 1
+"""Of what `build` makes: with another one, graphs that were kept are built again."""
+
+_KEPT = 16  # graphs, the newest; each takes twice the bytes of its network
+
+
+def build(tensors: Tensors, about: Mapping[str, Any] | None = None) -> bytes:
+    """The bytes of an ONNX file.
+
+    Height, width and batch are free; sides that are no multiples of the stride are mirrored inside and cut off again.
+
+    Args:
+        tensors: of a network's file, by name.
+        about: what the file says of itself; goes into the metadata as JSON (`impasto`), the codes too (`codes`).
+
+    Raises:
+        InputError: they are not those of an Impasto network.
+        MissingExtra: the package onnx is not installed.
+    """
+    shared = {name: array for name, array in tensors.items() if not name.startswith(_STYLE)}
+    graph = _Graph(shared)
+    try:
+        graph.write()
+    except (KeyError, IndexError, ValueError) as error:
+        raise InputError("the file is not an Impasto network", checkpoint.HINT) from error
+    if graph.used != shared.keys():
+        raise InputError("the file holds more than an Impasto network", checkpoint.HINT)
+    for name, array in tensors.items():
+        if name.startswith(_STYLE) and array.shape != (graph.code_length,):
+            raise InputError(f"style {name.removeprefix(_STYLE)} is not of its network", checkpoint.HINT)
+    metadata = {}
+    if about is not None:
+        codes = {name.removeprefix(_STYLE): _plain(array) for name, array in tensors.items() if name.startswith(_STYLE)}
+        metadata = {"impasto": json.dumps(about), "codes": json.dumps(codes)}
+    return graph.model(metadata)
+
+
+def _plain(code: NDArray[Any]) -> list[float]:
+    return [float(f"{value:.8g}") for value in code.astype(np.float64)]
+
+
+def cached(network: Path, tensors: Tensors, folder: Path) -> bytes:
+    """A network's graph, which is built the first time and kept.
+
+    Args:
+        network: its file; a graph is known by the digest of its contents.
+        tensors: of it.
+        folder: where graphs are kept.
+
+    Raises:
+        InputError: they are not those of an Impasto network.
+        MissingExtra: it was never built, and the package onnx is not installed.
+    """
+    with network.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    kept = folder / f"{digest[:32]}-{_VERSION}.onnx"
+    with suppress(OSError):
+        return kept.read_bytes()
+    data = build(tensors)
+    with suppress(OSError, InputError, ResourceError):  # a folder that takes none is no reason not to paint
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(kept, data)
+        for old in sorted(folder.glob("*.onnx"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
+            old.unlink(missing_ok=True)
+    return data
+
+
+def stride_of(tensors: Tensors) -> int:
+    """How many pixels one position of the coarsest level stands for."""
+    downs = sum(name.startswith("down.") for name in tensors)
+    return int(2**downs * (2 if "full.weight" in tensors else 1))
+
+
+class _Graph:
+    """Writes the nodes of one network, each after those that it needs."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        self._onnx: Any = require("onnx", EXTRA)
+        self._helper = self._onnx.helper
+        self._tensors, self._nodes, self._held = tensors, list[Any](), dict[str, NDArray[Any]]()
+        self._scales: list[str] = []  # what remains of the code, piece by piece
+        self._layers = 0
+        self.used: set[str] = set()
+
+    def write(self) -> None:
+        """All nodes, from the image to the pastiche."""
+        self._pieces = self._sizes()
+        sides = self._node("Slice", [self._node("Shape", [IMAGE]), *self._ints([2], [4])])
+        stride = self._ints([stride_of(self._tensors)])
+        missing = self._node("Mod", [self._node("Neg", [sides]), *stride])
+        border = self._node("Concat", [*self._ints([0] * 6), missing], axis=0)
+        image = self._node("Pad", [IMAGE, border], mode="reflect")
+        x = self._node("Sub", [image, self._constant("half", np.float32(0.5))])
+        x = self._pastiche(x)
+        self._node("Slice", [x, *self._ints([0, 0]), sides, *self._ints([2, 3])], output=PASTICHE)
+
+    @property
+    def code_length(self) -> int:
+        """Numbers that make a style."""
+        return sum(self._pieces)
+
+    def _pastiche(self, x: str) -> str:
+        sizes = self._constant("pieces", np.array(self._pieces, np.int64))
+        names = [f"piece{number}" for number in range(len(self._pieces))]
+        self._add("Split", [CODE, sizes], names, axis=1)
+        self._scales = names
+        strided = "full.weight" in self._tensors
+        x = self._relu(self._normalised(self._convolution(x, "stem", stride=2 if strided else 1)))
+        before = x
+        for name in self._numbered("down"):
+            before = x
+            x = self._relu(self._normalised(self._convolution(x, name, stride=2)))
+        for name in self._numbered("blocks"):
+            inner = self._relu(self._normalised(self._half(x, f"{name}.first")))
+            x = self._node("Add", [x, self._normalised(self._half(inner, f"{name}.second"))])
+        for index, name in enumerate(self._numbered("up")):
+            x = self._relu(self._normalised(self._doubling(x, name)))
+            if index == 0 and "skip" in self._tensors:
+                share = self._constant("skip", self._take("skip")[:, None, None])
+                x = self._node("Add", [x, self._node("Mul", [before, share])])
+        if not strided:
+            return self._node("Sigmoid", [self._convolution(x, "head")])
+        windows = self._mirrored(self._relu(self._windows(x, "full")), len(self._tensors["full.bias"]))
+        return self._shuffled(self._node("Sigmoid", [self._between(windows)]), 3)
+
+    def _take(self, name: str) -> NDArray[Any]:
+        self.used.add(name)
+        return self._tensors[name]
+
+    def _numbered(self, group: str) -> list[str]:
+        found = {".".join(name.split(".")[:2]) for name in self._tensors if name.startswith(f"{group}.")}
+        return sorted(found, key=lambda name: int(name.split(".")[1]))
+
+    def _sizes(self) -> list[int]:
+        """How the code is cut: a scale and a shift for each normalised layer."""
+        shapes = {name: array.shape for name, array in self._tensors.items()}
+        widths = [shapes[f"{name}.weight"][0] for name in ["stem", *self._numbered("down")]]
+        channels = [*widths, *[widths[-1]] * (2 * len(self._numbered("blocks")))]
+        channels += [shapes[f"{name}.weight"][0] for name in self._numbered("up")]
+        return [size for count in channels for size in (count, count)]
+
+    def _half(self, x: str, name: str) -> str:
+        """One of the two convolutions of a residual block."""
+        if f"{name}.depthwise.weight" not in self._tensors:
+            return self._convolution(x, name)
+        groups = self._tensors[f"{name}.depthwise.weight"].shape[0]
+        return self._convolution(self._convolution(x, f"{name}.depthwise", groups=groups), f"{name}.pointwise")
+
+    def _convolution(self, x: str, name: str, *, stride: int = 1, groups: int = 1) -> str:
+        weight = self._take(f"{name}.weight")
+        border = weight.shape[2] // 2
+        if border:
+            x = self._node("Pad", [x, *self._ints([0, 0, border, border] * 2)], mode="reflect")
+        held = [self._constant(f"{name}.weight", weight)]
+        if name == "head":
+            held.append(self._constant(f"{name}.bias", self._take(f"{name}.bias")))
+        return self._node("Conv", [x, *held], strides=[stride, stride], group=groups)
+
+    def _windows(self, x: str, name: str) -> str:
+        """As `networks._Doubling.windows`: one small convolution makes the four pixels of each window."""
+        weight = self._take(f"{name}.weight")
+        outputs, inputs = weight.shape[:2]
+        kernels = np.einsum("pak,qbl,oikl->pqoiab", _DOUBLED, _DOUBLED, weight).reshape(4 * outputs, inputs, 2, 2)
+        held = [self._constant(f"{name}.weight", kernels)]
+        if name == "full":
+            held.append(self._constant(f"{name}.bias", np.tile(self._take(f"{name}.bias"), 4)))
+        padded = self._node("Pad", [x, *self._ints([0, 0, 1, 1] * 2)], mode="edge")
+        return self._node("Conv", [padded, *held])
+
+    def _doubling(self, x: str, name: str) -> str:
+        pixels = self._shuffled(self._windows(x, name), len(self._tensors[f"{name}.weight"]))
+        return self._node("Slice", [pixels, *self._ints([1, 1], [-1, -1], [2, 3])])  # the outermost lie outside
+
+    def _mirrored(self, windows: str, part: int) -> str:
+        """As `networks._mirrored`."""
+        parts = []
+        for number, (p, q) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+            starts = [number * part, 1 - p, 1 - q]
+            ends = [(number + 1) * part, -1 if p else _END, -1 if q else _END]
+            inside = self._node("Slice", [windows, *self._ints(starts, ends, [1, 2, 3])])
+            parts.append(self._node("Pad", [inside, *self._ints([0, 0, 1 - p, 1 - q, 0, 0, p, q])], mode="edge"))
+        return self._node("Concat", parts, axis=1)
+
+    def _between(self, windows: str) -> str:
+        """As `networks._Head.between`, the pixels of each window still side by side."""
+        weight = self._take("head.weight")
+        outputs, inputs = weight.shape[:2]
+        kernels = np.einsum("uapk,vbql,oikl->uvopqiab", *[_UNDOUBLED.astype(np.float32)] * 2, weight)
+        held = self._constant("head.weight", kernels.reshape(4 * outputs, 4 * inputs, 2, 2))
+        return self._node("Conv", [windows, held, self._constant("head.bias", np.tile(self._take("head.bias"), 4))])
+
+    def _shuffled(self, x: str, channels: int) -> str:
+        """The four pixels of each position, channels of one after those of the other, as a picture.
+
+        ONNX Runtime's DepthToSpace moves single numbers. Here one axis is moved at a time, which it does with vector
+        instructions, and then whole rows: three times quicker.
+        """
+        rows = self._node("Shape", [x], start=2, end=3)
+        parts = self._node("Reshape", [x, *self._ints([0, 2, 2, channels, -1])])
+        beside = self._node("Transpose", [parts], perm=[0, 1, 3, 4, 2])
+        beside = self._node("Reshape", [beside, self._joined([0, 2, channels], rows, [-1])])
+        below = self._node("Transpose", [beside], perm=[0, 2, 3, 1, 4])
+        columns = self._node("Shape", [below], start=4, end=5)
+        return self._node("Reshape", [below, self._joined([0, channels, -1], columns, [])])
+
+    def _joined(self, before: Sequence[int], side: str, after: Sequence[int]) -> str:
+        constants = [*self._ints(before), side, *(self._ints(after) if after else [])]
+        return self._node("Concat", constants, axis=0)
+
+    def _normalised(self, x: str) -> str:
+        channels = self._pieces[2 * self._layers]
+        self._layers += 1
+        # all channels of all items as those of one, so that the scales and shifts of each go in at once
+        flat = self._node("Reshape", [x, *self._ints([1, -1, 0, 0])])
+        scale, shift = (self._node("Reshape", [self._scales.pop(0), *self._ints([-1])]) for _ in range(2))
+        normal = self._node("InstanceNormalization", [flat, scale, shift], epsilon=EPSILON)
+        return self._node("Reshape", [normal, *self._ints([-1, channels, 0, 0])])
+
+    def _relu(self, x: str) -> str:
+        return self._node("Relu", [x])
+
+    def _ints(self, *lists: Sequence[int]) -> list[str]:
+        names = ["ints" + "_".join(map(str, values)) for values in lists]
+        return [self._constant(name, np.array(v, np.int64)) for name, v in zip(names, lists, strict=True)]
+
+    def _constant(self, name: str, values: NDArray[Any] | np.float32) -> str:
+        self._held[name] = np.ascontiguousarray(values).reshape(np.shape(values))
+        return name
+
+    def _node(self, kind: str, inputs: Sequence[str], *, output: str = "", **attributes: Any) -> str:
+        output = output or f"{kind.lower()}{len(self._nodes)}"
+        self._add(kind, inputs, [output], **attributes)
+        return output
+
+    def _add(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        self._nodes.append(self._helper.make_node(kind, inputs, outputs, outputs[0], **attributes))
+
+    def model(self, metadata: Mapping[str, str]) -> bytes:
+        """The whole file."""
+        make, floats = self._helper.make_tensor_value_info, self._onnx.TensorProto.FLOAT
+        sides = ("batch", 3, "height", "width")
+        inputs = [make(IMAGE, floats, sides), make(CODE, floats, ("batch", self.code_length))]
+        held = [self._onnx.numpy_helper.from_array(values, name) for name, values in self._held.items()]
+        graph = self._helper.make_graph(self._nodes, "impasto", inputs, [make(PASTICHE, floats, sides)], held)
+        opsets = [self._helper.make_opsetid("", _OPSET)]
+        model = self._helper.make_model(graph, producer_name="impasto", ir_version=_IR, opset_imports=opsets)
+        self._helper.set_model_props(model, dict(metadata))
+        return bytes(model.SerializeToString())
