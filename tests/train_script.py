@@ -10,7 +10,7 @@ import torch
 
 from impasto.contract import Placement
 from impasto.methods.settings import TrainKnobs
-from impasto.train import StyleCourse, _run, train
+from impasto.train import StyleTraining, _run, train
 from tiny import tiny_decoder_weights, tiny_encoder_weights, training_styles
 
 
@@ -23,7 +23,7 @@ def main(folder, out, knobs, kill_after=0, devices=1):
             os.kill(os.getpid(), signal.SIGKILL)
 
     train(
-        StyleCourse(
+        StyleTraining(
             source=Path(folder),
             target=Path(out),
             knobs=TrainKnobs(**json.loads(knobs)),

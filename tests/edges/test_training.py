@@ -22,7 +22,7 @@ from impasto.models import catalog, checkpoint, networks, predictors
 from impasto.models.decoders import Decoder
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
-from impasto.train import DecoderCourse, StyleCourse, _run, recoloured, train
+from impasto.train import DecoderTraining, StyleTraining, _run, recoloured, train
 from impasto.train._critic import Critic
 from impasto.train._motion import Motion
 from impasto.train._teacher import Teacher
@@ -55,11 +55,11 @@ def teach(photographs, tiny_weights, placement):
     def run(path, knobs=KNOBS, *, heard=ignore, training_styles=None, **options):
         common = {"source": photographs, "target": path, "knobs": knobs}
         if isinstance(knobs, DecoderKnobs):
-            course = DecoderCourse(**common, **options)
+            job = DecoderTraining(**common, **options)
         else:
-            course = StyleCourse(**common, training_styles=training_styles or known_styles(2), **options)
-        weights = {asset: tiny_weights[asset] for asset in course.assets}
-        return train(course, weights=weights, placement=placement, on_progress=heard)
+            job = StyleTraining(**common, training_styles=training_styles or known_styles(2), **options)
+        weights = {asset: tiny_weights[asset] for asset in job.assets}
+        return train(job, weights=weights, placement=placement, on_progress=heard)
 
     return run
 
@@ -214,7 +214,7 @@ def test_taught_to_be_steady_it_is_steadier_and_goes_on_exactly(learn, photograp
 
 
 def any_painting(count=3, unseen=1):
-    """A course's options for a network that takes any painting."""
+    """A job's options for a network that takes any painting."""
     known = known_styles(count)
     return {"training_styles": [*known[unseen:], *map(recoloured, known[unseen:]), *known[:unseen]], "unseen": unseen}
 

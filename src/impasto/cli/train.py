@@ -23,7 +23,7 @@ from impasto.train.data import check_photographs
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
-    from impasto.train import Course, TrainingStyle
+    from impasto.train import TrainingJob, TrainingStyle
 
 K = TypeVar("K")
 
@@ -67,7 +67,7 @@ _Devices = Annotated[int, typer.Option(help="Devices to train on, with one proce
 _Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")]
 _Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 _Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print the outcome as a JSON object.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print the result as a JSON object.")]
 
 
 def train(
@@ -104,16 +104,16 @@ def train(
     named = [_named(text) for text in style]
     common: dict[str, Any] = {"source": source, "target": target, "knobs": asked, "devices": devices, "resume": resume}
 
-    def course(store: Store, reporter: Reporter) -> Course:
-        from impasto.train import StyleCourse, load
+    def job(store: Store, reporter: Reporter) -> TrainingJob:
+        from impasto.train import StyleTraining, load
 
         training_styles = _training_styles(store, named, reporter)
         begun = None if start is None else load(start)
-        return StyleCourse(
+        return StyleTraining(
             **common, training_styles=training_styles, start=begun, only_codes=only_style, specimen=_specimen(store)
         )
 
-    _run(course, target, device, precision, resume=resume, as_json=as_json)
+    _run(job, target, device, precision, resume=resume, as_json=as_json)
 
 
 def train_arbitrary(
@@ -139,16 +139,16 @@ def train_arbitrary(
         raise InputError(f"there is no folder {paintings}", "name one with paintings, or museum")
     common: dict[str, Any] = {"source": source, "target": target, "knobs": asked, "devices": devices, "resume": resume}
 
-    def course(store: Store, reporter: Reporter) -> Course:
-        from impasto.train import StyleCourse, load, recoloured
+    def job(store: Store, reporter: Reporter) -> TrainingJob:
+        from impasto.train import StyleTraining, load, recoloured
 
         learnt, unseen = _collection(store, paintings, asked.seed, reporter)
         training_styles = [*learnt, *map(recoloured, learnt), *unseen]
-        return StyleCourse(
+        return StyleTraining(
             **common, training_styles=training_styles, unseen=len(unseen), start=None if start is None else load(start)
         )
 
-    _run(course, target, device, precision, resume=resume, as_json=as_json)
+    _run(job, target, device, precision, resume=resume, as_json=as_json)
 
 
 def train_decoder(
@@ -165,12 +165,12 @@ def train_decoder(
     asked = _built(DecoderKnobs, knobs)
     source, target = _places(content, out)
 
-    def course(_store: Store, _reporter: Reporter) -> Course:
-        from impasto.train import DecoderCourse
+    def job(_store: Store, _reporter: Reporter) -> TrainingJob:
+        from impasto.train import DecoderTraining
 
-        return DecoderCourse(source=source, target=target, knobs=asked, devices=devices, resume=resume)
+        return DecoderTraining(source=source, target=target, knobs=asked, devices=devices, resume=resume)
 
-    _run(course, target, device, precision, resume=resume, as_json=as_json)
+    _run(job, target, device, precision, resume=resume, as_json=as_json)
 
 
 def _built(cls: type[K], knobs: dict[str, Any]) -> K:
@@ -193,7 +193,7 @@ def _places(content: Path | None, out: Path | None) -> tuple[Path, Path]:
 
 
 def _run(
-    course: Callable[[Store, Reporter], Course],
+    job: Callable[[Store, Reporter], TrainingJob],
     target: Path,
     device: str,
     precision: str,
@@ -201,7 +201,7 @@ def _run(
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Train what `course` plans, and print what came of it."""
+    """Train what `job` plans, and print what came of it."""
     from impasto import train as training
 
     training.check_place(target, resume=resume)  # before minutes go into reading paintings
@@ -212,23 +212,23 @@ def _run(
     store = Store()
     placement = hardware.place(device, precision, tested=("float32", "bfloat16"))
     with Reporter() as reporter:
-        whole = course(store, reporter)
+        whole = job(store, reporter)
         if whole.source == Path(SAMPLE) and not whole.source.exists():
             whole = dataclasses.replace(whole, source=_sample(store, reporter))
         store.fetch(whole.assets, on_progress=reporter)
-        outcome = training.train(
+        result = training.train(
             whole,
             weights={asset: load_weights(store.path(asset)) for asset in whole.assets},
             placement=placement,
             on_progress=reporter,
             on_note=reporter.note,
         )
-    if not outcome.leader:
+    if not result.leader:
         return
     if as_json:
-        say_json({**dataclasses.asdict(outcome), "path": str(outcome.path)})
+        say_json({**dataclasses.asdict(result), "path": str(result.path)})
     else:
-        say(outcome.path)
+        say(result.path)
 
 
 def _sample(store: Store, reporter: Reporter) -> list[Path]:

@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from impasto.train._courses import Course, DecoderCourse, StyleCourse, load
-    from impasto.train._run import Outcome, check_place, train
+    from impasto.train._jobs import DecoderTraining, StyleTraining, TrainingJob, load
+    from impasto.train._run import TrainingResult, check_place, train
     from impasto.train._teacher import TrainingStyle, recoloured
 
 __all__ = [
-    "Course",
-    "DecoderCourse",
-    "Outcome",
-    "StyleCourse",
+    "DecoderTraining",
+    "StyleTraining",
+    "TrainingJob",
+    "TrainingResult",
     "TrainingStyle",
     "check_place",
     "load",
@@ -25,11 +25,11 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Course": "_courses",
-    "DecoderCourse": "_courses",
-    "StyleCourse": "_courses",
-    "load": "_courses",
-    "Outcome": "_run",
+    "TrainingJob": "_jobs",
+    "DecoderTraining": "_jobs",
+    "StyleTraining": "_jobs",
+    "load": "_jobs",
+    "TrainingResult": "_run",
     "check_place": "_run",
     "train": "_run",
     "TrainingStyle": "_teacher",

@@ -18,7 +18,7 @@ from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.train._learner import Batch, Learner
 
 
-class Rebuilder(Learner):
+class DecoderLearner(Learner):
     """Learns to rebuild photographs from the features of one layer.
 
     The loss is the error of the pixels plus `feature_weight` times the error of the features at the same layer. Both

@@ -26,7 +26,7 @@ from impasto.files import discard_leftovers, whole, write_whole
 from impasto.memory import FREED_MEMORY
 from impasto.methods.settings import ScheduleKnobs
 from impasto.train import _pages
-from impasto.train._courses import Course, folder_of
+from impasto.train._jobs import TrainingJob, folder_of
 from impasto.train._learner import Batch, Batches, Learner, squares
 from impasto.train.data import Crops, Photographs, load_photographs
 
@@ -39,7 +39,7 @@ _FREE = ("minutes", "steps", "patience")  # knobs that may differ when a run goe
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """The result of a training.
 
     Attributes:
@@ -62,44 +62,44 @@ class Outcome:
 
 
 def train(
-    course: Course,
+    job: TrainingJob,
     *,
     weights: Mapping[str, Mapping[str, Tensor]],
     placement: Placement,
     on_progress: OnProgress = ignore,
     on_note: Callable[[str], None] = lambda _: None,
-) -> Outcome:
+) -> TrainingResult:
     """Train a network.
 
     Beside the target, a folder `NAME.training` holds the checkpoint, the losses (CSV, TensorBoard, a curve) and sheets
     of validation pictures; the target itself is written again at each checkpoint.
 
     Args:
-        course: what to train.
-        weights: of the course's `assets`, by id.
+        job: what to train.
+        weights: of the job's `assets`, by id.
         placement: device and precision.
 
     Raises:
         InputError: too few photographs, or a checkpoint that does not fit.
         Cancelled: `on_progress` asked to stop; the checkpoint is written.
     """
-    knobs, folder = course.knobs, course.folder
-    done = _checkpoint(course)
+    knobs, folder = job.knobs, job.folder
+    done = _checkpoint(job)
     photographs = load_photographs(
-        course.source, least_side=knobs.crop, seed=knobs.seed, on_progress=on_progress, on_note=on_note
+        job.source, least_side=knobs.crop, seed=knobs.seed, on_progress=on_progress, on_note=on_note
     )
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "recipe.json", json.dumps(course.recipe(), indent=2) + "\n")
+    write_whole(folder / "recipe.json", json.dumps(job.recipe(), indent=2) + "\n")
     learning, held = photographs.split(seed=knobs.seed)
     # a checkpoint brings what is measured at the start
-    learner = course.learner(weights, placement, None if done is not None else held, on_progress)
-    crops = Crops(learning, knobs.crop, knobs.canvas, knobs.seed, course.crop_count(len(learning)))
-    attendant = _Attendant(_Desk(course, held), on_progress)
-    learner.loader = _Loader(crops, course.learnt, knobs, 0 if done is None else done)
+    learner = job.learner(weights, placement, None if done is not None else held, on_progress)
+    crops = Crops(learning, knobs.crop, knobs.canvas, knobs.seed, job.crop_count(len(learning)))
+    callback = _Callback(_Outputs(job, held), on_progress)
+    learner.loader = _Loader(crops, job.learnt, knobs, 0 if done is None else done)
     with _quiet(), FREED_MEMORY.during_job(limited=False):
-        trainer = _trainer(course, placement, attendant)
+        trainer = _trainer(job, placement, callback)
         trainer.fit(learner, ckpt_path=folder / _LAST if done is not None else None, weights_only=True)
-    return attendant.outcome(trainer, learner)
+    return callback.result(trainer, learner)
 
 
 class _Loader:
@@ -125,25 +125,25 @@ def check_place(target: Path, *, resume: bool) -> None:
         raise InputError(f"{folder} holds a training", "go on with --resume, or remove it to start anew")
 
 
-def _checkpoint(course: Course) -> int | None:
+def _checkpoint(job: TrainingJob) -> int | None:
     """Steps that are done, or None when there is nothing to go on from."""
-    check_place(course.target, resume=course.resume)
-    path = course.folder / _LAST
+    check_place(job.target, resume=job.resume)
+    path = job.folder / _LAST
     if not path.exists():
         return None
     # a setting that the recipe lacks is younger than it, and was as its default
-    before = {**asdict(type(course.knobs)()), **json.loads((course.folder / "recipe.json").read_text())}
-    for name, value in course.recipe().items():
+    before = {**asdict(type(job.knobs)()), **json.loads((job.folder / "recipe.json").read_text())}
+    for name, value in job.recipe().items():
         if name not in _FREE and before.get(name) != value:
-            raise InputError(f"{course.folder} was begun with {name} {before.get(name)}, not {value}", "give the same")
+            raise InputError(f"{job.folder} was begun with {name} {before.get(name)}, not {value}", "give the same")
     return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
 
 
-def _trainer(course: Course, placement: Placement, attendant: lightning.Callback) -> lightning.Trainer:
-    knobs, folder = course.knobs, course.folder
+def _trainer(job: TrainingJob, placement: Placement, callback: lightning.Callback) -> lightning.Trainer:
+    knobs, folder = job.knobs, job.folder
     kind, _, index = placement.device.partition(":")
     nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))  # these two are torchrun's
-    devices = int(os.environ.get("LOCAL_WORLD_SIZE", course.devices))
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", job.devices))
     joined = nodes * devices > 1
     named = [int(index)] if index and not joined and kind == "cuda" else devices
     return lightning.Trainer(
@@ -152,7 +152,7 @@ def _trainer(course: Course, placement: Placement, attendant: lightning.Callback
         num_nodes=nodes,
         strategy="ddp" if joined else "auto",
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
-        callbacks=[attendant],
+        callbacks=[callback],
         plugins=[_WholeCheckpoint()],
         max_epochs=-1,
         max_steps=-1,
@@ -212,42 +212,42 @@ def _quiet() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Desk:
+class _Outputs:
     """Writes what a training shows of itself."""
 
-    course: Course
+    job: TrainingJob
     held: Photographs
 
     def write_losses(self, learner: Learner, validations: Sequence[Mapping[str, float]]) -> None:
         """CSV and curves."""
-        _pages.write_csv(self.course.folder / "losses.csv", learner.history)
-        _pages.write_csv(self.course.folder / "validation.csv", validations)
-        _pages.write_curves(self.course.folder / "losses.svg", learner.history)
+        _pages.write_csv(self.job.folder / "losses.csv", learner.history)
+        _pages.write_csv(self.job.folder / "validation.csv", validations)
+        _pages.write_curves(self.job.folder / "losses.svg", learner.history)
 
     def write_network(self, learner: Learner, validations: Sequence[Mapping[str, float]]) -> None:
         """The file, good for use."""
         about = {
             "recipe": {
-                **asdict(self.course.knobs),
+                **asdict(self.job.knobs),
                 "steps_done": learner.global_step,
                 "seconds": round(learner.spent),
             },
             "losses": _pages.thinned(learner.history),
             "validation": list(validations),
         }
-        self.course.write(learner, self.held, about)
+        self.job.write(learner, self.held, about)
 
     def write_sheet(self, learner: Learner) -> None:
         """Validation photographs as they are painted now."""
-        path = self.course.folder / f"sheet-{learner.global_step:06d}.png"
-        _pages.write_sheet(path, self.course.specimens(learner, self.held))
+        path = self.job.folder / f"sheet-{learner.global_step:06d}.png"
+        _pages.write_sheet(path, self.job.specimens(learner, self.held))
 
 
-class _Attendant(lightning.Callback):
+class _Callback(lightning.Callback):
     """Reports, validates, saves and stops."""
 
-    def __init__(self, desk: _Desk, on_progress: OnProgress) -> None:
-        self.desk, self.on_progress = desk, on_progress
+    def __init__(self, outputs: _Outputs, on_progress: OnProgress) -> None:
+        self.outputs, self.on_progress = outputs, on_progress
         self.validations: list[dict[str, float]] = []
         self.early = False
         self._saved = self._began = time.monotonic()
@@ -259,7 +259,7 @@ class _Attendant(lightning.Callback):
         """Note where this run begins."""
         assert isinstance(learner, Learner)
         if trainer.is_global_zero:  # by now all processes have written what they write at the start
-            discard_leftovers(self.desk.course.folder)
+            discard_leftovers(self.outputs.job.folder)
         self._began = self._saved = time.monotonic()
         self._first = self._seen = learner.global_step
         self._next = learner.share
@@ -289,7 +289,7 @@ class _Attendant(lightning.Callback):
         latest = {name: value for name, value in learner.history[-1].items() if name != "step"}
         if trainer.logger is not None and learner.global_step % 10 == 0:
             trainer.logger.log_metrics(latest, step=learner.global_step)
-        total = self.desk.course.knobs.steps
+        total = self.outputs.job.knobs.steps
         report = Progress("training", learner.global_step, total or 0, done=learner.share, losses=latest)
         try:
             self.on_progress(report)
@@ -298,43 +298,43 @@ class _Attendant(lightning.Callback):
             raise
 
     def _validate(self, trainer: lightning.Trainer, learner: Learner) -> None:
-        losses = learner.validate(squares(self.desk.held, self.desk.course.knobs, learner.validated))
+        losses = learner.validate(squares(self.outputs.held, self.outputs.job.knobs, learner.validated))
         losses = {name: float(trainer.strategy.broadcast(value)) for name, value in losses.items()}
         self.validations.append({"step": float(learner.global_step), **losses})
         if trainer.is_global_zero:
-            self.desk.write_sheet(learner)
+            self.outputs.write_sheet(learner)
             if trainer.logger is not None:
                 named = {f"validation_{name}": value for name, value in losses.items()}
                 trainer.logger.log_metrics(named, step=learner.global_step)
-        patience = self.desk.course.knobs.patience
+        patience = self.outputs.job.knobs.patience
         totals = [one["loss"] for one in self.validations]
         if patience and len(totals) > patience:
             self.early = min(totals[-patience:]) > min(totals[:-patience]) * (1 - _PROGRESS)
 
     def _save(self, trainer: lightning.Trainer, learner: Learner) -> None:
         """Checkpoint, network and losses, each whole or not at all."""
-        trainer.save_checkpoint(self.desk.course.folder / _LAST)
+        trainer.save_checkpoint(self.outputs.job.folder / _LAST)
         if trainer.is_global_zero:
-            self.desk.write_network(learner, self.validations)
-            self.desk.write_losses(learner, self.validations)
+            self.outputs.write_network(learner, self.validations)
+            self.outputs.write_losses(learner, self.validations)
         self._saved = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the attendant."""
+        """What a checkpoint keeps of the callback."""
         return {"validations": self.validations}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take it up again."""
         self.validations = list(state_dict["validations"])
 
-    def outcome(self, trainer: lightning.Trainer, learner: Learner) -> Outcome:
+    def result(self, trainer: lightning.Trainer, learner: Learner) -> TrainingResult:
         """What the training came to."""
-        knobs = self.desk.course.knobs
+        knobs = self.outputs.job.knobs
         pictures = (learner.global_step - self._first) * knobs.batch * knobs.accumulate * trainer.world_size
         losses = {name: value for name, value in self.validations[-1].items() if name != "step"}
         took = max(1e-9, time.monotonic() - self._began)
-        return Outcome(
-            self.desk.course.target,
+        return TrainingResult(
+            self.outputs.job.target,
             learner.global_step,
             learner.spent,
             losses,

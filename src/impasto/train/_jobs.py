@@ -19,7 +19,7 @@ from impasto.models import catalog, checkpoint, networks, predictors
 from impasto.train import _pages
 from impasto.train._critic import PATCH
 from impasto.train._learner import VALIDATED, Learner, squares
-from impasto.train._mirror import Rebuilder
+from impasto.train._mirror import DecoderLearner
 from impasto.train._student import CACHED, Reader, Student, Table
 from impasto.train._teacher import ASSETS, Balance, Floats, SharedBalance, Teacher, TrainingStyle
 from impasto.train.data import Photographs
@@ -39,7 +39,7 @@ def folder_of(target: Path) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course(ABC):
+class TrainingJob(ABC):
     """What to train, on which photographs, and which file to write.
 
     Attributes:
@@ -93,7 +93,7 @@ class Course(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleCourse(Course):
+class StyleTraining(TrainingJob):
     """A network that paints in styles.
 
     Attributes:
@@ -213,8 +213,8 @@ class StyleCourse(Course):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecoderCourse(Course):
-    """A decoder that rebuilds photographs from the features of one layer; see `Rebuilder`."""
+class DecoderTraining(TrainingJob):
+    """A decoder that rebuilds photographs from the features of one layer; see `DecoderLearner`."""
 
     knobs: DecoderKnobs
 
@@ -230,13 +230,13 @@ class DecoderCourse(Course):
         placement: Placement,
         held: Photographs | None,  # noqa: ARG002 - nothing is measured
         on_progress: OnProgress,  # noqa: ARG002
-    ) -> Rebuilder:
+    ) -> DecoderLearner:
         """A rebuilder."""
-        return Rebuilder(weights[self.assets[0]], self.knobs, placement)
+        return DecoderLearner(weights[self.assets[0]], self.knobs, placement)
 
     def write(self, learner: Learner, held: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
         """With the layer that it is of."""
-        assert isinstance(learner, Rebuilder)
+        assert isinstance(learner, DecoderLearner)
         checkpoint.write(self.target, learner.tensors(), {**about, "kind": "decoder", "layer": self.knobs.layer})
 
     def specimens(self, learner: Learner, held: Photographs) -> Iterator[tuple[Floats, str]]:
