@@ -11,6 +11,7 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, IterableDataset
 
 from impasto import images
@@ -139,13 +140,16 @@ class Learner(lightning.LightningModule, ABC):
             torch.nn.utils.clip_grad_norm_(group["params"], gradient_clip_val or math.inf)
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
-        """A step, then the running averages and the history follow."""
+        """A step, then the running averages and the history follow.
+
+        Lightning's EMAWeightAveraging would average the critic, too, copy the teacher with the whole module, and know
+        one decay; so its formula is applied to what is to be averaged.
+        """
         super().optimizer_step(*arguments, **named)
-        with torch.no_grad():
-            kept = min(self.knobs.ema, (1 + self.global_step) / (10 + self.global_step))  # young averages are short
-            for newest, average in self.pairs():
-                ours: list[Tensor] = [*average.parameters()]
-                torch._foreach_lerp_(ours, [*newest.parameters()], 1 - kept)
+        kept = min(self.knobs.ema, (1 + self.global_step) / (10 + self.global_step))  # young averages are short
+        average = get_ema_multi_avg_fn(kept)  # type: ignore[no-untyped-call]
+        for newest, averaged in self.pairs():
+            average([*averaged.parameters()], [*newest.parameters()], None)
         self.history.append({"step": float(self.global_step), **self._sums})
         self._sums = {}
 

@@ -244,7 +244,12 @@ class _Outputs:
 
 
 class _Callback(lightning.Callback):
-    """Reports, validates, saves and stops."""
+    """Reports, validates, saves and stops.
+
+    Lightning's ModelCheckpoint saves between the batches of one accumulated step, where a run cannot go on exactly, and
+    no last time when it has saved before; its EarlyStopping knows no relative progress, and its validation loop no
+    share of the minutes; its progress bar prints, where ours is `on_progress`.
+    """
 
     def __init__(self, outputs: _Outputs, on_progress: OnProgress) -> None:
         self.outputs, self.on_progress = outputs, on_progress
