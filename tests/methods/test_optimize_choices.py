@@ -6,6 +6,7 @@ import torch
 from impasto import images, settings
 from impasto.contract import Guide, Job, Placement, Region
 from impasto.errors import Cancelled, InputError
+from impasto.losses.losses import GramLoss
 from impasto.methods import recipes, registry
 from impasto.methods.optimize import levels
 from impasto.methods.optimize.method import Optimize
@@ -13,7 +14,7 @@ from impasto.methods.optimize.objectives import CONTENT_BALANCE, STYLE_BALANCE
 from impasto.methods.optimize.start import start_image
 from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import ARCHITECTURES
-from impasto.ops.tiles import unit
+from impasto.ops.tiles import resample, unit
 from tiny import noise, style_of, tiny_encoder_weights
 
 LOSSES = ("gram", "moments", "wasserstein", "sliced", "patches")
@@ -261,7 +262,7 @@ def fine(picture):
 @pytest.mark.parametrize("border", ["mirror", "wrap"])
 @pytest.mark.parametrize("init", ["content", "recolored"])
 def test_the_start_has_as_much_fine_detail_as_is_asked_for(stylizer, init, border):
-    content = noise(160, 256, seed=3) * 0.5 + 0.5 * torch.rand(1, 3, 160, 256)
+    content = torch.rand(1, 3, 160, 256, generator=torch.Generator().manual_seed(3))
     left = []
     for detail in (0.0, 0.25, 0.5, 0.75, 1.0):
         knobs = knobs_of(init=init, border=border, detail=detail)
@@ -282,7 +283,7 @@ def test_a_softened_start_keeps_its_size_codes_and_edges(stylizer):
 
 
 def test_detail_leaves_a_given_start_as_it_is(stylizer):
-    given = torch.rand(1, 3, 48, 64)
+    given = noise(48, 64, seed=5)
     knobs = knobs_of(detail=0.0)
     code = stylizer.encode_style(style_of(noise(64, 48), (48, 64)), knobs)
     assert torch.equal(start_image(noise(48, 64), Job(code, knobs, Guide(init=given))), given)
@@ -292,3 +293,36 @@ def test_content_counts_more_at_the_coarse_levels():
     plain, firm = (levels.levels_of(128, 128, knobs_of(coarse_content=times)) for times in (1.0, 2.5))
     assert [level.firm for level in plain] == [1, 1, 1]
     assert [level.firm for level in firm] == [2.5, 2.5, 1]
+
+
+def test_octaves_go_down_to_the_coarsest_level():
+    painted = levels.levels_of(256, 192, knobs_of(coarsest=64, octaves=3))
+    assert [level.scale for level in painted] == [0.25, 0.5, 1]
+    assert [level.octaves for level in painted] == [(), (0.25,), (0.5, 0.25)]
+    assert painted[-1].pixels == 256 * 192 * (1 + 1 / 4 + 1 / 16)
+
+
+def test_octaves_bring_the_picture_made_smaller_nearer_to_the_painting(stylizer):
+    gram, sides = GramLoss({"relu2_1": 1.0, "relu4_1": 1.0}), (48, 64)
+    content, style = noise(96, 128), noise(96, 128, seed=7)
+    wanted = gram.statistics(stylizer._encoder(resample(style, *sides), gram.layers))
+
+    def far(octaves):
+        knobs = knobs_of(octaves=octaves, steps=20, content_weight=0)
+        job = Job(stylizer.encode_style(style_of(style, (96, 128)), knobs), knobs)
+        painted = resample(stylizer.stylize(content, [job]), *sides)
+        return gram.bind(wanted)(gram.statistics(stylizer._encoder(painted, gram.layers))).item()
+
+    assert far(2) < 0.9 * far(1)
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_all_that_good_adds_paints_in_tiles_and_by_strength(stylizer, guided):
+    """Tiles, strength maps, octaves and strokes together, and the same losses as in one piece."""
+    content = noise(160, 128, seed=2)
+    knobs = knobs_of(stroke_weight=1, octaves=2, detail=0.0, steps=3, coarse_content=1.5, init="recolored")
+    code = stylizer.encode_style(style_of(noise(64, 48, seed=7), (160, 128)), knobs)
+    guide = Guide(strength=torch.linspace(0, 1, 128).expand(1, 1, 160, 128)) if guided else Guide()
+    whole, tiled = (stylizer.stylize(content, [Job(code, knobs, guide, memory=size)]) for size in (None, 60_000_000))
+    assert (whole - content).abs().mean() > 0.02
+    assert (whole - tiled).abs().mean() < 0.01

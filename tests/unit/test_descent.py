@@ -7,7 +7,7 @@ from impasto.errors import Cancelled
 from impasto.methods.optimize.levels import pyramid_scales
 from impasto.ops.tiles import resample
 from impasto.optim.canvases import PixelPyramid, even_pace
-from impasto.optim.descent import CachedScore, Schedule, descend, differentiated
+from impasto.optim.descent import CachedScore, MultiscaleScore, Schedule, descend, differentiated
 from tiny import noise
 
 
@@ -188,3 +188,19 @@ def test_a_canvas_of_another_kind_says_itself_that_it_is_bounded():
     result = descend(_Colour(), differentiated(score), Schedule(20, "adam", learning_rate=0.1))
     torch.testing.assert_close(result.image, torch.full((1, 3, 8, 8), 0.7), atol=0.05, rtol=0)
     assert all(image.min() >= 0 and image.max() <= 1 for image in seen)
+
+
+def test_a_score_at_several_sizes_has_the_gradient_of_the_sum():
+    image = noise(32, 48).double()
+
+    def score(weight):
+        return differentiated(lambda x: {"style": weight * x.square().mean(), f"own{weight}": x.sin().mean()})
+
+    losses, gradient = MultiscaleScore(score(1.0), [((16, 24), score(2.0))])(image)
+    leaf = image.clone().requires_grad_()
+    small = resample(leaf, 16, 24)
+    style = leaf.square().mean() + 2 * small.square().mean()
+    (style + leaf.sin().mean() + small.sin().mean()).backward()
+    torch.testing.assert_close(gradient, leaf.grad)
+    torch.testing.assert_close(losses["style"], style.detach())
+    assert set(losses) == {"style", "own1.0", "own2.0"}

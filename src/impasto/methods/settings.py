@@ -70,6 +70,13 @@ class OptimizeKnobs:
         low=0,
         high=100,
     )
+    octaves: int = knob(
+        1,
+        "sizes at which the style is compared: 2 adds the picture at half its size, 3 a quarter, down to the coarsest",
+        low=1,
+        high=6,
+        shapes_style=True,
+    )
     optimizer: str = knob("lbfgs", "the optimiser", choices=("lbfgs", "adam"))
     history: int = knob(
         10,

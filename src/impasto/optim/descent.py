@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import Cancelled
+from impasto.ops.tiles import resample
 from impasto.optim.canvases import Canvas
 from impasto.optim.lbfgs import LBFGS
 
@@ -56,6 +57,35 @@ class CachedScore:
         found = self._score(image)
         self._last = image, found
         return found[1]
+
+
+class MultiscaleScore:
+    """A Score of an image, plus Scores of the same image made smaller: large strokes and shapes count too.
+
+    A loss of feature statistics sees no more than the encoder's reach, which smaller images make wider.
+
+    Args:
+        own: of the image as it is.
+        smaller: heights and widths, each with its Score. Losses of one name are added up.
+        wrap: make smaller as if the image was tiled.
+    """
+
+    def __init__(self, own: Score, smaller: Sequence[tuple[tuple[int, int], Score]], *, wrap: bool = False) -> None:
+        self._own, self._smaller, self._wrap = own, tuple(smaller), wrap
+
+    def __call__(self, image: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+        """The sums of losses and gradients."""
+        found, gradient = self._own(image)
+        losses = dict(found)
+        for sides, score in self._smaller:
+            leaf = image.detach().requires_grad_()
+            small = resample(leaf, *sides, wrap=self._wrap)
+            more, pull = score(small.detach())
+            small.backward(pull)  # type: ignore[no-untyped-call]
+            assert leaf.grad is not None
+            gradient = gradient + leaf.grad
+            losses |= {name: loss + losses.get(name, 0) for name, loss in more.items()}
+        return losses, gradient
 
 
 @dataclass(frozen=True)

@@ -32,17 +32,24 @@ class Level:
         sides: its height and width.
         steps: how long to stay.
         firm: times that the content counts.
+        octaves: smaller scales at which the style counts too.
     """
 
     scale: float
     sides: tuple[int, int]
     steps: int
     firm: float = 1.0
+    octaves: tuple[float, ...] = ()
 
     @property
-    def work(self) -> int:
-        """Pixels moved in all steps."""
-        return self.steps * math.prod(self.sides)
+    def pixels(self) -> float:
+        """Pixels seen in a step, at all sizes."""
+        return math.prod(self.sides) * (1 + sum((scale / self.scale) ** 2 for scale in self.octaves))
+
+    @property
+    def work(self) -> float:
+        """Pixels seen in all steps."""
+        return self.steps * self.pixels
 
 
 def levels_of(height: int, width: int, knobs: OptimizeKnobs) -> tuple[Level, ...]:
@@ -50,7 +57,9 @@ def levels_of(height: int, width: int, knobs: OptimizeKnobs) -> tuple[Level, ...
 
     def level(scale: float, steps: float, firm: float = 1.0) -> Level:
         firm *= knobs.coarse_content if scale <= 0.5 else 1.0
-        return Level(scale, sides_at(height, width, scale), round(steps), firm)
+        smaller = (scale * 0.5**octave for octave in range(1, knobs.octaves))
+        octaves = tuple(each for each in smaller if each * max(height, width) >= knobs.coarsest)
+        return Level(scale, sides_at(height, width, scale), round(steps), firm, octaves)
 
     *coarser, finest = (
         level(scale, knobs.steps * COARSER_STEPS ** -math.log2(scale))

@@ -35,6 +35,7 @@ from impasto.losses.matching import draw_places
 from impasto.methods.optimize.fitting import STRIDE, Fit, fit, fixed_bytes, least_memory, tile_side, whole_bytes
 from impasto.methods.optimize.levels import Level, levels_of, sides_at, sides_of
 from impasto.methods.optimize.objectives import (
+    OCTAVE_BALANCE,
     STROKE_BALANCE,
     STROKE_PLACES,
     VARIATION_BALANCE,
@@ -43,7 +44,7 @@ from impasto.methods.optimize.objectives import (
     style_loss,
     style_weight,
 )
-from impasto.methods.optimize.regions import anchor_loss, padded_guide, regional_strokes, regional_style
+from impasto.methods.optimize.regions import RegionalStyle, anchor_loss, padded_guide, regional_strokes, regional_style
 from impasto.methods.optimize.snapshots import LevelReports, LevelSnapshot, RecolorSnapshot
 from impasto.methods.optimize.start import color_statistics, start_image
 from impasto.methods.settings import OptimizeKnobs
@@ -52,7 +53,7 @@ from impasto.models.encoders import Encoder, load_own_weights
 from impasto.ops import masks
 from impasto.ops.tiles import WindowedImage, put, resample, tiles_of, unit
 from impasto.optim.canvases import BilateralCanvas, PixelPyramid, Pixels, even_pace
-from impasto.optim.descent import CachedScore, Schedule, Score, below, descend
+from impasto.optim.descent import CachedScore, MultiscaleScore, Schedule, Score, below, descend
 from impasto.optim.evaluator import Evaluator, Term, collect
 
 FIRST_STEP = 0.01
@@ -105,20 +106,16 @@ class Optimize(Costs):
         """
         self._encoder.architecture.check((*knobs.style_layers, *knobs.content_layers))
         loss = style_loss(knobs, self._encoder.architecture)
-        matched = stroke_layers(knobs, self._encoder.architecture)
+        levels = levels_of(*style.canvas, knobs)
         tensors: dict[str, Tensor] = {}
-        tile = None if style.memory is None else tile_side(style.memory, knobs, self.placement)
-        for level in levels_of(*style.canvas, knobs):
-            parts, places = [], []
-            for image, share in zip(style.images, style.shares(), strict=True):
-                sides = sides_at(*sides_of(image.pixels), level.scale)
-                pixels = resample(unit(image.pixels), *sides).clamp_(0, 1)
-                parts.append((share, collect(self._encoder, loss, pixels, tile=tile)))
-                if matched:
-                    places.append((share, collect(self._encoder, ContentLoss(matched), pixels, tile=tile)))
-            tensors |= {f"{level.scale}/{name}": tensor for name, tensor in loss.pool(parts).items()}
+        for scale in sorted({scale for level in levels for scale in (level.scale, *level.octaves)}):
+            parts = self._collect_styles(style, loss, scale, knobs)
+            tensors |= {f"{scale}/{name}": tensor for name, tensor in loss.pool(parts).items()}
+        matched = stroke_layers(knobs, self._encoder.architecture)
+        for level in levels if matched else ():
+            maps = self._collect_styles(style, ContentLoss(matched), level.scale, knobs)
             for name in matched:
-                rows = [(share, maps[name][0].flatten(1).mT) for share, maps in places]
+                rows = [(share, found[name][0].flatten(1).mT) for share, found in maps]
                 tensors[f"strokes/{level.scale}/{name}"] = draw_places(rows, STROKE_PLACES)
         if knobs.init == "recolored":
             palettes = [color_statistics(WindowedImage(image.pixels, STRIDE)) for image in style.images]
@@ -127,6 +124,18 @@ class Optimize(Costs):
         if knobs.init == "style":
             tensors["image"] = max(style.images, key=lambda image: image.weight).pixels
         return StyleCode(tensors)
+
+    def _collect_styles(
+        self, style: Style, objective: Objective, scale: float, knobs: OptimizeKnobs
+    ) -> list[tuple[float, Stats]]:
+        """Each style image's share, and its statistics at a share of its size."""
+        tile = None if style.memory is None else tile_side(style.memory, knobs, self.placement)
+        parts = []
+        for image, share in zip(style.images, style.shares(), strict=True):
+            sides = sides_at(*sides_of(image.pixels), scale)
+            pixels = resample(unit(image.pixels), *sides).clamp_(0, 1)
+            parts.append((share, collect(self._encoder, objective, pixels, tile=tile)))
+        return parts
 
     def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:
         """Optimise one picture after another; see `Stylizer`. Honours `init`, `regions` and `strength`."""
@@ -231,20 +240,12 @@ class Optimize(Costs):
         """Bytes that a picture needs in tiles, with the leanest descent. Raises InputError for what tiles cannot do."""
         return least_memory(sides_at(height, width, 1.0), knobs, placement)
 
-    def _score(self, content: Tensor, job: Job, level: Level, place: Fit) -> Evaluator:
-        """The loss at one level: content, style and total variation, weighted."""
+    def _score(self, content: Tensor, job: Job, level: Level, place: Fit) -> Score:
+        """The loss at one level: content, style, strokes and total variation, weighted."""
         knobs: OptimizeKnobs = job.knobs
-        wrap = knobs.border == "wrap"
-        plan = regional_style(style_loss(knobs, self._encoder.architecture), content, job, level)
-        style = plan.target
-        if any(strength < 1 for strength in plan.strengths):
-            # towards a blend of the two pictures' statistics: nothing shows through twice
-            own = self._collect(plan.loss, content, wrap, place)
-            style = plan.loss.toward(own, style, torch.tensor(plan.strengths, device=content.device))
-        terms = [
-            Term("style", style_weight(knobs), plan.loss, style),
-            Term("tv", VARIATION_BALANCE * knobs.tv_weight * knobs.strength, TotalVariation(wrap, plan.effect)),
-        ]
+        style, plan = self._style_term(content, job, level, place)
+        smooth = TotalVariation(knobs.border == "wrap", plan.effect)
+        terms = [style, Term("tv", VARIATION_BALANCE * knobs.tv_weight * knobs.strength, smooth)]
         terms += [
             Term("strokes", STROKE_BALANCE * knobs.stroke_weight * knobs.strength, loss)
             for loss in regional_strokes(content, job, level)
@@ -252,26 +253,51 @@ class Optimize(Costs):
         terms += [
             Term("temporal", TEMPORAL_BALANCE, anchor_loss(anchor, sides_of(content))) for anchor in job.guide.anchors
         ]
-        held = content_objectives(knobs)
         kept = [
-            Term(one.name, one.weight, one.objective, self._collect(one.objective, content, wrap, place))
-            for one in held
+            Term(one.name, one.weight, one.objective, self._collect(one.objective, content, knobs, place))
+            for one in content_objectives(knobs)
         ]
-        backdrop = None if plan.cover is None else (content, plan.cover)
-        approximate = knobs.tiling == "approximate"
+        own = self._evaluator([*kept, *terms], content, plan, knobs, place)
+        smaller = [self._octave(content, job, level, scale, place) for scale in level.octaves]
+        return MultiscaleScore(own, smaller, wrap=knobs.border == "wrap") if smaller else own
+
+    def _octave(
+        self, content: Tensor, job: Job, level: Level, scale: float, place: Fit
+    ) -> tuple[tuple[int, int], Evaluator]:
+        """Height and width, and the loss of the style, where a picture of this level is made smaller."""
+        share = scale / level.scale
+        sides = sides_at(*sides_of(content), share)
+        small = resample(content, *sides).clamp(0, 1)
+        term, plan = self._style_term(small, job, replace(level, scale=scale), place)
+        term = replace(term, weight=2 * share * OCTAVE_BALANCE * term.weight)
+        return sides, self._evaluator([term], small, plan, job.knobs, place)
+
+    def _style_term(self, content: Tensor, job: Job, level: Level, place: Fit) -> tuple[Term, RegionalStyle]:
+        knobs: OptimizeKnobs = job.knobs
+        plan = regional_style(style_loss(knobs, self._encoder.architecture), content, job, level)
+        target = plan.target
+        if any(strength < 1 for strength in plan.strengths):
+            # towards a blend of the two pictures' statistics: nothing shows through twice
+            own = self._collect(plan.loss, content, knobs, place)
+            target = plan.loss.toward(own, target, torch.tensor(plan.strengths, device=content.device))
+        return Term("style", style_weight(knobs), plan.loss, target), plan
+
+    def _evaluator(
+        self, terms: Sequence[Term], content: Tensor, plan: RegionalStyle, knobs: OptimizeKnobs, place: Fit
+    ) -> Evaluator:
         return Evaluator(
             self._encoder,
-            [*kept, *terms],
-            wrap=wrap,
-            backdrop=backdrop,
+            terms,
+            wrap=knobs.border == "wrap",
+            backdrop=None if plan.cover is None else (content, plan.cover),
             tile=place.tile,
-            approximate=approximate,
+            approximate=knobs.tiling == "approximate",
             checkpointing=knobs.checkpointing == "on",
             quick=place.quick,
         )
 
-    def _collect(self, objective: Objective, picture: Tensor, wrap: bool, place: Fit) -> Stats:
-        found = collect(self._encoder, objective, picture, wrap=wrap, tile=place.tile)
+    def _collect(self, objective: Objective, picture: Tensor, knobs: OptimizeKnobs, place: Fit) -> Stats:
+        found = collect(self._encoder, objective, picture, wrap=knobs.border == "wrap", tile=place.tile)
         if place.frugal and isinstance(objective, MappedObjective):
             return {name: tensor.to(torch.bfloat16) for name, tensor in found.items()}
         return found

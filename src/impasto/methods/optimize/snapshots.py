@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -85,10 +84,10 @@ class LevelReports:
         before = self._levels[:index]
         steps, total = sum(level.steps for level in before), sum(level.steps for level in self._levels)
         work, all_work = sum(level.work for level in before), sum(level.work for level in self._levels)
-        area = math.prod(self._levels[index].sides)
+        pixels = self._levels[index].pixels
 
         def report(progress: Progress) -> None:
-            done = (work + area * progress.step) / all_work
+            done = (work + pixels * progress.step) / all_work
             snapshot = replace(taken, descent=progress.snapshot, before=steps)
             told = replace(progress, stage=self._stage, step=steps + progress.step, total=total, snapshot=snapshot)
             self._on_progress(replace(told, done=done))
