@@ -72,7 +72,7 @@ def test_the_record_holds_every_knob(engine):
     assert record["knobs"]["seed"] == 5
     assert set(record["knobs"]) == set(registry.find("optimize").load_knobs().__dataclass_fields__)
     assert record["steps"] == 2
-    assert result.losses[-1].keys() == {"content", "style", "tv", "total", "seconds", "step"}
+    assert result.losses[-1].keys() == {"content", "style", "strokes", "tv", "total", "seconds", "step"}
 
 
 def test_a_saved_result_carries_its_record(engine, tmp_path):
