@@ -16,7 +16,7 @@ BFLOAT = Placement(precision="bfloat16")
 
 def of(quality, sides, *, place=BFLOAT, **settings):
     stages = plan("auto", quality, {})
-    return budget.plan(stages, [place] * len(stages), sides, sides, **settings)
+    return budget.plan(stages, [place] * len(stages), sides, images.Header(sides[1], sides[0], "PNG"), **settings)
 
 
 def test_what_fits_is_painted_in_one_piece():

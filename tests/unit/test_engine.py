@@ -165,3 +165,32 @@ def test_wrong_settings_are_told_before_torch_is_loaded(picture_file):
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(picture_file())], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(("quality", "knobs"), [("draft", {}), ("good", QUICK)])
+def test_few_pixels_keep_the_shape(engine, quality, knobs):
+    result = engine.stylize(picture(500, 10), STYLE, Request(quality=quality, size=100, knobs=knobs))
+    assert (result.picture.width, result.picture.height) == (2, 100)
+    assert np.isfinite(result.picture.pixels).all()
+
+
+def test_a_side_that_would_vanish_is_refused(engine):
+    with pytest.raises(InputError, match="a side of 1000x8 px vanishes") as caught:
+        engine.stylize(picture(8, 1000), STYLE, Request(quality="draft", size=40))
+    size = int(caught.value.hint.split()[2])
+    assert engine.stylize(picture(8, 1000), STYLE, Request(quality="draft", size=size)).picture.height == 1
+
+
+def test_max_pixels_bounds_results():
+    request = Request(size=20_000)
+    with pytest.raises(InputError, match="the result would be 20000x15000 px") as caught:
+        request.sides(64, 48)
+    size = int(caught.value.hint.split()[2].rstrip(","))
+    height, width = Request(size=size).sides(64, 48)
+    assert 0.99e8 < height * width <= 1e8
+    assert Request(size=20_000, max_pixels=300_000_000).sides(64, 48) == (15_000, 20_000)
+
+
+def test_max_pixels_bounds_textures(engine):
+    with pytest.raises(InputError, match="the result would be 20000x20000 px"):
+        engine.texture(STYLE, size=20_000)

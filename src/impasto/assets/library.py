@@ -6,9 +6,10 @@ import difflib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from impasto import images
 from impasto.assets import Store
@@ -131,8 +132,7 @@ class Library:
         self,
         painting: Painting,
         *,
-        max_pixels: int = images.MAX_PIXELS,
-        compact: bool = False,
+        read: Callable[[Any], Picture] = images.read,
         on_progress: OnProgress = ignore,
     ) -> Picture:
         """A painting without the rim of its photograph, as every method is to see it.
@@ -142,15 +142,14 @@ class Library:
 
         Args:
             painting: which.
-            max_pixels, compact: as for `images.read`.
+            read: reads the file, as `images.read` does.
             on_progress: called while something is fetched.
 
         Raises:
             AssetError: it cannot be had, or was altered.
         """
         path = self.path(painting, on_progress=on_progress)
-        picture = images.read(path, max_pixels=max_pixels, compact=compact)
-        return picture.without_rim(_RIM)
+        return read(path).without_rim(_RIM)
 
     def _read(self, on_progress: OnProgress) -> tuple[_Entry, ...]:
         if not self._entries:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from impasto import device
+from impasto import device, images
 from impasto.contract import Placement
 from impasto.errors import ResourceError
 from impasto.methods import recipes
@@ -17,7 +17,6 @@ from impasto.methods import recipes
 _FREE_SHARE = 0.85  # of what is free: others use memory too
 _RESERVE = 200_000_000  # bytes that the libraries take for themselves while they compute
 _MASK = 12.0  # bytes a pixel of a mask, with what methods make of it
-_READING = 13.0  # bytes a pixel of a photograph while it is decoded, at 8 bits
 _HOLDING = 12.0  # of the photograph, the picture to start from, the result and a style image of its size, as codes
 _LEAST_SIZE = 64  # pixels, that are suggested
 _WRITING = 16.0  # while a result is encoded
@@ -57,7 +56,7 @@ def plan(
     stages: Sequence[recipes.Stage],
     placements: Sequence[Placement],
     sides: tuple[int, int],
-    source: tuple[int, int],
+    source: images.Header,
     *,
     maps: int = 0,
     regions: int = 0,
@@ -68,7 +67,7 @@ def plan(
     Args:
         stages, placements: the methods and where they compute.
         sides: height and width of the result.
-        source: those of the photograph.
+        source: the photograph's header.
         maps: masks that the job holds.
         regions: parts of the picture that have statistics of their own.
         limit: bytes that the user allows; None for what is free.
@@ -115,7 +114,7 @@ def least_in_tiles(
     stages: Sequence[recipes.Stage],
     placements: Sequence[Placement],
     sides: tuple[int, int],
-    source: tuple[int, int],
+    source: images.Header,
     maps: int = 0,
 ) -> int:
     """Bytes below which tiles do not fit either."""
@@ -125,7 +124,7 @@ def least_in_tiles(
         for stage, placement in zip(stages, placements, strict=True)
     )
     painting += int((_HOLDING + _MASK * maps) * pixels) + _RESERVE
-    reading = int(_READING * source[0] * source[1])
+    reading = images.least_bytes(source, longest=max(sides))
     writing = int((_WRITING + _MASK * maps) * pixels)
     return max(painting, reading, writing)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +21,8 @@ from impasto.assets.library import Library
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.engine.cache import ModelCache
 from impasto.engine.plan import Plan, make_plan
-from impasto.engine.request import OnNote, Request, Result, Sources, silence
-from impasto.engine.styles import StyleLike, find_styles
+from impasto.engine.request import OnNote, Request, Result, Sources, check_result, silence
+from impasto.engine.styles import StyleLike, find_styles, held_bytes
 from impasto.errors import Cancelled, InputError, MissingExtra, as_whole
 from impasto.images import Picture
 
@@ -133,19 +132,20 @@ class Engine:
         from impasto.engine.run import Run
 
         request, compact = plan.request, plan.room.tiled
-        sources, regions = self._find_all(styles, request, on_progress, compact=compact)
-        picture = _read(content, request, compact=compact)
-        own_size = picture.width, picture.height
+        sources, regions = self._find_all(styles, plan, on_progress)
         everything = [*sources, *(source for _, own in regions for source in own)]
+        left = None if request.max_memory is None else request.max_memory - held_bytes(everything)
+        picture = _read(content, request, compact=compact, longest=max(plan.sides), room=left)
         for note in (*picture.notes, *(f"style {s.label}: {note}" for s in everything for note in s.picture.notes)):
             on_note(note)
         picture = picture.resized(*plan.sides)  # of the one that was read nothing is kept
         reader = MaskReader(
             photograph=images.to_tensor(picture.pixels),
-            own_size=own_size,
+            own_size=plan.own_size,
             store=self.store,
             feather=request.controls.feather,
             max_pixels=request.max_pixels,
+            room=left,
             on_progress=on_progress,
             on_note=on_note,
         )
@@ -221,6 +221,7 @@ class Engine:
             on_note(f"a seamless texture has a side that 16 divides: {side} px")
         knobs = {**request.knobs, "content_weight": 0.0, "border": "wrap" if seamless else "mirror"}
         request = replace(request, method="optimize", init="noise", size=None, knobs=knobs)
+        check_result(side, side, request.max_pixels)
         blank = np.full((side, side, 3), 0.5, np.float32)
         made = {"texture": {"size": side, "seamless": seamless}}
         try:
@@ -237,19 +238,32 @@ class Engine:
         *,
         max_pixels: int = images.MAX_PIXELS,
         on_progress: OnProgress = ignore,
-        compact: bool = False,
     ) -> Sources:
         """Read style images; see `impasto.engine.styles.find_styles`."""
-        return find_styles(self.library, styles, max_pixels=max_pixels, on_progress=on_progress, compact=compact)
+        return find_styles(self.library, styles, max_pixels=max_pixels, on_progress=on_progress)
 
     def _find_all(
-        self, styles: StyleLike | Sequence[StyleLike], request: Request, on_progress: OnProgress, *, compact: bool
+        self, styles: StyleLike | Sequence[StyleLike], plan: Plan, on_progress: OnProgress
     ) -> tuple[Sources, tuple[tuple[Any, Sources], ...]]:
-        """The styles of the whole picture, and masks with theirs."""
-        find = partial(self.find_styles, max_pixels=request.max_pixels, on_progress=on_progress, compact=compact)
-        regions = request.controls.regions
+        """The styles of the whole picture, and masks with theirs; smaller where memory is short."""
+        request, regions = plan.request, plan.request.controls.regions
         without = isinstance(styles, list | tuple) and not styles and bool(regions)
-        return () if without else find(styles), tuple((mask, find(style)) for mask, style in regions)
+        found: list[Sources] = []
+        for own in (() if without else (styles,)) + tuple(style for _, style in regions):
+            held = held_bytes(source for sources in found for source in sources)
+            found.append(
+                find_styles(
+                    self.library,
+                    own,
+                    max_pixels=request.max_pixels,
+                    on_progress=on_progress,
+                    compact=plan.room.tiled,
+                    longest=plan.style_side,
+                    room=None if request.max_memory is None else request.max_memory - held,
+                )
+            )
+        whole = () if without else found.pop(0)
+        return whole, tuple((mask, own) for (mask, _), own in zip(regions, found, strict=True))
 
     def _by_fast_path(
         self, content: Any, styles: Any, request: Request, on_progress: OnProgress, on_note: OnNote
@@ -280,7 +294,14 @@ class Engine:
         return job.paint(runtime, request, picture.resized(height, width), on_progress)
 
 
-def _read(content: Any, request: Request, *, compact: bool = False) -> Picture:
+def _read(
+    content: Any,
+    request: Request,
+    *,
+    compact: bool = False,
+    longest: int | None = None,
+    room: float | None = None,
+) -> Picture:
     """The photograph. What is dropped of its metadata is dropped here, so that nothing made of it can tell."""
-    picture = images.read(content, max_pixels=request.max_pixels, compact=compact)
+    picture = images.read(content, max_pixels=request.max_pixels, compact=compact, longest=longest, room=room)
     return images.without_place(picture) if request.drop_gps else picture

@@ -40,6 +40,7 @@ class MaskReader:
     store: Store
     feather: float = 0.0
     max_pixels: int = images.MAX_PIXELS
+    room: float | None = None
     on_progress: OnProgress = ignore
     on_note: Callable[[str], Any] = str  # drops notes
     _found: dict[str, Tensor] = field(default_factory=dict)
@@ -55,12 +56,13 @@ class MaskReader:
             return masks.feather(self._find(mask), self.feather)
         if isinstance(mask, str) and not means_file(mask):
             raise InputError(f"{mask!r} is no mask", f"give a file, or a word: {close_names(mask, segment.ASSETS)}")
-        picture = images.read(mask, max_pixels=self.max_pixels)
+        header = images.probe(mask, max_pixels=self.max_pixels)
+        height, width = self.photograph.shape[2:]
+        picture = images.read(mask, max_pixels=self.max_pixels, longest=max(height, width), room=self.room)
         name = mask_name(mask)
         values = picture.pixels @ color.LUMA if picture.alpha is None or picture.alpha.min() == 1 else picture.alpha
-        height, width = self.photograph.shape[2:]
-        if (picture.width, picture.height) not in ((width, height), self.own_size):
-            self.on_note(f"{name} is {picture.width}x{picture.height} px: resized to {width}x{height}")
+        if (header.width, header.height) not in ((width, height), self.own_size):
+            self.on_note(f"{name} is {header.width}x{header.height} px: resized to {width}x{height}")
         pixels = torch.from_numpy(images.resize(values, height, width))[None, None]
         if pixels.max() < 1 / 255:
             raise InputError(f"mask {name} is all black: it selects nothing", "paint white what it should select")

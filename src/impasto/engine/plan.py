@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ _MASK_SHARE = 0.1  # of a step that each further mask costs: one more weighted G
 _TILES_TAKE = 1.6  # times as long, for the second pass and the margins (bench/RESULTS.md)
 _QUICK_TAKES = 0.65  # of the time of direct convolutions (bench/NOTES.md)
 _SUSTAINED = 0.6  # of the convolution peak is what a whole pass reaches (bench/RESULTS.md)
+_WITH_RIM = 1.1  # a painting of the library loses the rim of its photograph
 _LONG = 5.0  # seconds; what takes longer is told beforehand
 
 
@@ -36,6 +38,7 @@ class Plan:
         placements: where each computes.
         sides: height and width of the result.
         room: the memory that it may take.
+        own_size: width and height of the photograph as it was given.
     """
 
     request: Request
@@ -43,6 +46,13 @@ class Plan:
     placements: tuple[Placement, ...]
     sides: tuple[int, int]
     room: budget.Budget
+    own_size: tuple[int, int]
+
+    @property
+    def style_side(self) -> int:
+        """The longest side that a style image is wanted at."""
+        scale = max(getattr(stage.knobs, "style_scale", 1.0) for stage in self.stages)
+        return math.ceil(max(self.sides) * scale * _WITH_RIM)
 
 
 def make_plan(
@@ -71,7 +81,7 @@ def make_plan(
     room = budget.IN_ONE_PIECE
     if not request.controls.color_only:
         room = _check_fits(stages, placements, sides, header, request, on_note)
-    return Plan(request, stages, placements, sides, room)
+    return Plan(request, stages, placements, sides, room, (header.width, header.height))
 
 
 def stages_of(styles: Any, request: Request) -> tuple[recipes.Stage, ...]:
@@ -117,7 +127,7 @@ def _check_fits(
         stages,
         placements,
         sides,
-        (header.height, header.width),
+        header,
         maps=request.controls.map_count(),
         regions=parts if parts > 1 else 0,
         limit=request.max_memory,

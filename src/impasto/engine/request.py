@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -62,7 +63,8 @@ class Request:
         """Height and width of the result, of a photograph of that width and height.
 
         Raises:
-            InputError: the photograph is too small, or the size is no number of pixels.
+            InputError: the photograph is too small, the size is no number of pixels, a side would vanish, or the
+                result would have more than `max_pixels`.
         """
         if min(width, height) < SMALLEST_CONTENT:
             raise InputError(
@@ -71,12 +73,28 @@ class Request:
             )
         size = self.size
         if size is None:
+            check_result(width, height, self.max_pixels)
             return height, width
         whole = as_whole(size, low=SMALLEST_CONTENT)
         if whole is None:
             raise InputError(f"--size is {size!r}", f"it takes a whole number of pixels, {SMALLEST_CONTENT} or more")
+        if whole * min(width, height) < max(width, height) / 2:
+            least = math.ceil(max(width, height) / min(width, height) / 2)
+            raise InputError(f"at --size {whole} a side of {width}x{height} px vanishes", f"use --size {least} or more")
         width, height = images.fit(width, height, whole)
-        return max(height, SMALLEST_CONTENT), max(width, SMALLEST_CONTENT)
+        check_result(width, height, self.max_pixels)
+        return height, width
+
+
+def check_result(width: int, height: int, max_pixels: int) -> None:
+    """Raise InputError for a result of more than `max_pixels`."""
+    if width * height <= max_pixels:
+        return
+    fitting = int(max(width, height) * (max_pixels / (width * height)) ** 0.5)
+    raise InputError(
+        f"the result would be {width}x{height} px, {width * height:,} in all; at most {max_pixels:,} are allowed",
+        f"use --size {fitting}, or allow more: --max-pixels {width * height}",
+    )
 
 
 @dataclass(frozen=True, eq=False)

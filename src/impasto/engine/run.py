@@ -271,8 +271,14 @@ class Run:
         """The picture to start from, when the user gave one, at the size of the content without stretching."""
         if getattr(self.stages[-1].knobs, "init", None) != "file":
             return None
-        given = images.read(self.request.init, max_pixels=self.request.max_pixels, compact=self.room.tiled)
         height, width = self.content.pixels.shape[:2]
+        given = images.read(
+            self.request.init,
+            max_pixels=self.request.max_pixels,
+            compact=self.room.tiled,
+            longest=max(height, width),
+            room=self.request.max_memory,
+        )
         if abs(given.width * height - given.height * width) > max(given.width, given.height) * 2:
             raise InputError(
                 f"the image to start from is {given.width}x{given.height} px, another shape than {width}x{height}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -30,19 +30,31 @@ def find_styles(
     max_pixels: int = images.MAX_PIXELS,
     on_progress: OnProgress = ignore,
     compact: bool = False,
+    longest: int | None = None,
+    room: float | None = None,
 ) -> tuple[StyleSource, ...]:
     """Read style images: styles of trained networks and files first, then the library by number or words.
 
-    compact: as for `images.read`.
+    compact, longest, room: as for `images.read`; all styles together take no more than `room`.
 
     Raises:
         InputError: no style, a weight that is not above 0, nothing found, or several candidates.
+        ResourceError: they do not fit into `room`.
     """
     pairs = weighted(styles)
     if not pairs:
         raise InputError("no style was given", "give one with --style; impasto styles lists the library")
-    find = partial(_find, library, max_pixels=max_pixels, on_progress=on_progress, compact=compact)
-    return tuple(find(style, _checked(weight)) for style, weight in pairs)
+    read = partial(images.read, max_pixels=max_pixels, compact=compact, longest=longest)
+    found: list[StyleSource] = []
+    for style, weight in pairs:
+        left = None if room is None else room - held_bytes(found)
+        found.append(_find(library, style, _checked(weight), partial(read, room=left), on_progress))
+    return tuple(found)
+
+
+def held_bytes(sources: Iterable[StyleSource]) -> int:
+    """Memory that style images take."""
+    return sum(source.picture.pixels.nbytes for source in sources)
 
 
 def weighted(styles: StyleLike | Sequence[StyleLike]) -> list[tuple[Any, Any]]:
@@ -57,16 +69,16 @@ def _is_several(styles: Any) -> bool:
 
 
 def _find(
-    library: Library, style: Any, weight: float, *, max_pixels: int, on_progress: OnProgress, compact: bool
+    library: Library, style: Any, weight: float, read: Callable[[Any], images.Picture], on_progress: OnProgress
 ) -> StyleSource:
     if catalog.is_trained(style):
         found = catalog.find(style)
         return StyleSource(found.name, found.id, images.read(found.thumbnail or _BLANK), weight, found)
     if isinstance(style, str) and not means_file(style):
         painting = library.find(style, on_progress=on_progress)
-        picture = library.read(painting, max_pixels=max_pixels, compact=compact, on_progress=on_progress)
+        picture = library.read(painting, read=read, on_progress=on_progress)
         return StyleSource(painting.title, painting.id, picture, weight)
-    picture = images.read(style, max_pixels=max_pixels, compact=compact)
+    picture = read(style)
     name = Path(style).name if isinstance(style, str | Path) else "picture"
     return StyleSource(Path(name).stem, name, picture, weight)
 

@@ -30,6 +30,7 @@ from impasto.images._place import names_place, tells_place, without_place
 from impasto.images._read import MAX_PIXELS, MAX_SIDE, probe, read, read_record
 from impasto.images._save import WRITABLE_EXTENSIONS, check_format, check_output, write
 from impasto.images._sheet import contact_sheet
+from impasto.images._shrink import least_bytes, reading_bytes
 
 EXTENSIONS = frozenset({*WRITABLE_EXTENSIONS, ".gif"})
 """Endings by which a folder's pictures are known."""
@@ -54,11 +55,13 @@ __all__ = [
     "fit",
     "from_tensor",
     "is_codes",
+    "least_bytes",
     "names_place",
     "probe",
     "quantise",
     "read",
     "read_record",
+    "reading_bytes",
     "resize",
     "tells_place",
     "to_pil",

@@ -100,6 +100,9 @@ class Header:
         format: as in `Origin.format`.
         bits: 8 or 16 a channel.
         frames: frames or pages; 1 for a still picture.
+        channels: of the file, alpha included.
+        transparent: whether there is alpha.
+        progressive: whether it is a JPEG of several passes, which takes more memory to read.
     """
 
     width: int
@@ -107,6 +110,9 @@ class Header:
     format: str
     bits: int = 8
     frames: int = 1
+    channels: int = 3
+    transparent: bool = False
+    progressive: bool = False
 
 
 def fit(width: int, height: int, longest: int) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from math import isfinite
 from pathlib import Path
@@ -20,6 +20,7 @@ from impasto.images._deep import as_tuple, decode_16, keyed
 from impasto.images._fill import fill_hidden
 from impasto.images._jpeg import with_its_end
 from impasto.images._picture import Floats, Header, Origin, Picture, bands, quantise
+from impasto.images._shrink import ask_for, averaged, averaged_codes, fitting_factor
 from impasto.images._source import Stream, decoding, open_image, opened
 
 MAX_PIXELS = 100_000_000
@@ -30,10 +31,18 @@ MAX_SIDE = 100_000
 
 _MAX_TEXT = 1 << 16
 _PALETTE_MODES = ("P", "PA")
+_CLEAR_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 _GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N")
 
 
-def read(source: Any, *, max_pixels: int = MAX_PIXELS, compact: bool = False) -> Picture:
+def read(
+    source: Any,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    compact: bool = False,
+    longest: int | None = None,
+    room: float | None = None,
+) -> Picture:
     """Decode a picture: upright, sRGB, alpha apart; what is transparent has the colours around it, not hidden ones.
 
     Args:
@@ -41,35 +50,58 @@ def read(source: Any, *, max_pixels: int = MAX_PIXELS, compact: bool = False) ->
             uint8, uint16 or float in [0, 1], or a torch tensor `(3, H, W)`, `(1, 3, H, W)` or `(H, W, 3)`.
         max_pixels: larger pictures are refused from their header.
         compact: keep pixels as codes of the source's depth (16 bits for floats), a quarter or half as large.
+        longest: side that is wanted of it. What does not fit into `room` is decoded smaller, as large as fits, down to
+            this side.
+        room: bytes that reading may take; any by default.
 
     Raises:
         InputError: it is missing, not a picture, damaged, too large, or of a kind that is not read.
+        ResourceError: it does not fit into `room`.
     """
-    picture = _read(source, max_pixels, compact=compact)
+    picture = _read(source, _Reading(max_pixels, compact, longest, room))
     if picture.alpha is None:
         return picture
     return replace(picture, pixels=fill_hidden(picture.pixels, picture.alpha))
 
 
-def _read(source: Any, max_pixels: int, *, compact: bool) -> Picture:
+@dataclass(frozen=True)
+class _Reading:
+    """How to read; see `read`."""
+
+    max_pixels: int
+    compact: bool
+    longest: int | None
+    room: float | None
+
+    def factor(self, image: Image.Image, name: str) -> int:
+        """How many times smaller the image is to be decoded."""
+        _check_size(*_size(image), self.max_pixels, name)
+        if self.room is None:
+            return 1
+        header = _described(image, *_size(image))
+        return fitting_factor(header, name, longest=self.longest, room=self.room, compact=self.compact)
+
+
+def _read(source: Any, reading: _Reading) -> Picture:
+    compact = reading.compact
     if is_array(source):
-        _check_size(*shape_of_array(source), max_pixels, "the array")
+        _check_size(*shape_of_array(source), reading.max_pixels, "the array")
         picture = picture_of_array(source)
         return replace(picture, pixels=_as_codes(picture.pixels, source)) if compact else picture
     if isinstance(source, Image.Image):
-        _check_size(*source.size, max_pixels, "the picture")
+        _check_size(*source.size, reading.max_pixels, "the picture")
         return _decode(source, b"", "the picture", compact=compact)
     with opened(source) as (stream, name):
         image = open_image(stream, name)
-        _check_size(*_size(image), max_pixels, name)
+        factor = reading.factor(image, name)
         try:
             data = _whole(stream) if _bits(image) == 16 else b""
-            picture = _decode(image, data, name, compact=compact)
+            picture = _decode(image, data, name, compact=compact, factor=factor)
         except InputError:
             ended = with_its_end(_whole(stream)) if image.format == "JPEG" else None
             if ended is None:
                 raise
-            picture = _decode(open_image(BytesIO(ended), name), b"", name, compact=compact)
+            picture = _decode(open_image(BytesIO(ended), name), b"", name, compact=compact, factor=factor)
             lost = "the end of the file is missing: the last corner of the picture may be damaged"
             picture = replace(picture, notes=(*picture.notes, lost))
     path = Path(source) if isinstance(source, str | Path) else None
@@ -113,7 +145,13 @@ def _header(image: Image.Image, max_pixels: int, name: str) -> Header:
         # Pillow has turned the size of a TIFF already, but not yet its pixels
         if image.format != "TIFF" and _metadata.orientation_of(image) >= 5:
             width, height = height, width
-        return Header(width, height, _format(image), bits=_bits(image), frames=_frames(image))
+        return _described(image, width, height)
+
+
+def _described(image: Image.Image, width: int, height: int) -> Header:
+    kind, alpha = _format(image), image.mode in _CLEAR_MODES or "transparency" in image.info
+    passes = kind == "JPEG" and bool(image.info.get("progressive"))
+    return Header(width, height, kind, _bits(image), _frames(image), len(image.getbands()), alpha, passes)
 
 
 def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
@@ -162,28 +200,30 @@ def _as_codes(pixels: Floats, source: Any) -> NDArray[Any]:
     return codes
 
 
-def _decode(image: Image.Image, data: bytes, name: str, *, compact: bool = False) -> Picture:
+def _decode(image: Image.Image, data: bytes, name: str, *, compact: bool = False, factor: int = 1) -> Picture:
     """Everything after the header. data: the whole file where it holds 16 bits, else empty."""
-    codes: NDArray[Any] | None = None
     notes = _notes(image)
     with decoding(name):
+        ask_for(image, factor)
         if image.format == "PNG":
             _find_late_exif(image, data)
         exif, exif_notes = _metadata.exif_of(image)
         tags = _tiff_tags(image)
         orientation = _metadata.orientation_of(image)
-        if data:
-            codes = decode_16(image, data, tags)
+        codes, shown = decode_16(image, data, tags) if data else None, image
         if codes is None:
             image.load()
             orientation = _metadata.orientation_of(image)  # Pillow turns a TIFF while it loads
             if data and not image.mode.startswith("I;16"):
                 notes += ("16 bits of this kind are read as 8",)
-            codes, image = _planes(image, tags)
+            shown = averaged(image, factor)
+            codes = _planes(shown, tags)
         if data and "transparency" in image.info and codes.dtype == np.uint16:
             codes = keyed(codes, image.info["transparency"])
+        if codes.dtype == np.uint16:
+            codes = averaged_codes(codes, factor)
     icc = _icc(image)
-    pixels, color_notes = (_to_srgb_codes if compact else _to_srgb)(codes, image, icc)
+    pixels, color_notes = (_to_srgb_codes if compact else _to_srgb)(codes, shown, icc)
     alpha = _alpha(codes)
     origin = Origin(
         bits=16 if codes.dtype == np.uint16 else 8,
@@ -224,15 +264,15 @@ def _tiff_tags(image: Image.Image) -> Mapping[int, Any]:
     return dict(image.tag_v2) if image.format == "TIFF" and hasattr(image, "tag_v2") else {}
 
 
-def _planes(image: Image.Image, tags: Mapping[int, Any]) -> tuple[NDArray[Any], Image.Image]:
-    """A loaded image's codes `(H, W, 1 | 2 | 3 | 4)` and the image, whose mode may be one for `_to_srgb` to convert."""
+def _planes(image: Image.Image, tags: Mapping[int, Any]) -> NDArray[Any]:
+    """A loaded image's codes `(H, W, 1 | 2 | 3 | 4)`; those of some modes are for `_to_srgb` to convert."""
     mode = image.mode
     if mode.startswith("I;16"):
         codes = np.asarray(image).astype(np.uint16)
         depth = max(as_tuple(tags.get(258, 16)))
         if depth < 16:
             codes = np.rint(codes * (65535.0 / (2**depth - 1))).astype(np.uint16)
-        return codes[..., None], image
+        return codes[..., None]
     if mode in ("I", "F"):
         raise InputError(
             f"a picture of 32-bit {'integers' if mode == 'I' else 'floats'} is not read",
@@ -240,14 +280,14 @@ def _planes(image: Image.Image, tags: Mapping[int, Any]) -> tuple[NDArray[Any], 
         )
     if "transparency" in image.info and mode in ("1", "L", "P", "RGB"):
         codes = np.asarray(image.convert("RGBA"))
-        return (codes[..., 2:] if mode in ("1", "L") else codes), image
+        return codes[..., 2:] if mode in ("1", "L") else codes
     if mode in ("CMYK", "LAB"):
-        return np.asarray(image)[..., :3], image
+        return np.asarray(image)[..., :3]
     target = {"1": "L", "La": "LA", "P": "RGB", "PA": "RGBA", "RGBa": "RGBA"}.get(mode, mode)
     if target not in ("L", "LA", "RGB", "RGBA"):
         target = "RGB"
     codes = np.asarray(image if mode == target else image.convert(target))
-    return (codes[..., None] if codes.ndim == 2 else codes), image
+    return codes[..., None] if codes.ndim == 2 else codes
 
 
 def _mode(image: Image.Image, codes: NDArray[Any]) -> str:
@@ -268,8 +308,7 @@ def _to_srgb_codes(codes: NDArray[Any], image: Image.Image, icc: bytes | None) -
     """As `_to_srgb`, but back to codes band by band."""
     bits = 8 * codes.dtype.itemsize
     if image.mode in ("CMYK", "LAB"):
-        pixels, notes = _to_srgb(codes, image, icc)
-        return quantise(pixels, bits), notes
+        return _ink_to_srgb(image, icc)
     result = np.empty((*codes.shape[:2], 3), dtype=codes.dtype)
     for rows in bands(codes):
         pixels, notes = _to_srgb(codes[rows], image, icc)
@@ -280,7 +319,8 @@ def _to_srgb_codes(codes: NDArray[Any], image: Image.Image, icc: bytes | None) -
 def _to_srgb(codes: NDArray[Any], image: Image.Image, icc: bytes | None) -> tuple[Floats, tuple[str, ...]]:
     """Pixels `(H, W, 3)` in sRGB, and notes."""
     if image.mode in ("CMYK", "LAB"):
-        return _ink_to_srgb(image, icc)
+        inks, told = _ink_to_srgb(image, icc)
+        return inks.astype(np.float32) / np.float32(255), told
     color = codes[..., : 1 if codes.shape[2] < 3 else 3]
     top = int(np.iinfo(codes.dtype).max)
     profile, grey = _color.parse(icc), color.shape[2] == 1
@@ -300,15 +340,18 @@ def _to_srgb(codes: NDArray[Any], image: Image.Image, icc: bytes | None) -> tupl
     return (np.repeat(values, 3, axis=2) if grey else values), notes
 
 
-def _ink_to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Floats, tuple[str, ...]]:
-    """CMYK or Lab. Pillow takes every CMYK JPEG as inverted, as Adobe writes them; without Adobe's mark it is not."""
+def _ink_to_srgb(image: Image.Image, icc: bytes | None) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """CMYK or Lab as codes of 8 bits.
+
+    Pillow takes every CMYK JPEG as inverted, as Adobe writes them; without Adobe's mark it is not.
+    """
     kind = "CMYK" if image.mode == "CMYK" else "Lab"
     if kind == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
         image = image.point(lambda value: 255 - value)
     converted = _color.by_littlecms(image, icc) if icc or kind == "Lab" else None
     how = "" if converted is not None else ", without a usable profile, so its colours are approximate"
     rgb = converted if converted is not None else image.convert("RGB")
-    return np.asarray(rgb).astype(np.float32) / np.float32(255), (f"{kind} picture{how}: the result is RGB",)
+    return np.asarray(rgb), (f"{kind} picture{how}: the result is RGB",)
 
 
 def _upright(values: NDArray[Any], orientation: int) -> NDArray[Any]:
