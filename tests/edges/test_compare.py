@@ -120,6 +120,7 @@ def test_bench_sweep_and_plot(run, quick_scores, tmp_path):
     ET.fromstring((tmp_path / "a.svg").read_text())
 
 
+@pytest.mark.process  # asks git for the commit
 def test_bench_peers(run, quick_scores, tmp_path):
     table = tmp_path / "peers.csv"
     arguments = (
