@@ -61,6 +61,12 @@ def strength(album):
     album.save("strength")
 
 
+def detail(album):
+    for value in (0.0, 0.5, 1.0):
+        album.paint(f"--detail {value:g}", "chelsea.png", WHEAT, knobs={"detail": value})
+    album.save("detail", cell=PAINTED)
+
+
 def strength_map(album):
     grey = ramp(150, CELL)
     album.show(grey[..., None].repeat(3, 2), "ramp.png")
@@ -123,7 +129,7 @@ def main():
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images/controls")
     folder.mkdir(parents=True, exist_ok=True)
     album = Album(folder)
-    for chapter in (strength, strength_map, mixing, colour, regions, keeping, textures):
+    for chapter in (strength, detail, strength_map, mixing, colour, regions, keeping, textures):
         if chapter.__name__ in (sys.argv[2:] or chapter.__name__):
             chapter(album)
 

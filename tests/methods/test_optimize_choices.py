@@ -326,3 +326,29 @@ def test_all_that_good_adds_paints_in_tiles_and_by_strength(stylizer, guided):
     whole, tiled = (stylizer.stylize(content, [Job(code, knobs, guide, memory=size)]) for size in (None, 60_000_000))
     assert (whole - content).abs().mean() > 0.02
     assert (whole - tiled).abs().mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("method", "values", "said", "hint"),
+    [
+        ("adain", {"detail": 0.5}, "method adain has no --detail", "it has --strength"),
+        ("optimize", {"detail": 1.5}, "--detail is 1.5", "0 to 1"),
+        ("optimize", {"detail": -0.1}, "--detail is -0.1", "0 to 1"),
+        ("optimize", {"detail": float("nan")}, "--detail is nan", "0 to 1"),
+        ("optimize", {"detail": 0.5, "init": "noise"}, "--init noise starts from something else", "leave out"),
+        ("optimize", {"detail": 0.5, "canvas": "photorealistic"}, "keeps all detail", "leave out"),
+    ],
+)
+def test_detail_that_has_no_meaning_is_refused(method, values, said, hint):
+    with pytest.raises(InputError) as refused:
+        recipes.plan(method, None, values)
+    assert said in refused.value.message
+    assert hint in refused.value.hint
+
+
+def test_good_and_best_paint_and_the_photorealistic_canvas_does_not():
+    for quality in ("good", "best"):
+        assert recipes.plan("auto", quality, {})[-1].knobs.detail == 0
+        assert recipes.plan("auto", quality, {"detail": 1.0})[-1].knobs.detail == 1
+        knobs = recipes.plan("auto", quality, {"canvas": "photorealistic"})[-1].knobs
+        assert (knobs.detail, knobs.stroke_weight, knobs.octaves) == (1, 0, 1)

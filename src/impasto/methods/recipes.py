@@ -21,10 +21,13 @@ DEFAULT_QUALITY = "good"
 _PAINTED: Mapping[str, Any] = {"content_layers": ("relu4_1",), "coarsest": 128, "detail": 0.0, "octaves": 3}
 _PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "optimize": {
-        "good": {"steps": 24, **_PAINTED, "stroke_weight": 1.0, "content_weight": 1.4, "coarse_content": 1.5},
-        "best": {"steps": 50, **_PAINTED, "stroke_weight": 1.3, "content_weight": 1.4, "coarse_content": 1.3},
+        "good": {"steps": 24, **_PAINTED, "stroke_weight": 1.5, "content_weight": 1.4, "coarse_content": 1.5},
+        "best": {"steps": 50, **_PAINTED, "stroke_weight": 1.5, "content_weight": 1.4, "coarse_content": 1.3},
     },
 }
+# The photorealistic canvas moves colours, so there is nothing to paint anew, and no stroke.
+_PHOTOREALISTIC: Mapping[str, Any] = {"steps": 20, "content_layers": ("relu4_1",)}
+_PHOTOGRAPHIC = ("recolored", "content", "content+noise")  # starts whose detail is the photograph's
 _AUTO = {"draft": DRAFT_METHOD, "good": "optimize", "best": "optimize"}
 
 
@@ -55,16 +58,41 @@ def plan(method: str, quality: str | None, values: Mapping[str, Any]) -> tuple[S
         raise InputError(f"method {row.name} has no quality draft", "use --quality good, or --method adain")
     if given_quality not in (None, "draft") and row.kind == "map":
         raise InputError(f"method {row.name} paints in one pass and has one quality", "leave out --quality")
-    presets = dict(_PRESETS.get(row.name, {}).get(quality, {}))
     given = {name: value for name, value in values.items() if value is not None}
-    if row.name == "optimize" and "encoder" in given:
-        presets |= encoder_specs.presets(str(given["encoder"]))
-    knobs = settings.build(row.load_knobs(), {**presets, **given}, owner=row.name)
+    knobs = settings.build(row.load_knobs(), {**_presets(row.name, quality, given), **given}, owner=row.name)
     if isinstance(knobs, OptimizeKnobs):
+        _check_detail(knobs, given)
         encoder_specs.find(knobs.encoder).check((*knobs.style_layers, *knobs.content_layers))
     last = Stage(row, knobs)
     drafted = getattr(knobs, "init", None) == "draft" and getattr(knobs, "canvas", "pixels") == "pixels"
     return (_draft(given), last) if drafted else (last,)
+
+
+def _presets(method: str, quality: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a quality sets, unless the user does."""
+    presets = dict(_PRESETS.get(method, {}).get(quality, {}))
+    if method != "optimize":
+        return presets
+    if given.get("canvas") == "photorealistic":
+        presets = dict(_PHOTOREALISTIC)
+    if "encoder" in given:
+        presets |= encoder_specs.presets(str(given["encoder"]))
+    return presets
+
+
+def _check_detail(knobs: OptimizeKnobs, given: Mapping[str, Any]) -> None:
+    """Refuse a share of the photograph's detail where the descent does not begin with the photograph, or all of it."""
+    if "detail" not in given:
+        return
+    if knobs.canvas == "photorealistic" and knobs.detail != 1:
+        raise InputError(
+            "the photorealistic canvas keeps all the photograph's detail", "leave out --detail or --canvas"
+        )
+    if "init" in given and knobs.init not in _PHOTOGRAPHIC:
+        raise InputError(
+            f"--detail is a share of the photograph's, and --init {knobs.init} starts from something else",
+            "leave out --detail or --init",
+        )
 
 
 def default_of(method: str, knob: settings.Knob) -> str:
