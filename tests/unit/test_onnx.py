@@ -174,6 +174,16 @@ def test_a_graph_is_built_once_for_each_network(network, tmp_path, monkeypatch):
     assert len(list(folder.iterdir())) == 2
 
 
+def test_a_kept_graph_with_an_altered_byte_is_built_again(network, tmp_path):
+    folder, tensors = tmp_path / "graphs", runtimes.read(network)[0]
+    first = graphs.cached(network, tensors, folder)
+    (kept,) = folder.iterdir()
+    for damaged in (first[:-1], first[:500] + bytes([first[500] ^ 1]) + first[501:]):
+        kept.write_bytes(damaged)
+        assert graphs.cached(network, tensors, folder) == first
+    assert [path.read_bytes() for path in folder.iterdir()] == [first]
+
+
 def test_only_the_newest_graphs_are_kept(network, tmp_path, monkeypatch):
     monkeypatch.setattr(graphs, "_KEPT", 2)
     folder = tmp_path / "graphs"

@@ -92,17 +92,24 @@ def cached(network: Path, tensors: Tensors, folder: Path) -> bytes:
         MissingExtra: it was never built, and the package onnx is not installed.
     """
     with network.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    kept = folder / f"{digest[:32]}-{_VERSION}.onnx"
-    with suppress(OSError):
-        return kept.read_bytes()
+        known_by = f"{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}-{_VERSION}"
+    for kept in folder.glob(f"{known_by}-*.onnx"):
+        with suppress(OSError):
+            data = kept.read_bytes()
+            if kept.stem == f"{known_by}-{_digest(data)}":
+                return data
+            kept.unlink()  # a byte of it was altered
     data = build(tensors)
     with suppress(OSError, InputError, ResourceError):  # a folder that takes none is no reason not to paint
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(kept, data)
+        write_whole(folder / f"{known_by}-{_digest(data)}.onnx", data)
         for old in sorted(folder.glob("*.onnx"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
             old.unlink(missing_ok=True)
     return data
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def stride_of(tensors: Tensors) -> int:
