@@ -7,14 +7,49 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    if sys.argv[1:] == ["--version"]:  # before any heavy import
-        from importlib.metadata import version
+    try:
+        code = _run(sys.argv[1:])
+        _ignore_interrupts()
+    except KeyboardInterrupt:  # while the first modules load
+        _ignore_interrupts()
+        if sys.stderr is not None:
+            print("error: stopped", file=sys.stderr)  # noqa: T201 - the edge
+        code = 130
+    sys.exit(code)
 
-        print(f"impasto {version('impasto')}")  # noqa: T201 - the edge
-        return
+
+def _run(arguments: list[str]) -> int:
+    from impasto.cli.streams import hush_interrupts, secure
+
+    secure()
+    hush_interrupts()
+    if arguments == ["--version"]:
+        return _version()
     from impasto.cli.app import run
 
-    sys.exit(run(sys.argv[1:]))
+    return run(arguments)
+
+
+def _version() -> int:
+    """Print the version, and load nothing for it."""
+    from importlib.metadata import version
+
+    from impasto.cli.printing import say, tell
+    from impasto.errors import ResourceError
+
+    try:
+        say(f"impasto {version('impasto')}")
+    except ResourceError as error:
+        tell(f"error: {error.message}")
+        return error.exit_code
+    return 0
+
+
+def _ignore_interrupts() -> None:
+    """What is left is Python's own end, in which a Ctrl-C would only print a traceback."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

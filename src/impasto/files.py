@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from impasto.errors import Cancelled, InputError, ResourceError, plain
+from impasto.errors import Cancelled, InputError, ResourceError, StyleError, plain
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 """Numbers by which the system says that no more can be written."""
@@ -50,7 +50,7 @@ def whole(path: Path) -> Iterator[Path]:
     It ends in .tmp, so that who lists pictures does not find it, and gets the permissions of the file that it replaces.
     """
     with storing(name_of(path)):
-        target = path.resolve()
+        target = resolved(path)
         if target.exists() and not target.is_file() and not target.is_dir():
             yield target
             return
@@ -62,6 +62,38 @@ def whole(path: Path) -> Iterator[Path]:
             publish(temporary, target)
         finally:  # after Ctrl-C as well: no temporary file may stay behind
             discard(temporary)
+
+
+def of_system(error: OSError) -> StyleError:
+    """What the system says of a file, a folder or a stream, as an error of ours."""
+    reason = error.strerror or str(error)
+    if error.errno in DISK_FULL:
+        place = "standard output" if error.filename is None else plain(error.filename)
+        return ResourceError(f"{place[:200]} cannot be written: {reason}", "free some disk space, or write elsewhere")
+    place = "a file" if error.filename is None else plain(error.filename)
+    return InputError(f"{place[:200]} cannot be used: {reason}", "check its name and its permissions")
+
+
+def resolved(path: Path) -> Path:
+    """The path without links. Raises OSError, in any Python, where links lead round in a circle."""
+    try:
+        return path.resolve()
+    except RuntimeError as error:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a file is there; a name that the system does not take is none."""
+    with suppress(OSError, ValueError):
+        return Path(path).is_file()
+    return False
+
+
+def is_folder(path: str | Path) -> bool:
+    """The same for a folder."""
+    with suppress(OSError, ValueError):
+        return Path(path).is_dir()
+    return False
 
 
 def temporary_beside(path: Path) -> Path:

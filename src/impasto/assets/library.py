@@ -15,6 +15,7 @@ from impasto import images
 from impasto.assets import Store
 from impasto.contract import OnProgress, ignore
 from impasto.errors import InputError
+from impasto.files import is_file
 from impasto.images import EXTENSIONS, Picture
 
 SOURCES = ("museum",)
@@ -202,8 +203,7 @@ def means_file(style: str) -> bool:
 
     So a typing error in a path is reported as a missing file, not as an unknown painting.
     """
-    path = Path(style)
-    return path.is_file() or "/" in style or "\\" in style or path.suffix.lower() in EXTENSIONS
+    return is_file(style) or "/" in style or "\\" in style or Path(style).suffix.lower() in EXTENSIONS
 
 
 def _by_id(entries: Iterable[_Entry], query: str) -> _Entry | None:

@@ -16,7 +16,10 @@ from typer.exceptions import Abort, Exit, TyperException
 
 from impasto.cli.front import Front, mend_completion
 from impasto.cli.parse import spell_out
+from impasto.cli.printing import writing
+from impasto.cli.streams import Interrupts, give_up
 from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated, quoted
+from impasto.files import of_system
 
 _COMPLETION = "_IMPASTO_COMPLETE"
 """The variable by which a shell asks what could follow."""
@@ -47,14 +50,25 @@ def _options(
 def run(arguments: list[str]) -> int:
     """Run one command line. Returns the exit code; never raises but for `--debug`."""
     signal.signal(signal.SIGTERM, _terminate)
+    with Interrupts() as interrupts:
+        return _run(arguments, interrupts)
+
+
+def _run(arguments: list[str], interrupts: Interrupts) -> int:
     debug = "--debug" in arguments
     try:
         words = spell_out([word for word in arguments if word != "--debug"])
         if _COMPLETION in os.environ or any(word.endswith("-completion") for word in words):
             mend_completion()
         code = app(args=words or ["--help"], prog_name="impasto", standalone_mode=False)
-        sys.stdout.flush()
-    except BaseException as error:
+        with writing():
+            sys.stdout.flush()
+        if interrupts.asked and code == Cancelled.exit_code:  # the parsing library keeps it to itself
+            raise KeyboardInterrupt
+    except BaseException as caught:
+        error = caught
+        if interrupts.asked and not isinstance(caught, StyleError):
+            error = KeyboardInterrupt()
         if debug and isinstance(error, Exception) and not isinstance(error, Exit):
             traceback.print_exc()
         return _report(error, arguments)
@@ -72,7 +86,7 @@ def _report(error: BaseException, arguments: list[str]) -> int:
     if _COMPLETION in os.environ:  # someone is typing: words of ours would stand in the midst of theirs
         return 1
     if isinstance(error, BrokenPipeError):  # the reader of our output has gone; nothing to say to anyone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up()
         return 1
     known = _as_style_error(error, arguments)
     print(f"error: {known.message}", file=sys.stderr)
@@ -92,6 +106,10 @@ def _as_style_error(error: BaseException, arguments: list[str]) -> StyleError:
         return _plainly(_one_line(error.format_message()), f"{command} --help lists the options", arguments)
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error):
         return ResourceError("memory ran out", "use a smaller --size, or free some memory")
+    if isinstance(error, OSError) and error.errno is not None:
+        if error.filename is None:
+            give_up()
+        return of_system(error)
     name = type(error).__name__
     return StyleError(
         f"a bug in impasto: {name}: {_one_line(str(error))}",

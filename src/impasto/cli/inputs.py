@@ -8,7 +8,7 @@ from pathlib import Path
 from impasto.assets import Store
 from impasto.cli.parse import WORDS
 from impasto.errors import InputError
-from impasto.files import refuse_address
+from impasto.files import is_file, is_folder, refuse_address
 from impasto.models import catalog
 
 
@@ -17,9 +17,8 @@ def find_contents(items: list[str]) -> list[str]:
     found: list[str] = []
     for item in items:
         refuse_address(item)
-        path = Path(item)
-        if item != "-" and path.is_dir():
-            found += _pictures_in(path)
+        if item != "-" and is_folder(item):
+            found += _pictures_in(Path(item))
         else:
             found.append(item)
     if found.count("-") > 1 or ("-" in found and len(found) > 1):
@@ -58,7 +57,7 @@ def check_masks(masks: Sequence[str], max_pixels: int) -> None:
     from impasto.assets.library import means_file
 
     for mask in masks:
-        if mask not in WORDS or Path(mask).exists():
+        if mask not in WORDS or is_file(mask):
             if not means_file(mask):
                 raise InputError(f"{mask!r} is no mask", f"it is a file, or one of {', '.join(WORDS)}")
             images.probe(mask, max_pixels=max_pixels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -10,10 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from impasto.cli.printing import writing
+from impasto.cli.streams import is_closed
 from impasto.errors import Cancelled, InputError
+from impasto.files import is_file, is_folder
 
 if TYPE_CHECKING:
     from impasto.engine.request import Result
+
+_LONGEST_NAME = 245  # bytes: 255 are allowed, and a number may follow
 
 
 @contextmanager
@@ -50,7 +56,7 @@ class Targets:
         jpeg_quality: int | None = None,
     ) -> None:
         self._out, self._jpeg_quality = out, jpeg_quality
-        self._folder = out is not None and out != "-" and (several or Path(out).is_dir() or out.endswith(("/", "\\")))
+        self._folder = out is not None and out != "-" and (several or is_folder(out) or out.endswith(("/", "\\")))
         if out == "-" and several:
             raise InputError("several pictures cannot go to standard output", "name a folder with -o")
         self._ending = self._ending_of(format)
@@ -78,7 +84,7 @@ class Targets:
         if self.to_stdout([content]):
             images.check_format(self._ending, self._jpeg_quality)
             return
-        inputs = [Path(name) for name in (content, *styles) if name != "-" and Path(name).is_file()]
+        inputs = [Path(name) for name in (content, *styles) if name != "-" and is_file(name)]
         target = self.of(content, ["style"])
         assert target is not None
         if self._folder and not target.parent.exists():
@@ -90,7 +96,7 @@ class Targets:
         if self.to_stdout([content]):
             return None
         stem = "stdin" if content == "-" else Path(content).stem
-        name = f"{stem}-{slug(' and '.join(labels))}{self._ending}"
+        name = fitting(stem, f"-{slug(' and '.join(labels))}{self._ending}")
         if self._out is None:
             return unused(Path(content).parent / name)
         return unused(Path(self._out) / name) if self._folder else Path(self._out)
@@ -101,9 +107,13 @@ class Targets:
         if path is not None:
             result.save(path, jpeg_quality=self._jpeg_quality, on_note=on_note)
             return path
+        if is_closed(sys.stdout):
+            raise InputError("standard output is closed", "name a file with -o")
         buffer = io.BytesIO()
         result.save(buffer, format=self._ending, jpeg_quality=self._jpeg_quality, on_note=on_note)
-        sys.stdout.buffer.write(buffer.getvalue())
+        with writing():
+            sys.stdout.buffer.write(buffer.getvalue())
+            sys.stdout.buffer.flush()
         return None
 
     def steps_folder(self, content: str) -> Path:
@@ -134,6 +144,12 @@ def labels(record: Mapping[str, Any]) -> list[str]:
 def slug(text: str) -> str:
     """A label as part of a file name."""
     return re.sub(r"[^\w]+", "-", text.lower()).strip("-")[:60] or "style"
+
+
+def fitting(stem: str, rest: str) -> str:
+    """A file name of two parts, the first cut where the system would not take the whole, numbered or not."""
+    room = _LONGEST_NAME - len(os.fsencode(rest))
+    return os.fsencode(stem)[:room].decode(sys.getfilesystemencoding(), "ignore") + rest
 
 
 def unused(path: Path) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from impasto.engine.controls import FACE_AMOUNT
 from impasto.errors import InputError
+from impasto.files import is_file
 
 WORDS = ("subject", "background", "person")
 """Masks that are found in the photograph itself."""
@@ -30,7 +31,7 @@ def parse_style(text: str) -> tuple[str, float]:
         InputError: the weight is not a number above 0.
     """
     head, colon, tail = text.rpartition(":")
-    whole = Path(text).exists() or re.fullmatch(r"(museum|pack):[\w-]+", text)
+    whole = is_file(text) or re.fullmatch(r"(museum|pack):[\w-]+", text)
     if (
         not colon
         or whole
@@ -54,7 +55,7 @@ def parse_region(text: str) -> tuple[str, str]:
     if not splits:
         missing = "mask" if Path(text).suffix == "" and text not in WORDS else "style"
         raise InputError(f"--region {text} names no {missing}", wanted)
-    mask, style = next((pair for pair in splits if pair[0] in WORDS or Path(pair[0]).is_file()), splits[0])
+    mask, style = next((pair for pair in splits if pair[0] in WORDS or is_file(pair[0])), splits[0])
     if not mask or not style:
         raise InputError(f"--region {text} names no {'style' if mask else 'mask'}", wanted)
     named, weight = parse_style(style)

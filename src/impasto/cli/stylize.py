@@ -15,6 +15,7 @@ from impasto.cli.outputs import Targets
 from impasto.cli.parse import check_pixels, parse_region, parse_style
 from impasto.cli.printing import say, say_json, tell
 from impasto.errors import BatchError, Cancelled, InputError
+from impasto.files import is_folder, of_system
 from impasto.memory import parse_memory
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def stylize(
     if not styles and not regions:
         raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; see impasto styles')
     contents = find_contents(content)
-    several = len(contents) > 1 or any(Path(item).is_dir() for item in content)
+    several = len(contents) > 1 or any(is_folder(item) for item in content)
     targets = Targets(out, several=several, format=format, jpeg_quality=jpeg_quality)
     if as_json and targets.to_stdout(contents):
         raise InputError("the picture and --json cannot both go to standard output", "name a file with -o")
@@ -140,13 +141,15 @@ def stylize(
             try:
                 painter.paint(item, reporter)
             except (InputError, OSError) as error:
-                if len(contents) == 1 or not isinstance(error, InputError):
+                if len(contents) == 1 or isinstance(error, BrokenPipeError):
                     raise
                 failed += 1
-                tell(f"error: {item}: {error.message}")
-                tell(f"hint:  {error.hint}")
+                known = of_system(error) if isinstance(error, OSError) else error
+                tell(f"error: {item}: {known.message}")
+                tell(f"hint:  {known.hint}")
     if failed:
-        raise BatchError(f"{failed} of {len(contents)} pictures failed", "the others are done; see above")
+        done = "the others are done; " if failed < len(contents) else ""
+        raise BatchError(f"{failed} of {len(contents)} pictures failed", f"{done}see above")
 
 
 @dataclass(frozen=True)

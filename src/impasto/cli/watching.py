@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from impasto.cli.flags import TERMINAL
 from impasto.errors import InputError
+from impasto.files import is_file
 
 if TYPE_CHECKING:
     from impasto.cli.preview import Preview
@@ -53,7 +54,7 @@ class Watching:
         for flag, path in files.items():
             if path is not None and len(contents) > 1:
                 raise InputError(f"{flag} is of one picture, but {len(contents)} were given", "paint them one by one")
-        given = [Path(name) for name in (*contents, *inputs) if name != "-" and Path(name).is_file()]
+        given = [Path(name) for name in (*contents, *inputs) if name != "-" and is_file(name)]
         if self.plot is not None:
             from impasto.report.curves import check_plot
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from impasto.errors import InputError, quoted
-from impasto.files import name_of, storing, write_whole
+from impasto.files import name_of, resolved, storing, write_whole
 from impasto.images._encode import WRITABLE, check_quality, encode
 from impasto.images._picture import Picture
 from impasto.images._place import without_place
@@ -134,7 +134,7 @@ def check_output(
 
 
 def _check_place(path: Path, name: str, formats: tuple[str, ...]) -> None:
-    folder = path.resolve().parent  # resolved, so that a link's target counts
+    folder = resolved(path).parent  # resolved, so that a link's target counts
     if path.is_dir():
         raise InputError(f"{name} is a folder, not a file", f"name a file in it, such as {name_of(path / 'out.png')}")
     if path.suffix.lower() not in formats:

@@ -1,0 +1,89 @@
+"""The standard streams and Ctrl-C, made sure of before anything is written or loaded."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+
+def secure() -> None:
+    """Make the standard streams such that nothing that is told can end a command.
+
+    What is closed leads nowhere, so that no file of ours gets its number; letters that the terminal lacks are escaped;
+    and standard error may fail, since there is nobody left to tell.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            _lead_nowhere(number, name)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = _Unheard(sys.stderr.buffer, sys.stderr.encoding, "backslashreplace", line_buffering=True)
+
+
+def _lead_nowhere(number: int, name: str) -> None:
+    opened = os.open(os.devnull, os.O_RDWR)
+    if opened != number:  # in order from 0 on, the lowest free number is the closed one
+        os.dup2(opened, number)
+        os.close(opened)
+    setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def is_closed(stream: Any) -> bool:
+    """Whether a standard stream was closed when the command began, and leads nowhere."""
+    return isinstance(getattr(stream, "name", None), int)
+
+
+def give_up(number: int = 1) -> None:
+    """Let a stream that failed lead nowhere, so that the end of Python does not stumble over it again."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+
+
+class _Unheard(io.TextIOWrapper):
+    """Standard error whose failures go unheard."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+
+class Interrupts:
+    """Notes Ctrl-C, so that it is known for what it is where a library makes another error of it."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Interrupts:
+        self._previous: Any = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._previous)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.asked = True
+        raise KeyboardInterrupt
+
+
+def hush_interrupts() -> None:
+    """Print no traceback for a Ctrl-C that falls where Python ignores errors."""
+    usual = sys.unraisablehook
+
+    def hook(found: Any) -> None:
+        if not issubclass(found.exc_type, KeyboardInterrupt):
+            usual(found)
+
+    sys.unraisablehook = hook
