@@ -116,12 +116,14 @@ class StyleImage:
         weight: its share, above 0; shares are normalised to sum to 1.
         digest: sha256 of the decoded pixels, the cache key.
         name: a style of a trained network, which this image is only a specimen of.
+        seen: `(1, 1, H, W)` in [0, 1], how much of each pixel counts: its opacity; None for all of it.
     """
 
     pixels: Tensor
     weight: float = 1.0
     digest: str = ""
     name: str = ""
+    seen: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -179,12 +181,15 @@ class Guide:
         regions: styles by soft mask. They replace the job's own code; what none covers stays the content, exactly
             where the masks sum to 0.
         strength: `(1, 1, H, W)` in [0, 1], multiplies the knob of that name; exactly the content where it is 0.
+        seen: `(1, 1, H, W)` in [0, 1], how much of each pixel of the content counts in statistics: its opacity; None
+            for all of it. Advice that every method may leave aside.
     """
 
     init: Tensor | None = None
     anchors: tuple[Anchor, ...] = ()
     regions: tuple[Region, ...] = ()
     strength: Tensor | None = None
+    seen: Tensor | None = None
 
     def fields_in_use(self) -> frozenset[str]:
         """Names of the fields that are set."""

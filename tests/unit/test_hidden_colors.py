@@ -1,5 +1,7 @@
 """What transparency hides changes nothing that can be seen."""
 
+from dataclasses import replace
+
 import av
 import numpy as np
 import pytest
@@ -35,6 +37,7 @@ def with_hidden(color, *, height=48, width=64, seed=0, alpha=None):
     return np.dstack([pixels, alpha])
 
 
+CONTENT = pixels_of(48, 64)
 STYLE, OTHER = pixels_of(64, 64, seed=1), pixels_of(72, 64, seed=2)
 LEFT = np.repeat(np.linspace(0, 1, 64, dtype=np.float32)[None], 48, 0)
 WAYS = {
@@ -142,6 +145,43 @@ def test_frames_of_a_film(tmp_path, bits):
         found.append(next(iter(VideoReader(path))).pixels)
     assert np.array_equal(*found)
     assert np.abs(found[0] - with_hidden(BLACK)[..., :3])[disc(48, 64) > 0.1].max() < 0.01
+
+
+# ---- statistics count by opacity -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["draft", "optimize", "patches", "colours only", "histogram"])
+def test_what_of_a_style_is_transparent_has_no_part_in_it(engine, way):
+    """Its visible half alone, and the same with a transparent half beside it: nearly the same result."""
+    half = pixels_of(64, 64, seed=1)
+    wide = np.zeros((64, 128, 4), np.float32)
+    wide[:, :64, :3], wide[:, :64, 3] = half, 1
+    request = replace(WAYS[way], knobs={**WAYS[way].knobs, "style_scale": 2.0})
+    alone = engine.stylize(CONTENT, half, replace(request, knobs={**request.knobs, "style_scale": 1.0}))
+    beside = engine.stylize(CONTENT, wide, request)
+    opaque = engine.stylize(CONTENT, images.read(wide).pixels, request)
+    expected = np.abs(alone.picture.pixels - opaque.picture.pixels).mean()
+    assert np.abs(alone.picture.pixels - beside.picture.pixels).mean() < 0.7 * expected
+
+
+@pytest.mark.parametrize("way", ["draft", "colours only"])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_what_of_a_photograph_is_transparent_has_no_part_in_its_statistics(engine, monkeypatch, way, tiled):
+    """With and without a transparent half, the visible half comes out nearly the same."""
+    if tiled:
+        monkeypatch.setattr("impasto.engine.budget._whole", lambda *_: 1e12)
+    request = replace(WAYS[way], max_memory=10**9 if tiled else None, knobs={"style_scale": 0.5})
+    wide = np.zeros((48, 128, 4), np.float32)
+    wide[:, :64, :3], wide[:, :64, 3] = CONTENT, 1
+    alone = engine.stylize(CONTENT, STYLE, replace(request, knobs={}))
+    beside = engine.stylize(wide, STYLE, request)
+    opaque = engine.stylize(images.read(wide).pixels, STYLE, request)
+    inside = np.s_[:, :40]
+    expected, found = (
+        np.abs(images.unit(alone.picture.pixels)[inside] - images.unit(one.picture.pixels)[inside]).mean()
+        for one in (opaque, beside)
+    )
+    assert found < 0.7 * expected
 
 
 # ---- the filling itself --------------------------------------------------------------------------------------------

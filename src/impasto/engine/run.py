@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 _GRAIN = 2.0  # pixels over which a draft is smoothed (bench/NOTES.md)
 _LEAST_PALETTE = 64  # pixels of a region whose colours say anything
+_LEAST_SEEN = 1e-3  # of a picture, that has statistics of its own
 _PALETTE_SIDE = 4096  # longest side, of a picture whose colours are all counted
 _ENLARGED = 2.0  # a style image is enlarged at most so much: beyond it there is nothing but blur to learn from
 
@@ -140,6 +141,10 @@ class Run:
             "style": " + ".join(f"{source.label}:{source.weight:g}" for source in everything),
             "style picture": [images.digest(source.picture.pixels) for source in everything],
             "mask": [images.digest(mask.numpy()) for mask in masks],
+            "transparency": [
+                None if picture.alpha is None else images.digest(picture.alpha)
+                for picture in (self.content, *(source.picture for source in everything))
+            ],
             "control": self.request.controls.record(),
             "method": last.method.name,
             "setting": settings.as_record(last.knobs),
@@ -175,6 +180,7 @@ class Run:
             anchors=anchors if "anchors" in honours else (),
             regions=tuple(Region(mask.to(device), code) for (mask, _), code in pairs if mask is not None),
             strength=None if strength is None else strength.to(device),
+            seen=_seen(self.content, device),
         )
 
     def memory_left(self) -> int | None:
@@ -205,7 +211,8 @@ class Run:
         for mask, own in self.parts():
             total = sum(source.weight for source in own)
             for source in own:
-                moved = color.match_colors(photograph, images.to_tensor(source.picture.pixels))
+                palette = _visible(images.to_tensor(source.picture.pixels), _seen(source.picture))
+                moved = color.match_colors(photograph, palette, _seen(self.content))
                 share = torch.ones(()) if mask is None else mask
                 changed = changed + share * (source.weight / total) * (moved - photograph)
         strength: Tensor | float = self.stages[-1].knobs.strength
@@ -235,6 +242,10 @@ class Run:
         own = images.to_tensor(self.content.pixels)
         photograph = thumbnail(own, _PALETTE_SIDE).flatten(2)
         inside = None if mask is None else thumbnail(mask, _PALETTE_SIDE).flatten() > 0.5
+        seen = _seen(self.content)
+        if seen is not None:
+            visible = thumbnail(seen, _PALETTE_SIDE).flatten() > 0.5
+            inside = visible if inside is None else inside & visible
         if inside is not None and inside.sum() >= _LEAST_PALETTE:
             photograph = photograph[:, :, inside]
         return photograph[:, :, None]
@@ -261,10 +272,15 @@ class Run:
             width, height = images.fit(*own, math.ceil(longest))
             pixels = images.resize(source.picture.pixels, max(height, least), max(width, least))
             tensor, digest = images.to_tensor(pixels), images.digest(source.picture.pixels)
+            alpha = source.picture.alpha
+            alpha = None if alpha is None else images.resize(alpha, *pixels.shape[:2])
+            seen = _seen(Picture(pixels, alpha), placement.device)
+            if seen is not None:
+                digest += images.digest(seen.cpu().numpy())
             if self.request.controls.keep_color == "histogram":
-                tensor = color.match_colors(unit(tensor), self._own_palette(mask))
-                digest = images.digest(tensor.numpy())
-            prepared.append(StyleImage(tensor.to(placement.device), source.weight, digest))
+                tensor = color.match_colors(unit(tensor), self._own_palette(mask), None if seen is None else seen.cpu())
+                digest += images.digest(tensor.numpy())
+            prepared.append(StyleImage(tensor.to(placement.device), source.weight, digest, seen=seen))
         return Style(tuple(prepared), canvas, memory=self.memory_left())
 
     def _given_init(self) -> Tensor | None:
@@ -301,6 +317,22 @@ class Run:
             regions=self.regions,
         )
         return Result.of(picture, losses, seconds, made)
+
+
+def _seen(picture: Picture, device: str = "cpu") -> Tensor | None:
+    """How much of each pixel can be seen, `(1, 1, H, W)`; None where all of it can, or next to nothing."""
+    alpha = picture.alpha
+    if alpha is None or float(alpha.min()) == 1 or float(alpha.mean()) < _LEAST_SEEN:
+        return None
+    return torch.from_numpy(alpha)[None, None].to(device)
+
+
+def _visible(pixels: Tensor, seen: Tensor | None) -> Tensor:
+    """Those pixels, `(1, 3, 1, N)`, of which more than half can be seen; all where too few can."""
+    inside = None if seen is None else seen.flatten() > 0.5
+    if inside is None or inside.sum() < _LEAST_PALETTE:
+        return pixels
+    return pixels.flatten(2)[:, :, inside][:, :, None]
 
 
 def _softened(draft: Tensor) -> Tensor:

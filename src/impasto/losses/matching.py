@@ -213,7 +213,13 @@ class PatchLoss(MomentsLoss):
         """Means of moments; of the places a draw in which each image has its share."""
         moments = [(share, {name: stats[name] for name in self.weights}) for share, stats in parts]
         names = [f"{name}/places" for name in self.matched]
-        vectors = {name: [(share, stats[name][0]) for share, stats in parts] for name in names}
+        vectors = {
+            name: [
+                (share, _counted(stats[name][0], stats.get(name.replace("/places", "/weight"))))
+                for share, stats in parts
+            ]
+            for name in names
+        }
         drawn = {name: draw_places(found, self.places, seed=self.seed)[None] for name, found in vectors.items()}
         return {**super().pool(moments), **drawn}
 
@@ -251,6 +257,19 @@ class PatchLoss(MomentsLoss):
             distances = 1 - (ours * wanted).sum(1)
             found.append(distances.mean() if weight is None else (distances * weight[kept]).sum() / weight.sum())
         return torch.stack(found)
+
+
+def seen_places(features: Tensor, seen: Tensor | None) -> Tensor:
+    """The places `(N, C)` of a map `(1, C, h, w)` that can be seen, by `seen (1, 1, H, W)`; all where it is None."""
+    weight = None
+    if seen is not None:
+        weight = F.adaptive_avg_pool2d(seen.to(features.device), (features.shape[2], features.shape[3])).flatten(1)
+    return _counted(features[0].flatten(1).mT, weight)
+
+
+def _counted(vectors: Tensor, weight: Tensor | None) -> Tensor:
+    """Those of `vectors (N, C)` that count for half at least, by `weight (1, N)`, or most of all."""
+    return vectors if weight is None else vectors[weight[0] >= min(0.5, float(weight.max()))]
 
 
 def draw_places(parts: Sequence[tuple[float, Tensor]], count: int, *, seed: int = 0) -> Tensor:

@@ -61,11 +61,13 @@ class AdaIN(Costs):
             for image, share in zip(style.images, style.shares(), strict=True):
                 if style.memory is None:
                     pixels = pad_to_multiple(image.pixels, _STRIDE)
-                    one_mean, one_std = mean_std(self._encoder(pixels, [LAYER])[LAYER])
+                    features = self._encoder(pixels, [LAYER])[LAYER]
+                    one_mean, one_std = mean_std(features, _seen(image.seen, features))
                 else:
                     sheet = WindowedImage(image.pixels, _STRIDE)
                     tiles = tiles_of(sheet.sides, self._side(style.memory), stride=_STRIDE)
-                    ((one_mean, one_std),) = self._moments(sheet, tiles)
+                    seen = [] if image.seen is None else [self._small_map(WindowedImage(image.seen, _STRIDE), tiles)]
+                    ((one_mean, one_std),) = self._moments(sheet, tiles, seen)
                 mean, std = mean + share * one_mean.cpu(), std + share * one_std.cpu()
         return StyleCode({"mean": mean, "std": std})
 
@@ -120,7 +122,11 @@ class AdaIN(Costs):
         weights = [self._small_map(mask, tiles) for mask in regions]
         shares = masks.widen(torch.cat(weights), _REACH) if regions else None
         codes = [region.code for region in job.guide.regions] or [job.code]
-        moments = self._moments(picture, tiles, weights, report)
+        counted = [weight + _SHRINKAGE for weight in weights]
+        if job.guide.seen is not None:
+            seen = self._small_map(WindowedImage(job.guide.seen, _STRIDE, least=2 * _STRIDE), tiles)
+            counted = [weight * seen for weight in counted] or [seen]
+        moments = self._moments(picture, tiles, counted, report)
         moves = [_move(code, *own) for code, own in zip(codes, moments, strict=True)]
         result = picture.blank()
         for index, tile in enumerate(tiles):
@@ -169,7 +175,7 @@ class AdaIN(Costs):
         sums: list[tuple[float, Tensor, Tensor]] = [(0.0, torch.zeros(()), torch.zeros(()))] * max(1, len(weights))
         for index, tile in enumerate(tiles):
             flat = precise(self._encoder(picture.crop(tile, self._reach), [LAYER], tile=tile)[LAYER][0].flatten(1))
-            owns = [(weight[:, :, *tile.cells(_STRIDE)].flatten() + _SHRINKAGE).to(flat) for weight in weights]
+            owns = [(weight[:, :, *tile.cells(_STRIDE)].flatten()).to(flat) for weight in weights]
             for region, own in enumerate(owns or [flat.new_ones(flat.shape[1])]):
                 total, first, second = sums[region]
                 first, second = first + (flat @ own).double().cpu(), second + (flat.square() @ own).double().cpu()
@@ -212,14 +218,16 @@ class _Plan:
         maps = [pad_to_multiple(region.mask.to(device), _STRIDE, least=2 * _STRIDE) for region in job.guide.regions]
         cover = masks.painted_cover(maps, given)
         cover = covered if cover is None else covered * cover
+        seen = _seen(job.guide.seen, features)
         if not maps:
-            return cls(_renormalised(features, job.code), strength, cover)
+            return cls(_renormalised(features, job.code, seen), strength, cover)
         small = _shrunk(torch.cat(maps), features)
         # regions reach beyond their masks here, and are cut out by the pixel below: no edge fades into the photograph
         shares = masks.widen(small, _REACH).to(features.dtype)
         stylized = features * (1 - shares.sum(0, keepdim=True))
         for region, weight, share in zip(job.guide.regions, small, shares, strict=True):
-            stylized = stylized + share * _renormalised(features, region.code, weight[None] + _SHRINKAGE)
+            counted = (weight[None] + _SHRINKAGE) * (1 if seen is None else seen)
+            stylized = stylized + share * _renormalised(features, region.code, counted)
         return cls(stylized, strength, cover)
 
 
@@ -248,6 +256,13 @@ def _moved(features: Tensor, moves: Sequence[tuple[Tensor, Tensor]], shares: Ten
     for move, share in zip(moves, shares, strict=True):
         moved = moved + share * by(move)
     return moved
+
+
+def _seen(seen: Tensor | None, features: Tensor) -> Tensor | None:
+    """How much each position counts, `(1, 1, h, w)`, of how much each pixel does; None for evenly."""
+    if seen is None:
+        return None
+    return _shrunk(pad_to_multiple(seen.to(features.device), _STRIDE, least=2 * _STRIDE), features)
 
 
 def _shrunk(maps: Tensor, features: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ _LARGEST_GAIN = (
 )
 _STEEPEST = 1.5  # of the curves: a white sky that had to fill half a palette would break into bands
 _QUANTILES = 256
+_LEAST_VISIBLE = 64  # pixels whose colours say anything
 
 
 def luma(images: Tensor) -> Tensor:
@@ -45,7 +46,7 @@ def with_chroma_of(painted: Tensor, photograph: Tensor) -> Tensor:
     return (light + share * chroma).clamp(0, 1)
 
 
-def match_colors(image: Tensor, palette: Tensor) -> Tensor:
+def match_colors(image: Tensor, palette: Tensor, seen: Tensor | None = None) -> Tensor:
     """`image` with the distribution of colours of `palette`, its structure kept.
 
     First the linear map that carries mean and covariance over at the least cost (Monge and Kantorovich's optimal
@@ -55,18 +56,29 @@ def match_colors(image: Tensor, palette: Tensor) -> Tensor:
     Args:
         image: `(1, 3, H, W)`.
         palette: `(1, 3, h, w)`, of any size.
+        seen: `(1, 1, H, W)`, opacity: the map is found from what is more than half opaque, and moves all.
 
     Paper: arXiv:1606.05897, eq. 6-10 (linear; there with a Cholesky or symmetric root, not the optimal one).
     """
     source, target = image.flatten(2)[0].double(), palette.flatten(2)[0].double()  # (3, N)
-    source_mean, target_mean = source.mean(1, keepdim=True), target.mean(1, keepdim=True)
-    source_spread, target_spread = _covariance(source - source_mean), _covariance(target - target_mean)
+    inside = _visible(seen, source)
+    shown = source[:, inside]
+    source_mean, target_mean = shown.mean(1, keepdim=True), target.mean(1, keepdim=True)
+    source_spread, target_spread = _covariance(shown - source_mean), _covariance(target - target_mean)
     moved = _transport(source_spread, target_spread) @ (source - source_mean)
     axes = torch.linalg.eigh(target_spread).eigenvectors  # (3, 3), a column each
     along, wanted = axes.T @ moved, axes.T @ (target - target_mean)
-    curved = torch.stack([_match_histogram(values, goal) for values, goal in zip(along, wanted, strict=True)])
+    curved = torch.stack([_match_histogram(values, goal, inside) for values, goal in zip(along, wanted, strict=True)])
     matched: Tensor = axes @ curved + target_mean
     return matched.reshape_as(image[0])[None].clamp(0, 1).to(image.dtype)
+
+
+def _visible(seen: Tensor | None, colors: Tensor) -> Tensor | slice:
+    """Which of `colors (3, N)` count: those more than half opaque, or all where these are too few to say anything."""
+    if seen is None:
+        return slice(None)
+    inside = seen.flatten().to(colors.device) > 0.5
+    return inside if inside.sum() >= _LEAST_VISIBLE else slice(None)
 
 
 def color_sums(pixels: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -129,22 +141,22 @@ def _composed(values: Tensor, vectors: Tensor) -> Tensor:
     return torch.einsum("ij,j,kj->ik", vectors, values, vectors)
 
 
-def _match_histogram(values: Tensor, wanted: Tensor) -> Tensor:
+def _match_histogram(values: Tensor, wanted: Tensor, inside: Tensor | slice) -> Tensor:
     """`values (N)` moved along a piecewise linear monotone curve towards the quantiles of `wanted (M)`.
 
     The curve is nowhere steeper than _STEEPEST, and keeps mean and, within that bound, deviation.
-    `wanted` is centred.
+    `wanted` is centred; of `values`, those `inside` count.
     """
     levels = torch.linspace(0, 1, _QUANTILES, dtype=values.dtype, device=values.device)
-    have, want = _quantiles(values, levels), _quantiles(wanted, levels)
+    have, want = _quantiles(values[inside], levels), _quantiles(wanted, levels)
     have = have + 1e-7 * torch.arange(_QUANTILES, dtype=values.dtype, device=values.device)  # strictly rising
     want = torch.cat([want[:1], want[0] + torch.minimum(want.diff(), _STEEPEST * have.diff()).cumsum(0)])
     place = torch.searchsorted(have, values.contiguous()).clamp(1, _QUANTILES - 1)
     low, high = have[place - 1], have[place]
     share = ((values - low) / (high - low)).clamp(0, 1)
     curved = torch.lerp(want[place - 1], want[place], share)
-    centred = curved - curved.mean()
-    gain = (wanted.square().mean() / centred.square().mean().clamp_min(1e-9)).sqrt().clamp(max=_STEEPEST)
+    centred = curved - curved[inside].mean()
+    gain = (wanted.square().mean() / centred[inside].square().mean().clamp_min(1e-9)).sqrt().clamp(max=_STEEPEST)
     return gain * centred + wanted.mean()
 
 

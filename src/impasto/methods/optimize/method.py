@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.contract import (
@@ -30,8 +31,8 @@ from impasto.contract import (
     ignore,
 )
 from impasto.errors import Cancelled, InputError
-from impasto.losses.losses import ContentLoss, TotalVariation
-from impasto.losses.matching import draw_places
+from impasto.losses.losses import ContentLoss, RegionalLoss, StyleLoss, TotalVariation
+from impasto.losses.matching import draw_places, seen_places
 from impasto.methods.optimize.fitting import STRIDE, Fit, fit, fixed_bytes, least_memory, tile_side, whole_bytes
 from impasto.methods.optimize.levels import Level, levels_of, sides_at, sides_of
 from impasto.methods.optimize.objectives import (
@@ -115,10 +116,19 @@ class Optimize(Costs):
         for level in levels if matched else ():
             maps = self._collect_styles(style, ContentLoss(matched), level.scale, knobs)
             for name in matched:
-                rows = [(share, found[name][0].flatten(1).mT) for share, found in maps]
+                rows = [
+                    (share, seen_places(found[name], image.seen))
+                    for image, (share, found) in zip(style.images, maps, strict=True)
+                ]
                 tensors[f"strokes/{level.scale}/{name}"] = draw_places(rows, STROKE_PLACES)
         if knobs.init == "recolored":
-            palettes = [color_statistics(WindowedImage(image.pixels, STRIDE)) for image in style.images]
+            palettes = [
+                color_statistics(
+                    WindowedImage(image.pixels, STRIDE),
+                    None if image.seen is None else WindowedImage(image.seen, STRIDE),
+                )
+                for image in style.images
+            ]
             shares = zip(palettes, style.shares(), strict=True)
             tensors["colors"] = torch.stack([share * sums / sums[0, 3, 3] for sums, share in shares]).sum(0)
         if knobs.init == "style":
@@ -134,7 +144,10 @@ class Optimize(Costs):
         for image, share in zip(style.images, style.shares(), strict=True):
             sides = sides_at(*sides_of(image.pixels), scale)
             pixels = resample(unit(image.pixels), *sides).clamp_(0, 1)
-            parts.append((share, collect(self._encoder, objective, pixels, tile=tile)))
+            measured = objective
+            if image.seen is not None and isinstance(objective, StyleLoss):
+                measured = RegionalLoss(objective, F.adaptive_avg_pool2d(image.seen.to(pixels), sides))
+            parts.append((share, collect(self._encoder, measured, pixels, tile=tile)))
         return parts
 
     def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:

@@ -92,7 +92,7 @@ def _recolored(content: Tensor, job: Job) -> Tensor:
     parts: list[tuple[WindowedImage | None, StyleCode]] = [*regions] or [(None, job.code)]
     changes = []
     for mask, code in parts:
-        own = color_statistics(sheet, mask)
+        own = color_statistics(sheet, _counted(mask, job, content))
         changes.append((mask, *recoloring(own, code.tensors["colors"].to(own))))
     result = sheet.blank()
     for tile in _strips(sheet):
@@ -103,6 +103,17 @@ def _recolored(content: Tensor, job: Job) -> Tensor:
             moved += change if mask is None else mask.crop(tile) * change
         put(result, moved.clamp_(0, 1), tile)
     return result
+
+
+def _counted(mask: WindowedImage | None, job: Job, content: Tensor) -> WindowedImage | None:
+    """How much each pixel counts: by the mask, and by how much of it is seen."""
+    if job.guide.seen is None:
+        return mask
+    height, width = content.shape[2:]
+    seen = job.guide.seen.to(content.device)[:, :, :height, :width]
+    if mask is None:
+        return WindowedImage(seen, STRIDE)
+    return WindowedImage(mask.pixels * seen, STRIDE)
 
 
 def color_statistics(picture: WindowedImage, mask: WindowedImage | None = None) -> Tensor:
