@@ -203,7 +203,8 @@ def means_file(style: str) -> bool:
 
     So a typing error in a path is reported as a missing file, not as an unknown painting.
     """
-    return is_file(style) or "/" in style or "\\" in style or Path(style).suffix.lower() in EXTENSIONS
+    looks = "/" in style or "\\" in style or Path(style).suffix.lower() in EXTENSIONS
+    return looks or is_file(style) or images.is_pipe(style)
 
 
 def _by_id(entries: Iterable[_Entry], query: str) -> _Entry | None:

@@ -87,7 +87,7 @@ class Engine:
             AssetError: weights or paintings cannot be fetched.
             Cancelled: `on_progress` asked to stop; its `result` holds the best picture so far, if there is one.
         """
-        request = request or Request()
+        request, content = request or Request(), images.held(content)
         result = self._by_fast_path(content, styles, request, on_progress, on_note)
         if result is not None:
             return result
@@ -112,6 +112,7 @@ class Engine:
         Raises:
             InputError, ResourceError, AssetError: as `stylize`.
         """
+        content = images.held(content)
         header = images.probe(content, max_pixels=request.max_pixels)
         tell = on_note if announce_time else silence
         plan = make_plan(styles, request, header, device_name=self._device, precision=self._precision, on_note=tell)

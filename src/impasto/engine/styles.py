@@ -79,7 +79,8 @@ def _find(
         picture = library.read(painting, read=read, on_progress=on_progress)
         return StyleSource(painting.title, painting.id, picture, weight)
     picture = read(style)
-    name = Path(style).name if isinstance(style, str | Path) else "picture"
+    named = style.name if isinstance(style, images.Held) else style
+    name = Path(named).name if isinstance(named, str | Path) else "picture"
     return StyleSource(Path(name).stem, name, picture, weight)
 
 

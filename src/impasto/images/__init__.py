@@ -26,6 +26,7 @@ from impasto.images._picture import (
     to_pil,
     unit,
 )
+from impasto.images._pipes import Held, held, is_pipe
 from impasto.images._place import names_place, tells_place, without_place
 from impasto.images._read import MAX_PIXELS, MAX_SIDE, probe, read, read_record
 from impasto.images._save import WRITABLE_EXTENSIONS, check_format, check_output, write
@@ -43,6 +44,7 @@ __all__ = [
     "MAX_SIDE",
     "WRITABLE_EXTENSIONS",
     "Header",
+    "Held",
     "Origin",
     "Picture",
     "bands",
@@ -54,7 +56,9 @@ __all__ = [
     "fill_hidden",
     "fit",
     "from_tensor",
+    "held",
     "is_codes",
+    "is_pipe",
     "least_bytes",
     "names_place",
     "probe",

@@ -26,6 +26,7 @@ from PIL import (
 from impasto.errors import InputError, ResourceError, StyleError
 from impasto.files import name_of, refuse_address
 from impasto.images import _png
+from impasto.images._pipes import is_pipe, read_pipe
 
 Stream: TypeAlias = IO[bytes]
 READABLE = "PNG, JPEG, WebP, TIFF, GIF, BMP, HEIC, AVIF"
@@ -80,6 +81,9 @@ def opened(source: Any) -> Iterator[tuple[Stream, str]]:
             path = Path(source)
         except TypeError as error:
             raise InputError(f"{type(source).__name__} is not a kind of picture", "give a path or an array") from error
+        if is_pipe(path):
+            yield BytesIO(read_pipe(path)), name_of(path)
+            return
         with _open_file(path) as stream:
             yield (stream if stream.seekable() else BytesIO(stream.read())), name_of(path)
 
