@@ -90,4 +90,5 @@ def mask_name(mask: Any) -> str | None:
     """What finds a mask again: a word or a file name; "mask" for pixels in memory."""
     if mask is None:
         return None
-    return Path(mask).name if isinstance(mask, str | Path) else "mask"
+    named = getattr(mask, "name", mask)
+    return Path(named).name if isinstance(named, str | Path) else "mask"

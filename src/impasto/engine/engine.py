@@ -112,7 +112,7 @@ class Engine:
         Raises:
             InputError, ResourceError, AssetError: as `stylize`.
         """
-        content = images.held(content)
+        content, request = images.held(content), _with_pipes_read(request)
         header = images.probe(content, max_pixels=request.max_pixels)
         tell = on_note if announce_time else silence
         plan = make_plan(styles, request, header, device_name=self._device, precision=self._precision, on_note=tell)
@@ -293,6 +293,15 @@ class Engine:
         for note in picture.notes:
             on_note(note)
         return job.paint(runtime, request, picture.resized(height, width), on_progress)
+
+
+def _with_pipes_read(request: Request) -> Request:
+    """The same with what its pipes give in their place: masks and the image to start from are read more than once."""
+    controls = request.controls
+    regions = tuple((images.held(mask), style) for mask, style in controls.regions)
+    preserve, strength_map = images.held(controls.preserve), images.held(controls.strength_map)
+    kept = replace(controls, regions=regions, preserve=preserve, strength_map=strength_map)
+    return replace(request, init=images.held(request.init), controls=kept)
 
 
 def _read(
