@@ -5,12 +5,14 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
+import torch
 
 from impasto import images
 from impasto.engine.controls import Controls
 from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.images._fill import fill_hidden
+from impasto.losses.losses import GramLoss, RegionalLoss
 from impasto.models import networks
 from impasto.videos import VideoReader
 from tiny import noise, tiny_network
@@ -162,6 +164,18 @@ def test_what_of_a_style_is_transparent_has_no_part_in_it(engine, way):
     opaque = engine.stylize(CONTENT, images.read(wide).pixels, request)
     expected = np.abs(alone.picture.pixels - opaque.picture.pixels).mean()
     assert np.abs(alone.picture.pixels - beside.picture.pixels).mean() < 0.7 * expected
+
+
+def test_the_style_of_what_is_seen_is_matched_not_that_of_the_whole():
+    """A transparent half may not take the painting's colours upon itself."""
+    seen = torch.zeros(1, 1, 32, 32)
+    seen[..., :16] = 1
+    features = {"relu1_1": torch.rand(1, 4, 32, 32)}
+    loss = GramLoss({"relu1_1": 1.0})
+    target = loss.statistics({"relu1_1": torch.rand(1, 4, 32, 32)})
+    counted = RegionalLoss(loss, seen, float(seen.mean()))
+    alone = loss.statistics({"relu1_1": features["relu1_1"][..., :16]})
+    torch.testing.assert_close(counted.bind(target)(counted.statistics(features)), loss.bind(target)(alone))
 
 
 @pytest.mark.parametrize("way", ["draft", "colours only"])

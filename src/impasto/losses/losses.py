@@ -191,6 +191,7 @@ class RegionalLoss:
         loss: what measures the style of a region.
         masks: `(R, 1, H, W)` in [0, 1] over the image. A region's loss counts by the share of the image that it
             covers, so that a pixel is pushed as hard as without regions.
+        counted: share of the image that counts at all, where parts of it cannot be seen.
 
     Paper: arXiv:1611.07865, eq. 6, made relative. Departs from it in that masks are averaged down to each layer's
     positions and not eroded by the receptive field: thin regions would vanish.
@@ -198,6 +199,7 @@ class RegionalLoss:
 
     loss: StyleLoss
     masks: Tensor
+    counted: float = 1.0
     margin: ClassVar[int] = 0
 
     @property
@@ -230,7 +232,7 @@ class RegionalLoss:
 
     def bind(self, target: Stats) -> Callable[[Stats], Tensor]:
         """Weighted mean over layers, summed over regions by their share."""
-        shares, ready = self.masks.mean(dim=(1, 2, 3)), self.loss.prepare(target)
+        shares, ready = self.masks.mean(dim=(1, 2, 3)) / self.counted, self.loss.prepare(target)
         return lambda stats: (self.loss.errors(stats, ready) * shares).sum()
 
     def toward(self, own: Stats, target: Stats, strengths: Tensor) -> Stats:

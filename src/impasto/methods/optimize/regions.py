@@ -56,13 +56,15 @@ def regional_style(loss: StyleLoss, content: Tensor, job: Job, level: Level) -> 
         return {name: tensor.to(content.device) for name, tensor in found.items()}
 
     guide = job.guide
+    seen = None if guide.seen is None else _shrunk(guide.seen, *sides_of(content))
     if not guide.regions and guide.strength is None:
-        return RegionalStyle(loss, target(job.code), (knobs.strength,))
+        whole = loss if seen is None else RegionalLoss(loss, seen, _share(seen))
+        return RegionalStyle(whole, target(job.code), (knobs.strength,))
     parts = _parts(content, job)
     targets = [target(code) for _, code, _ in parts]
     maps = [mask for mask, _, _ in parts]
     return RegionalStyle(
-        RegionalLoss(loss, torch.cat(maps)),
+        RegionalLoss(loss, torch.cat(maps) if seen is None else torch.cat(maps) * seen, _share(seen)),
         {name: torch.cat([each[name] for each in targets]) for name in targets[0]},
         tuple(knobs.strength * degree for _, _, degree in parts),
         masks.cover(maps),
@@ -107,14 +109,18 @@ def padded_guide(guide: Guide, device: torch.device) -> Guide:
 
     regions = tuple(replace(region, mask=pad(region.mask)) for region in guide.regions)
     anchors = tuple(Anchor(pad(anchor.image), pad(anchor.reliability)) for anchor in guide.anchors)
-    return replace(
-        guide, regions=regions, anchors=anchors, strength=None if guide.strength is None else pad(guide.strength)
-    )
+    strength, seen = (None if mask is None else pad(mask) for mask in (guide.strength, guide.seen))
+    return replace(guide, regions=regions, anchors=anchors, strength=strength, seen=seen)
 
 
 def anchor_loss(anchor: Anchor, sides: tuple[int, int]) -> TemporalLoss:
     """What holds the picture to an anchor, at the size of a level."""
     return TemporalLoss(resample(anchor.image, *sides).clamp(0, 1), resample(anchor.reliability, *sides).clamp(0, 1))
+
+
+def _share(seen: Tensor | None) -> float:
+    """Of the picture, that can be seen."""
+    return 1.0 if seen is None else float(seen.mean())
 
 
 def _shrunk(mask: Tensor, height: int, width: int) -> Tensor:
