@@ -12,8 +12,9 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,47 @@ def is_folder(path: str | Path) -> bool:
     """The same for a folder."""
     with suppress(OSError, ValueError):
         return Path(path).is_dir()
+    return False
+
+
+def check_apart(writes: Mapping[str, object], reads: Iterable[object] = ()) -> None:
+    """Refuse, before anything is computed, an output that would replace an input or another output.
+
+    Two names are one file through links and by inode, too.
+
+    Args:
+        writes: paths by what names each, such as "--plot"; None and "-" are no files.
+        reads: paths, and words among which those of files count: `FILE`, and `FILE:NAME` as styles are written.
+
+    Raises:
+        InputError: one is another.
+    """
+    outputs = {
+        flag: Path(str(path)) for flag, path in writes.items() if path is not None and str(path) not in ("-", "")
+    }
+    inputs = [found for word in reads if word is not None and (found := _file_in(word)) is not None]
+    for flag, path in outputs.items():
+        if any(_is_same(path, given) for given in inputs):
+            raise InputError(f"{name_of(path)} is an input: it would be replaced", f"choose another file for {flag}")
+    for (flag, path), (other, second) in combinations(outputs.items(), 2):
+        if _is_same(path, second):
+            raise InputError(f"{flag} and {other} both name {name_of(path)}", "give each a file of its own")
+
+
+def _file_in(word: object) -> Path | None:
+    """The file that a word names: itself, or what stands before a colon."""
+    if not isinstance(word, str | os.PathLike):
+        return None
+    text = os.fspath(word)
+    candidates = [text] if not isinstance(text, str) else [text, text.rpartition(":")[0], text.partition(":")[2]]
+    return next((Path(os.fsdecode(one)) for one in candidates if one and is_file(os.fsdecode(one))), None)
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return path.samefile(other)
+    with suppress(OSError, ValueError):
+        return resolved(path) == resolved(other)
     return False
 
 

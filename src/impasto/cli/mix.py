@@ -15,6 +15,7 @@ from impasto.cli.outputs import keeping_best, slug, unused
 from impasto.cli.parse import check_pixels, parse_style
 from impasto.cli.printing import say, say_json
 from impasto.errors import Cancelled, InputError, counted
+from impasto.files import check_apart
 from impasto.memory import parse_memory
 from impasto.methods import recipes
 from impasto.models import catalog
@@ -84,12 +85,12 @@ def mix(
         raise InputError(f"--size is {size}", f"it takes a whole number of pixels, {LEAST_CELL} or more")
     if not 1 <= frames <= 500:
         raise InputError(f"--frames is {frames}", "it takes a whole number from 1 to 500")
-    inputs = [Path(name) for name in (content, *styles) if Path(name).is_file()]
-    images.check_output(out, inputs, quality=jpeg_quality)
+    check_apart({"-o": out, "--video": video}, [content, *styles])
+    images.check_output(out, (), quality=jpeg_quality)
     if video is not None:
         from impasto.engine.snapshots import check_moving
 
-        check_moving(video, inputs)
+        check_moving(video)
     recipes.plan(method, quality, {"strength": strength})
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
@@ -237,7 +238,8 @@ def texture(
         raise InputError(f"--quality is {quality!r}", "a texture takes good or best")
     words = re.sub(r".*[/\\]|\.\w+$|^museum:", "", styles[0][0])
     target = out or unused(Path(f"{slug(words)}-texture.png"))
-    images.check_output(target, [Path(name) for name, _ in styles if Path(name).is_file()], quality=jpeg_quality)
+    check_apart({"-o": target}, [name for name, _ in styles])
+    images.check_output(target, (), quality=jpeg_quality)
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
     from impasto.engine.request import Request

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from impasto.cli.printing import writing
 from impasto.cli.streams import is_closed
-from impasto.errors import Cancelled, InputError
-from impasto.files import is_file, is_folder
+from impasto.errors import Cancelled, InputError, plain
+from impasto.files import is_folder
 
 if TYPE_CHECKING:
     from impasto.engine.request import Result
@@ -59,6 +59,8 @@ class Targets:
         self._folder = out is not None and out != "-" and (several or is_folder(out) or out.endswith(("/", "\\")))
         if out == "-" and several:
             raise InputError("several pictures cannot go to standard output", "name a folder with -o")
+        if several and out is not None and not is_folder(out) and _names_picture(out):
+            raise InputError(f"several pictures cannot go into one file, {plain(out)}", "name a folder with -o")
         self._ending = self._ending_of(format)
 
     def _ending_of(self, wanted: str | None) -> str:
@@ -77,19 +79,23 @@ class Targets:
         """Whether the picture goes to standard output."""
         return self._out == "-" or (self._out is None and contents == ["-"])
 
-    def check(self, content: str, styles: list[str]) -> None:
-        """Refuse before any computing what cannot be written, or would replace an input."""
+    @property
+    def file(self) -> str | None:
+        """The one file that results go to; None where they get names of their own, which replace nothing."""
+        return None if self._folder else self._out
+
+    def check(self, content: str) -> None:
+        """Refuse before any computing what cannot be written; `files.check_apart` tells what would replace an input."""
         from impasto import images
 
         if self.to_stdout([content]):
             images.check_format(self._ending, self._jpeg_quality)
             return
-        inputs = [Path(name) for name in (content, *styles) if name != "-" and is_file(name)]
         target = self.of(content, ["style"])
         assert target is not None
         if self._folder and not target.parent.exists():
             self._make_folder(target.parent)
-        images.check_output(target, inputs, quality=self._jpeg_quality)
+        images.check_output(target, (), quality=self._jpeg_quality)
 
     def of(self, content: str, labels: list[str]) -> Path | None:
         """The path for one content; None is standard output."""
@@ -133,6 +139,12 @@ class Targets:
             folder.mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot make the folder {folder}: {error.strerror}", "name another with -o") from error
+
+
+def _names_picture(out: str) -> bool:
+    from impasto import images
+
+    return Path(out).suffix.lower() in images.EXTENSIONS
 
 
 def labels(record: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from impasto.cli.outputs import Targets, keeping_best
 from impasto.cli.parse import WORDS, parse_style
 from impasto.cli.printing import say
 from impasto.errors import InputError
+from impasto.files import check_apart
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
@@ -66,7 +67,8 @@ def redo(
     given = [parse_style(text) for text in style or ()]
     found = _Found.of(picture, record, content, given)
     target = Targets(out, several=False, format=format, jpeg_quality=jpeg_quality)
-    target.check(str(found.content), found.inputs)
+    check_apart({"-o": target.file}, [picture, found.content, *found.inputs, *map(str, found.knobs.values())])
+    target.check(str(found.content))
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
 

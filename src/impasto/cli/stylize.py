@@ -15,7 +15,7 @@ from impasto.cli.outputs import Targets
 from impasto.cli.parse import check_pixels, parse_region, parse_style
 from impasto.cli.printing import say, say_json, tell
 from impasto.errors import BatchError, Cancelled, InputError
-from impasto.files import is_folder, of_system
+from impasto.files import check_apart, is_folder, of_system
 from impasto.memory import parse_memory
 
 if TYPE_CHECKING:
@@ -118,10 +118,15 @@ def stylize(
     )
     stages = stages_of(styles, request)
     watched = watching.Watching(save_every, resume, time_lapse, plot, preview)
-    watched.check(contents, [own for own, _ in styles], stages[-1].method)
+    watched.check(len(contents), stages[-1].method)
+    masks = [mask for mask in (*dict(regions), preserve, strength_map) if mask]
+    painted_with = [own for own, _ in (*styles, *((own, 1.0) for _, own in regions))]
+    check_apart(
+        {"-o": targets.file, **watched.files()}, [*contents, *painted_with, *masks, init, *map(str, knobs.values())]
+    )
     stdin = sys.stdin.buffer.read() if contents == ["-"] else b""
     for item in contents if len(contents) == 1 else ():
-        targets.check(item, [own for own, _ in (*styles, *((own, 1.0) for _, own in regions))])
+        targets.check(item)
         check_pictures(stdin or item, [*styles, *((own, 1.0) for _, own in regions)], pixels)
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
@@ -166,10 +171,7 @@ class _Painter:
 
     def paint(self, content: str, reporter: Reporter) -> None:
         """Paint and save one picture."""
-        inputs = [style for style, _ in self.styles]
-        for mask, style in self.request.controls.regions:
-            inputs += [mask, style]
-        self.targets.check(content, inputs)
+        self.targets.check(content)
         source: Any = self.stdin if content == "-" else content
         request = self.watched.of(self.request, self.targets.steps_folder(content))
         if request.snapshots is not None:

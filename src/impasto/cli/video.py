@@ -25,6 +25,7 @@ from impasto.cli.preview import PreviewFile
 from impasto.cli.printing import say, say_json
 from impasto.contract import Progress
 from impasto.errors import Cancelled, InputError
+from impasto.files import check_apart
 from impasto.memory import parse_memory
 
 if TYPE_CHECKING:
@@ -138,10 +139,12 @@ def video(
     stages_of([*styles, *((name, 1.0) for _, name in changes)], request)
     given = [*(name for name, _ in styles), *(name for _, name in changes), *(name for _, name in regions)]
     target = out or unused(source.parent / f"{source.stem}-{slug(Path(given[0]).stem)}.mp4")
+    masks = [mask for mask in (*dict(regions), preserve) if mask]
+    check_apart({"-o": target, "--preview": preview}, [source, *given, *masks, init, *map(str, knobs.values())])
     if preview is not None:
         from impasto import images
 
-        images.check_output(preview, [source])
+        images.check_output(preview, ())
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
     from impasto.video.film import paint_video

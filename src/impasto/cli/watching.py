@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from impasto.cli.flags import TERMINAL
 from impasto.errors import InputError
-from impasto.files import is_file
 
 if TYPE_CHECKING:
     from impasto.cli.preview import Preview
@@ -36,12 +35,16 @@ class Watching:
     plot: Path | None = None
     preview: str | None = None
 
-    def check(self, contents: list[str], inputs: list[str], method: Method) -> None:
+    def files(self) -> dict[str, object]:
+        """The files that are written, by their flags."""
+        shown = None if self.preview == TERMINAL else self.preview
+        return {"--plot": self.plot, "--time-lapse": self.time_lapse, "--preview": shown}
+
+    def check(self, contents: int, method: Method) -> None:
         """Refuse, before anything is loaded, what cannot be.
 
         Args:
-            contents: the photographs.
-            inputs: other files that must not be replaced.
+            contents: how many photographs there are.
             method: that paints.
 
         Raises:
@@ -52,23 +55,22 @@ class Watching:
             raise InputError(f"--save-every is {self.save_every}", "it takes a whole number of steps, 1 or more")
         files = {"--time-lapse": self.time_lapse, "--plot": self.plot}
         for flag, path in files.items():
-            if path is not None and len(contents) > 1:
-                raise InputError(f"{flag} is of one picture, but {len(contents)} were given", "paint them one by one")
-        given = [Path(name) for name in (*contents, *inputs) if name != "-" and is_file(name)]
+            if path is not None and contents > 1:
+                raise InputError(f"{flag} is of one picture, but {contents} were given", "paint them one by one")
         if self.plot is not None:
             from impasto.report.curves import check_plot
 
             if method.kind != "objective":
                 raise _no_losses(method.name)
-            check_plot(self.plot, given)
+            check_plot(self.plot)
         if self.time_lapse is not None:
             from impasto.engine.snapshots import check_moving
 
-            check_moving(self.time_lapse, given)
+            check_moving(self.time_lapse)
         if self.preview is not None and self.preview != TERMINAL:
             from impasto import images
 
-            images.check_output(Path(self.preview), given)
+            images.check_output(Path(self.preview), ())
 
     def shown(self) -> Preview | None:
         """What the reporter shows beside the bar."""

@@ -180,7 +180,8 @@ class Result:
         """
         target, kind = (Path(path), None) if isinstance(path, str | Path) else (path, format or "PNG")
         if isinstance(target, Path):
-            images.check_output(target, ())
+            source = self.picture.origin.path
+            images.check_output(target, () if source is None else (source,))
         record = {**self.record, "drop_gps": True} if drop_gps else self.record
         notes = images.write(self.picture, target, format=kind, quality=jpeg_quality, record=record, drop_gps=drop_gps)
         for note in notes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from impasto.errors import InputError, quoted
-from impasto.files import name_of, resolved, storing, write_whole
+from impasto.files import check_apart, name_of, resolved, storing, write_whole
 from impasto.images._encode import WRITABLE, check_quality, encode
 from impasto.images._picture import Picture
 from impasto.images._place import without_place
@@ -125,9 +125,7 @@ def check_output(
     check_quality(_FORMATS.get(path.suffix.lower(), "JPEG"), quality)
     try:
         _check_place(path, name, tuple(formats))
-        for given in inputs:
-            if path.exists() and Path(given).exists() and path.samefile(given):
-                raise InputError(f"{name} is an input: it would be replaced", "choose another output with -o")
+        check_apart({"-o": path}, inputs)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{name[:200]} cannot be written: {reason}", "choose another output with -o") from error
