@@ -25,7 +25,7 @@ STYLE_BALANCE: Mapping[str, float] = {
 """Weight of each style loss against the relative content error when both knobs are 1."""
 CONTENT_BALANCE: Mapping[str, float] = {"features": 1.0, "similarity": 3.0}
 VARIATION_BALANCE = 0.3
-OCTAVE_BALANCE = 0.2
+OCTAVE_BALANCE = 0.08
 """Of the style at half the size, against that at the picture's own; half of it again at each size below."""
 STROKE_BALANCE = 2.5
 """Of the distance to the nearest place of the painting."""
