@@ -106,8 +106,9 @@ def test_every_measure_of_a_picture(photos, painting, tmp_path, capfd) -> None:
     row = json.loads(capfd.readouterr().out)["pictures"][0]
     assert set(row) == {"content", "style", "pastiche", *metrics.names_of("picture")}
     same = {"ssim": 1, "ms_ssim": 1, "edge_preservation": 1, "content_error": 0, "lpips_vgg": 0, "lpips_alex": 0}
+    same |= {"photo_residue": 1, "layout": 0}
     assert {name: row[name] for name in same} == pytest.approx(same, abs=1e-6)
-    layers = [row[name] for name in row if name.startswith("style_distance_")]
+    layers = [row[name] for name in row if name.startswith("style_distance_relu")]
     assert len(layers) == 5
     assert row["style_distance"] == pytest.approx(sum(layers) / 5)
     assert row["style_distance"] > 0.3
@@ -119,6 +120,7 @@ def test_every_measure_of_a_picture(photos, painting, tmp_path, capfd) -> None:
 def test_the_painting_itself_has_its_style(judge: Judge, cat: np.ndarray, painting) -> None:
     pixels = images.read(painting).pixels
     names = ["style_distance", "moment_distance", "sliced_wasserstein", "histogram_distance"]
+    names += ["style_distance_large", "stroke_distance"]
     found = judge.measure(pixels, pixels, pixels, names)
     assert found == pytest.approx(dict.fromkeys(names, 0), abs=1e-6)
 

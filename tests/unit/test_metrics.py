@@ -28,6 +28,7 @@ from tiny import noise
 KEYS = {
     *("ssim", "ms_ssim", "lpips_vgg", "lpips_alex", "content_error", "style_distance", "moment_distance"),
     *("sliced_wasserstein", "histogram_distance", "edge_preservation", "sharpness", "checkerboard"),
+    *("style_distance_large", "stroke_distance", "layout", "photo_residue", "grain_ratio"),
     *("fid", "kid", "artfid", "warping_error_1", "warping_error_10", "flicker", "drift"),
     *(f"style_distance_{layer}" for layer in STYLE_LAYERS),
 }
@@ -147,6 +148,41 @@ def test_edges():
     assert _pixels.edge_preservation(first, np.full_like(first, 0.5)) == 0
 
 
+def high_pass(grey, sigma):
+    """By SciPy, in full precision."""
+    return grey - scipy.ndimage.gaussian_filter(grey, sigma, mode="mirror", radius=4 * sigma)
+
+
+def test_photo_residue_is_the_correlation_of_fine_detail():
+    first, second = picture(), picture(seed=3)
+    mixed = (0.3 * first + 0.7 * second).astype(np.float32)
+    fine = [high_pass(image.astype(np.float64) @ [0.2126, 0.7152, 0.0722], 2).ravel() for image in (first, mixed)]
+    assert _pixels.photo_residue(first, mixed) == pytest.approx(np.corrcoef(*fine)[0, 1], abs=1e-9)
+    assert 0.2 < _pixels.photo_residue(first, mixed) < 0.6
+    assert _pixels.photo_residue(first, first) == pytest.approx(1)
+    assert _pixels.photo_residue(first, np.full_like(first, 0.5)) == 0
+
+
+def test_photo_residue_sees_a_tint_as_the_photograph_and_a_blur_as_none_of_it():
+    photo = picture()
+    tinted = (0.2 + 0.5 * photo * [1.0, 0.8, 0.6]).astype(np.float32)
+    assert _pixels.photo_residue(photo, tinted) > 0.95
+    blurred = scipy.ndimage.gaussian_filter(photo, (3, 3, 0))
+    assert _pixels.photo_residue(photo, blurred) < 0.4
+
+
+def test_grain_ratio_is_of_what_a_blur_takes_away():
+    ours, theirs = picture(grain=0.05), picture(120, 150, seed=3, grain=0.1)
+    grain = [
+        np.abs(high_pass(image.astype(np.float64) @ [0.2126, 0.7152, 0.0722], 1)).mean() for image in (ours, theirs)
+    ]
+    assert _pixels.grain_ratio(ours, theirs) == pytest.approx(grain[0] / grain[1], rel=1e-9)
+    assert 0.4 < _pixels.grain_ratio(ours, theirs) < 0.7
+    flat = np.full_like(ours, 0.5)
+    assert _pixels.grain_ratio(flat, theirs) == pytest.approx(0, abs=1e-9)
+    assert _pixels.grain_ratio(ours, flat) == pytest.approx(grain[0] / 1e-4)
+
+
 def test_sharpness_is_the_variance_of_the_laplacian():
     first = picture()
     grey = first.astype(np.float64) @ [0.2126, 0.7152, 0.0722]
@@ -232,6 +268,66 @@ def test_sliced_wasserstein_of_a_shift():
     assert _style.wasserstein_of(cloud[..., :15], cloud) < 0.01  # of another size
 
 
+def drawn(count, most):
+    """The places that a measure looks at, by its definition."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0)).tolist()[:most]
+
+
+def test_stroke_distance_is_that_of_the_nearest_place(monkeypatch):
+    monkeypatch.setattr(_style, "STROKES", 30)
+    monkeypatch.setattr(_style, "PAINTED_STROKES", 50)
+    monkeypatch.setattr(_style, "_CHUNK", 7)
+    ours, theirs = maps((6, 8, 9)), maps((6, 11, 7), seed=1)
+    expected = []
+    for layer in ("relu2_1", "relu3_1", "relu4_1"):
+        mine, other = (features[layer][0].double().numpy().reshape(6, -1) for features in (ours, theirs))
+        for place in drawn(72, 30):
+            vector = mine[:, place]
+            cosines = [
+                vector @ other[:, at] / np.linalg.norm(vector) / np.linalg.norm(other[:, at]) for at in drawn(77, 50)
+            ]
+            expected.append(1 - max(cosines))
+    assert _style.stroke_distance(ours, theirs) == pytest.approx(np.mean(expected), rel=1e-5)
+    assert _style.stroke_distance(ours, ours) == pytest.approx(0, abs=1e-6)
+    monkeypatch.setattr(_style, "STROKES", 9)  # fewer of ours than of theirs are still among them
+    assert _style.stroke_distance(ours, ours) == pytest.approx(0, abs=1e-6)
+    monkeypatch.setattr(_style, "_CHUNK", 100)
+    assert _style.stroke_distance(ours, theirs) == pytest.approx(np.mean(expected), rel=0.5)
+
+
+def test_stroke_distance_never_holds_all_cosines(monkeypatch):
+    widest = []
+    amax = torch.Tensor.amax
+    monkeypatch.setattr(
+        torch.Tensor, "amax", lambda cosines, *at: (widest.append(cosines.shape), amax(cosines, *at))[1]
+    )
+    _style.nearest_distance(torch.rand(1, 3, 100, 90), torch.rand(1, 3, 100, 120))
+    assert set(widest) == {(500, 9000)}
+    assert len(widest) == 6
+
+
+def test_layout_by_loops():
+    ours, wanted = maps((5, 4, 6)), maps((5, 4, 6), seed=1)
+
+    def distances(tensor):
+        places = tensor[0].double().numpy().reshape(5, -1)[:, drawn(24, 1024)].T
+        lengths = [np.linalg.norm(place) for place in places]
+        table = np.empty((24, 24))
+        for i, j in np.ndindex(24, 24):
+            table[i, j] = 1 - places[i] @ places[j] / lengths[i] / lengths[j]
+        return table / [sum(table[:, j]) for j in range(24)]
+
+    expected = []
+    for layer in ("relu4_1", "relu5_1"):
+        found, target = distances(ours[layer]), distances(wanted[layer])
+        expected.append(((found - target) ** 2).sum() / ((target - 1 / 24) ** 2).sum())
+    assert _style.layout(ours, wanted) == pytest.approx(np.mean(expected), rel=1e-4)
+    assert _style.layout(wanted, wanted) == 0
+    louder = {layer: 3 * tensor for layer, tensor in wanted.items()}
+    assert _style.content_error(louder, wanted) == pytest.approx(4)
+    assert _style.layout(louder, wanted) == pytest.approx(0, abs=1e-5)
+
+
 class Nothing:
     """A store that holds nothing: asking it is an error."""
 
@@ -241,6 +337,7 @@ class Nothing:
 
 def test_only_the_networks_that_are_needed_are_loaded():
     names = ["ssim", "edge_preservation", "histogram_distance", "sharpness", "checkerboard"]
+    names += ["photo_residue", "grain_ratio"]
     first = picture(64, 96)
     found = Judge(store=Nothing()).measure(first, picture(80, 70, seed=1), first, names)
     assert list(found) == names
@@ -265,6 +362,30 @@ def test_judge_scores_as_defined(tiny_weights):
     gram, aim = flat @ flat.T / flat.shape[1], target @ target.T / target.shape[1]
     distance = (gram - aim).square().sum() / aim.square().sum()
     assert found["style_distance_relu2_1"] == pytest.approx(distance.item(), rel=1e-4)
+    assert scores.stroke_distance == pytest.approx(_style.stroke_distance(ours, painting))
+    assert scores.layout == pytest.approx(_style.layout(ours, photo))
+    assert scores.photo_residue == pytest.approx(_pixels.photo_residue(resized[0], resized[2]))
+    assert scores.grain_ratio == pytest.approx(_pixels.grain_ratio(resized[2], resized[1]))
+
+
+def test_large_strokes_are_looked_at_in_smaller_pictures(tiny_weights):
+    style, pastiche = picture(300, 200, seed=1), picture(150, 330, seed=2)
+    encoder = Encoder(VGG19, tiny_weights["vgg19-normalised"], Placement())
+    at_512 = [images.resize(style, 512, 341), images.resize(pastiche, 233, 512)]
+    expected = []
+    for sizes in (((256, 170), (116, 256)), ((128, 85), (58, 128))):
+        smaller = [images.resize(pixels, *size) for pixels, size in zip(at_512, sizes, strict=True)]
+        theirs, ours = (encoder(images.to_tensor(pixels), STYLE_LAYERS) for pixels in smaller)
+        for layer in STYLE_LAYERS:
+            flat, aim = (features[layer][0].flatten(1).double() for features in (ours, theirs))
+            gram, wanted = flat @ flat.T / flat.shape[1], aim @ aim.T / aim.shape[1]
+            expected.append(((gram - wanted).square().sum() / wanted.square().sum()).item())
+    judge = Judge(tiny_weights["vgg19-normalised"])
+    found = judge.measure(pastiche, style, pastiche, ["style_distance_large"])["style_distance_large"]
+    assert found == pytest.approx(np.mean(expected), rel=1e-3)
+    assert judge.measure(style, style, style, ["style_distance_large"])["style_distance_large"] < 1e-9
+    narrow = picture(40, 600)  # 17 px at 256 would be too few for relu5_1
+    assert judge.measure(narrow, style, narrow, ["style_distance_large"])["style_distance_large"] > 0
 
 
 def torchvision_like(net):

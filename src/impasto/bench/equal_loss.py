@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -99,8 +99,7 @@ def equal_loss(
         "rates_at_half_size": " ".join(f"{key}:{value:.4f}" for key, value in ends.items()),
         "content": pairs[pair][0].name,
         "style": pairs[pair][1].name,
-        **{f"{side}_style_distance": score.style_distance for side, score in scores.items()},
-        **{f"{side}_content_error": score.content_error for side, score in scores.items()},
+        **{f"{side}_{name}": value for side, score in scores.items() for name, value in asdict(score).items()},
         "width": content.shape[1],
         "height": content.shape[0],
     }

@@ -30,7 +30,7 @@ from impasto.methods.adain import AdaIN
 from impasto.methods.arbitrary import Arbitrary
 from impasto.methods.feedforward import FeedForward
 from impasto.methods.settings import AdaINKnobs, ArbitraryKnobs, FeedForwardKnobs, TrainKnobs
-from impasto.metrics import Judge
+from impasto.metrics import SCORES, Judge, Scores
 from impasto.models import catalog, checkpoint, networks, predictors
 from impasto.report.cells import Paint
 from impasto.report.contenders import Contender
@@ -150,7 +150,7 @@ def scores(
                 pastiche = one(photograph, painting, style)
                 seconds = time.perf_counter() - started
                 scored = judge.scores(photograph, painting, pastiche)
-                marks[name].append(_Mark(scored.style_distance, scored.content_error, seconds))
+                marks[name].append(_Mark(scored, seconds))
         rows.append(_score_row(style, marks))
     on_progress(Progress("scoring", len(styles), len(styles), "style"))
     recipe = checkpoint.read_header(path)[0].get("recipe", {})
@@ -345,16 +345,14 @@ def _tensor(photograph: Floats, placement: Placement) -> torch.Tensor:
 class _Mark(NamedTuple):
     """What one picture came to."""
 
-    style: float
-    content: float
+    scores: Scores
     seconds: float
 
 
 def _score_row(name: str, marks: Mapping[str, Sequence[_Mark]]) -> dict[str, Any]:
     row: dict[str, Any] = {"style": name}
     for who, found in marks.items():
-        row[f"{who}_style_distance"] = statistics.fmean(one.style for one in found)
-        row[f"{who}_content_error"] = statistics.fmean(one.content for one in found)
+        row |= {f"{who}_{name}": statistics.fmean(getattr(one.scores, name) for one in found) for name in SCORES}
         row[f"{who}_seconds"] = statistics.median(one.seconds for one in found)
     row["style_to_adain"] = row["network_style_distance"] / row["adain_style_distance"]
     row["content_to_adain"] = row["network_content_error"] / row["adain_content_error"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -69,8 +69,7 @@ def adain(*, size: int, runs: int) -> dict[str, Any]:
         **against(laps),
         "share_of_peak": operations / laps["ours"].median / device.convolution_rate(placement),
         "psnr_to_reference_db": psnr(pictures["ours"], pictures["reference"]),
-        "style_distance": scores.style_distance,
-        "content_error": scores.content_error,
+        **asdict(scores),
         "width": case.content.shape[1],
         "height": case.content.shape[0],
     }
@@ -124,8 +123,7 @@ def _qualities(case: _Case, paint: Paint) -> dict[str, float]:
         painted = paint(Contender(quality, "auto", quality), case.content, case.style, ignore)
         scores = judge.scores(case.content, case.style, painted.pixels)
         row[f"{quality}_seconds"] = painted.seconds
-        row[f"{quality}_style_distance"] = scores.style_distance
-        row[f"{quality}_content_error"] = scores.content_error
+        row |= {f"{quality}_{name}": value for name, value in asdict(scores).items()}
     row["style_to_draft"] = row["good_style_distance"] / row["draft_style_distance"]
     row["content_to_draft"] = row["good_content_error"] / row["draft_content_error"]
     return row

@@ -6,7 +6,16 @@ resized to the content); VGG-19's by the normalised network with reflection padd
 Inside, _networks, _style, _pixels, _sets, _video and _table know nothing of weights or files; _judge joins them.
 """
 
-from impasto.metrics._judge import SCORE_SIZE, Judge, Scores, at_score_size, measure, measure_video, unmeasurable
+from impasto.metrics._judge import (
+    SCORE_SIZE,
+    SCORES,
+    Judge,
+    Scores,
+    at_score_size,
+    measure,
+    measure_video,
+    unmeasurable,
+)
 from impasto.metrics._pixels import psnr
 from impasto.metrics._sets import FID_FULL_RANK, FID_LEAST, KID_LEAST, check_counts, set_notes
 from impasto.metrics._style import CONTENT_LAYER
@@ -18,6 +27,7 @@ __all__ = [
     "FID_LEAST",
     "KID_LEAST",
     "METRICS",
+    "SCORES",
     "SCORE_SIZE",
     "Judge",
     "Metric",

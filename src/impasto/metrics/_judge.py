@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,20 +28,35 @@ from impasto.videos import VideoReader
 
 SCORE_SIZE = 512
 """Longest side in pixels at which pictures are scored."""
-_KEPT = 4  # feature maps of styles and contents that are measured again and again
+_SMALLER = (256, 128)  # longest sides for style_distance_large
+_KEPT = 4  # feature maps that are measured again and again: a style at three sizes, and a content
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How a pastiche relates to its two sources.
+    """How a pastiche relates to its two sources, in the words of METRICS. None of them decides alone.
 
     Attributes:
         style_distance: mean over relu1_1 .. relu5_1 of `|G(x) - G(s)|^2 / |G(s)|^2`; 0 is the style itself.
+        style_distance_large: the same at longest sides 256 and 128, mean.
+        stroke_distance: how far places are from the painting's most like them; 0 is the style itself.
+        photo_residue: how much of the photograph's fine detail was left unpainted; 1 is all.
+        grain_ratio: the finest detail over the painting's; 1 is as much.
         content_error: `|F(x) - F(c)|^2 / |F(c)|^2` at relu4_1; 0 is the photograph itself.
+        layout: error of how alike places are to one another; 0 is the photograph itself.
     """
 
     style_distance: float
+    style_distance_large: float
+    stroke_distance: float
+    photo_residue: float
+    grain_ratio: float
     content_error: float
+    layout: float
+
+
+SCORES = tuple(field.name for field in fields(Scores))
+"""The measures by which comparisons and benchmarks judge a pastiche."""
 
 
 class Judge:
@@ -69,9 +85,9 @@ class Judge:
         self._kept: OrderedDict[tuple[str, tuple[str, ...]], Features] = OrderedDict()
 
     def scores(self, content: Picture, style: Picture, pastiche: Picture) -> Scores:
-        """Style distance and content error; pictures are `(H, W, 3)`, sRGB in [0, 1], of any size."""
-        found = self.measure(content, style, pastiche, ("style_distance", "content_error"))
-        return Scores(found["style_distance"], found["content_error"])
+        """What comparisons judge by; pictures are `(H, W, 3)`, sRGB in [0, 1], of any size."""
+        found = self.measure(content, style, pastiche, SCORES)
+        return Scores(*(found[name] for name in SCORES))
 
     def measure(
         self, content: Picture, style: Picture, pastiche: Picture, names: Iterable[str] | None = None
@@ -211,13 +227,22 @@ class _Subject:
 
     @cached_property
     def wanted(self) -> Features:
-        """The content's map."""
-        return self.judge.features(self.content, (CONTENT_LAYER,), keep=True)
+        """The content's maps."""
+        return self.judge.features(self.content, _style.LAYOUT_LAYERS, keep=True)
 
     @cached_property
     def gram_distances(self) -> dict[str, float]:
         """Style distance of each layer."""
         return _style.gram_distances(self.ours, self.theirs)
+
+    def large_distance(self) -> float:
+        """Style distance of pastiche and style made smaller."""
+        found = []
+        for side in _SMALLER:
+            ours = self.judge.features(_made_smaller(self.pastiche, side), STYLE_LAYERS)
+            theirs = self.judge.features(_made_smaller(self.style, side), STYLE_LAYERS, keep=True)
+            found.append(_style.mean_of(_style.gram_distances(ours, theirs)))
+        return sum(found) / len(found)
 
     def lpips(self, backbone: str) -> float:
         """LPIPS of pastiche and content."""
@@ -225,22 +250,35 @@ class _Subject:
         return self.judge.lpips(backbone)(*pair).item()
 
 
+def _made_smaller(pixels: Picture, longest: int) -> Picture:
+    """Resize to a longest side; a narrow picture only as far as VGG-19 can still look at it."""
+    height, width = pixels.shape[:2]
+    least = math.ceil(VGG19.smallest_side(STYLE_LAYERS) * max(height, width) / min(height, width))
+    width, height = images.fit(width, height, max(longest, least))
+    return images.resize(pixels, height, width)
+
+
 def _at_layer(layer: str) -> Callable[[_Subject], float]:
     return lambda subject: subject.gram_distances[layer]
 
 
 _PICTURE_MEASURES: Mapping[str, Callable[[_Subject], float]] = {
-    "style_distance": lambda subject: sum(subject.gram_distances.values()) / len(STYLE_LAYERS),
+    "style_distance": lambda subject: _style.mean_of(subject.gram_distances),
     **{f"style_distance_{layer}": _at_layer(layer) for layer in STYLE_LAYERS},
+    "style_distance_large": lambda subject: subject.large_distance(),
+    "stroke_distance": lambda subject: _style.stroke_distance(subject.ours, subject.theirs),
     "moment_distance": lambda subject: _style.moment_distance(subject.ours, subject.theirs),
     "sliced_wasserstein": lambda subject: _style.sliced_wasserstein(subject.ours, subject.theirs),
     "content_error": lambda subject: _style.content_error(subject.ours, subject.wanted),
+    "layout": lambda subject: _style.layout(subject.ours, subject.wanted),
+    "photo_residue": lambda subject: _pixels.photo_residue(subject.content, subject.pastiche),
     "lpips_vgg": lambda subject: subject.lpips("vgg16"),
     "lpips_alex": lambda subject: subject.lpips("alexnet"),
     "ssim": lambda subject: _pixels.ssim(subject.content, subject.pastiche),
     "ms_ssim": lambda subject: _pixels.ms_ssim(subject.content, subject.pastiche),
     "edge_preservation": lambda subject: _pixels.edge_preservation(subject.content, subject.pastiche),
     "histogram_distance": lambda subject: _pixels.histogram_distance(subject.pastiche, subject.style),
+    "grain_ratio": lambda subject: _pixels.grain_ratio(subject.pastiche, subject.style),
     "sharpness": lambda subject: _pixels.sharpness(subject.pastiche),
     "checkerboard": lambda subject: _pixels.checkerboard(subject.untouched),
 }

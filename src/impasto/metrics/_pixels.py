@@ -18,6 +18,7 @@ PATCH = 64
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of Wang 2003, fine to coarse
+_LEAST_GRAIN = 1e-4
 MS_SSIM_SIDE = _WINDOW * 2 ** (len(_SCALES) - 1)
 
 
@@ -120,10 +121,14 @@ def edge_preservation(content: Picture, pastiche: Picture) -> float:
     Source: the index of Sattar et al., IEEE TIP 6(6), 1997, with gradients for Laplacians: a stroke may swap light and
     dark at an edge and still keep it.
     """
-    ours, theirs = _gradient(luma(content)).ravel(), _gradient(luma(pastiche)).ravel()
-    ours, theirs = ours - ours.mean(), theirs - theirs.mean()
-    size = float(np.linalg.norm(ours) * np.linalg.norm(theirs))
-    return float(ours @ theirs) / size if size > 1e-9 else 0.0
+    return _correlation(_gradient(luma(content)), _gradient(luma(pastiche)))
+
+
+def _correlation(first: _Doubles, second: _Doubles) -> float:
+    """Pearson's, of two arrays of one shape; 0 where one is constant."""
+    first, second = first.ravel() - first.mean(), second.ravel() - second.mean()
+    size = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(first @ second) / size if size > 1e-9 else 0.0
 
 
 def _gradient(values: _Doubles) -> _Doubles:
@@ -138,6 +143,31 @@ def sharpness(pixels: Picture) -> float:
     Source: Pech-Pacheco et al., ICPR 2000, sec. 3 (LAPV).
     """
     return 1000 * float(cv2.Laplacian(luma(pixels), cv2.CV_64F)[1:-1, 1:-1].var())
+
+
+def photo_residue(content: Picture, pastiche: Picture) -> float:
+    """Correlation of the fine detail of luma (what a blur of sigma 2 px takes away): how much was left unpainted.
+
+    Two pictures of one size. Returns a number in [-1, 1]: 1 for the photograph's own detail, 0 for none of it or where
+    a picture has none. The measure is ours.
+    """
+    return _correlation(*(_fine_detail(luma(pixels), 2.0) for pixels in (content, pastiche)))
+
+
+def grain_ratio(pastiche: Picture, style: Picture) -> float:
+    """Mean size of the finest detail of luma (what a blur of sigma 1 px takes away), over that of the painting.
+
+    Pictures may differ in size. Returns a number from 0 (flat) up; 1: as fine a surface as the painting's. A painting
+    of less than 1e-4 counts as one of that. The measure is ours.
+    """
+    ours, theirs = (float(np.abs(_fine_detail(luma(pixels), 1.0)).mean()) for pixels in (pastiche, style))
+    return ours / max(theirs, _LEAST_GRAIN)
+
+
+def _fine_detail(values: _Doubles, sigma: float) -> _Doubles:
+    """What a Gaussian blur takes away; its window reaches 4 sigma, and the picture is reflected at its edges."""
+    side = 2 * round(4 * sigma) + 1
+    return values - np.asarray(cv2.GaussianBlur(values, (side, side), sigma), dtype=np.float64)
 
 
 def checkerboard(pixels: Picture) -> float:

@@ -63,6 +63,7 @@ def page(
         "grid": list(_grid(comparison)),
         "shared_pairs": _counted(shared, "pair"),
         "summary": tables.summary_table(comparison),
+        "summary_note": tables.SUMMARY_NOTE,
         "plots": _plots(comparison),
         "scores": comparison.scores,
         "opinions": (tables.OPINION_HEADINGS, tables.opinion_rows(opinions)) if opinions else None,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from impasto.assets import Store
 from impasto.errors import InputError
 from impasto.metrics import METRICS, Judge, names_of
+from impasto.metrics import SCORES as DEFAULT_SCORES
 from impasto.settings import close_names
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -54,7 +55,6 @@ class Score:
 SCORES: Mapping[str, Score] = {
     name: Score(name, METRICS[name].summary, METRICS[name].direction) for name in names_of("picture")
 }
-DEFAULT_SCORES = ("style_distance", "content_error")
 
 
 def find_scores(names: str | None) -> tuple[Score, ...]:

@@ -42,7 +42,7 @@ def markdown(
     headings, table = summary_table(comparison)
     text = ["# Comparison", "", f"Pairs of photograph and style: {len(comparison.pairs)}", ""]
     text += [f"- {content} × {style}" for content, style in comparison.pairs]
-    text += ["", "Medians of time, the highest peak of memory, means of scores; the best of each column is bold.", ""]
+    text += ["", SUMMARY_NOTE, ""]
     text += _markdown_table(headings, [[f"**{cell}**" if best else cell for cell, best in row] for row in table])
     for score in comparison.scores:
         if score.direction == "lower":
@@ -84,6 +84,10 @@ def cells_csv(comparison: Comparison) -> str:
     return file.getvalue()
 
 
+SUMMARY_NOTE = (
+    "Medians of time, the highest peak of memory, means of scores; the best of each column is marked. No column "
+    "decides alone, and the order of rows is no ranking: a tinted photograph can win by any one of them."
+)
 OPINION_HEADINGS = ["method", "mean opinion (1 to 5) ↑", "95% interval", "raters", "ratings"]
 OPINION_NOTE = "Mean over raters of each one's mean mark; 95% intervals by Student's t over raters."
 RANK_HEADINGS = ["method", "log strength ↑", "95% interval", "wins", "answers"]
