@@ -56,26 +56,25 @@ def test_good_is_much_nearer_to_both_than_the_draft(engine, store, photos):
     assert good_content <= draft_content
 
 
+@pytest.mark.timeout(400)
 def test_good_paints_and_detail_brings_the_photograph_back(engine, photos):
-    """By the correlation of what a blur of 2 px takes away: some 0.1 for strokes, 0.85 for a tinted photograph."""
+    """By the correlation of what a small blur takes away: 0.1 to 0.2 for strokes, 0.7 to 0.9 where it is tinted."""
     left = []
-    for detail in (None, 0.5, 1.0):
-        knobs = {} if detail is None else {"detail": detail}
-        request = Request(quality="good", size=384, knobs=knobs)
+    for knobs in ({}, {"detail": 1.0}):
+        request = Request(quality="good", size=256, knobs=knobs)
         painted = engine.stylize(photos / "chelsea.png", PAINTING, request).picture.pixels
         height, width = painted.shape[:2]
         left.append(residue(painted, images.resize(images.read(photos / "chelsea.png").pixels, height, width)))
     assert left[0] <= 0.35
-    assert left[0] + 0.1 < left[1] < left[2] - 0.1
-    assert left[2] > 0.6
+    assert left[1] > left[0] + 0.3
 
 
 def residue(painted, photograph):
-    """Correlation of the fine detail of two pictures' luma."""
+    """Correlation of the fine detail of two pictures' luma: what a blur takes away that is 2 px wide at 512."""
     fine = []
     for pixels in (painted, photograph):
         luma = (pixels @ np.array([0.299, 0.587, 0.114])).astype(np.float64)
-        fine.append((luma - cv2.GaussianBlur(luma, (0, 0), 2)).ravel())
+        fine.append((luma - cv2.GaussianBlur(luma, (0, 0), 2 * max(luma.shape) / 512)).ravel())
     return np.corrcoef(*fine)[0, 1]
 
 
