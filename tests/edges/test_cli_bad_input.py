@@ -232,7 +232,7 @@ def test_one_bad_picture_does_not_stop_the_others(outcome, picture_file, tmp_pat
 
 
 def test_a_bug_of_ours_is_told_as_one(outcome, monkeypatch, picture_file):
-    def broken(*_):
+    def broken(*_, **_more):
         raise ZeroDivisionError("division by zero")
 
     monkeypatch.setattr("impasto.cli.stylize.find_contents", broken)

@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from impasto.cli.front import Front, mend_completion
-from impasto.cli.parse import spell_out
+from impasto.cli.parse import refuse_empty, spell_out
 from impasto.cli.printing import writing
 from impasto.cli.streams import Interrupts, give_up
 from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated, quoted
@@ -57,6 +57,7 @@ def run(arguments: list[str]) -> int:
 def _run(arguments: list[str], interrupts: Interrupts) -> int:
     debug = "--debug" in arguments
     try:
+        refuse_empty(arguments)
         words = spell_out([word for word in arguments if word != "--debug"])
         if _COMPLETION in os.environ or any(word.endswith("-completion") for word in words):
             mend_completion()

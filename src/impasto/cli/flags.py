@@ -78,6 +78,9 @@ PreviewFlag = Annotated[
         rich_help_panel=WATCHING_PANEL,
     ),
 ]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Look into folders of folders, too; results keep the tree.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and no notes, only errors.")]
 Threads = Annotated[int | None, typer.Option(help="Processor threads to use; OMP_NUM_THREADS or all cores by default.")]
 DropGps = Annotated[bool, typer.Option("--drop-gps", help="Remove the place of the photograph from the metadata.")]
@@ -167,11 +170,11 @@ def with_options(command: Callable[..., None], options: Mapping[str, Any]) -> Ca
 def controls_of(
     keep_color: str | None,
     color_only: bool,
-    regions: Sequence[tuple[str, str]],
+    regions: Sequence[tuple[Any, Any]],
     feather: float,
-    preserve: str | None,
+    preserve: Any,
     protect_faces: float | None,
-    strength_map: str | None,
+    strength_map: Any,
 ) -> Controls:
     """The flags as the engine takes them, checked."""
     controls = Controls(keep_color, color_only, tuple(regions), feather, preserve, protect_faces, strength_map)

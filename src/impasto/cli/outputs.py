@@ -6,7 +6,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ class Targets:
 
     Args:
         out: a file, a folder, "-" for standard output, or None.
+        trees: folders whose own folders the results keep.
         several: whether there are several photographs, for which `out` is a folder.
         format: of what has no name of its own; PNG by default.
         jpeg_quality: see `images.write`.
@@ -52,10 +53,11 @@ class Targets:
         out: str | None,
         *,
         several: bool,
+        trees: Sequence[Path] = (),
         format: str | None = None,  # noqa: A002 - the flag's name
         jpeg_quality: int | None = None,
     ) -> None:
-        self._out, self._jpeg_quality = out, jpeg_quality
+        self._out, self._jpeg_quality, self._trees = out, jpeg_quality, trees
         self._folder = out is not None and out != "-" and (several or is_folder(out) or out.endswith(("/", "\\")))
         if out == "-" and several:
             raise InputError("several pictures cannot go to standard output", "name a folder with -o")
@@ -94,7 +96,8 @@ class Targets:
         target = self.of(content, ["style"])
         assert target is not None
         if self._folder and not target.parent.exists():
-            self._make_folder(target.parent)
+            self._make_folder(Path(self._out or ""))
+            target.parent.mkdir(parents=True, exist_ok=True)
         images.check_output(target, (), quality=self._jpeg_quality)
 
     def of(self, content: str, labels: list[str]) -> Path | None:
@@ -105,7 +108,12 @@ class Targets:
         name = fitting(stem, f"-{slug(' and '.join(labels))}{self._ending}")
         if self._out is None:
             return unused(Path(content).parent / name)
-        return unused(Path(self._out) / name) if self._folder else Path(self._out)
+        return unused(Path(self._out) / self._branch(content) / name) if self._folder else Path(self._out)
+
+    def _branch(self, content: str) -> Path:
+        """The folder of a photograph within the folder that was given, to be kept in the folder of results."""
+        above = next((tree for tree in self._trees if Path(content).is_relative_to(tree)), None)
+        return Path() if above is None else Path(content).parent.relative_to(above)
 
     def save(self, content: str, result: Result, on_note: Callable[[str], None]) -> Path | None:
         """Write the result of one content. Returns its path; None where it went to standard output."""
@@ -128,7 +136,7 @@ class Targets:
         if self._out is None or self._out == "-":
             return Path(content).parent / name
         if self._folder:
-            return Path(self._out) / name
+            return Path(self._out) / self._branch(content) / name
         return Path(self._out).with_name(f"{Path(self._out).stem}-steps")
 
     @staticmethod

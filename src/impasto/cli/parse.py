@@ -137,6 +137,15 @@ def timeline_of(times: Sequence[float], fade: float) -> tuple[tuple[float, tuple
     return tuple(points)
 
 
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Raise InputError for an empty word: a variable of a shell that is not set would stand for the current folder."""
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        flag = word.removesuffix("=") if word.startswith("--") and word.endswith("=") else before
+        if not word.strip() or flag is not before:
+            place = f"{flag} is empty" if flag.startswith("-") else "an empty word was given"
+            raise InputError(place, 'give a value; perhaps a variable such as "$PHOTO" is not set')
+
+
 def spell_out(arguments: Sequence[str]) -> list[str]:
     """Put the default amount after a bare `--protect-faces`, since an option either takes a value or none."""
     done: list[str] = []

@@ -45,3 +45,8 @@ def say_json(value: object, *, indent: int | None = None) -> None:
 def tell(text: object) -> None:
     """Print a line on standard error."""
     print(plain(text), file=sys.stderr, flush=True)
+
+
+def note(text: object) -> None:
+    """Print a remark on standard error."""
+    tell(f"note: {text}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli import flags, watching
-from impasto.cli.inputs import check_masks, check_pictures, find_contents
+from impasto.cli.inputs import Spool, check_masks, check_pictures, find_contents, silence
 from impasto.cli.outputs import Targets
 from impasto.cli.parse import check_pixels, parse_region, parse_style
-from impasto.cli.printing import say, say_json, tell
+from impasto.cli.printing import note, say, say_json, tell
 from impasto.errors import BatchError, Cancelled, InputError
 from impasto.files import check_apart, is_folder, of_system
 from impasto.memory import parse_memory
@@ -83,6 +82,7 @@ def stylize(
     plot: flags.Plot = None,
     preview: flags.PreviewFlag = None,
     drop_gps: flags.DropGps = False,
+    recursive: flags.Recursive = False,
     format: flags.Format = None,  # noqa: A002 - the flag's name
     jpeg_quality: flags.JpegQuality = None,
     quiet: flags.Quiet = False,
@@ -95,13 +95,24 @@ def stylize(
     regions = [parse_region(text) for text in region or ()]
     if not styles and not regions:
         raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; see impasto styles')
-    contents = find_contents(content)
-    several = len(contents) > 1 or any(is_folder(item) for item in content)
-    targets = Targets(out, several=several, format=format, jpeg_quality=jpeg_quality)
+    contents = find_contents(content, recursive=recursive, on_note=silence if quiet else note)
+    folders = [Path(item) for item in content if item != "-" and is_folder(item)]
+    targets = Targets(
+        out, several=len(contents) > 1 or bool(folders), trees=folders, format=format, jpeg_quality=jpeg_quality
+    )
     if as_json and targets.to_stdout(contents):
         raise InputError("the picture and --json cannot both go to standard output", "name a file with -o")
     memory, pixels = parse_memory(max_memory), check_pixels(max_pixels)
-    check_masks([mask for mask in (*dict(regions), preserve, strength_map) if mask], pixels)
+    watched = watching.Watching(save_every, resume, time_lapse, plot, preview)
+    words: list[Any] = [*contents, *(own for own, _ in styles), *(word for pair in regions for word in pair)]
+    words += [preserve, strength_map, init, *map(str, knobs.values())]
+    check_apart({"-o": targets.file, **watched.files()}, words)
+    spool = Spool()
+    source = spool(contents[0]) if len(contents) == 1 else None
+    read_styles = [(spool(own), weight) for own, weight in styles]
+    read_regions = [(spool(mask), spool(own)) for mask, own in regions]
+    preserved, mapped, start = map(spool, (preserve, strength_map, init))
+    check_masks([mask for mask in (*(mask for mask, _ in read_regions), preserved, mapped) if mask], pixels)
     from impasto.engine.plan import stages_of
     from impasto.engine.request import Request
 
@@ -109,52 +120,31 @@ def stylize(
         method=method,
         quality=quality,
         size=size,
-        init=init,
+        init=start,
         knobs=knobs,
         max_memory=memory,
         max_pixels=pixels,
-        controls=flags.controls_of(keep_color, color_only, regions, feather, preserve, protect_faces, strength_map),
+        controls=flags.controls_of(keep_color, color_only, read_regions, feather, preserved, protect_faces, mapped),
         drop_gps=drop_gps,
     )
-    stages = stages_of(styles, request)
-    watched = watching.Watching(save_every, resume, time_lapse, plot, preview)
-    watched.check(len(contents), stages[-1].method)
-    masks = [mask for mask in (*dict(regions), preserve, strength_map) if mask]
-    painted_with = [own for own, _ in (*styles, *((own, 1.0) for _, own in regions))]
-    check_apart(
-        {"-o": targets.file, **watched.files()}, [*contents, *painted_with, *masks, init, *map(str, knobs.values())]
-    )
-    stdin = sys.stdin.buffer.read() if contents == ["-"] else b""
-    for item in contents if len(contents) == 1 else ():
-        targets.check(item)
-        check_pictures(stdin or item, [*styles, *((own, 1.0) for _, own in regions)], pixels)
+    watched.check(len(contents), stages_of(read_styles, request)[-1].method)
+    if source is not None:
+        targets.check(contents[0])
+        check_pictures(source, [*read_styles, *((own, 1.0) for _, own in read_regions)], pixels)
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
 
     painter = _Painter(
         Engine(device=device, precision=precision, runtime="auto" if preview is None else "torch"),
-        styles,
+        read_styles,
         request,
         targets,
-        stdin,
+        source,
         watched,
         as_json=as_json,
     )
-    failed = 0
     with Reporter(silent=quiet, preview=watched.shown()) as reporter:
-        for item in contents:
-            try:
-                painter.paint(item, reporter)
-            except (InputError, OSError) as error:
-                if len(contents) == 1 or isinstance(error, BrokenPipeError):
-                    raise
-                failed += 1
-                known = of_system(error) if isinstance(error, OSError) else error
-                tell(f"error: {item}: {known.message}")
-                tell(f"hint:  {known.hint}")
-    if failed:
-        done = "the others are done; " if failed < len(contents) else ""
-        raise BatchError(f"{failed} of {len(contents)} pictures failed", f"{done}see above")
+        painter.paint_all(contents, reporter)
 
 
 @dataclass(frozen=True)
@@ -162,17 +152,38 @@ class _Painter:
     """What all pictures of a batch share."""
 
     engine: Engine
-    styles: list[tuple[str, float]]
+    styles: list[tuple[Any, float]]
     request: Request
     targets: Targets
-    stdin: bytes
+    source: Any  # of the one photograph, which may have come through a pipe; None where there are several
     watched: watching.Watching
     as_json: bool
+
+    def paint_all(self, contents: list[str], reporter: Reporter) -> None:
+        """Paint each picture; of several, one that cannot be painted is told, and the others go on.
+
+        Raises:
+            BatchError: at the end, where some failed.
+        """
+        failed = 0
+        for item in contents:
+            try:
+                self.paint(item, reporter)
+            except (InputError, OSError) as error:
+                if len(contents) == 1 or isinstance(error, BrokenPipeError):
+                    raise
+                failed += 1
+                known = of_system(error) if isinstance(error, OSError) else error
+                tell(f"error: {item}: {known.message}")
+                tell(f"hint:  {known.hint}")
+        if failed:
+            done = "the others are done; " if failed < len(contents) else ""
+            raise BatchError(f"{failed} of {len(contents)} pictures failed", f"{done}see above")
 
     def paint(self, content: str, reporter: Reporter) -> None:
         """Paint and save one picture."""
         self.targets.check(content)
-        source: Any = self.stdin if content == "-" else content
+        source = content if self.source is None else self.source
         request = self.watched.of(self.request, self.targets.steps_folder(content))
         if request.snapshots is not None:
             self._tell(request.snapshots, reporter)

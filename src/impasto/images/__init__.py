@@ -26,7 +26,7 @@ from impasto.images._picture import (
     to_pil,
     unit,
 )
-from impasto.images._pipes import Held, held, is_pipe
+from impasto.images._pipes import MOST_BYTES, Held, held, is_pipe
 from impasto.images._place import names_place, tells_place, without_place
 from impasto.images._read import MAX_PIXELS, MAX_SIDE, probe, read, read_record
 from impasto.images._save import WRITABLE_EXTENSIONS, check_format, check_output, write
@@ -42,6 +42,7 @@ __all__ = [
     "EXTENSIONS",
     "MAX_PIXELS",
     "MAX_SIDE",
+    "MOST_BYTES",
     "WRITABLE_EXTENSIONS",
     "Header",
     "Held",
