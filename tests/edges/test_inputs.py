@@ -136,6 +136,8 @@ PIPED = [
     "impasto stylize c.png in --preserve <(cat s.png) -s net.safetensors:s3 -o out",
     "cat s.png | impasto stylize c.png --region -=s.png -q draft --size 32 -o o.png",
     "cat s.png | impasto stylize c.png -s s.png --init - --steps 1 --size 32 -o o.png",
+    "cat s.png | impasto mix <(cat c.png) -s - -s c.png --size 32 -o o.png",
+    "cat s.png | impasto texture -s - --size 64 --steps 1 -o o.png",
     "cat c.png | impasto stylize - -s net.safetensors:s3 -o o.png",
 ]
 

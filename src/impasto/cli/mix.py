@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from impasto.cli import flags
+from impasto.cli.inputs import Spool
 from impasto.cli.outputs import keeping_best, slug, unused
 from impasto.cli.parse import check_pixels, parse_style
 from impasto.cli.printing import say, say_json
@@ -86,6 +87,8 @@ def mix(
     if not 1 <= frames <= 500:
         raise InputError(f"--frames is {frames}", "it takes a whole number from 1 to 500")
     check_apart({"-o": out, "--video": video}, [content, *styles])
+    spool = Spool()
+    photograph, painted_with = spool(content), [spool(name) for name in styles]
     images.check_output(out, (), quality=jpeg_quality)
     if video is not None:
         from impasto.engine.snapshots import check_moving
@@ -101,7 +104,7 @@ def mix(
     with Reporter(silent=quiet) as reporter:
 
         def paint(weights: Shares) -> Iterator[Result]:
-            return engine.mix(content, styles, weights, request, on_progress=reporter, on_note=reporter.note)
+            return engine.mix(photograph, painted_with, weights, request, on_progress=reporter, on_note=reporter.note)
 
         sheet = _Sheet(out, size, recipes.mixtures(len(styles), STEPS), jpeg_quality)
         loop = None if video is None else (video, recipes.round_trip(len(styles), frames))
@@ -239,6 +242,8 @@ def texture(
     words = re.sub(r".*[/\\]|\.\w+$|^museum:", "", styles[0][0])
     target = out or unused(Path(f"{slug(words)}-texture.png"))
     check_apart({"-o": target}, [name for name, _ in styles])
+    spool = Spool()
+    painted_with = [(spool(name), weight) for name, weight in styles]
     images.check_output(target, (), quality=jpeg_quality)
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
@@ -257,7 +262,7 @@ def texture(
 
         with keeping_best(save):
             result = Engine(device=device).texture(
-                styles, size=size, seamless=seamless, request=request, on_progress=reporter, on_note=reporter.note
+                painted_with, size=size, seamless=seamless, request=request, on_progress=reporter, on_note=reporter.note
             )
         save(result)
 
