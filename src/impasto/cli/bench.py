@@ -179,6 +179,7 @@ def bench_sweep(
 ) -> None:
     """Paint a picture set with every combination of settings; write a CSV and Pareto plots."""
     from impasto.bench import sweep
+    from impasto.bench.results import as_csv
     from impasto.cli.compare import Asked
     from impasto.files import locked, open_folder, write_whole
     from impasto.report import svg, tables
@@ -195,7 +196,7 @@ def bench_sweep(
         summed = {
             row.contender: {"seconds": row.seconds, **row.scores, "pairs": row.pairs} for row in comparison.rows()
         }
-        write_whole(out / "sweep.csv", _as_csv(sweep.rows(contenders, summed)))
+        write_whole(out / "sweep.csv", as_csv(sweep.rows(contenders, summed)))
         for score in scores:
             plot = svg.scatter(
                 tables.front_points(comparison, score.key),
@@ -304,6 +305,51 @@ def bench_encoders(
     _show(rows, csv, as_json)
 
 
+@bench_app.command("jury", epilog="Example: impasto bench jury pictures/ --accepted accepted/ -o jury/")
+def bench_jury(
+    pictures: Annotated[Path, typer.Argument(help="Folder whose content/ and style/ hold the jury's pictures.")],
+    methods: Annotated[
+        str, typer.Option("--methods", "-m", help="As in compare, separated by commas; draft always takes part.")
+    ] = "draft,good,best",
+    size: _Size = 512,
+    large: Annotated[
+        int, typer.Option(help="Longest side of the eight pairs that are painted large, too; 0 for none.", min=0)
+    ] = 1024,
+    only: Annotated[list[str] | None, typer.Option(help="Only pairs named so; may be repeated.")] = None,
+    accepted: Annotated[
+        Path | None, typer.Option(help="Folder of accepted pictures, to be shown beside the new ones.")
+    ] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="At the end, keep the new pictures as accepted.")] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of sheets and tables.")] = Path("jury"),
+) -> None:
+    """Paint 24 fixed pairs; a sheet for each pair with all measures, and tables of ratios to the draft.
+
+    Finished pictures are kept: the same command continues where it was stopped.
+    """
+    from impasto.bench import jury
+    from impasto.cli.console import Reporter
+    from impasto.cli.painter import Painter, machine
+    from impasto.engine.engine import Engine
+    from impasto.files import locked, open_folder
+    from impasto.report.scoring import find_scores, scorer
+
+    if accept and accepted is None:
+        raise InputError("--accept was given, but no folder", "name it with --accepted")
+    if accepted is not None and not accept and not accepted.is_dir():
+        raise InputError(f"there is no folder {accepted}", "make it with --accept, or leave out --accepted")
+    cases = jury.find_cases(pictures, size=size, large=large, only=only or ())
+    contenders, scores, engine = jury.find_jurors(methods), find_scores(None), Engine()
+    command = shlex.join(["impasto", *sys.argv[1:]])
+    tools = jury.Tools(Painter(engine), scorer(engine.store, scores), scores, machine("auto", "auto"), command)
+    with locked(open_folder(out)):
+        with Reporter() as reporter:
+            comparisons = jury.hold(cases, out, contenders, tools, accepted=accepted, on_progress=reporter)
+        if accept and accepted is not None:
+            tell(f"{jury.accept(comparisons, open_folder(accepted))} pictures kept in {accepted}")
+        say(out / jury.TABLE)
+        say(out / jury.TEXT)
+
+
 @bench_app.command("plot", epilog="Example: impasto bench plot bench/adain.csv --column seconds -o adain.svg")
 def bench_plot(
     table: Annotated[Path, typer.Argument(help="A CSV that a benchmark has appended to.")],
@@ -382,17 +428,6 @@ def _check_set(name: str) -> None:
 
     if name not in SETS:
         raise InputError(f"there is no picture set {name!r}", close_names(name, SETS))
-
-
-def _as_csv(rows: list[dict[str, Any]]) -> str:
-    import csv
-    import io
-
-    file = io.StringIO()
-    writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["method"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-    return file.getvalue()
 
 
 def _show(rows: list[dict[str, Any]], csv: Path | None, as_json: bool) -> None:

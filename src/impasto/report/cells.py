@@ -199,11 +199,11 @@ def run(
     return tuple(one for task in wanted if (one := found[task.key]) is not None), tuple(failures)
 
 
-def read_cell(folder: Path, file: str) -> Cell | None:
-    """A cell by the name of its picture; None when it is missing or damaged."""
+def read_cell(folder: Path, file: str, *, picture: str | None = None) -> Cell | None:
+    """A cell by the name of its picture, which may have another now; None when it is missing or damaged."""
     try:
         values = json.loads((folder / file).with_suffix(".json").read_text("utf-8"))
-        cell = Cell(**values)
+        cell = Cell(**values if picture is None else {**values, "picture": picture})
         return cell if (folder / cell.picture).is_file() else None
     except (OSError, ValueError, TypeError):
         return None

@@ -43,7 +43,7 @@ def markdown(
     text = ["# Comparison", "", f"Pairs of photograph and style: {len(comparison.pairs)}", ""]
     text += [f"- {content} × {style}" for content, style in comparison.pairs]
     text += ["", SUMMARY_NOTE, ""]
-    text += _markdown_table(headings, [[f"**{cell}**" if best else cell for cell, best in row] for row in table])
+    text += markdown_table(headings, [[f"**{cell}**" if best else cell for cell, best in row] for row in table])
     for score in comparison.scores:
         if score.direction == "lower":
             front = pareto_front(front_points(comparison, score.key))
@@ -53,7 +53,7 @@ def markdown(
         text += ["", "Not painted:", ""]
         text += [f"- {one.contender} on {one.content} × {one.style}: {one.message}" for one in comparison.failures]
     if opinions:
-        text += ["", "## Opinions", "", OPINION_NOTE, "", *_markdown_table(OPINION_HEADINGS, opinion_rows(opinions))]
+        text += ["", "## Opinions", "", OPINION_NOTE, "", *markdown_table(OPINION_HEADINGS, opinion_rows(opinions))]
     if ranking:
         text += [
             "",
@@ -61,7 +61,7 @@ def markdown(
             "",
             RANK_NOTE + note,
             "",
-            *_markdown_table(RANK_HEADINGS, rank_rows(ranking)),
+            *markdown_table(RANK_HEADINGS, rank_rows(ranking)),
         ]
     text += ["", "## Made by", ""]
     text += [f"- {key}: {value}" for key, value in {"command": comparison.command, **comparison.machine}.items()]
@@ -113,6 +113,12 @@ def rank_rows(ranking: Sequence[Rank]) -> list[list[str]]:
     ]
 
 
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table as lines of Markdown."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
+
+
 def seconds(value: float) -> str:
     """A time for people."""
     return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
@@ -134,8 +140,3 @@ def _interval(low: float, high: float) -> str:
 
 def _series(row: Row) -> str:
     return "peers" if row.is_peer else "impasto"
-
-
-def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
