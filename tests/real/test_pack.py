@@ -65,6 +65,7 @@ def test_a_style_moves_the_photograph_towards_its_painting(store, photos, tmp_pa
     assert ours.content_error < 1
 
 
+@pytest.mark.process
 def test_the_bench_times_it_and_scores_it_beside_adain(monkeypatch):
     monkeypatch.setattr(bench, "SIDES", {"64": (64, 64)})
     rows = {row["network"]: row for row in bench.sizes(runs=1)}

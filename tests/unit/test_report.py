@@ -332,6 +332,8 @@ def test_best_is_marked_and_tables_agree(tmp_path):
     text = (tmp_path / "report.md").read_text()
     assert f"**{nearest.scores['style_distance']:.3f}**" in text
     assert f"| {nearest.contender}" in text
+    for written in (text, (tmp_path / "index.html").read_text()):
+        assert "No column decides alone, and the order of rows is no ranking" in written
     table = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
     assert len(table) == 6
     assert {row["peer"] for row in table} == {"yes", "no"}
