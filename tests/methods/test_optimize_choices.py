@@ -336,7 +336,8 @@ def test_all_that_good_adds_paints_in_tiles_and_by_strength(stylizer, guided):
         ("optimize", {"detail": -0.1}, "--detail is -0.1", "0 to 1"),
         ("optimize", {"detail": float("nan")}, "--detail is nan", "0 to 1"),
         ("optimize", {"detail": 0.5, "init": "noise"}, "--init noise starts from something else", "leave out"),
-        ("optimize", {"detail": 0.5, "canvas": "photorealistic"}, "keeps all detail", "leave out"),
+        ("optimize", {"detail": 0.5, "encoder": "vgg16"}, "--init draft starts from something else", "leave out"),
+        ("optimize", {"detail": 0.5, "canvas": "photorealistic"}, "keeps all the photograph", "leave out"),
     ],
 )
 def test_detail_that_has_no_meaning_is_refused(method, values, said, hint):
@@ -344,6 +345,13 @@ def test_detail_that_has_no_meaning_is_refused(method, values, said, hint):
         recipes.plan(method, None, values)
     assert said in refused.value.message
     assert hint in refused.value.hint
+
+
+@pytest.mark.parametrize("values", [{"init": "noise"}, {"encoder": "vgg16"}, {"canvas": "photorealistic"}, {}])
+def test_what_a_plan_chose_can_be_asked_for_again(values):
+    """`impasto redo` hands every knob of the record over."""
+    knobs = recipes.plan("optimize", "good", values)[-1].knobs
+    assert recipes.plan("optimize", "good", vars(knobs))[-1].knobs == knobs
 
 
 def test_good_and_best_paint_and_the_photorealistic_canvas_does_not():

@@ -61,7 +61,7 @@ def plan(method: str, quality: str | None, values: Mapping[str, Any]) -> tuple[S
     given = {name: value for name, value in values.items() if value is not None}
     knobs = settings.build(row.load_knobs(), {**_presets(row.name, quality, given), **given}, owner=row.name)
     if isinstance(knobs, OptimizeKnobs):
-        _check_detail(knobs, given)
+        _check_detail(knobs)
         encoder_specs.find(knobs.encoder).check((*knobs.style_layers, *knobs.content_layers))
     last = Stage(row, knobs)
     drafted = getattr(knobs, "init", None) == "draft" and getattr(knobs, "canvas", "pixels") == "pixels"
@@ -77,18 +77,18 @@ def _presets(method: str, quality: str, given: Mapping[str, Any]) -> dict[str, A
         presets = dict(_PHOTOREALISTIC)
     if "encoder" in given:
         presets |= encoder_specs.presets(str(given["encoder"]))
+    if {**presets, **given}.get("init", "recolored") not in _PHOTOGRAPHIC:
+        presets["detail"] = 1.0  # of a photograph that the descent does not begin with, nothing is to be taken away
     return presets
 
 
-def _check_detail(knobs: OptimizeKnobs, given: Mapping[str, Any]) -> None:
-    """Refuse a share of the photograph's detail where the descent does not begin with the photograph, or all of it."""
-    if "detail" not in given:
+def _check_detail(knobs: OptimizeKnobs) -> None:
+    """Refuse to take detail away where the descent does not begin with the photograph, or keeps all of it."""
+    if knobs.detail == 1:
         return
-    if knobs.canvas == "photorealistic" and knobs.detail != 1:
-        raise InputError(
-            "the photorealistic canvas keeps all the photograph's detail", "leave out --detail or --canvas"
-        )
-    if "init" in given and knobs.init not in _PHOTOGRAPHIC:
+    if knobs.canvas == "photorealistic":
+        raise InputError("--canvas photorealistic keeps all the photograph's detail", "leave out --detail or --canvas")
+    if knobs.init not in _PHOTOGRAPHIC:
         raise InputError(
             f"--detail is a share of the photograph's, and --init {knobs.init} starts from something else",
             "leave out --detail or --init",
