@@ -81,9 +81,13 @@ def as_whole(value: object, *, low: int = 0) -> int | None:
 
 def as_number(value: object) -> float | None:
     """A finite number of any kind, numpy's too; None for what is none."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return None
+    return number if math.isfinite(number) else None
 
 
 class StyleError(Exception):
