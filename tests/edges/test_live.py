@@ -179,6 +179,7 @@ def test_a_taken_port_is_told(live):
         pass
 
 
+@pytest.mark.process
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; .ci/run installs it where it can (apt-get)")
 def test_the_page_in_a_real_browser(live):
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: it is in the extra dev")

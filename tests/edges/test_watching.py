@@ -152,7 +152,7 @@ def test_a_preview_in_the_terminal(picture_file, tmp_path):
     assert process.wait(timeout=60) == 0
     text = shown.decode()
     assert text.count("\u2580") > 72 * 20
-    assert re.search(r"3/3.*content \d\.\d+ style \d\.\d+ tv", text)
+    assert re.search(r"100 %.*content \d\.\d+ style \d\.\d+ tv", text)
 
 
 def left_behind(run, picture_file, tmp_path):
