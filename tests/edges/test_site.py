@@ -29,7 +29,7 @@ CHROMIUM = shutil.which("chromium")
 CONTROLS = [
     *("--strength", "--strength-map", "--keep-color", "--color-only", "--region", "--feather", "--preserve"),
     *("--protect-faces", "--seamless", "--style-scale", "--content-weight", "--style-loss", "--init", "--canvas"),
-    *("--encoder", "--tv-weight", "impasto mix", "impasto texture"),
+    *("--encoder", "--tv-weight", "--detail", "impasto mix", "impasto texture"),
 ]
 
 
