@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from impasto import metrics
+from impasto import images, metrics
 from impasto.cli import app
 from impasto.engine.controls import Controls
 from impasto.engine.request import Request
 from impasto.metrics._pixels import sharpness
 from impasto.models import networks
 from impasto.video.film import paint_video
+from impasto.video.frames import FramePainter
 from impasto.video.settings import Film
 from impasto.videos import VideoReader, VideoWriter, probe_video
 
@@ -70,6 +71,7 @@ def network(tmp_path):
     return path
 
 
+@pytest.mark.process
 def test_the_benchmark_of_a_network_says_how_steady_it_became(network, tmp_path):
     table = tmp_path / "video.csv"
     words = ["bench", "video", "--clip", "bikes.mp4", "--style", str(network), "--size", "160", "--end", "0.48"]
@@ -90,7 +92,7 @@ def test_the_benchmark_of_a_network_says_how_steady_it_became(network, tmp_path)
 
 def test_optimisation_is_held_to_the_frame_before(store, engine, tmp_path):
     source, painted = store.file("clips", "bikes.mp4"), {}
-    request = Request(method="optimize", knobs={"steps": 6})
+    request = Request(method="optimize", knobs={"steps": 12})
     for temporal in ("off", "fast", "best"):
         film = Film(start=1.6, end=1.8, size=96, temporal=temporal, codec="ffv1")
         paint_video(engine, source, STYLE, tmp_path / f"{temporal}.mkv", request, film)
@@ -101,7 +103,8 @@ def test_optimisation_is_held_to_the_frame_before(store, engine, tmp_path):
     )
     assert max(after) < 0.5 * before
     sharp = [np.mean([sharpness(frame) for frame in each]) for each in painted.values()]
-    assert sharp[1:] == pytest.approx([sharp[0]] * 2, rel=0.15)
+    # frames that go on from a painting are further along than one alone, which begins without fine detail
+    assert all(0.85 < own / sharp[0] < 1.25 for own in sharp[1:])
     assert not np.array_equal(painted["fast"][-1], painted["best"][-1])
 
 
@@ -195,3 +198,19 @@ def test_styles_and_strength_change_over_time(store, engine, tmp_path):
     reader = VideoReader(tmp_path / "a.mkv")
     # Matroska counts milliseconds
     assert [round(float(frame.stamp * reader.header.time_base), 3) for frame in reader][:3] == [0, 0.033, 0.067]
+
+
+def test_after_a_hard_cut_nothing_of_the_first_scene_remains(store, engine, photos, tmp_path):
+    """Forty still frames of one photograph, then ten of another: a flow between them can always be invented."""
+    scenes = [images.read(photos / name).resized(128, 192).pixels for name in ("chelsea.png", "rocket.jpg")]
+    with VideoWriter(tmp_path / "cut.mkv", rate=25) as writer:
+        for index in range(50):
+            writer.write(scenes[index >= 40])
+    film = Film(codec="ffv1")
+    result = paint_video(engine, tmp_path / "cut.mkv", STYLE, tmp_path / "out.mkv", Request(method="adain"), film)
+    assert result.cuts == (40,)
+    read = [frame.pixels for frame in VideoReader(tmp_path / "cut.mkv")]
+    alone = FramePainter.of(engine, STYLE, Request(method="adain"), read[0]).paint(read[40])
+    painted = frames(tmp_path / "out.mkv")
+    assert 255 * np.abs(painted[40] - alone).mean() < 2
+    assert 255 * np.abs(painted[49] - alone).mean() < 2

@@ -131,8 +131,9 @@ def test_memory_goes_on_to_the_same_paintings():
     stored = steady.state()
     other, again = Watcher(fast, count=12), Steadier(fast)
     again.restore(stored)
-    for frame in frames[12 - len(stored["paintings"]) : 12]:
-        other.keep(frame)
+    kept, known = watch.state(), len(stored["paintings"])
+    for back in range(known, 0, -1):
+        other.keep(frames[12 - back], odd=bool(kept["odd"][-back]), source=kept["source"][-back])
     for index in range(12, 20):
         ours = again.join(painted[index], again.bring(other(frames[index])))
         assert np.array_equal(ours, whole[index])

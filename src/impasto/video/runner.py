@@ -65,6 +65,15 @@ _BLEND = 0.5  # of the neighbour's painting, at the start of a further pass
 _PIECE = 2**30  # bytes, of the frames of a piece
 
 
+def _with_next(items: Iterator[Item]) -> Iterator[tuple[Item, Item | None]]:
+    """Each frame with the one after it, which tells a flash from a cut."""
+    before = next(items, None)
+    while before is not None:
+        following = next(items, None)
+        yield before, following
+        before = following
+
+
 def _pieces(items: Iterator[Item], segment: int) -> Iterator[list[Item]]:
     """Frames in lists that end where a shot does, or a segment, or what a piece may take of the memory."""
     piece: list[Item] = []
@@ -126,7 +135,7 @@ class FilmRunner:
         total = max(self._reader.header.count, self._skip)
         self._on_progress(Progress("painting", count, total, unit="frame"))
         decoded = line.step("decode", self._frames(), lambda frame: frame)
-        moved = line.step("motion", decoded, self._watch)
+        moved = line.step("motion", _with_next(decoded), self._watch)
         if self._painter.takes_anchors and self._firmness is not None:
             joined = self._near(moved, self._firmness.passes)
         else:
@@ -168,22 +177,27 @@ class FilmRunner:
     def _frames(self) -> Iterator[Item]:
         """The frames still to be painted; of those before, only what the next ones hang together with is looked at."""
         known = max(len(self._steadier.paintings), int(self._follows))
+        states = (self._work.state.get(name, ())[::-1] for name in ("odd", "source"))
+        left = {self._skip - back: own for back, own in enumerate(zip(*states, strict=True), start=1)}
         for frame in self._reader:
             if frame.number >= self._skip:
                 yield Item(frame)
             elif frame.number >= self._skip - known:
-                self._watcher.keep(frame.pixels)
+                odd, source = left.get(frame.number, (False, None))
+                self._watcher.keep(frame.pixels, odd=bool(odd), source=source)
 
-    def _watch(self, item: Item) -> Item:
+    def _watch(self, pair: tuple[Item, Item | None]) -> Item:
+        item, following = pair
         motion = Motion()
         if self._firmness is not None or self._follows:
-            motion = self._watcher(item.frame.pixels)
+            motion = self._watcher(item.frame.pixels, None if following is None else following.frame.pixels)
         if motion.cut:
             self._cuts.append(item.frame.number)
-        if self._masks is None:
-            return replace(item, motion=motion)
-        layout = self._masks.layout(item.frame, motion)
-        return replace(item, motion=motion, layout=layout, state=self._masks.state() if self._is_last(item) else {})
+        layout = None if self._masks is None else self._masks.layout(item.frame, motion)
+        state: dict[str, np.ndarray] = {}
+        if self._is_last(item):
+            state = {**self._watcher.state(), **({} if self._masks is None else self._masks.state())}
+        return replace(item, motion=motion, layout=layout, state=state)
 
     def _is_last(self, item: Item) -> bool:
         """Whether a segment ends here, so that the next one needs to know where things stand."""

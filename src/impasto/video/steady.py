@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from impasto.ops import flow
 from impasto.ops.flow import Flow, Frame, Grey, Map
+from impasto.video.cuts import CutFinder, Glance
 
 Codes: TypeAlias = NDArray[np.uint16]
 """A painting `(H, W, 3)` with 16 bits."""
@@ -36,9 +37,7 @@ _COARSE = 4  # pixels to one of a map that is drawn small
 _STRETCH = 0.3  # from which on paint wears: so much longer or shorter, or as much sheared
 _MOST_WEAR = 0.2  # of the paint, a frame
 _FINE = 2.0  # pixels of a Gaussian's deviation that are enough to draw it
-
-CUT_SEEN = 0.25
-"""Less than this share of a frame in sight before is a cut."""
+_FADED = 0.045  # change of the input's colours since a place was painted, at which half of it is painted anew
 
 
 @dataclass(frozen=True)
@@ -104,12 +103,30 @@ class Motion:
     """What moved up to a frame.
 
     Attributes:
-        links: to the frame before and to the long-term anchor; none at the first frame and after a cut.
+        links: to the frame before and to the long-term anchor; none at the first frame, after a cut and at a flash,
+            behind which the first leads to the frame before it.
         cut: whether a new shot begins here.
     """
 
     links: tuple[Link, ...] = ()
     cut: bool = False
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A frame of the input that was seen.
+
+    Attributes:
+        pixels: `(h, w, 3)`, 8 bits, made small.
+        grey: the same for the search.
+        source: what its painting was painted from, as far as earlier paint was brought along; 8 bits.
+        odd: whether it is to be passed over: a flash, or a damaged frame.
+    """
+
+    pixels: NDArray[np.uint8]
+    grey: Grey
+    source: NDArray[np.uint8]
+    odd: bool = False
 
 
 @dataclass
@@ -123,49 +140,77 @@ class Watcher:
 
     firmness: Firmness = field(default_factory=Firmness)
     count: int = 0
-    _kept: deque[tuple[NDArray[np.uint8], Grey]] = field(default_factory=deque)
+    _kept: deque[_Kept] = field(default_factory=deque)
+    _cuts: CutFinder = field(default_factory=CutFinder)
+    _source: Frame | None = None  # what this frame's painting is painted from, where paint is brought along to it
 
     def __post_init__(self) -> None:
         self._find = flow.FlowFinder(self.firmness.preset)
 
-    def __call__(self, source: Frame) -> Motion:
-        """What moved up to this frame `(H, W, 3)`."""
+    def __call__(self, source: Frame, following: Frame | None = None) -> Motion:
+        """What moved up to this frame `(H, W, 3)`.
+
+        following: the frame after it, which tells a flash from a cut; None where there is none, or it is not there yet.
+        """
+        cut, odd = self._cuts(source, following)
+        if cut:
+            self._kept.clear()
+        self._source = None
         size = source.shape[0], source.shape[1]
         source = self._shrunk(source)
         grey = flow.grey(source)
-        links: tuple[Link, ...] = ()
-        cut = False
-        if self._kept:
-            near, seen = self._link(source, grey, self._kept[-1], 1, size)
-            cut = seen < CUT_SEEN
-            if cut:
-                self._kept.clear()
-            else:
-                links = (near,)
-                far = self.firmness.distance
-                if far and len(self._kept) >= far and self.count % self.firmness.every == 0:
-                    links = (near, self._link(source, grey, self._kept[-far], far, size)[0])
-        self._keep(source, grey)
+        links = () if odd else self._links(source, grey, size)
+        codes = _codes(source)
+        self._remember(_Kept(codes, grey, codes if self._source is None else _codes(self._source), odd))
         self.count += 1
         return Motion(links, cut)
 
-    def keep(self, source: Frame) -> None:
-        """Remember a frame without looking for motion, to go on where another left off."""
-        source = self._shrunk(source)
-        self._keep(source, flow.grey(source))
+    def _links(self, source: Frame, grey: Grey, size: tuple[int, int]) -> tuple[Link, ...]:
+        near = next((distance for distance, one in enumerate(reversed(self._kept), start=1) if not one.odd), 0)
+        if not near:
+            return ()
+        links = [self._renewed(source, self._link(source, grey, self._kept[-near], near, (0, 0)), size)]
+        far = self.firmness.distance
+        due = far > near and len(self._kept) >= far and self.count % self.firmness.every == 0
+        if due and not self._kept[-far].odd:
+            link = self._link(source, grey, self._kept[-far], far, (0, 0))
+            links.append(_enlarged(_faded(link, source, flow.warp(_unit(self._kept[-far].source), link.back)), size))
+        return tuple(links)
+
+    def _renewed(self, source: Frame, link: Link, size: tuple[int, int]) -> Link:
+        """The link to the frame before, with no trust where the input is no longer what was painted.
+
+        In a dissolve or a fade each step is small, and all together leave nothing: the paint would stay as a ghost.
+        """
+        before = flow.warp(_unit(self._kept[-link.distance].source), link.back)
+        link = _faded(link, source, before)
+        self._source = before + _each(1 - (1 - self.firmness.detail) * link.trust) * (source - before)
+        return _enlarged(link, size)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What `keep` takes to go on: of each frame that is kept, whether it is `odd`, and its `source`."""
+        return {
+            "odd": np.array([one.odd for one in self._kept], np.bool_),
+            "source": np.array([one.source for one in self._kept], np.uint8),
+        }
+
+    def keep(self, frame: Frame, *, odd: bool = False, source: NDArray[np.uint8] | None = None) -> None:
+        """Remember a frame without looking for motion, to go on where another left off. odd, source: see `state`."""
+        if not odd:
+            self._cuts.last = Glance.of(frame)
+        small = self._shrunk(frame)
+        codes = _codes(small)
+        self._remember(_Kept(codes, flow.grey(small), codes if source is None else source, odd))
 
     def back(self, source: Frame, following: Frame) -> Link:
         """How a frame hangs together with the one after it, for a pass from the end to the beginning."""
         size = source.shape[0], source.shape[1]
         source, following = self._shrunk(source), self._shrunk(following)
-        return self._link(source, flow.grey(source), self._memory(following, flow.grey(following)), 1, size)[0]
+        codes = _codes(following)
+        return self._link(source, flow.grey(source), _Kept(codes, flow.grey(following), codes), 1, size)
 
-    @staticmethod
-    def _memory(source: Frame, grey: Grey) -> tuple[NDArray[np.uint8], Grey]:
-        return np.rint(255 * source).clip(0, 255).astype(np.uint8), grey
-
-    def _keep(self, source: Frame, grey: Grey) -> None:
-        self._kept.append(self._memory(source, grey))
+    def _remember(self, kept: _Kept) -> None:
+        self._kept.append(kept)
         while len(self._kept) > max(1, self.firmness.distance):
             self._kept.popleft()
 
@@ -182,21 +227,16 @@ class Watcher:
         self,
         source: Frame,
         grey: Grey,
-        other: tuple[NDArray[np.uint8], Grey],
+        other: _Kept,
         distance: int,
         size: tuple[int, int],
-    ) -> tuple[Link, float]:
-        pixels, earlier = other
-        back = self._find(grey, earlier)
-        visible = flow.visible(back, self._find(earlier, grey)) if self.firmness.forth else flow.inside(back)
-        before = flow.warp(pixels.astype(np.float32) / np.float32(255), back)
+    ) -> Link:
+        back = self._find(grey, other.grey)
+        visible = flow.visible(back, self._find(other.grey, grey)) if self.firmness.forth else flow.inside(back)
+        before = flow.warp(_unit(other.pixels), back)
         trust = reliability(source, before, visible, tolerance=self.firmness.tolerance)
-        alike = flow.mean_of_channels(np.abs(source - before)) < self.firmness.tolerance
-        seen = float((visible & alike).mean())
-        if back.shape[:2] != size:
-            back = flow.enlarged(back, *size)
-            trust = np.asarray(cv2.resize(trust, size[::-1], interpolation=cv2.INTER_LINEAR))
-        return Link(distance, back, trust), seen
+        link = Link(distance, back, trust)
+        return _enlarged(link, size) if any(size) else link
 
 
 @dataclass(frozen=True)
@@ -239,8 +279,7 @@ class Steadier:
         limbs, and on surfaces without texture. Motion that is even, noise of the flow, and zooms add up to little.
         """
         height, width = link.trust.shape
-        size = -(-width // _COARSE), -(-height // _COARSE)
-        back = np.asarray(cv2.resize(link.back, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(_COARSE)
+        size, back = _small((height, width)), _small_flow(link)
         trust = np.asarray(cv2.resize(link.trust, size, interpolation=cv2.INTER_AREA), np.float32)
         before = np.zeros_like(back) if self.moved is None else self.moved
         moved = (flow.warp(before, back) + back) * cv2.merge((trust, trust))
@@ -267,6 +306,40 @@ class Steadier:
         while len(self.paintings) > max(1, self.firmness.distance):
             self.paintings.popleft()
         return steady
+
+
+def _small(size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a map that is drawn small, for a frame of a height and width."""
+    height, width = size
+    return -(-width // _COARSE), -(-height // _COARSE)
+
+
+def _small_flow(link: Link) -> Flow:
+    """The flow back, drawn small."""
+    size = _small((link.trust.shape[0], link.trust.shape[1]))
+    return np.asarray(cv2.resize(link.back, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(_COARSE)
+
+
+def _codes(frame: Frame) -> NDArray[np.uint8]:
+    return np.asarray(np.rint(255 * frame).clip(0, 255), np.uint8)
+
+
+def _unit(codes: NDArray[np.uint8]) -> Frame:
+    return codes.astype(np.float32) / np.float32(255)
+
+
+def _faded(link: Link, frame: Frame, source: Frame) -> Link:
+    """The link with no trust where a frame is no longer what the paint that is brought to it was painted from."""
+    agreed = flow.agreement(frame, source, tolerance=_FADED)
+    return replace(link, trust=np.asarray(link.trust * agreed, np.float32))
+
+
+def _enlarged(link: Link, size: tuple[int, int]) -> Link:
+    """A link for frames of another size."""
+    if link.trust.shape == size:
+        return link
+    trust = np.asarray(cv2.resize(link.trust, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    return Link(link.distance, flow.enlarged(link.back, *size), trust)
 
 
 def coded(painting: Frame) -> Codes:
