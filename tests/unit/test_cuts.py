@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from impasto.errors import InputError
 from impasto.ops.flow import agreement
 from impasto.video.cuts import CutFinder, Glance
 from impasto.video.steady import Firmness, Steadier, Watcher
@@ -120,7 +121,7 @@ def test_nothing_of_the_old_scene_remains_after_a_dissolve(length):
     if length == 25:
         assert agreement(frames[8], frames[7], tolerance=0.12).mean() > 0.95
     results, _ = steadied(frames)
-    assert np.abs(results[-1] - (1 - other)).mean() * 255 < 6  # 22 and more where each step is judged alone
+    assert np.abs(results[-1] - (1 - other)).mean() * 255 < 10  # 22 and more where each step is judged alone
 
 
 def test_a_film_that_goes_on_after_a_flash_links_the_same_frames():
@@ -137,3 +138,22 @@ def test_a_film_that_goes_on_after_a_flash_links_the_same_frames():
     assert [link.distance for link in again.links] == [link.distance for link in motions.links] == [2]
     np.testing.assert_array_equal(again.links[0].back, motions.links[0].back)
     np.testing.assert_array_equal(again.links[0].trust, motions.links[0].trust)
+
+
+@pytest.mark.process
+def test_the_benchmark_counts_cuts_of_all_pairs(tmp_path):
+    from PIL import Image
+
+    from impasto.bench.cuts import cuts
+
+    for seed in range(3):
+        Image.fromarray((255 * scene(seed)[:, :160]).astype(np.uint8)).save(tmp_path / f"{seed}.png")
+    rows = {row["film"]: row for row in cuts(tmp_path)}
+    assert (rows["hard cut"]["films"], rows["hard cut"]["cuts"]) == (6, 6)
+    assert rows["hard cut"]["found_share"] == 1
+    assert [rows[kind]["false"] for kind in ("hard cut", "dissolve", "flash", "damaged frame", "strobe")] == [0] * 5
+    assert rows["dissolve"]["cuts"] == 0
+    with pytest.raises(InputError, match="1 photograph"):
+        (tmp_path / "one").mkdir()
+        Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "one" / "a.png")
+        cuts(tmp_path / "one")

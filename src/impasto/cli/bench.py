@@ -209,6 +209,25 @@ def bench_sweep(
         say(out / "sweep.csv")
 
 
+@bench_app.command("cuts", epilog="Example: impasto bench cuts photographs/ --csv bench/cuts.csv")
+def bench_cuts(
+    photographs: Annotated[Path, typer.Argument(help="A folder of photographs; twelve are good.")],
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """Hard cuts between all pairs of photographs, and dissolves, fades, flashes and pans, which are none."""
+    from impasto.assets import Store
+    from impasto.bench.cuts import cuts
+    from impasto.bench.film import CLIPS
+    from impasto.cli.console import Reporter
+
+    store = Store()
+    with Reporter() as reporter:
+        clips = [store.file("clips", name, reporter) for name in CLIPS]
+        rows = cuts(photographs, clips, on_progress=reporter)
+    _show(rows, csv, as_json)
+
+
 @bench_app.command("video", epilog="Example: impasto bench video --size 640 --style pack:irises --speed")
 def bench_video(
     clip: Annotated[

@@ -21,8 +21,8 @@ DEFAULT_QUALITY = "good"
 _PAINTED: Mapping[str, Any] = {"content_layers": ("relu4_1",), "coarsest": 128, "detail": 0.0, "octaves": 3}
 _PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "optimize": {
-        "good": {"steps": 24, **_PAINTED, "stroke_weight": 1.5, "content_weight": 1.4, "coarse_content": 2.0},
-        "best": {"steps": 50, **_PAINTED, "stroke_weight": 1.5, "content_weight": 1.4, "coarse_content": 2.0},
+        "good": {"steps": 24, **_PAINTED, "stroke_weight": 1.5, "content_weight": 2.0, "coarse_content": 2.0},
+        "best": {"steps": 50, **_PAINTED, "stroke_weight": 1.5, "content_weight": 2.0, "coarse_content": 2.0},
     },
 }
 # The photorealistic canvas moves colours, so there is nothing to paint anew, and no stroke.
