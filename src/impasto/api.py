@@ -13,7 +13,7 @@ from impasto.engine.controls import Controls
 from impasto.engine.engine import Engine
 from impasto.engine.request import Request, Result
 from impasto.engine.styles import StyleLike
-from impasto.errors import InputError, StyleError, quoted, without_flags
+from impasto.errors import InputError, StyleError, as_whole, quoted, without_flags
 from impasto.memory import parse_memory
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ class Painter:
                 raise InputError(f"on_progress is {quoted(on_progress)}", "it takes a function of one Progress")
             if controls is not None and not isinstance(controls, Controls):
                 raise InputError(f"controls is {quoted(controls)}", "it takes impasto.Controls(...)")
+            if as_whole(max_pixels, low=1) is None:
+                raise InputError(f"max_pixels is {quoted(max_pixels)}", "it takes a whole number, 1 or more")
             request = Request(
                 method=self.method,
                 quality=quality,

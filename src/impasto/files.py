@@ -235,7 +235,8 @@ def refuse_address(name: str) -> None:
     """Raise InputError for an address on the web: Impasto reads files."""
     if re.match(r"(https?|ftp|s3|gs|file):/", name, re.IGNORECASE):
         hint = "download it, and give the file's name"
-        raise InputError(f"{plain(name)} is an address, and Impasto reads files", hint)
+        whole = re.sub(r":/(?!/)", "://", plain(name), count=1)  # a Path has taken one of the two
+        raise InputError(f"{whole} is an address, and Impasto reads files", hint)
 
 
 def name_of(path: Path) -> str:

@@ -1,8 +1,12 @@
 """Messages as a person reads them: what was given, what is allowed, what to do. A report of a bad one is a row more."""
 
 import json
+import re
 
 import pytest
+
+import impasto
+from impasto.cli.flags import all_knobs
 
 
 @pytest.fixture
@@ -15,8 +19,9 @@ def files(tmp_path, picture_file, monkeypatch):
 
 
 ROWS = [
-    ("stylize c.png -s https://example.com/a.jpg", "is an address", "download it"),
+    ("stylize c.png -s https://example.com/a.jpg", "https://example.com/a.jpg is an address", "download it"),
     ("stylize https://example.com/a.jpg -s s.png", "is an address", "download it"),
+    ("stylize c.png -s .", ". is a folder", "name a picture in it"),
     ("stylize c.png -s s.png --size abc", "--size is 'abc'", "it takes a whole number"),
     ("stylize c.png -s s.png --size=1.5", "--size is '1.5'", "it takes a whole number"),
     ("stylize c.png -s s.png --feather x", "--feather is 'x'", "it takes a number"),
@@ -75,3 +80,29 @@ def test_the_pack_is_there_without_the_library(outcome, tmp_path, monkeypatch):
 
 def test_one_is_not_told_as_several(run):
     assert "1 trained style and 1 painting," in run("styles", "cypresses")
+
+
+def test_settings_with_choices_name_them_in_the_help(run):
+    shown = " ".join(run("stylize", "--help").replace("│", " ").split())
+    for name, (_, knob) in all_knobs().items():
+        for choice in knob.choices:
+            assert choice in shown, f"--{name}: {choice}"
+    assert "The optimiser: lbfgs, adam." in shown
+    assert "pack:NAME" in shown
+
+
+CALLS = {
+    "max_pixels of letters": (lambda photo, style: impasto.stylize(photo, style, max_pixels="x"), "max_pixels is 'x'"),
+    "half a pixel": (lambda photo, style: impasto.stylize(photo, style, max_pixels=1.5), "max_pixels is 1.5"),
+    "no name": (lambda photo, style: impasto.stylize("", style), "the name of the picture is empty"),
+    "a folder as style": (lambda photo, style: impasto.stylize(photo, "."), ". is a folder"),
+    "a number as output": (lambda photo, style: impasto.stylize(photo, style).save(3), "the output is 3"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_calls(picture_file, name):
+    call, message = CALLS[name]
+    with pytest.raises(impasto.StyleError, match=re.escape(message)) as caught:
+        call(str(picture_file("c.png")), "pack:irises")
+    assert caught.value.hint

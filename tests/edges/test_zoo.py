@@ -88,6 +88,7 @@ PICTURES = {
     "text": ("a.png", b"no picture", REFUSED),
     "zeros": ("a.png", bytes(1000), REFUSED),
     "a page": ("a.jpg", b"<!DOCTYPE html><html></html>", REFUSED),
+    "float TIFF of zeros": ("a.tif", saved(Image.new("F", (64, 48)), "TIFF"), REFUSED),
     "an SVG": ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", REFUSED),
     "ten gigapixels": ("a.png", huge_header(), REFUSED),
 }
@@ -167,6 +168,8 @@ STYLES = [
     "https://example.com/a.jpg",
     "pack:nobody",
     ".",
+    "..",
+    "s3://bucket/a.jpg",
 ]
 
 

@@ -107,11 +107,11 @@ class Library:
         if numbered := _by_id(entries, query):
             return numbered.painting
         words = _words(query)
+        candidates = _best_tier(entries, words) if words else []
+        if query and not candidates and Path(query).is_dir():
+            raise InputError(f"{query} is a folder, not a painting of the library", "name a picture in it")
         if not words:
             raise InputError("no painting was named", "impasto styles lists them all")
-        candidates = _best_tier(entries, words)
-        if not candidates and Path(query).is_dir():
-            raise InputError(f"{query} is a folder, not a painting of the library", "name a picture in it")
         if not candidates:
             raise InputError(f"no painting in the library matches {query!r}", _suggestion(entries, query, words))
         if len(candidates) > 1:

@@ -110,10 +110,10 @@ def method_names() -> list[str]:
 
 def with_knobs(command: Callable[..., None]) -> Callable[..., None]:
     """Replace `**knobs` in the signature by an option for each knob: the dataclasses are the one truth."""
-    return with_options(command, {name: _option(method, knob) for name, (method, knob) in _all_knobs().items()})
+    return with_options(command, {name: _option(method, knob) for name, (method, knob) in all_knobs().items()})
 
 
-def _all_knobs() -> Mapping[str, tuple[str, settings.Knob]]:
+def all_knobs() -> Mapping[str, tuple[str, settings.Knob]]:
     """Knobs of all methods by name, each with the first method that has it."""
     found: dict[str, tuple[str, settings.Knob]] = {}
     for row in registry.methods().values():
@@ -136,7 +136,9 @@ def option(knob: settings.Knob, kind: Any, default: str, *, panel: str) -> Any:
         default: in words, for the help.
         panel: heading that it stands under in the help.
     """
-    text = f"{knob.help[0].upper()}{knob.help[1:]}. [dim]({default})[/dim]"
+    unsaid = [choice for choice in knob.choices if choice not in knob.help.replace(":", " ").replace(",", " ").split()]
+    choices = f": {', '.join(knob.choices)}" if unsaid else ""
+    text = f"{knob.help[0].upper()}{knob.help[1:]}{choices}. [dim]({default})[/dim]"
     return Annotated[kind | None, typer.Option(knob.flag, help=text, rich_help_panel=panel)]
 
 

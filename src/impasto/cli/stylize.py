@@ -43,7 +43,9 @@ def stylize(
     style: Annotated[
         list[str] | None,
         typer.Option(
-            "--style", "-s", help="A file, or a library painting by number or words; :NUMBER sets its weight."
+            "--style",
+            "-s",
+            help="A file, a library painting by number or words, or pack:NAME; :NUMBER sets its weight.",
         ),
     ] = None,
     out: Annotated[

@@ -13,7 +13,7 @@ from impasto import images, settings
 from impasto.contract import Placement
 from impasto.engine.controls import Controls, mask_name
 from impasto.engine.record import COLOR, name_alone
-from impasto.errors import InputError, as_whole
+from impasto.errors import InputError, as_whole, quoted
 from impasto.images import Picture
 from impasto.methods import recipes
 from impasto.models.catalog import TrainedStyle
@@ -178,6 +178,8 @@ class Result:
             InputError: it cannot be written there, or its format takes no quality.
             ResourceError: the disk is full.
         """
+        if not isinstance(path, str | Path) and not hasattr(path, "write"):
+            raise InputError(f"the output is {quoted(path)}", "it takes a path or a binary file object")
         target, kind = (Path(path), None) if isinstance(path, str | Path) else (path, format or "PNG")
         if isinstance(target, Path):
             source = self.picture.origin.path

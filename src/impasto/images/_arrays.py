@@ -62,7 +62,7 @@ def _to_numpy(source: Any) -> NDArray[Any]:
     if not _is_tensor(source):
         return np.asarray(source)
     if source.is_meta or str(source.layout) != "torch.strided" or source.is_quantized:
-        kind = "on the meta device, without values" if source.is_meta else f"of layout {source.layout}"
+        kind = "on the meta device holds no values and" if source.is_meta else f"of layout {source.layout}"
         raise InputError(f"a tensor {kind} is not a picture", "give a dense tensor with values, such as x.to_dense()")
     tensor = source.detach().cpu().resolve_conj().resolve_neg()
     if tensor.is_floating_point():

@@ -77,6 +77,8 @@ def opened(source: Any) -> Iterator[tuple[Stream, str]]:
             held = _held(source)
         yield held, "the picture"
     else:
+        if isinstance(source, str) and not source:
+            raise InputError("the name of the picture is empty", "give a path or an array")
         try:
             path = Path(source)
         except TypeError as error:
