@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli import flags
-from impasto.cli.inputs import check_moving_masks
+from impasto.cli.inputs import Spool, check_moving_masks
 from impasto.cli.outputs import slug, unused
 from impasto.cli.parse import (
     check_seconds,
@@ -121,27 +121,31 @@ def video(
         raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; see impasto styles')
     if changes and len(styles) != 1:
         raise InputError(f"--style-at goes on from one --style; {len(styles)} were given", "give the first by --style")
-    check_moving_masks([mask for mask in (*dict(regions), preserve) if mask])
     knobs = {name: value for name, value in knobs.items() if value is not None}
     init = knobs.pop("init", None)
+    given = [*(name for name, _ in styles), *(name for _, name in changes), *(name for _, name in regions)]
+    masks = [mask for mask in (*dict(regions), preserve) if mask]
+    spool = Spool()
+    read: dict[str | None, Any] = {word: spool(word) for word in dict.fromkeys([*given, *masks, init])}
+    check_moving_masks([read[mask] for mask in masks])
     chosen = None if method != "auto" and quality == "draft" else quality  # the default is of method auto
-    asked = flags.controls_of(keep_color, False, regions, feather, preserve, None, None)
+    held = [(read[mask], read[name]) for mask, name in regions]
+    asked = flags.controls_of(keep_color, False, held, feather, read.get(preserve), None, None)
     from impasto.engine.plan import stages_of
     from impasto.engine.request import Request
 
     request = Request(
         method=method,
         quality=chosen,
-        init=init,
+        init=read[init],
         knobs=knobs,
         max_memory=parse_memory(max_memory),
         controls=asked,
         drop_gps=drop_gps,
     )
-    stages_of([*styles, *((name, 1.0) for _, name in changes)], request)
-    given = [*(name for name, _ in styles), *(name for _, name in changes), *(name for _, name in regions)]
+    wanted = [*((read[name], weight) for name, weight in styles), *((read[name], 1.0) for _, name in changes)]
+    stages_of(wanted, request)
     target = out or unused(source.parent / f"{source.stem}-{slug(Path(given[0]).stem)}.mp4")
-    masks = [mask for mask in (*dict(regions), preserve) if mask]
     check_apart({"-o": target, "--preview": preview}, [source, *given, *masks, init, *map(str, knobs.values())])
     if preview is not None:
         from impasto import images
@@ -167,7 +171,6 @@ def video(
         ),
     )
     _check_part(film)
-    wanted: list[Any] = [*styles, *((name, 1.0) for _, name in changes)]
     with Reporter(silent=quiet) as reporter:
         try:
             result = paint_video(
