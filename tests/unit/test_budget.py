@@ -65,7 +65,11 @@ def test_without_a_limit_what_is_free_counts(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"quality": "draft"}, {"knobs": {"steps": 2, "optimizer": "adam"}, "quality": "good"}]
+    "settings",
+    [
+        {"quality": "draft"},
+        {"knobs": {"steps": 2, "optimizer": "adam", "content_weight": 1.4}, "quality": "good"},
+    ],
 )
 def test_a_limit_changes_the_way_and_not_the_picture(engine, monkeypatch, settings):
     content, style = ((noise(70, 90, seed=seed)[0].permute(1, 2, 0).numpy() * 255).round() for seed in (1, 2))
