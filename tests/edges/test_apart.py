@@ -105,3 +105,11 @@ def test_words_that_name_no_file_are_no_inputs(folder):
     check_apart(
         {"-o": "new.png", "--plot": None, "--preview": "-"}, ["irises", "pack:irises", None, 3, "x" * 5000, "-"]
     )
+
+
+def test_a_training_does_not_replace_what_it_starts_from(tmp_path, picture_file, refused):
+    networks.Trained(tiny_network()).save(tmp_path / "net.safetensors")
+    for number in range(8):
+        picture_file(f"{number}.png", seed=number)
+    words = ("--from", tmp_path / "net.safetensors", "-o", tmp_path / "net.safetensors")
+    assert "net.safetensors" in refused("train", "--style", picture_file("s.png"), "--content", tmp_path, *words)

@@ -113,6 +113,7 @@ def test_a_file_that_was_written_again_is_read_again(exact_engine, tmp_path):
     assert np.abs(first - exact_engine.stylize(photo, style, request).picture.pixels).max() > 1e-3
 
 
+@pytest.mark.process
 def test_bands_of_an_encoder_are_appended_to_a_table(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = ["bench", "encoders", "--encoder", "squeezenet", "--set", "one", "--size", "64", "-o", "pictures"]

@@ -18,6 +18,7 @@ from impasto.cli.flags import option, with_options
 from impasto.cli.library import fetch_told
 from impasto.cli.printing import say, say_json
 from impasto.errors import InputError
+from impasto.files import check_apart
 from impasto.methods.settings import DecoderKnobs, TrainKnobs
 from impasto.train.data import check_photographs
 
@@ -102,6 +103,7 @@ def train(
     if only_style and start is None:
         raise InputError("--only-style needs a network to start from", "name one with --from, such as --from pack")
     named = [_named(text) for text in style]
+    check_apart({"-o": target}, [start, *(text for _, text in named)])
     common: dict[str, Any] = {"source": source, "target": target, "knobs": asked, "devices": devices, "resume": resume}
 
     def job(store: Store, reporter: Reporter) -> TrainingJob:
