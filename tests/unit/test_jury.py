@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import weakref
 from collections import Counter
 
 import numpy as np
@@ -142,6 +143,23 @@ def test_a_stopped_run_goes_on_at_the_next_picture(pictures, tmp_path):
     brush = Brush()
     hold(pictures, tmp_path / "out", brush)
     assert brush.painted == []
+
+
+def test_pictures_of_one_pair_are_held_at_a_time(pictures, tmp_path, monkeypatch):
+    alive, most, load = set(), [], jury.Case.load
+
+    def watched(case):
+        pair = load(case)
+        for subject in pair:
+            alive.add(id(subject))
+            weakref.finalize(subject, alive.discard, id(subject))
+        most.append(len(alive))
+        return pair
+
+    monkeypatch.setattr(jury.Case, "load", watched)
+    hold(pictures, tmp_path, Brush())
+    assert len(most) >= 5
+    assert max(most) <= 4  # the last pair goes when the next has come
 
 
 def test_what_cannot_be_painted_is_told_and_the_rest_goes_on(pictures, tmp_path):

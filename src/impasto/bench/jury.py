@@ -162,39 +162,24 @@ def hold(
         InputError: a picture cannot be read.
         Cancelled: asked for; finished pictures and sheets stay.
     """
-    pairs: dict[int, list[tuple[Subject, Subject]]] = {}
     done: dict[int, tuple[list[Cell], list[Failure]]] = {}
     for index, case in enumerate(cases):
-        folder = out / str(case.size)
-        for inside in (CELLS, SHEETS):
-            (folder / inside).mkdir(parents=True, exist_ok=True)
-        pair = case.load()
-        painted, failed = cells.run(
-            cells.tasks(contenders, [pair], placement=tools.machine),
-            folder / CELLS,
-            paint=tools.paint,
-            score=tools.score,
-            scores=tools.scores,
-            device=tools.machine["device"],
-            on_progress=_share_of(cases, index, on_progress),
-        )
-        name = f"{slug(pair[0].name)}-{slug(pair[1].name)}.png"
-        images.write(images.read(_sheet(pair, painted, folder, accepted)), folder / SHEETS / name)
-        pairs.setdefault(case.size, []).append(pair)
+        listen = _share_of(cases, index, on_progress)
+        painted, failed = _paint(case, out / str(case.size), contenders, tools, accepted=accepted, on_progress=listen)
         found = done.setdefault(case.size, ([], []))
         found[0].extend(painted)
         found[1].extend(failed)
     comparisons = tuple(
         save_comparison(
             out / str(size),
-            pairs=pairs[size],
+            pairs=(case.load() for case in cases if case.size == size),  # again: all at once may not fit
             contenders=contenders,
             scores=tools.scores,
             done=done[size],
             machine=tools.machine,
             command=tools.command,
         )
-        for size in pairs
+        for size in done
     )
     _write(out, comparisons)
     return comparisons
@@ -253,6 +238,33 @@ def _share_of(cases: Sequence[Case], index: int, on_progress: OnProgress) -> OnP
 
     listen(Progress("jury", 0, 1))
     return listen
+
+
+def _paint(
+    case: Case,
+    folder: Path,
+    contenders: Sequence[Contender],
+    tools: Tools,
+    *,
+    accepted: Path | None,
+    on_progress: OnProgress,
+) -> tuple[tuple[Cell, ...], tuple[Failure, ...]]:
+    """Paint what is missing of one pair, and write its sheet. The pair's pixels go when this returns."""
+    for inside in (CELLS, SHEETS):
+        (folder / inside).mkdir(parents=True, exist_ok=True)
+    pair = case.load()
+    painted, failed = cells.run(
+        cells.tasks(contenders, [pair], placement=tools.machine),
+        folder / CELLS,
+        paint=tools.paint,
+        score=tools.score,
+        scores=tools.scores,
+        device=tools.machine["device"],
+        on_progress=on_progress,
+    )
+    name = f"{slug(pair[0].name)}-{slug(pair[1].name)}.png"
+    images.write(images.read(_sheet(pair, painted, folder, accepted)), folder / SHEETS / name)
+    return painted, failed
 
 
 def _sheet(pair: tuple[Subject, Subject], painted: Sequence[Cell], folder: Path, accepted: Path | None) -> cells.Floats:

@@ -28,7 +28,8 @@ from impasto.report.contenders import Contender
 from impasto.report.scoring import Score, Scorer
 
 Floats: TypeAlias = NDArray[np.float32]
-_NOT_PAINTING = ("cli", "report", "server", "people.py", "__main__.py")
+# rooms above those that paint and score, and so without influence on a picture; and reports themselves
+_NOT_PAINTING = ("__main__.py", "cli", "serve", "video", "scenes", "bench", "api.py", "train", "export", "report")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -110,17 +110,22 @@ class Row:
 def save_comparison(
     folder: Path,
     *,
-    pairs: Sequence[tuple[Subject, Subject]],
+    pairs: Iterable[tuple[Subject, Subject]],
     contenders: Sequence[Contender],
     scores: Sequence[Score],
     done: tuple[Sequence[Cell], Sequence[Failure]],
     machine: Mapping[str, Any],
     command: str,
 ) -> Comparison:
-    """Write the manifest and the sources beside the cells, and read the whole back."""
+    """Write the manifest and the sources beside the cells, and read the whole back.
+
+    The pairs are asked for one by one, and none is kept.
+    """
     (folder / SOURCES).mkdir(exist_ok=True)
     pictures: dict[str, str] = {}
+    names: list[Pair] = []
     for content, style in pairs:
+        names.append((content.name, style.name))
         for kind, subject in (("content", content), ("style", style)):
             if f"{kind}/{subject.name}" not in pictures:
                 file = f"{SOURCES}/{kind}-{slug(subject.name)}-{subject.digest[:8]}.png"
@@ -129,7 +134,7 @@ def save_comparison(
                     images.write(images.read(subject.pixels), folder / file)
     cells, failures = done
     manifest = {
-        "pairs": [[content.name, style.name] for content, style in pairs],
+        "pairs": names,
         "pictures": pictures,
         "contenders": {contender.name: contender.settings() for contender in contenders},
         "peers": [contender.name for contender in contenders if contender.is_peer],
