@@ -171,6 +171,15 @@ def test_photo_residue_sees_a_tint_as_the_photograph_and_a_blur_as_none_of_it():
     assert _pixels.photo_residue(photo, blurred) < 0.4
 
 
+def test_photo_residue_is_fooled_as_its_row_says():
+    photo = picture(grain=0.05)
+    grain = np.random.default_rng(1).standard_normal(photo.shape)
+    noisy = (scipy.ndimage.gaussian_filter(photo, (3, 3, 0)) + 0.05 * grain).astype(np.float32)
+    assert abs(_pixels.photo_residue(photo, noisy)) < 0.2
+    assert abs(_pixels.photo_residue(photo, np.roll(photo, (2, 2), (0, 1)))) < 0.2
+    assert _pixels.photo_residue(photo, 1 - photo) == pytest.approx(-1)
+
+
 def test_grain_ratio_is_of_what_a_blur_takes_away():
     ours, theirs = picture(grain=0.05), picture(120, 150, seed=3, grain=0.1)
     grain = [

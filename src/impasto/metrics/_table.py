@@ -147,10 +147,11 @@ _ROWS = (
     Metric(
         "photo_residue",
         "correlation of the luma's fine detail with the photograph's: what was left unpainted",
-        "-1 to 1; a painting is below about 0.3",
+        "-1 to 1; a painting is near 0, up to about 0.3",
         "lower",
         "ours",
-        "a blur, noise or a shift by two pixels brings it to 0 without painting; true edges kept sharp raise it",
+        "a shift by two pixels, or a blur with noise, brings it near 0 without painting, and a negative to -1; true "
+        "edges kept sharp raise it",
         "picture",
         _TO_CONTENT,
     ),
