@@ -8,12 +8,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import ImageFont
 
 from impasto import images
 from impasto.bench import jury
 from impasto.cli.painter import Painter
 from impasto.contract import ignore
 from impasto.errors import Cancelled, InputError, ResourceError
+from impasto.images._sheet import _wrapped
 from impasto.report.cells import Painted
 from impasto.report.scoring import find_scores
 from tiny import noise
@@ -185,6 +187,30 @@ def test_accepted_pictures_come_beside_the_new_ones(pictures, tmp_path):
     assert right[third:].min(0).mean() > after[third:].min(0).mean()  # blank before
     (kept / "cat-waves-good-32.json").write_text("{")  # damaged: as if none were accepted
     hold(pictures, out, Brush(), accepted=kept)
+
+
+@pytest.mark.parametrize("size", [256, 320, 512])
+def test_every_measure_can_be_read_on_a_sheet(pictures, tmp_path, monkeypatch, size):
+    sheets, draw = [], images.contact_sheet
+
+    def watched(shown, **how):
+        sheets.append((shown, how))
+        return draw(shown, **how)
+
+    monkeypatch.setattr(jury.images, "contact_sheet", watched)
+    where = {"methods": "opencv-stylization", "large": 0, "size": size, "only": ["dog"]}
+    kept = tmp_path / "accepted"
+    kept.mkdir()
+    jury.accept(hold(pictures, tmp_path / "out", Brush(), **where), kept)
+    hold(pictures, tmp_path / "out", Brush(), accepted=kept, **where)
+    font = ImageFont.load_default(15)
+    for shown, how in sheets:
+        for _, caption in shown[2:]:
+            told = " ".join(_wrapped(caption, font, width=how["cell"], lines=how["lines"]))
+            assert told == caption
+            assert "layout" in told
+    assert len(sheets) == 2
+    assert sheets[1][1]["lines"] <= {256: 8, 320: 7, 512: 4}[size]
 
 
 def test_progress_weighs_pairs_by_their_pixels_and_ends_at_one(pictures, tmp_path):

@@ -49,6 +49,7 @@ PAIRS: Names = tuple(
 SHEETS, TABLE, TEXT = "sheets", "jury.csv", "jury.md"
 _RATIOS = ("style_distance", "style_distance_large", "stroke_distance", "content_error", "layout")
 _AS_THEY_ARE = ("photo_residue", "grain_ratio")
+_LETTER = 8  # px of a letter in a caption, with some to spare
 _NOTE = (
     "Style, large, stroke, content and layout are means of the ratio to the draft of the same pair; residue and grain "
     "are as they are. In brackets the worst pair: the highest, and for grain the one farthest from 1. No column "
@@ -275,7 +276,9 @@ def _sheet(pair: tuple[Subject, Subject], painted: Sequence[Cell], folder: Path,
         shown.append((images.read(folder / CELLS / cell.picture).pixels, _caption(cell.contender, cell)))
         if accepted is not None:
             shown.append(_accepted_beside(cell, accepted))
-    return images.contact_sheet(shown, columns=3 if accepted is None else 2, cell=max(content.pixels.shape), lines=4)
+    side = max(content.pixels.shape)
+    lines = 1 + max(len(caption) for _, caption in shown) * _LETTER // (side * 3 // 4)  # lines are full to 3/4 at least
+    return images.contact_sheet(shown, columns=3 if accepted is None else 2, cell=side, lines=lines)
 
 
 def _accepted_beside(cell: Cell, folder: Path) -> tuple[cells.Floats, str]:
