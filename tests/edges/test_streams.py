@@ -141,6 +141,7 @@ def test_ctrl_c_while_modules_load_is_two_words(folder, module):
     """The signal comes when `module` is about to be imported."""
     script = """
 import builtins, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background may have been started to ignore it
 usual, wanted = builtins.__import__, [os.environ["STOP_AT"]]
 def stopping(name, *rest, **more):
     if [name] == wanted:
