@@ -7,21 +7,22 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from fractions import Fraction
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from impasto import images
 from impasto.models import catalog
-
-_PLAIN = (bool, int, float, Fraction, type(None))
+from impasto.models.checkpoint import WeightsRef
 
 
 def content_digest(value: Any) -> str:
     """sha256, in hex, of styles, masks, settings and all that they are made of.
 
-    A file counts by its bytes, a style of a trained network by its name and its network's bytes, a picture in memory
-    by its pixels, other words as they are.
+    A file counts by its bytes, weights `NAME:FILE` by their name and the file's, a style of a trained network by its
+    name and its network's, a picture in memory by its pixels, a number by its value, other words as they are.
 
     Raises:
         InputError: a picture cannot be read.
@@ -32,8 +33,8 @@ def content_digest(value: Any) -> str:
 def _described(value: Any) -> Any:
     if isinstance(value, str | Path):
         return _of_name(value)
-    if isinstance(value, _PLAIN):
-        return repr(value)
+    if value is None or isinstance(value, Real):
+        return _of_number(value)
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
     if is_dataclass(value):
@@ -47,14 +48,28 @@ def _described(value: Any) -> Any:
     return ["pixels", images.digest(picture.pixels), alpha]
 
 
+def _of_number(value: Real | None) -> str:
+    """2, 2.0 and those of numpy are one number."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    return str(int(plain)) if isinstance(plain, float) and plain.is_integer() else str(plain)
+
+
 def _of_name(name: str | Path) -> Any:
+    if _is_file(name):
+        return ["file", _of_file(Path(name))]
+    weights = WeightsRef.parse(str(name))
+    if weights.file is not None and _is_file(weights.file):
+        return ["weights", weights.name, _of_file(weights.file)]
     if catalog.is_trained(name):
         style = catalog.find(name)
         return ["trained", style.name, _of_file(style.path)]
-    with suppress(OSError, ValueError):  # too long for a name, or with a null byte: no file
-        if Path(name).is_file():
-            return ["file", _of_file(Path(name))]
     return ["name", str(name)]
+
+
+def _is_file(name: str | Path) -> bool:
+    with suppress(OSError, ValueError):  # too long for a name, or with a null byte: no file
+        return Path(name).is_file()
+    return False
 
 
 def _of_file(path: Path) -> str:
