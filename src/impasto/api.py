@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from impasto import images
 from impasto.contract import OnProgress, ignore
+from impasto.engine.cache import Cache
 from impasto.engine.controls import Controls
 from impasto.engine.engine import Engine
 from impasto.engine.request import Request, Result
@@ -158,7 +158,10 @@ def _word(value: Any) -> str:
     return "auto" if value is None else str(value)
 
 
-@lru_cache(maxsize=4)
+_ENGINES: Cache[Engine] = Cache(4)  # each counts as 1: the last four
+
+
 def _engine(device: str, precision: str, runtime: str) -> Engine:
-    """One engine a placement, so that repeated calls load no weights again."""
-    return Engine(device=device, precision=precision, runtime=runtime)
+    """One engine a placement, for all threads, so that repeated calls load no weights again."""
+    key = (device, precision, runtime)
+    return _ENGINES.get(key, lambda: (Engine(device=device, precision=precision, runtime=runtime), 1))

@@ -164,6 +164,9 @@ class Cancelled(StyleError):
     http_status = 499
     grpc_status = "CANCELLED"
 
+    def __init__(self, message: str = "stopped", hint: str = "") -> None:
+        super().__init__(message, hint)
+
 
 class Terminated(Cancelled):
     """The system asked the process to end (SIGTERM)."""

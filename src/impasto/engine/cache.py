@@ -57,28 +57,38 @@ class Cache(Generic[V]):
 
     def get(self, key: Hashable, make: Callable[[], tuple[V, int]]) -> V:
         """The value of `key`; `make` gives it and its bytes the first time. Threads that ask for it meanwhile wait."""
-        with self._lock:
-            entry = self._entries.setdefault(key, _Entry())
-            self._entries.move_to_end(key)
-        with entry.lock:
-            if not entry.values:
-                try:
-                    value, entry.bytes = make()
-                except BaseException:
-                    with self._lock:
-                        if self._entries.get(key) is entry:
-                            del self._entries[key]
-                    raise
-                entry.values.append(value)
-                with self._lock:
-                    self._entries[key] = entry
-                    self._drop_oldest(entry)
-            return entry.values[0]
+        while True:
+            with self._lock:
+                entry = self._entries.setdefault(key, _Entry())
+                self._entries.move_to_end(key)
+            with entry.lock:
+                if not entry.values:
+                    if not self._holds(key, entry):  # the thread that made it failed, or all was dropped meanwhile
+                        continue
+                    self._fill(key, entry, make)
+                return entry.values[0]
 
     def clear(self) -> None:
         """Drop all values."""
         with self._lock:
             self._entries.clear()
+
+    def _holds(self, key: Hashable, entry: _Entry[V]) -> bool:
+        with self._lock:
+            return self._entries.get(key) is entry
+
+    def _fill(self, key: Hashable, entry: _Entry[V], make: Callable[[], tuple[V, int]]) -> None:
+        try:
+            value, entry.bytes = make()
+        except BaseException:
+            with self._lock:
+                if self._entries.get(key) is entry:
+                    del self._entries[key]
+            raise
+        entry.values.append(value)
+        with self._lock:
+            self._entries[key] = entry
+            self._drop_oldest(entry)
 
     def _drop_oldest(self, newest: _Entry[V]) -> None:
         total = sum(entry.bytes for entry in self._entries.values())
@@ -185,7 +195,7 @@ def _bytes_of(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.nbytes for tensor in tensors)
 
 
-def _version(network: Path | None) -> tuple[str, int, int] | None:
+def _version(network: Path | None) -> tuple[str | int, ...] | None:
     return None if network is None else file_version(network)
 
 

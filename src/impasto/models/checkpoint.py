@@ -47,15 +47,18 @@ class WeightsRef:
         return self.name if self.file is None else f"{self.name}:{self.file}"
 
     @property
-    def version(self) -> tuple[str, int, int] | None:
+    def version(self) -> tuple[str | int, ...] | None:
         """What the user's file is now, since it may be another tomorrow; None where there is none."""
         return None if self.file is None or not self.file.exists() else file_version(self.file)
 
 
-def file_version(path: Path) -> tuple[str, int, int]:
-    """A file as it is now: its place, time and size. One that was written again has another version."""
+def file_version(path: Path) -> tuple[str | int, ...]:
+    """A file as it is now: its place, times and size. One that was written again has another version.
+
+    Two networks of one kind have one size, and copying may keep the time of writing, but not that of the last change.
+    """
     about = path.stat()
-    return str(path.resolve()), about.st_mtime_ns, about.st_size
+    return str(path.resolve()), about.st_mtime_ns, about.st_ctime_ns, about.st_ino, about.st_size
 
 
 def read_header(path: str | Path) -> tuple[dict[str, Any], frozenset[str]]:
