@@ -191,16 +191,6 @@ class Guide:
     strength: Tensor | None = None
     seen: Tensor | None = None
 
-    def fields_in_use(self) -> frozenset[str]:
-        """Names of the fields that are set."""
-        named = {
-            "init": self.init is not None,
-            "anchors": bool(self.anchors),
-            "regions": bool(self.regions),
-            "strength": self.strength is not None,
-        }
-        return frozenset(name for name, used in named.items() if used)
-
 
 @dataclass(frozen=True)
 class Job:
@@ -323,6 +313,15 @@ class PlacedObjective(Objective, Protocol):
             features: layers over the tile alone; "image" over `tile.margins(self.margin)` too.
             tile: where it lies.
         """
+        ...
+
+
+@runtime_checkable
+class PooledObjective(Objective, Protocol):
+    """An Objective whose statistics of several pictures make those of all of them together."""
+
+    def pool(self, parts: Sequence[tuple[float, Stats]]) -> Stats:
+        """Statistics as of one picture that consists of these, each with its share; the shares sum to 1."""
         ...
 
 

@@ -1,11 +1,11 @@
 """One suite that every registered method takes, with tiny seeded networks."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 
-from impasto.contract import Anchor, Guide, Job, Placement, Region
+from impasto.contract import Guide, Job, Placement, Region
 from impasto.errors import Cancelled
 from impasto.methods import registry
 from tiny import noise, style_of, tiny_arbitrary, tiny_network
@@ -168,9 +168,7 @@ def test_a_starting_image_is_honoured_where_declared(row, stylizer):
 
 
 def test_declared_guides_are_fields_of_guide(row):
-    anchors, regions = (Anchor(noise(8, 8), noise(8, 8)),), (Region(noise(8, 8), None),)
-    used = Guide(noise(8, 8), anchors, regions, noise(8, 8)).fields_in_use()
-    assert row.honours <= used
+    assert row.honours <= {field.name for field in fields(Guide)}
 
 
 def guided(row, stylizer, content, *, masks=(), strength=None, seeds=(7, 8), **changes):

@@ -1,6 +1,6 @@
 """Encoders: pretrained networks whose named layers are the features of the field.
 
-Which there are, and how their layers are named, is told by `architectures.py`. The preprocessing (channel order, mean)
+Which there are, and how their layers are named, is told by `encoder_specs.py`. The preprocessing (channel order, mean)
 lives inside: every encoder takes sRGB in [0, 1]. All padding is by reflection, also where a network was trained with
 zeros: they would paint a frame.
 """

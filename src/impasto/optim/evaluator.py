@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from impasto.contract import Features, MappedObjective, Objective, PlacedObjective, Stats
+from impasto.contract import Features, MappedObjective, Objective, PlacedObjective, PooledObjective, Stats
 from impasto.errors import InputError
 from impasto.losses.losses import sum_of
 from impasto.memory import trim_memory
@@ -193,7 +193,7 @@ class _TileMean:
 
 def can_approximate(objective: Objective) -> bool:
     """Whether statistics of one tile mean anything: those that can be pooled with other pictures' do."""
-    return hasattr(objective, "pool")
+    return isinstance(objective, PooledObjective)
 
 
 def _for_tiles(term: Term) -> Term:
@@ -264,5 +264,5 @@ def collect(
             maps[name][:, :, *each.cells(step)] = part
     if maps or objective.additive:
         return maps or {name: sum_of(share * stats[name] for share, stats in parts) for name in parts[0][1]}
-    pooled: Stats = objective.pool(parts)  # type: ignore[attr-defined]
-    return pooled
+    assert isinstance(objective, PooledObjective)  # others are not collected by tiles
+    return objective.pool(parts)
