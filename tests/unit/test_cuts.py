@@ -1,14 +1,12 @@
 """Cuts are found by what is seen: flashes, dissolves, fades and motion are none, and leave no ghosts."""
 
-from itertools import pairwise
-
 import cv2
 import numpy as np
 import pytest
 
 from impasto.errors import InputError
 from impasto.ops.flow import agreement
-from impasto.video.cuts import CutFinder, Glance
+from impasto.video.cuts import AHEAD, CutFinder, Glance
 from impasto.video.steady import Firmness, Steadier, Watcher
 
 SIDES = 96, 160
@@ -40,7 +38,7 @@ def shot(seed, count=8, step=2):
 def found(frames):
     """Frames at which a shot begins, and those that are passed over."""
     finder = CutFinder()
-    told = [finder(frame, after) for frame, after in zip(frames, [*frames[1:], None], strict=True)]
+    told = [finder(frame, frames[k + 1 : k + 1 + AHEAD]) for k, frame in enumerate(frames)]
     return [k for k, (cut, _) in enumerate(told) if cut], [k for k, (_, odd) in enumerate(told) if odd]
 
 
@@ -48,6 +46,20 @@ def found(frames):
 def test_a_hard_cut_is_found(seeds):
     assert found(shot(seeds[0]) + shot(seeds[1])) == ([8], [])
     assert found([view(scene(seeds[0]))] * 40 + [view(scene(seeds[1]))] * 10) == ([40], [])
+
+
+@pytest.mark.parametrize("letterbox", [0, 8, 16])
+def test_bars_hide_no_cut(letterbox):
+    """Their edges are alike in all shots, and what lies between them is less of the frame."""
+    bars = np.ones((*SIDES, 1), np.float32)
+    bars[:letterbox] = bars[SIDES[0] - letterbox :] = 0
+    assert found([bars * frame for frame in shot(0) + shot(1)]) == ([8], [])
+    assert found([bars * frame for frame in shot(0, count=16)]) == ([], [])
+
+
+@pytest.mark.parametrize("light", [0.2, 0.4, 1])
+def test_a_cut_in_the_dark_is_found(light):
+    assert found([np.float32(light) * frame for frame in shot(0) + shot(1)]) == ([8], [])
 
 
 @pytest.mark.parametrize("step", [0, 3, 12, 40])
@@ -67,6 +79,24 @@ def test_a_flash_a_strobe_and_a_damaged_frame_are_passed_over():
     assert found(damaged) == ([], [4])
 
 
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_what_lasts_a_few_frames_is_no_shot(length):
+    frames, places = shot(0, count=12), list(range(5, 5 + length))
+    damaged, flashed = [*frames], [*frames]
+    for place in places:
+        damaged[place] = DRAWN.random(frames[0].shape).astype(np.float32)
+        flashed[place] = (0.1 * frames[place] + 0.93).clip(0, 1).astype(np.float32)
+    assert found(damaged) == ([], places)
+    assert found(flashed) == ([], places)
+
+
+def test_a_frame_that_is_damaged_or_blends_two_shots_begins_none():
+    one, other = shot(0), shot(1)
+    blend = np.float32(0.4) * one[7] + np.float32(0.6) * other[0]
+    assert found([*one, blend, *other]) == ([9], [8])
+    assert found([*one, DRAWN.random(blend.shape).astype(np.float32), *other]) == ([9], [8])
+
+
 @pytest.mark.parametrize("length", [5, 12, 25])
 def test_a_dissolve_and_a_fade_through_black_are_no_cuts(length):
     one, other = view(scene(0)), view(scene(1))
@@ -75,6 +105,15 @@ def test_a_dissolve_and_a_fade_through_black_are_no_cuts(length):
     assert found(dissolve)[0] == []
     fade = [one] * 5 + [(1 - s) * one for s in shares] + [0 * one] * 3 + [s * other for s in shares] + [other] * 5
     assert found(fade)[0] == []
+
+
+def test_frames_of_a_fade_are_not_passed_over():
+    """Each is nearly a blend of its neighbours, and the scenes change at the darkest place without a black frame."""
+    one, other = view(scene(0)), view(scene(1))
+    shares = np.linspace(0, 1, 14)[1:-1]
+    fade = [np.float32(max(0, 1 - 2 * s)) * one + np.float32(max(0, 2 * s - 1)) * other for s in shares]
+    cuts, odd = found([one] * 5 + fade + [other] * 5)
+    assert (set(cuts) <= {11}, odd) == (True, [])
 
 
 def test_black_frames_and_a_still_picture_are_no_cuts():
@@ -88,8 +127,8 @@ def steadied(frames):
     """Negatives of frames, joined; and what moved."""
     watcher, steadier = Watcher(Firmness()), Steadier(Firmness())
     results, motions = [], []
-    for frame, after in zip(frames, [*frames[1:], None], strict=True):
-        motions.append(watcher(frame, after))
+    for k, frame in enumerate(frames):
+        motions.append(watcher(frame, frames[k + 1 : k + 1 + AHEAD]))
         results.append(steadier.join(1 - frame, steadier.bring(motions[-1])))
     return results, motions
 
@@ -128,13 +167,13 @@ def test_a_film_that_goes_on_after_a_flash_links_the_same_frames():
     frames = shot(0, count=10, step=1)
     frames[5] = np.ones_like(frames[5])
     whole, parts = Watcher(Firmness()), Watcher(Firmness())
-    for frame, after in pairwise(frames[:7]):
-        whole(frame, after)
+    for k, frame in enumerate(frames[:6]):
+        whole(frame, frames[k + 1 : k + 1 + AHEAD])
     state = whole.state()
     for frame, odd, source in zip(frames[:6], state["odd"], state["source"], strict=True):
         parts.keep(frame, odd=bool(odd), source=source)
     parts.count = 6
-    motions, again = whole(frames[6], frames[7]), parts(frames[6], frames[7])
+    motions, again = whole(frames[6], frames[7:]), parts(frames[6], frames[7:])
     assert [link.distance for link in again.links] == [link.distance for link in motions.links] == [2]
     np.testing.assert_array_equal(again.links[0].back, motions.links[0].back)
     np.testing.assert_array_equal(again.links[0].trust, motions.links[0].trust)

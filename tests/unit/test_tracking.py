@@ -86,6 +86,21 @@ def test_a_subject_is_found_now_and_then_and_followed_between(film, moving):
     assert looked == ["subject"] * 3  # frames 0, 12 and 24
 
 
+def test_a_flash_does_not_lose_the_subject(film, moving):
+    """Nothing is looked for in it, and behind it the mask of the frame before goes on."""
+    masks, looked = moving(Controls(regions=(("subject", "irises"),)))
+    frames, watcher = list(film), Watcher(Firmness(distance=0))
+    for number in (KEY, KEY + 1):
+        frames[number] = replace(frames[number], pixels=np.ones_like(frames[number].pixels))
+    for frame in frames:
+        motion = watcher(frame.pixels, [each.pixels for each in frames[frame.number + 1 : frame.number + 4]])
+        assert bool(motion.links) == (frame.number not in (0, KEY, KEY + 1))
+        layout = masks.layout(frame, motion)
+        if frame.number < 2 * KEY:
+            assert overlap(layout.regions[0], square(frame.number)) > 0.5
+    assert looked == ["subject"] * 2  # frames 0 and 24
+
+
 def test_what_is_stored_goes_on_to_the_same_masks(film, moving):
     controls = Controls(regions=(("subject", "irises"),))
     masks, looked = moving(controls)

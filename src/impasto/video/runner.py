@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ import numpy as np
 from impasto import images
 from impasto.contract import OnProgress, Progress
 from impasto.engine.masks import Layout
+from impasto.video.cuts import AHEAD
 from impasto.video.frames import FramePainter, Pixels
 from impasto.video.pipeline import Pipeline, Stopped
 from impasto.video.resume import FilmFolder
@@ -65,13 +67,15 @@ _BLEND = 0.5  # of the neighbour's painting, at the start of a further pass
 _PIECE = 2**30  # bytes, of the frames of a piece
 
 
-def _with_next(items: Iterator[Item]) -> Iterator[tuple[Item, Item | None]]:
-    """Each frame with the one after it, which tells a flash from a cut."""
-    before = next(items, None)
-    while before is not None:
-        following = next(items, None)
-        yield before, following
-        before = following
+def _with_next(items: Iterator[Item]) -> Iterator[tuple[Item, tuple[Pixels, ...]]]:
+    """Each frame with those after it, which tell a flash from a cut."""
+    waiting: deque[Item] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > AHEAD:
+            yield waiting.popleft(), tuple(each.frame.pixels for each in waiting)
+    while waiting:
+        yield waiting.popleft(), tuple(each.frame.pixels for each in waiting)
 
 
 def _pieces(items: Iterator[Item], segment: int) -> Iterator[list[Item]]:
@@ -176,21 +180,20 @@ class FilmRunner:
 
     def _frames(self) -> Iterator[Item]:
         """The frames still to be painted; of those before, only what the next ones hang together with is looked at."""
-        known = max(len(self._steadier.paintings), int(self._follows))
         states = (self._work.state.get(name, ())[::-1] for name in ("odd", "source"))
         left = {self._skip - back: own for back, own in enumerate(zip(*states, strict=True), start=1)}
         for frame in self._reader:
             if frame.number >= self._skip:
                 yield Item(frame)
-            elif frame.number >= self._skip - known:
-                odd, source = left.get(frame.number, (False, None))
+            elif frame.number in left:
+                odd, source = left[frame.number]
                 self._watcher.keep(frame.pixels, odd=bool(odd), source=source)
 
-    def _watch(self, pair: tuple[Item, Item | None]) -> Item:
+    def _watch(self, pair: tuple[Item, tuple[Pixels, ...]]) -> Item:
         item, following = pair
         motion = Motion()
         if self._firmness is not None or self._follows:
-            motion = self._watcher(item.frame.pixels, None if following is None else following.frame.pixels)
+            motion = self._watcher(item.frame.pixels, following)
         if motion.cut:
             self._cuts.append(item.frame.number)
         layout = None if self._masks is None else self._masks.layout(item.frame, motion)

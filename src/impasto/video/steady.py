@@ -16,7 +16,7 @@ the input tell.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from impasto.ops import flow
 from impasto.ops.flow import Flow, Frame, Grey, Map
-from impasto.video.cuts import CutFinder, Glance
+from impasto.video.cuts import AHEAD, CutFinder, Glance
 
 Codes: TypeAlias = NDArray[np.uint16]
 """A painting `(H, W, 3)` with 16 bits."""
@@ -147,10 +147,10 @@ class Watcher:
     def __post_init__(self) -> None:
         self._find = flow.FlowFinder(self.firmness.preset)
 
-    def __call__(self, source: Frame, following: Frame | None = None) -> Motion:
+    def __call__(self, source: Frame, following: Sequence[Frame] = ()) -> Motion:
         """What moved up to this frame `(H, W, 3)`.
 
-        following: the frame after it, which tells a flash from a cut; None where there is none, or it is not there yet.
+        following: the frames after it, which tell a flash from a cut; none where they are not there yet.
         """
         cut, odd = self._cuts(source, following)
         if cut:
@@ -211,7 +211,7 @@ class Watcher:
 
     def _remember(self, kept: _Kept) -> None:
         self._kept.append(kept)
-        while len(self._kept) > max(1, self.firmness.distance):
+        while len(self._kept) > max(1 + AHEAD, self.firmness.distance):  # the frame before a flash is needed behind it
             self._kept.popleft()
 
     def _shrunk(self, source: Frame) -> Frame:

@@ -78,8 +78,10 @@ class _Tracked:
 
     def at(self, frame: VideoFrame, motion: Motion) -> Map:
         """The mask in a frame, which hangs together with the one before as `motion` says."""
-        if self.shown is None or self.found is None or not motion.links:  # the first frame, or a cut
+        if self.shown is None or self.found is None or motion.cut:
             self.shown = self.found = _rounded(self._find(frame.pixels))
+            return self.shown
+        if not motion.links:  # a flash: the mask of the frame before it goes on behind it
             return self.shown
         back = motion.links[0].back
         shown, found = (flow.warp(mask, back) for mask in (self.shown, self.found))
