@@ -43,7 +43,7 @@ def test_settings_and_controls_of_the_engine_have_their_fields():
     from impasto.engine.request import Request
 
     ours = set(pb.Options.DESCRIPTOR.fields_by_name)
-    elsewhere = {"knobs", "controls", "snapshots", "max_pixels"}  # `settings`; the server's own limits
+    elsewhere = {"knobs", "controls", "snapshots", "max_pixels", "max_memory"}  # `settings`; the server's own limits
     assert {field.name for field in fields(Request)} - elsewhere <= ours
     assert {field.name for field in fields(Controls)} <= ours
 

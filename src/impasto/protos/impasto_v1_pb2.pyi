@@ -40,33 +40,32 @@ class StylizeRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[Options, _Mapping]] = ..., picture: _Optional[_Union[Chunk, _Mapping]] = ...) -> None: ...
 
 class Chunk(_message.Message):
-    __slots__ = ("name", "data", "media_type", "seconds", "record_json")
+    __slots__ = ("name", "data", "media_type", "record_json")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
-    SECONDS_FIELD_NUMBER: _ClassVar[int]
     RECORD_JSON_FIELD_NUMBER: _ClassVar[int]
     name: str
     data: bytes
     media_type: str
-    seconds: float
     record_json: str
-    def __init__(self, name: _Optional[str] = ..., data: _Optional[bytes] = ..., media_type: _Optional[str] = ..., seconds: _Optional[float] = ..., record_json: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., data: _Optional[bytes] = ..., media_type: _Optional[str] = ..., record_json: _Optional[str] = ...) -> None: ...
 
 class Options(_message.Message):
-    __slots__ = ("styles", "method", "quality", "size", "settings", "keep_color", "color_only", "regions", "feather", "preserve", "protect_faces", "strength_map", "init", "format", "jpeg_quality", "drop_gps", "max_memory", "idempotency_key")
+    __slots__ = ("styles", "method", "quality", "size", "settings", "init", "keep_color", "color_only", "regions", "feather", "preserve", "protect_faces", "strength_map", "format", "jpeg_quality", "drop_gps", "idempotency_key")
     class SettingsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
-        value: Value
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     STYLES_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    INIT_FIELD_NUMBER: _ClassVar[int]
     KEEP_COLOR_FIELD_NUMBER: _ClassVar[int]
     COLOR_ONLY_FIELD_NUMBER: _ClassVar[int]
     REGIONS_FIELD_NUMBER: _ClassVar[int]
@@ -74,67 +73,44 @@ class Options(_message.Message):
     PRESERVE_FIELD_NUMBER: _ClassVar[int]
     PROTECT_FACES_FIELD_NUMBER: _ClassVar[int]
     STRENGTH_MAP_FIELD_NUMBER: _ClassVar[int]
-    INIT_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     JPEG_QUALITY_FIELD_NUMBER: _ClassVar[int]
     DROP_GPS_FIELD_NUMBER: _ClassVar[int]
-    MAX_MEMORY_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     styles: _containers.RepeatedCompositeFieldContainer[Style]
     method: str
     quality: str
     size: int
-    settings: _containers.MessageMap[str, Value]
+    settings: _containers.ScalarMap[str, str]
+    init: str
     keep_color: str
     color_only: bool
     regions: _containers.RepeatedCompositeFieldContainer[Region]
     feather: float
-    preserve: Mask
+    preserve: str
     protect_faces: float
-    strength_map: Mask
-    init: str
+    strength_map: str
     format: str
     jpeg_quality: int
     drop_gps: bool
-    max_memory: str
     idempotency_key: str
-    def __init__(self, styles: _Optional[_Iterable[_Union[Style, _Mapping]]] = ..., method: _Optional[str] = ..., quality: _Optional[str] = ..., size: _Optional[int] = ..., settings: _Optional[_Mapping[str, Value]] = ..., keep_color: _Optional[str] = ..., color_only: _Optional[bool] = ..., regions: _Optional[_Iterable[_Union[Region, _Mapping]]] = ..., feather: _Optional[float] = ..., preserve: _Optional[_Union[Mask, _Mapping]] = ..., protect_faces: _Optional[float] = ..., strength_map: _Optional[_Union[Mask, _Mapping]] = ..., init: _Optional[str] = ..., format: _Optional[str] = ..., jpeg_quality: _Optional[int] = ..., drop_gps: _Optional[bool] = ..., max_memory: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    def __init__(self, styles: _Optional[_Iterable[_Union[Style, _Mapping]]] = ..., method: _Optional[str] = ..., quality: _Optional[str] = ..., size: _Optional[int] = ..., settings: _Optional[_Mapping[str, str]] = ..., init: _Optional[str] = ..., keep_color: _Optional[str] = ..., color_only: _Optional[bool] = ..., regions: _Optional[_Iterable[_Union[Region, _Mapping]]] = ..., feather: _Optional[float] = ..., preserve: _Optional[str] = ..., protect_faces: _Optional[float] = ..., strength_map: _Optional[str] = ..., format: _Optional[str] = ..., jpeg_quality: _Optional[int] = ..., drop_gps: _Optional[bool] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class Style(_message.Message):
-    __slots__ = ("picture", "name", "weight")
-    PICTURE_FIELD_NUMBER: _ClassVar[int]
-    NAME_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("source", "weight")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
-    picture: str
-    name: str
+    source: str
     weight: float
-    def __init__(self, picture: _Optional[str] = ..., name: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
-
-class Mask(_message.Message):
-    __slots__ = ("picture", "word")
-    PICTURE_FIELD_NUMBER: _ClassVar[int]
-    WORD_FIELD_NUMBER: _ClassVar[int]
-    picture: str
-    word: str
-    def __init__(self, picture: _Optional[str] = ..., word: _Optional[str] = ...) -> None: ...
+    def __init__(self, source: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class Region(_message.Message):
-    __slots__ = ("mask", "styles")
+    __slots__ = ("mask", "style")
     MASK_FIELD_NUMBER: _ClassVar[int]
-    STYLES_FIELD_NUMBER: _ClassVar[int]
-    mask: Mask
-    styles: _containers.RepeatedCompositeFieldContainer[Style]
-    def __init__(self, mask: _Optional[_Union[Mask, _Mapping]] = ..., styles: _Optional[_Iterable[_Union[Style, _Mapping]]] = ...) -> None: ...
-
-class Value(_message.Message):
-    __slots__ = ("number", "whole", "text")
-    NUMBER_FIELD_NUMBER: _ClassVar[int]
-    WHOLE_FIELD_NUMBER: _ClassVar[int]
-    TEXT_FIELD_NUMBER: _ClassVar[int]
-    number: float
-    whole: int
-    text: str
-    def __init__(self, number: _Optional[float] = ..., whole: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
+    STYLE_FIELD_NUMBER: _ClassVar[int]
+    mask: str
+    style: str
+    def __init__(self, mask: _Optional[str] = ..., style: _Optional[str] = ...) -> None: ...
 
 class Job(_message.Message):
     __slots__ = ("id", "state", "method", "created", "started", "finished", "progress", "error")
