@@ -12,7 +12,7 @@ import pytest
 
 from impasto.cli.live import served
 from impasto.errors import InputError
-from impasto.video.live import KEYS, Camera, Live, Wish, as_jpeg, pressed, written
+from impasto.video.live import KEYS, Camera, Live, LiveSettings, after_key, as_jpeg, with_caption
 from impasto.videos import CameraWriter, VideoWriter, live_frames
 from tiny import noise
 
@@ -59,14 +59,14 @@ def running(live, page):
 
 
 def test_keys_change_the_wish():
-    wish = Wish()
-    assert pressed(wish, "n", 2).style == 1
-    assert pressed(pressed(wish, "n", 2), "n", 2).style == 0
-    assert pressed(wish, "p", 3).style == 2
-    assert pressed(wish, "-", 1).strength == pytest.approx(0.9)
-    assert pressed(wish, "+", 1).strength == 1
-    assert pressed(wish, "s", 1).beside
-    assert pressed(wish, "x", 1) == wish
+    settings = LiveSettings()
+    assert after_key(settings, "n", 2).style == 1
+    assert after_key(after_key(settings, "n", 2), "n", 2).style == 0
+    assert after_key(settings, "p", 3).style == 2
+    assert after_key(settings, "-", 1).strength == pytest.approx(0.9)
+    assert after_key(settings, "+", 1).strength == 1
+    assert after_key(settings, "s", 1).side_by_side
+    assert after_key(settings, "x", 1) == settings
     assert set(KEYS) == set("np+-sq")
 
 
@@ -101,7 +101,7 @@ def test_screens_show_what_was_wished(live):
 
 
 def test_text_and_jpeg():
-    screen = written(np.zeros((40, 200, 3), np.uint8), "irisés 100%")
+    screen = with_caption(np.zeros((40, 200, 3), np.uint8), "irisés 100%")
     assert screen.max() == 255
     assert as_jpeg(screen)[:2] == b"\xff\xd8"
 
@@ -163,7 +163,7 @@ def test_the_page_streams_and_listens_to_this_machine_only(live):
                 fetch(address, **headers)
             assert refused.value.code == 403
             refused.value.close()
-        assert live.wish.style == 1
+        assert live.settings.style == 1
         live.press("q")
         thread.join(5)
     with pytest.raises(urllib.error.URLError):
@@ -200,7 +200,7 @@ def test_the_page_in_a_real_browser(live):
         tab.wait_for_function("document.getElementById('state').textContent.startsWith('two')")
         tab.keyboard.press("-")
         tab.wait_for_function("document.getElementById('state').textContent == 'two, 90 %, side by side'")
-        assert live.wish == Wish(1, 0.9, True)
+        assert live.settings == LiveSettings(1, 0.9, True)
         live.press("q")
         thread.join(5)
         browser.close()

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from impasto.errors import InputError
-from impasto.ops.flow import agreement
+from impasto.ops.flow import color_agreement
 from impasto.video.cuts import AHEAD, CutFinder, Glance
-from impasto.video.steady import Firmness, Steadier, Watcher
+from impasto.video.stabilizer import MotionEstimator, Stabilizer, TemporalSettings
 
 SIDES = 96, 160
 DRAWN = np.random.default_rng(9)
@@ -124,12 +124,12 @@ def test_black_frames_and_a_still_picture_are_no_cuts():
 
 
 def steadied(frames):
-    """Negatives of frames, joined; and what moved."""
-    watcher, steadier = Watcher(Firmness()), Steadier(Firmness())
+    """Negatives of frames, stabilized; and what moved."""
+    motion_estimator, stabilizer = MotionEstimator(TemporalSettings()), Stabilizer(TemporalSettings())
     results, motions = [], []
     for k, frame in enumerate(frames):
-        motions.append(watcher(frame, frames[k + 1 : k + 1 + AHEAD]))
-        results.append(steadier.join(1 - frame, steadier.bring(motions[-1])))
+        motions.append(motion_estimator(frame, frames[k + 1 : k + 1 + AHEAD]))
+        results.append(stabilizer.stabilize(1 - frame, stabilizer.warp(motions[-1])))
     return results, motions
 
 
@@ -158,7 +158,7 @@ def test_nothing_of_the_old_scene_remains_after_a_dissolve(length):
     shares = np.linspace(0, 1, length + 2)[1:-1]
     frames = [one] * 6 + [np.asarray((1 - s) * one + s * other, np.float32) for s in shares] + [other] * 6
     if length == 25:
-        assert agreement(frames[8], frames[7], tolerance=0.12).mean() > 0.95
+        assert color_agreement(frames[8], frames[7], tolerance=0.12).mean() > 0.95
     results, _ = steadied(frames)
     assert np.abs(results[-1] - (1 - other)).mean() * 255 < 10  # 22 and more where each step is judged alone
 
@@ -166,7 +166,7 @@ def test_nothing_of_the_old_scene_remains_after_a_dissolve(length):
 def test_a_film_that_goes_on_after_a_flash_links_the_same_frames():
     frames = shot(0, count=10, step=1)
     frames[5] = np.ones_like(frames[5])
-    whole, parts = Watcher(Firmness()), Watcher(Firmness())
+    whole, parts = MotionEstimator(TemporalSettings()), MotionEstimator(TemporalSettings())
     for k, frame in enumerate(frames[:6]):
         whole(frame, frames[k + 1 : k + 1 + AHEAD])
     state = whole.state()
@@ -176,7 +176,7 @@ def test_a_film_that_goes_on_after_a_flash_links_the_same_frames():
     motions, again = whole(frames[6], frames[7:]), parts(frames[6], frames[7:])
     assert [link.distance for link in again.links] == [link.distance for link in motions.links] == [2]
     np.testing.assert_array_equal(again.links[0].back, motions.links[0].back)
-    np.testing.assert_array_equal(again.links[0].trust, motions.links[0].trust)
+    np.testing.assert_array_equal(again.links[0].reliability, motions.links[0].reliability)
 
 
 @pytest.mark.process

@@ -65,5 +65,5 @@ def test_agreement_ignores_noise_and_sees_other_things():
     frame = np.full((40, 40, 3), 0.5, np.float32)
     rng = np.random.default_rng(0)
     noisy = (frame + 0.02 * rng.standard_normal(frame.shape)).astype(np.float32)
-    assert flow.agreement(noisy, frame, tolerance=0.05).min() > 0.9
-    assert flow.agreement(frame + np.float32(0.2), frame, tolerance=0.05).max() < 0.05
+    assert flow.color_agreement(noisy, frame, tolerance=0.05).min() > 0.9
+    assert flow.color_agreement(frame + np.float32(0.2), frame, tolerance=0.05).max() < 0.05

@@ -9,7 +9,7 @@ import pytest
 from impasto.errors import Cancelled
 from impasto.video.film import paint_video
 from impasto.video.settings import Film
-from impasto.video.steady import FIRMNESSES, Brought, Firmness, Watcher, blended
+from impasto.video.stabilizer import TEMPORAL_PRESETS, MotionEstimator, TemporalSettings, WarpedPainting, blend_warped
 from impasto.videos import VideoReader, VideoWriter
 from tiny import noise
 
@@ -45,12 +45,12 @@ class Painter:
     def record(self):
         return {"method": "stub", "precision": "float32", "regions": []}
 
-    def paint(self, pixels, *, brought=(), again=None, **_):
+    def paint(self, pixels, *, warped=(), again=None, **_):
         number = min(range(COUNT), key=lambda index: np.abs(self._frames[index] - pixels).mean())
-        self.asked.append((number, again is not None, len(brought)))
+        self.asked.append((number, again is not None, len(warped)))
         start = 1 - pixels if again is None else again
-        for each in brought:
-            start = start + 0.3 * each.trust[..., None] * (each.painting - start)
+        for each in warped:
+            start = start + 0.3 * each.reliability[..., None] * (each.painting - start)
         return np.asarray(start, np.float32)
 
 
@@ -73,7 +73,7 @@ def test_a_piece_is_painted_forth_and_back_and_forth_and_ends_at_cuts_and_segmen
         passes += [(number, True) for number in reversed(forth[:-1])]
         passes += [(number, True) for number in forth]
     assert [asked[:2] for asked in painter.asked] == passes
-    starts = [(number, brought) for number, _, brought in painter.asked if number in (0, CUT, 6)]
+    starts = [(number, warped) for number, _, warped in painter.asked if number in (0, CUT, 6)]
     assert {count for number, count in starts[:3] if number == 0} == {0, 1}  # alone, then from the frame after it
     assert starts[-1] == (6, 1)  # a piece goes on from the last painting of the one before
 
@@ -82,7 +82,7 @@ def test_fast_passes_once(clip, tmp_path):
     painter = Painter(clip)
     film(clip, tmp_path / "out.mkv", painter, temporal="fast")
     assert [asked[:2] for asked in painter.asked] == [(number, False) for number in range(COUNT)]
-    assert (FIRMNESSES["fast"].passes, FIRMNESSES["best"].passes) == (1, 3)
+    assert (TEMPORAL_PRESETS["fast"].passes, TEMPORAL_PRESETS["best"].passes) == (1, 3)
 
 
 def test_a_job_in_passes_goes_on_to_the_same_frames(clip, tmp_path):
@@ -103,10 +103,10 @@ def test_a_job_in_passes_goes_on_to_the_same_frames(clip, tmp_path):
 
 def test_a_frame_is_linked_to_the_one_after_it(clip):
     now, following = [frame.pixels for frame in VideoReader(clip)][:2]
-    link = Watcher().back(now, following)
+    link = MotionEstimator().back(now, following)
     assert np.median(link.back[8:-8, 8:-8], axis=(0, 1)) == pytest.approx([-1, 0], abs=0.2)
-    assert np.median(link.trust) > 0.8
-    assert link.trust[:, 0].max() < 0.6  # what leaves the frame is not in the next
+    assert np.median(link.reliability) > 0.8
+    assert link.reliability[:, 0].max() < 0.6  # what leaves the frame is not in the next
 
 
 def test_a_blend_takes_what_can_be_trusted_and_stays_sharp(clip):
@@ -114,16 +114,16 @@ def test_a_blend_takes_what_can_be_trusted_and_stays_sharp(clip):
 
     own = next(iter(VideoReader(clip))).pixels
     other = cv2.GaussianBlur(own[:, ::-1], (0, 0), 1.0)
-    trust = np.zeros(own.shape[:2], np.float32)
-    assert blended(own, (Brought(other, trust),), 0.5) == pytest.approx(own, abs=1e-5)
-    trust[:, :32] = 1
-    mixed = blended(own, (Brought(other, trust),), 0.5)
+    reliability = np.zeros(own.shape[:2], np.float32)
+    assert blend_warped(own, (WarpedPainting(other, reliability),), 0.5) == pytest.approx(own, abs=1e-5)
+    reliability[:, :32] = 1
+    mixed = blend_warped(own, (WarpedPainting(other, reliability),), 0.5)
     assert mixed[:, 40:] == pytest.approx(own[:, 40:], abs=0.2)
     plain = own[:, :24] + 0.5 * (other[:, :24] - own[:, :24])
     assert np.abs(mixed[:, :24] - plain).mean() < np.abs(mixed[:, :24] - own[:, :24]).mean()
     assert (
         cv2.Laplacian(mixed, cv2.CV_32F).std()
-        > 1.1 * cv2.Laplacian(own + 0.5 * trust[..., None] * (other - own), cv2.CV_32F).std()
+        > 1.1 * cv2.Laplacian(own + 0.5 * reliability[..., None] * (other - own), cv2.CV_32F).std()
     )
-    assert blended(own, (), 0.5) is own
-    assert Firmness().passes == 1
+    assert blend_warped(own, (), 0.5) is own
+    assert TemporalSettings().passes == 1

@@ -1,4 +1,4 @@
-"""Masks that move with a film: from clips by their time, and subjects that are brought along between key frames."""
+"""Masks that move with a film: from clips by their time, and subjects that are warped along between key frames."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 
 from impasto.engine.controls import Controls
 from impasto.video import tracking
-from impasto.video.steady import Firmness, Watcher
+from impasto.video.stabilizer import MotionEstimator, TemporalSettings
 from impasto.video.tracking import KEY, MovingMasks
 from impasto.videos import VideoReader, VideoWriter
 from tiny import noise
@@ -56,11 +56,11 @@ def store_without_network(tmp_path):
     return Store(tmp_path / "store", offline=True)
 
 
-def layouts(masks, film, start=0, watcher=None):
-    watcher = watcher or Watcher(Firmness(distance=0))
+def layouts(masks, film, start=0, motion_estimator=None):
+    motion_estimator = motion_estimator or MotionEstimator(TemporalSettings(anchor_distance=0))
     for frame in film:
         if frame.number >= start:
-            yield frame, masks.layout(frame, watcher(frame.pixels))
+            yield frame, masks.layout(frame, motion_estimator(frame.pixels))
 
 
 def overlap(mask, wanted):
@@ -89,11 +89,11 @@ def test_a_subject_is_found_now_and_then_and_followed_between(film, moving):
 def test_a_flash_does_not_lose_the_subject(film, moving):
     """Nothing is looked for in it, and behind it the mask of the frame before goes on."""
     masks, looked = moving(Controls(regions=(("subject", "irises"),)))
-    frames, watcher = list(film), Watcher(Firmness(distance=0))
+    frames, motion_estimator = list(film), MotionEstimator(TemporalSettings(anchor_distance=0))
     for number in (KEY, KEY + 1):
         frames[number] = replace(frames[number], pixels=np.ones_like(frames[number].pixels))
     for frame in frames:
-        motion = watcher(frame.pixels, [each.pixels for each in frames[frame.number + 1 : frame.number + 4]])
+        motion = motion_estimator(frame.pixels, [each.pixels for each in frames[frame.number + 1 : frame.number + 4]])
         assert bool(motion.links) == (frame.number not in (0, KEY, KEY + 1))
         layout = masks.layout(frame, motion)
         if frame.number < 2 * KEY:
@@ -104,17 +104,17 @@ def test_a_flash_does_not_lose_the_subject(film, moving):
 def test_what_is_stored_goes_on_to_the_same_masks(film, moving):
     controls = Controls(regions=(("subject", "irises"),))
     masks, looked = moving(controls)
-    watcher, whole, state = Watcher(Firmness(distance=0)), [], {}
-    for frame, layout in layouts(masks, film, watcher=watcher):
+    motion_estimator, whole, state = MotionEstimator(TemporalSettings(anchor_distance=0)), [], {}
+    for frame, layout in layouts(masks, film, motion_estimator=motion_estimator):
         whole.append(layout.regions[0])
         if frame.number == 15:
             state = masks.state()
     del looked[2:]
     again, _ = moving(controls)
     again.restore(state)
-    watcher = Watcher(Firmness(distance=0))
-    watcher.keep(next(frame for frame in film if frame.number == 15).pixels)
-    for frame, layout in layouts(again, film, 16, watcher):
+    motion_estimator = MotionEstimator(TemporalSettings(anchor_distance=0))
+    motion_estimator.keep(next(frame for frame in film if frame.number == 15).pixels)
+    for frame, layout in layouts(again, film, 16, motion_estimator):
         assert np.array_equal(layout.regions[0], whole[frame.number])
 
 

@@ -174,9 +174,9 @@ class Page:
 
     def press(self, key: str) -> str:
         """Do what a key says. Returns the state in words."""
-        wish = self._live.press(key)
-        beside = ", side by side" if wish.beside else ""
-        return f"{self._live.names[wish.style]}, {100 * wish.strength:.0f} %{beside}"
+        settings = self._live.press(key)
+        beside = ", side by side" if settings.side_by_side else ""
+        return f"{self._live.names[settings.style]}, {100 * settings.strength:.0f} %{beside}"
 
 
 class _Server(ThreadingHTTPServer):

@@ -1,4 +1,4 @@
-"""Optical flow: where things move between two frames, what can be trusted of it, and pictures brought along.
+"""Optical flow: where things move between two frames, how reliable that is, and pictures warped by it.
 
 Frames are arrays `(H, W, 3)`, sRGB in [0, 1], float32. A flow is `(H, W, 2)` in pixels, x then y: what is at `p` in the
 first frame is at `p + flow[p]` in the second. So a picture of the second frame, looked up at `p + flow[p]`, fits the
@@ -31,8 +31,8 @@ _BRISK = {"PatchStride": 4, "GradientDescentIterations": 12, "VariationalRefinem
 PRESETS = tuple(_PRESETS)
 """Cheapest first."""
 
-_TO_LIGHT = np.array([[0.299, 0.587, 0.114], [0.701, -0.587, -0.114], [-0.299, -0.587, 0.886]], np.float32)
-_FROM_LIGHT = np.linalg.inv(_TO_LIGHT.astype(np.float64)).astype(np.float32)
+_TO_LUMA = np.array([[0.299, 0.587, 0.114], [0.701, -0.587, -0.114], [-0.299, -0.587, 0.886]], np.float32)
+_FROM_LUMA = np.linalg.inv(_TO_LUMA.astype(np.float64)).astype(np.float32)
 """Luma (ITU-R BT.601), red and blue without it, and back."""
 
 _LEAST_SIDE = 16  # smaller frames are enlarged for the search: its patches are 8 px wide
@@ -99,28 +99,28 @@ def warp(frame: NDArray[np.float32], flow: Flow, *, cubic: bool = False) -> NDAr
 
     Bilinear, which never overshoots and blurs a little; or bicubic, which may overshoot.
     """
-    return _looked_up(frame, _places(flow), cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR)
+    return _remapped(frame, _lookup_positions(flow), cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR)
 
 
 def warp_sharply(frame: Frame, flow: Flow) -> Frame:
-    """As `warp`, for a frame `(H, W, 3)` that is brought along again and again: it may overshoot, and hardly blurs.
+    """As `warp`, for a frame `(H, W, 3)` that is warped again and again: it may overshoot, and hardly blurs.
 
     Lightness by Lanczos, colours bicubically: as good as Lanczos for all, in little more than half the time. All
-    bicubically takes a third of that, and wears strokes off within seconds.
+    bicubically takes a third of that, and blurs strokes within seconds.
     """
-    planes = cv2.split(cv2.transform(frame, _TO_LIGHT))  # OpenCV's own way to such colours and back is not exact
-    at = _places(flow)
+    planes = cv2.split(cv2.transform(frame, _TO_LUMA))  # OpenCV's own way to such colours and back is not exact
+    at = _lookup_positions(flow)
     ways = (cv2.INTER_LANCZOS4, cv2.INTER_CUBIC, cv2.INTER_CUBIC)
-    brought = [_looked_up(np.asarray(plane, np.float32), at, way) for plane, way in zip(planes, ways, strict=True)]
-    return np.asarray(cv2.transform(cv2.merge(brought), _FROM_LIGHT), dtype=np.float32)
+    warped = [_remapped(np.asarray(plane, np.float32), at, way) for plane, way in zip(planes, ways, strict=True)]
+    return np.asarray(cv2.transform(cv2.merge(warped), _FROM_LUMA), dtype=np.float32)
 
 
-def _places(flow: Flow) -> Flow:
+def _lookup_positions(flow: Flow) -> Flow:
     """Where each pixel is looked up."""
     return np.asarray(cv2.add(positions(*flow.shape[:2]), flow), dtype=np.float32)
 
 
-def _looked_up(frame: NDArray[np.float32], at: Flow, interpolation: int) -> NDArray[np.float32]:
+def _remapped(frame: NDArray[np.float32], at: Flow, interpolation: int) -> NDArray[np.float32]:
     return np.asarray(cv2.remap(frame, at, None, interpolation, borderMode=cv2.BORDER_REPLICATE))  # type: ignore[call-overload]
 
 
@@ -150,15 +150,15 @@ def mean_of_channels(frame: Frame) -> Map:
     return np.asarray(cv2.transform(frame, np.full((1, 3), 1 / 3, np.float32)))
 
 
-def agreement(later: Frame, brought: Frame, *, tolerance: float) -> Map:
-    """How far a frame and the earlier one brought to it look alike, by pixel: 1 for equal, 0.5 at `tolerance`.
+def color_agreement(later: Frame, warped: Frame, *, tolerance: float) -> Map:
+    """How far a frame and the earlier one warped to it look alike, by pixel: 1 for equal, 0.5 at `tolerance`.
 
     It finds what consistency of the flow misses: light that changes, and flows that are wrong both ways.
 
     Args:
-        later, brought: `(H, W, 3)`.
+        later, warped: `(H, W, 3)`.
         tolerance: difference in [0, 1], of colours averaged over 5x5 pixels so that sensor noise cancels.
     """
-    gap = cv2.blur(mean_of_channels(np.abs(cv2.blur(later - brought, (5, 5)))), (3, 3)) / np.float32(tolerance)
+    gap = cv2.blur(mean_of_channels(np.abs(cv2.blur(later - warped, (5, 5)))), (3, 3)) / np.float32(tolerance)
     gap *= gap
     return np.asarray(1 / (1 + gap * gap), dtype=np.float32)

@@ -25,7 +25,7 @@ from impasto.video.frames import FramePainter
 from impasto.video.resume import FilmFolder, fingerprint
 from impasto.video.runner import FilmResult, FilmRunner
 from impasto.video.settings import SMALLEST_SIDE, Film
-from impasto.video.steady import Motion
+from impasto.video.stabilizer import Motion
 from impasto.video.tracking import MovingMasks
 from impasto.videos import (
     Beside,
@@ -70,7 +70,7 @@ def paint_video(  # noqa: PLR0913 - a front door
         whole segments stay for `resume`.
     """
     film, request = film or Film(), request or Request()
-    firmness = film.firmness()
+    settings = film.temporal_settings()
     coding = choose_coding(out, codec=film.codec, bits=film.bits, crf=film.crf)
     reader = VideoReader(source, film.start, film.end, film.size, film.rate, even=coding.even)
     if min(reader.header.width, reader.header.height) < SMALLEST_SIDE:
@@ -80,13 +80,13 @@ def paint_video(  # noqa: PLR0913 - a front door
     work = FilmFolder(out, fingerprint(source, styles, request, film), resume=resume)
     with work.open():
         painter, masks = _prepared(engine, styles, request, reader, on_progress, on_note)
-        if firmness is not None and not painter.is_quick:
-            firmness = firmness.beside_slow()
+        if settings is not None and not painter.is_quick:
+            settings = settings.for_slow_method()
         left = max(0, reader.header.count - sum(segment.count for segment in work.segments))
-        seconds = painter.predicted_seconds(firmness.passes if firmness else 1) * left
+        seconds = painter.predicted_seconds(settings.passes if settings else 1) * left
         if seconds >= _LONG:
             on_note(f"{left} frames of {reader.header.width}x{reader.header.height} px: about {duration(seconds)}")
-        result = FilmRunner(painter, masks, reader, film, firmness, coding, work, on_progress).run()
+        result = FilmRunner(painter, masks, reader, film, settings, coding, work, on_progress).run()
         if reader.damaged:
             listed = ", ".join(str(number) for number in reader.damaged[:8])
             more = f" and {len(reader.damaged) - 8} more" if len(reader.damaged) > 8 else ""

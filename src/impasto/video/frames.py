@@ -19,13 +19,13 @@ from impasto.engine.request import OnNote, Request, silence
 from impasto.engine.run import LoadedStage, Run, gradients_on
 from impasto.errors import InputError
 from impasto.images import Picture
-from impasto.video.steady import Brought
+from impasto.video.stabilizer import WarpedPainting
 
 if TYPE_CHECKING:
     from impasto.engine.engine import Engine
 
 _LATER_STEPS = 0.5  # of the steps suffice a descent that starts from the painting of the frame before
-_AGAIN_STEPS = 0.25  # of the steps, in each further pass over the film
+_PASS_STEPS = 0.25  # of the steps, in each further pass over the film
 _LEAST_STEPS = 4
 _QUICK = 400e3  # operations a pixel: those of a network that `impasto train` makes
 
@@ -100,7 +100,7 @@ class FramePainter:
         """Time that a frame will take; see `plan.predicted_seconds`. Methods without anchors pass but once."""
         height, width = self.run.content.height, self.run.content.width
         each = [predicted_seconds(loaded.stage, loaded.placement, height, width) for loaded in self._loaded]
-        return sum(each) + (_AGAIN_STEPS * (passes - 1) * each[-1] if self.takes_anchors else 0.0)
+        return sum(each) + (_PASS_STEPS * (passes - 1) * each[-1] if self.takes_anchors else 0.0)
 
     def record(self) -> dict[str, Any]:
         """What makes the frames again, as plain values."""
@@ -113,7 +113,7 @@ class FramePainter:
         *,
         strength: float | None = None,
         shares: Sequence[float] | None = None,
-        brought: tuple[Brought, ...] = (),
+        warped: tuple[WarpedPainting, ...] = (),
         again: Pixels | None = None,
         layout: Layout | None = None,
         on_progress: OnProgress = ignore,
@@ -124,7 +124,7 @@ class FramePainter:
             pixels: `(H, W, 3)`, sRGB in [0, 1], of the size of the sample.
             strength: instead of the job's.
             shares: of each style, instead of their weights; they sum to 1.
-            brought: earlier paintings that the method should stay near, if it can.
+            warped: earlier paintings that the method should stay near, if it can.
             again: what it goes on from in a further pass, instead of its draft.
             layout: its regions and what to preserve, instead of the job's; as many regions, in the same order.
             on_progress: called after each step; may cancel.
@@ -142,7 +142,7 @@ class FramePainter:
         stages = list(zip(self._loaded, self._single, strict=True))
         for loaded, single in stages[-1:] if passed else stages:
             code = loaded.codes[0] if shares is None or not single else _mixed(single, shares)
-            painted = self._stage(loaded, code, run, painted, chosen, brought, on_progress, passed=passed)
+            painted = self._stage(loaded, code, run, painted, chosen, warped, on_progress, passed=passed)
         assert painted is not None
         return run.finished(painted).pixels
 
@@ -153,7 +153,7 @@ class FramePainter:
         run: Run,
         draft: Tensor | None,
         strength: float,
-        brought: tuple[Brought, ...],
+        warped: tuple[WarpedPainting, ...],
         on_progress: OnProgress,
         *,
         passed: bool,
@@ -163,20 +163,22 @@ class FramePainter:
         knobs = loaded.stage.knobs
         if hasattr(knobs, "strength"):
             knobs = replace(knobs, strength=strength)
-        anchors = tuple(_anchor(each, device) for each in brought) if "anchors" in honours else ()
+        anchors = tuple(_anchor(each, device) for each in warped) if "anchors" in honours else ()
         init = draft.to(device) if draft is not None and "init" in honours else None
         if anchors and "init" in honours:
             start = content if init is None else init
             init = start if passed else torch.lerp(start, anchors[0].image, anchors[0].reliability)
         if (anchors or passed) and "init" in honours and hasattr(knobs, "steps"):
-            share = _AGAIN_STEPS if passed else _LATER_STEPS
+            share = _PASS_STEPS if passed else _LATER_STEPS
             knobs = replace(knobs, steps=max(min(_LEAST_STEPS, knobs.steps), round(share * knobs.steps)))
         guide = run.guide(loaded, init=init, anchors=anchors)
         return loaded.stylize(content, Job(code, knobs, guide, memory=self.run.memory_left()), on_progress)
 
 
-def _anchor(brought: Brought, device: str) -> Anchor:
-    return Anchor(images.to_tensor(brought.painting).to(device), torch.from_numpy(brought.trust)[None, None].to(device))
+def _anchor(warped: WarpedPainting, device: str) -> Anchor:
+    return Anchor(
+        images.to_tensor(warped.painting).to(device), torch.from_numpy(warped.reliability)[None, None].to(device)
+    )
 
 
 def _mixed(codes: Sequence[StyleCode], shares: Sequence[float]) -> StyleCode:

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from impasto.errors import InputError
 from impasto.video.frames import FramePainter, Pixels
-from impasto.video.steady import Firmness, Steadier, Watcher
+from impasto.video.stabilizer import MotionEstimator, Stabilizer, TemporalSettings
 from impasto.videos import live_frames
 
 Screen: TypeAlias = NDArray[np.uint8]
 """`(H, W, 3)`, RGB."""
 
-LIVE = Firmness(side=320, distance=0)
-"""How firmly live frames hold together: without the anchor, since dropped frames make its distance vary."""
+LIVE = TemporalSettings(flow_side=320, anchor_distance=0)
+"""How live frames are kept alike: without the anchor, since dropped frames make its distance vary."""
 
 KEYS = {"n": "next style", "p": "previous style", "+": "stronger", "-": "weaker", "s": "side by side", "q": "quit"}
 
@@ -32,33 +32,33 @@ _SMOOTH = 0.9  # of the number shown is what it was before
 
 
 @dataclass(frozen=True)
-class Wish:
+class LiveSettings:
     """What the viewer wants to see.
 
     Attributes:
         style: index of the style.
         strength: from 0 to 1.
-        beside: show the camera's own picture beside the painting.
-        over: stop.
+        side_by_side: show the camera's own picture beside the painting.
+        stopped: show no more.
     """
 
     style: int = 0
     strength: float = 1.0
-    beside: bool = False
-    over: bool = False
+    side_by_side: bool = False
+    stopped: bool = False
 
 
-def pressed(wish: Wish, key: str, styles: int) -> Wish:
-    """The wish after a key of `KEYS`; others change nothing."""
+def after_key(settings: LiveSettings, key: str, styles: int) -> LiveSettings:
+    """The settings after a key of `KEYS`; others change nothing."""
     changes: dict[str, dict[str, Any]] = {
-        "n": {"style": (wish.style + 1) % styles},
-        "p": {"style": (wish.style - 1) % styles},
-        "+": {"strength": min(1.0, round(wish.strength + _STEP, 3))},
-        "-": {"strength": max(0.0, round(wish.strength - _STEP, 3))},
-        "s": {"beside": not wish.beside},
-        "q": {"over": True},
+        "n": {"style": (settings.style + 1) % styles},
+        "p": {"style": (settings.style - 1) % styles},
+        "+": {"strength": min(1.0, round(settings.strength + _STEP, 3))},
+        "-": {"strength": max(0.0, round(settings.strength - _STEP, 3))},
+        "s": {"side_by_side": not settings.side_by_side},
+        "q": {"stopped": True},
     }
-    return replace(wish, **changes.get(key, {}))
+    return replace(settings, **changes.get(key, {}))
 
 
 class Camera:
@@ -137,8 +137,8 @@ class Live:
         camera: where they come from.
         names: of the styles.
         steady: whether frames are held together.
-        labelled: whether style, strength, frames a second and latency are written on the picture.
-        wish: what the viewer wants; set it from any thread, through `press`.
+        labelled: whether style, strength, frames a second and latency are with_caption on the picture.
+        settings: what the viewer wants to see; set them from any thread, through `press`.
         fps, latency: shown on screen: frames a second, and seconds from the frame's coming to its being shown.
     """
 
@@ -147,53 +147,55 @@ class Live:
     names: tuple[str, ...]
     steady: bool = True
     labelled: bool = True
-    wish: Wish = field(default_factory=Wish)
+    settings: LiveSettings = field(default_factory=LiveSettings)
     fps: float = 0.0
     latency: float = 0.0
     shown: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def press(self, key: str) -> Wish:
+    def press(self, key: str) -> LiveSettings:
         """Do what a key of `KEYS` says."""
         with self._lock:
-            self.wish = pressed(self.wish, key, len(self.names))
-            return self.wish
+            self.settings = after_key(self.settings, key, len(self.names))
+            return self.settings
 
     def screens(self) -> Iterator[Screen]:
-        """What is to be shown, until the wish is over. Raises InputError when the source ends."""
-        watcher, steadier, last = Watcher(LIVE), Steadier(LIVE), self.wish
+        """What is to be shown, until they are `stopped`. Raises InputError when the source ends."""
+        motion_estimator, stabilizer, last = MotionEstimator(LIVE), Stabilizer(LIVE), self.settings
         before = time.perf_counter()
-        while not self.wish.over:
+        while not self.settings.stopped:
             pixels, came = self.camera.take()
-            wish = self.wish
-            if wish.style != last.style:
-                watcher, steadier = Watcher(LIVE), Steadier(LIVE)
-            last = wish
-            painted = self._paint(pixels, wish)
-            if self.steady and wish.strength > 0:
-                painted = steadier.join(painted, steadier.bring(watcher(pixels)))
+            settings = self.settings
+            if settings.style != last.style:
+                motion_estimator, stabilizer = MotionEstimator(LIVE), Stabilizer(LIVE)
+            last = settings
+            painted = self._paint(pixels, settings)
+            if self.steady and settings.strength > 0:
+                painted = stabilizer.stabilize(painted, stabilizer.warp(motion_estimator(pixels)))
             now = time.perf_counter()
             share = _SMOOTH if self.shown > 3 else 0.0
             self.fps = share * self.fps + (1 - share) / max(now - before, 1e-6)
             self.latency = share * self.latency + (1 - share) * (now - came)
             before = now
             self.shown += 1
-            yield self._screen(pixels, painted, wish)
+            yield self._screen(pixels, painted, settings)
 
-    def _paint(self, pixels: Pixels, wish: Wish) -> Pixels:
-        shares = tuple(float(index == wish.style) for index in range(len(self.names))) if len(self.names) > 1 else None
-        return self.painter.paint(pixels, strength=wish.strength, shares=shares)
+    def _paint(self, pixels: Pixels, settings: LiveSettings) -> Pixels:
+        shares = (
+            tuple(float(index == settings.style) for index in range(len(self.names))) if len(self.names) > 1 else None
+        )
+        return self.painter.paint(pixels, strength=settings.strength, shares=shares)
 
-    def _screen(self, pixels: Pixels, painted: Pixels, wish: Wish) -> Screen:
-        picture = np.concatenate([pixels, painted], axis=1) if wish.beside else painted
+    def _screen(self, pixels: Pixels, painted: Pixels, settings: LiveSettings) -> Screen:
+        picture = np.concatenate([pixels, painted], axis=1) if settings.side_by_side else painted
         screen: Screen = np.rint(255 * picture.clip(0, 1)).astype(np.uint8)
         if not self.labelled:
             return screen
-        text = f"{self.names[wish.style]}  {100 * wish.strength:.0f}%  {self.fps:.1f} fps  {1000 * self.latency:.0f} ms"
-        return written(screen, text)
+        measured = f"{self.fps:.1f} fps  {1000 * self.latency:.0f} ms"
+        return with_caption(screen, f"{self.names[settings.style]}  {100 * settings.strength:.0f}%  {measured}")
 
 
-def written(screen: Screen, text: str) -> Screen:
+def with_caption(screen: Screen, text: str) -> Screen:
     """The picture with a line of text at its lower left; letters that OpenCV lacks become question marks."""
     line = text.encode("ascii", "replace").decode()
     scale = max(0.35, min(0.6, screen.shape[1] / 900))

@@ -20,7 +20,16 @@ from impasto.video.frames import FramePainter, Pixels
 from impasto.video.pipeline import Pipeline, Stopped
 from impasto.video.resume import FilmFolder
 from impasto.video.settings import Film
-from impasto.video.steady import Brought, Firmness, Motion, Steadier, Watcher, blended, bring, coded
+from impasto.video.stabilizer import (
+    Motion,
+    MotionEstimator,
+    Stabilizer,
+    TemporalSettings,
+    WarpedPainting,
+    blend_warped,
+    coded,
+    warp_painting,
+)
 from impasto.video.tracking import MovingMasks
 from impasto.videos import (
     Coding,
@@ -111,7 +120,7 @@ class FilmRunner:
         masks: MovingMasks | None,
         reader: VideoReader,
         film: Film,
-        firmness: Firmness | None,
+        settings: TemporalSettings | None,
         coding: Coding,
         work: FilmFolder,
         on_progress: OnProgress,
@@ -119,13 +128,13 @@ class FilmRunner:
         self._painter, self._masks, self._reader, self._film = painter, masks, reader, film
         self._follows = masks is not None and masks.follows
         self._coding, self._work, self._on_progress = coding, work, on_progress
-        self._firmness = firmness
-        self._watcher = Watcher(firmness or Firmness(distance=0))
-        self._steadier = Steadier(firmness or Firmness())
-        self._behind = Watcher(firmness or Firmness())  # one for each thread
+        self._settings = settings
+        self._motion_estimator = MotionEstimator(settings or TemporalSettings(anchor_distance=0))
+        self._stabilizer = Stabilizer(settings or TemporalSettings())
+        self._backward_motion = MotionEstimator(settings or TemporalSettings())  # one for each thread
         self._cuts: list[int] = []
         self._skip = sum(segment.count for segment in work.segments)
-        self._watcher.count = self._skip
+        self._motion_estimator.count = self._skip
         self._line = Pipeline()
 
     def run(self) -> FilmResult:
@@ -133,19 +142,19 @@ class FilmRunner:
         started = time.perf_counter()
         line, count, busy = self._line, self._skip, 0.0
         writer: SegmentWriter | None = None
-        self._go_on()
+        self._restore()
         if self._work.done:
             return self._result(count, started, {})
         total = max(self._reader.header.count, self._skip)
         self._on_progress(Progress("painting", count, total, unit="frame"))
         decoded = line.step("decode", self._frames(), lambda frame: frame)
-        moved = line.step("motion", _with_next(decoded), self._watch)
-        if self._painter.takes_anchors and self._firmness is not None:
-            joined = self._near(moved, self._firmness.passes)
+        moved = line.step("motion", _with_next(decoded), self._estimate_motion)
+        if self._painter.takes_anchors and self._settings is not None:
+            stabilized = self._paint_with_anchors(moved, self._settings.passes)
         else:
-            joined = line.step("join", line.step("paint", moved, self._paint), self._join)
+            stabilized = line.step("join", line.step("paint", moved, self._paint), self._stabilize)
         try:
-            for item in joined:
+            for item in stabilized:
                 began = time.perf_counter()
                 writer = writer or SegmentWriter(
                     self._work.next_path(), segment_coding(self._coding), self._reader.header
@@ -157,7 +166,7 @@ class FilmRunner:
                     self._work.add(writer.close(), item.state, done=False)
                     writer = None
                 busy += time.perf_counter() - began
-                self._tell(item, count, max(total, count), started)
+                self._report(item, count, max(total, count), started)
             if writer is not None:
                 self._work.add(writer.close(), {}, done=True)
         except Stopped:
@@ -172,14 +181,14 @@ class FilmRunner:
         line.close()
         return self._result(count, started, {**line.busy, "encode": busy})
 
-    def _go_on(self) -> None:
-        """Take up what a job before this one has left."""
-        self._steadier.restore(self._work.state)
+    def _restore(self) -> None:
+        """Resume where an earlier job stopped."""
+        self._stabilizer.restore(self._work.state)
         if self._masks is not None:
             self._masks.restore(self._work.state)
 
     def _frames(self) -> Iterator[Item]:
-        """The frames still to be painted; of those before, only what the next ones hang together with is looked at."""
+        """The frames still to be painted; of those before, only the ones that the next ones are linked to are kept."""
         states = (self._work.state.get(name, ())[::-1] for name in ("odd", "source"))
         left = {self._skip - back: own for back, own in enumerate(zip(*states, strict=True), start=1)}
         for frame in self._reader:
@@ -187,96 +196,99 @@ class FilmRunner:
                 yield Item(frame)
             elif frame.number in left:
                 odd, source = left[frame.number]
-                self._watcher.keep(frame.pixels, odd=bool(odd), source=source)
+                self._motion_estimator.keep(frame.pixels, odd=bool(odd), source=source)
 
-    def _watch(self, pair: tuple[Item, tuple[Pixels, ...]]) -> Item:
+    def _estimate_motion(self, pair: tuple[Item, tuple[Pixels, ...]]) -> Item:
         item, following = pair
         motion = Motion()
-        if self._firmness is not None or self._follows:
-            motion = self._watcher(item.frame.pixels, following)
+        if self._settings is not None or self._follows:
+            motion = self._motion_estimator(item.frame.pixels, following)
         if motion.cut:
             self._cuts.append(item.frame.number)
         layout = None if self._masks is None else self._masks.layout(item.frame, motion)
         state: dict[str, np.ndarray] = {}
         if self._is_last(item):
-            state = {**self._watcher.state(), **({} if self._masks is None else self._masks.state())}
+            state = {**self._motion_estimator.state(), **({} if self._masks is None else self._masks.state())}
         return replace(item, motion=motion, layout=layout, state=state)
 
     def _is_last(self, item: Item) -> bool:
-        """Whether a segment ends here, so that the next one needs to know where things stand."""
+        """Whether a segment ends here, so that the state has to be stored."""
         return (item.frame.number + 1) % self._film.segment == 0
 
-    def _near(self, items: Iterator[Item], passes: int) -> Iterator[Item]:
-        """Paint frames near each other: one after the other, or piece by piece in several passes."""
+    def _paint_with_anchors(self, items: Iterator[Item], passes: int) -> Iterator[Item]:
+        """Paint each frame with its neighbours as anchors: one after the other, or piece by piece in several passes."""
         if passes == 1:
-            return self._line.step("paint", items, self._paint_near)
-        pieces = self._line.step("paint", _pieces(items, self._film.segment), lambda piece: self._pass(piece, passes))
-        return (item for piece in pieces for item in piece)
+            return self._line.step("paint", items, self._paint_with_anchor)
+        pieces = _pieces(items, self._film.segment)
+        painted = self._line.step("paint", pieces, lambda piece: self._paint_in_passes(piece, passes))
+        return (item for piece in painted for item in piece)
 
-    def _pass(self, piece: list[Item], passes: int) -> list[Item]:
-        """Paint a piece forth, back, forth and so on. In all but the first pass each frame goes on from its last one.
+    def _paint_in_passes(self, piece: list[Item], passes: int) -> list[Item]:
+        """Paint a piece forwards, backwards, forwards and so on. Each pass starts from the paintings of the one before.
 
         Paper: arXiv:1604.08610, section 4.2, with the temporal loss in every pass. Departs from it in passing over
-        pieces, so that memory does not grow with the film, and in joining the frames in the last pass as after one.
+        pieces, so that memory does not grow with the film, and in stabilizing the frames in the last pass as after one.
         """
-        before, total = self._steadier.state(), passes * len(piece)
+        before, total = self._stabilizer.state(), passes * len(piece)
         painted: list[Item] = []
         for number in range(passes):
-            forth = number % 2 == 0
-            if forth:
-                self._steadier.restore(before)
-            for done, place in enumerate(range(len(piece)) if forth else reversed(range(len(piece)))):
+            forwards = number % 2 == 0
+            if forwards:
+                self._stabilizer.restore(before)
+            for done, place in enumerate(range(len(piece)) if forwards else reversed(range(len(piece)))):
                 item = piece[place]
                 self._on_progress(Progress("passing over the film", number * len(piece) + done, total, unit="frame"))
                 if number == 0:
-                    painted.append(self._paint_near(item))
-                elif forth:
-                    brought = self._steadier.bring(item.motion)
-                    painted[place] = self._joined(self._again(painted[place], brought), brought)
+                    painted.append(self._paint_with_anchor(item))
+                elif forwards:
+                    warped = self._stabilizer.warp(item.motion)
+                    painted[place] = self._stabilized(self._paint_again(painted[place], warped), warped)
                 elif place + 1 < len(piece):
-                    painted[place] = self._again(painted[place], (self._from(item, painted[place + 1]),))
+                    painted[place] = self._paint_again(
+                        painted[place], (self._warped_from_next(item, painted[place + 1]),)
+                    )
         self._on_progress(Progress("passing over the film", total, total, unit="frame"))
         return painted
 
-    def _from(self, item: Item, following: Item) -> Brought:
+    def _warped_from_next(self, item: Item, following: Item) -> WarpedPainting:
         assert following.painted is not None
-        link = self._behind.back(item.frame.pixels, following.frame.pixels)
-        return bring(coded(following.painted), link)
+        link = self._backward_motion.back(item.frame.pixels, following.frame.pixels)
+        return warp_painting(coded(following.painted), link)
 
-    def _again(self, own: Item, brought: tuple[Brought, ...]) -> Item:
-        """Go on from a blend of a frame's painting with the one that was brought from its neighbour."""
+    def _paint_again(self, own: Item, warped: tuple[WarpedPainting, ...]) -> Item:
+        """Paint from a blend of a frame's painting with the one that was warped from its neighbour."""
         assert own.painted is not None
-        return self._paint(own, brought, blended(own.painted, brought, _BLEND))
+        return self._paint(own, warped, blend_warped(own.painted, warped, _BLEND))
 
-    def _paint(self, item: Item, brought: tuple[Brought, ...] = (), again: Pixels | None = None) -> Item:
+    def _paint(self, item: Item, warped: tuple[WarpedPainting, ...] = (), again: Pixels | None = None) -> Item:
         seconds = float(item.frame.stamp * self._reader.header.time_base)
         painted = self._painter.paint(
             item.frame.pixels,
             strength=self._film.strength(seconds),
             shares=self._film.shares(seconds),
-            brought=brought,
+            warped=warped,
             again=again,
             layout=item.layout,
             on_progress=self._line.check,
         )
         return replace(item, painted=painted)
 
-    def _join(self, item: Item) -> Item:
-        if self._firmness is None:
+    def _stabilize(self, item: Item) -> Item:
+        if self._settings is None:
             return item
-        return self._joined(item, self._steadier.bring(item.motion))
+        return self._stabilized(item, self._stabilizer.warp(item.motion))
 
-    def _paint_near(self, item: Item) -> Item:
-        brought = self._steadier.bring(item.motion)
-        return self._joined(self._paint(item, brought), brought)
+    def _paint_with_anchor(self, item: Item) -> Item:
+        warped = self._stabilizer.warp(item.motion)
+        return self._stabilized(self._paint(item, warped), warped)
 
-    def _joined(self, item: Item, brought: tuple[Brought, ...]) -> Item:
+    def _stabilized(self, item: Item, warped: tuple[WarpedPainting, ...]) -> Item:
         assert item.painted is not None
-        steady = self._steadier.join(item.painted, brought)
-        own = self._steadier.state() if self._is_last(item) else {}
+        steady = self._stabilizer.stabilize(item.painted, warped)
+        own = self._stabilizer.state() if self._is_last(item) else {}
         return replace(item, painted=steady, state={**item.state, **own})
 
-    def _tell(self, item: Item, count: int, total: int, started: float) -> None:
+    def _report(self, item: Item, count: int, total: int, started: float) -> None:
         assert item.painted is not None
         rate = (count - self._skip) / (time.perf_counter() - started)
         preview = images.to_tensor(item.painted)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from impasto.errors import InputError
-from impasto.video.steady import FIRMNESSES, Firmness
+from impasto.video.stabilizer import TEMPORAL_PRESETS, TemporalSettings
 
-TEMPORAL = ("off", *FIRMNESSES)
+TEMPORAL = ("off", *TEMPORAL_PRESETS)
 
 
 SEGMENT = 48
@@ -46,15 +46,15 @@ class Film:
     strengths: tuple[tuple[float, float], ...] = ()
     segment: int = SEGMENT
 
-    def firmness(self) -> Firmness | None:
-        """How firmly frames hold together; None for each by itself.
+    def temporal_settings(self) -> TemporalSettings | None:
+        """How frames are kept alike; None for each by itself.
 
         Raises:
             InputError: `temporal` is no choice.
         """
         if self.temporal not in TEMPORAL:
             raise InputError(f"--temporal is {self.temporal!r}", f"it is one of {', '.join(TEMPORAL)}")
-        return FIRMNESSES.get(self.temporal)
+        return TEMPORAL_PRESETS.get(self.temporal)
 
     def shares(self, seconds: float) -> tuple[float, ...] | None:
         """Shares of the styles at a time; they sum to 1."""

@@ -1,4 +1,4 @@
-"""Masks that move with a film: read from a mask clip, or found in key frames and brought along by the flow between."""
+"""Masks that move with a film: read from a mask clip, or found in key frames and warped along by the flow between."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from impasto.engine.masks import Layout, MaskReader
 from impasto.errors import InputError
 from impasto.models import segment
 from impasto.ops import color, flow, masks
-from impasto.video.steady import Motion
+from impasto.video.stabilizer import Motion
 from impasto.videos import VideoFrame, VideoReader
 
 CLIP_EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif")
@@ -49,13 +49,13 @@ class _Clip:
 
     def __init__(self, path: Path, film: VideoReader) -> None:
         reader = VideoReader(path, film.start, film.end)
-        self._unit = reader.header.time_base
+        self._time_base = reader.header.time_base
         self._frames: Iterator[VideoFrame] = iter(reader)
         self._now = self._next = next(self._frames)
 
     def at(self, seconds: float, height: int, width: int) -> Map:
         """Its lightness, `(H, W)` in [0, 1]."""
-        while float(self._next.stamp * self._unit) <= seconds + 1e-6:
+        while float(self._next.stamp * self._time_base) <= seconds + 1e-6:
             self._now = self._next
             following = next(self._frames, None)
             if following is None:
@@ -65,7 +65,7 @@ class _Clip:
 
 
 class _Tracked:
-    """A subject: found in key frames, and brought along in between.
+    """A subject: found in key frames, and warped along in between.
 
     Attributes:
         shown, found: the mask as it is used, and the newest one found, which the other follows; `(H, W)` in [0, 1].

@@ -8,7 +8,16 @@ import pytest
 from impasto import metrics
 from impasto.metrics import psnr
 from impasto.metrics._pixels import sharpness
-from impasto.video.steady import FIRMNESSES, Firmness, Link, Motion, Steadier, Watcher, joined, with_contrast_of
+from impasto.video.stabilizer import (
+    TEMPORAL_PRESETS,
+    Link,
+    Motion,
+    MotionEstimator,
+    Stabilizer,
+    TemporalSettings,
+    stabilized,
+    with_contrast_of,
+)
 from tiny import noise
 
 
@@ -39,16 +48,16 @@ def boiling(frames, amount=0.12):
     ]
 
 
-def steadied(frames, painted, firmness=None):
-    watch, steady = Watcher(firmness or Firmness()), Steadier(firmness or Firmness())
-    return [steady.join(fresh, steady.bring(watch(frame))) for frame, fresh in zip(frames, painted, strict=True)]
+def steadied(frames, painted, settings=None):
+    watch, steady = MotionEstimator(settings or TemporalSettings()), Stabilizer(settings or TemporalSettings())
+    return [steady.stabilize(fresh, steady.warp(watch(frame))) for frame, fresh in zip(frames, painted, strict=True)]
 
 
-@pytest.mark.parametrize("name", list(FIRMNESSES))
+@pytest.mark.parametrize("name", list(TEMPORAL_PRESETS))
 def test_boiling_halves_and_sharpness_stays(name):
     frames = clip()
     painted = boiling(frames)
-    steady = steadied(frames, painted, FIRMNESSES[name])
+    steady = steadied(frames, painted, TEMPORAL_PRESETS[name])
     before, after = (
         metrics.measure_video(frames, each, ["warping_error_1", "warping_error_10"]) for each in (painted, steady)
     )
@@ -70,7 +79,7 @@ def test_a_static_clip_with_sensor_noise_neither_drifts_nor_darkens():
     still, rng = clip(1, height=48, width=64)[0], np.random.default_rng(3)
     frames = [np.clip(still + 0.02 * rng.standard_normal(still.shape), 0, 1).astype(np.float32) for _ in range(250)]
     painted = boiling(frames, 0.08)
-    steady = steadied(frames, painted, FIRMNESSES["fast"])
+    steady = steadied(frames, painted, TEMPORAL_PRESETS["fast"])
     drift = np.abs(steady[-1].mean((0, 1)) - np.mean([each.mean((0, 1)) for each in painted], axis=0))
     assert drift.max() < 1 / 255
     assert sharpness(steady[-1]) == pytest.approx(sharpness(painted[-1]), rel=0.2)
@@ -79,7 +88,7 @@ def test_a_static_clip_with_sensor_noise_neither_drifts_nor_darkens():
 def test_a_cut_begins_anew():
     frames = clip(6) + clip(6, seed=5)
     painted = boiling(frames)
-    watch = Watcher()
+    watch = MotionEstimator()
     motions = [watch(frame) for frame in frames]
     assert [motion.cut for motion in motions] == [False] * 6 + [True] + [False] * 5
     steady = steadied(frames, painted)
@@ -88,13 +97,13 @@ def test_a_cut_begins_anew():
 
 
 def test_the_far_anchor_is_linked_when_there_is_one():
-    def distances(firmness):
-        watch = Watcher(firmness)
+    def distances(settings):
+        watch = MotionEstimator(settings)
         return [[link.distance for link in watch(frame).links] for frame in clip(6)]
 
-    assert distances(Firmness(distance=3)) == [[], [1], [1], [1, 3], [1, 3], [1, 3]]
-    assert distances(Firmness(distance=2, every=2)) == [[], [1], [1, 2], [1], [1, 2], [1]]
-    assert Steadier().bring(Motion()) == ()
+    assert distances(TemporalSettings(anchor_distance=3)) == [[], [1], [1], [1, 3], [1, 3], [1, 3]]
+    assert distances(TemporalSettings(anchor_distance=2, anchor_every=2)) == [[], [1], [1, 2], [1], [1, 2], [1]]
+    assert Stabilizer().warp(Motion()) == ()
 
 
 def test_paint_that_is_torn_apart_wears_and_paint_that_moves_does_not():
@@ -110,32 +119,32 @@ def test_paint_that_is_torn_apart_wears_and_paint_that_moves_does_not():
     for name, across in flows.items():
         back = np.stack([across, np.zeros_like(across)], 2)
         motion = Motion((Link(1, back, np.ones((64, 96), np.float32)),))
-        steady = Steadier(Firmness(distance=0))
-        steady.join(painting, ())
+        steady = Stabilizer(TemporalSettings(anchor_distance=0))
+        steady.stabilize(painting, ())
         for _ in range(12):
-            (brought,) = steady.bring(motion)
-            steady.join(painting, (brought,))
-        worn[name] = 1 - brought.trust[8:-8, 8:-8]
+            (warped,) = steady.warp(motion)
+            steady.stabilize(painting, (warped,))
+        worn[name] = 1 - warped.reliability[8:-8, 8:-8]
     assert worn["still"].max() == worn["even"].max() == worn["zoom"].max() == 0
     assert worn["stretch"][:, :24].max() == 0
     assert worn["stretch"][:, 56:].min() > 0.02
 
 
 def test_memory_goes_on_to_the_same_paintings():
-    frames, fast = clip(20), FIRMNESSES["fast"]
+    frames, fast = clip(20), TEMPORAL_PRESETS["fast"]
     painted = boiling(frames)
     whole = steadied(frames, painted, fast)
-    watch, steady = Watcher(fast), Steadier(fast)
+    watch, steady = MotionEstimator(fast), Stabilizer(fast)
     for frame, fresh in zip(frames[:12], painted[:12], strict=True):
-        steady.join(fresh, steady.bring(watch(frame)))
+        steady.stabilize(fresh, steady.warp(watch(frame)))
     stored = steady.state()
-    other, again = Watcher(fast, count=12), Steadier(fast)
+    other, again = MotionEstimator(fast, count=12), Stabilizer(fast)
     again.restore(stored)
     kept, known = watch.state(), len(stored["paintings"])
     for back in range(known, 0, -1):
         other.keep(frames[12 - back], odd=bool(kept["odd"][-back]), source=kept["source"][-back])
     for index in range(12, 20):
-        ours = again.join(painted[index], again.bring(other(frames[index])))
+        ours = again.stabilize(painted[index], again.warp(other(frames[index])))
         assert np.array_equal(ours, whole[index])
 
 
@@ -163,14 +172,14 @@ def test_strokes_that_joining_has_evened_out_come_back_in_part():
 
 
 def test_beside_a_slow_method_motion_is_looked_for_more_closely():
-    assert FIRMNESSES["fast"].preset == "brisk"
-    assert FIRMNESSES["fast"].beside_slow() == replace(FIRMNESSES["fast"], preset="medium")
-    assert FIRMNESSES["best"].beside_slow() == FIRMNESSES["best"]
+    assert TEMPORAL_PRESETS["fast"].flow_preset == "brisk"
+    assert TEMPORAL_PRESETS["fast"].for_slow_method() == replace(TEMPORAL_PRESETS["fast"], flow_preset="medium")
+    assert TEMPORAL_PRESETS["best"].for_slow_method() == TEMPORAL_PRESETS["best"]
 
 
 def test_nothing_trusted_is_all_fresh():
-    from impasto.video.steady import Brought
+    from impasto.video.stabilizer import WarpedPainting
 
     frame = clip(1)[0]
-    old = Brought(np.zeros_like(frame), np.zeros(frame.shape[:2], np.float32))
-    assert joined(frame, (old,), Firmness()) == pytest.approx(frame, abs=1e-6)
+    old = WarpedPainting(np.zeros_like(frame), np.zeros(frame.shape[:2], np.float32))
+    assert stabilized(frame, (old,), TemporalSettings()) == pytest.approx(frame, abs=1e-6)
