@@ -113,24 +113,26 @@ class Region(_message.Message):
     def __init__(self, mask: _Optional[str] = ..., style: _Optional[str] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "state", "method", "created", "started", "finished", "progress", "error")
+    __slots__ = ("id", "state", "method", "created", "started", "finished", "settings_json", "error", "result")
     ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
     STARTED_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
-    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_JSON_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
     id: str
     state: State
     method: str
     created: float
     started: float
     finished: float
-    progress: float
+    settings_json: str
     error: Error
-    def __init__(self, id: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., method: _Optional[str] = ..., created: _Optional[float] = ..., started: _Optional[float] = ..., finished: _Optional[float] = ..., progress: _Optional[float] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+    result: Result
+    def __init__(self, id: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., method: _Optional[str] = ..., created: _Optional[float] = ..., started: _Optional[float] = ..., finished: _Optional[float] = ..., settings_json: _Optional[str] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ...) -> None: ...
 
 class Error(_message.Message):
     __slots__ = ("kind", "message", "hint")
@@ -142,17 +144,35 @@ class Error(_message.Message):
     hint: str
     def __init__(self, kind: _Optional[str] = ..., message: _Optional[str] = ..., hint: _Optional[str] = ...) -> None: ...
 
+class Result(_message.Message):
+    __slots__ = ("name", "media_type", "bytes", "width", "height", "seconds")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    media_type: str
+    bytes: int
+    width: int
+    height: int
+    seconds: float
+    def __init__(self, name: _Optional[str] = ..., media_type: _Optional[str] = ..., bytes: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
+
 class Event(_message.Message):
-    __slots__ = ("job", "progress", "preview", "result")
+    __slots__ = ("number", "job", "progress", "preview", "result")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
+    number: int
     job: Job
     progress: Progress
     preview: Preview
     result: Chunk
-    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., preview: _Optional[_Union[Preview, _Mapping]] = ..., result: _Optional[_Union[Chunk, _Mapping]] = ...) -> None: ...
+    def __init__(self, number: _Optional[int] = ..., job: _Optional[_Union[Job, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., preview: _Optional[_Union[Preview, _Mapping]] = ..., result: _Optional[_Union[Chunk, _Mapping]] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("stage", "step", "total", "unit", "share", "losses")
@@ -178,14 +198,16 @@ class Progress(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., step: _Optional[int] = ..., total: _Optional[int] = ..., unit: _Optional[str] = ..., share: _Optional[float] = ..., losses: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class Preview(_message.Message):
-    __slots__ = ("step", "data", "media_type")
-    STEP_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("data", "media_type", "width", "height")
     DATA_FIELD_NUMBER: _ClassVar[int]
     MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
-    step: int
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     media_type: str
-    def __init__(self, step: _Optional[int] = ..., data: _Optional[bytes] = ..., media_type: _Optional[str] = ...) -> None: ...
+    width: int
+    height: int
+    def __init__(self, data: _Optional[bytes] = ..., media_type: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
 
 class JobRequest(_message.Message):
     __slots__ = ("id",)
@@ -193,13 +215,23 @@ class JobRequest(_message.Message):
     id: str
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
+class WatchJobRequest(_message.Message):
+    __slots__ = ("id", "after")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    after: int
+    def __init__(self, id: _Optional[str] = ..., after: _Optional[int] = ...) -> None: ...
+
 class ListJobsRequest(_message.Message):
-    __slots__ = ("page_size", "page_token")
+    __slots__ = ("page_size", "page_token", "state")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    state: State
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ...) -> None: ...
 
 class ListJobsResponse(_message.Message):
     __slots__ = ("jobs", "next_page_token")
@@ -262,18 +294,22 @@ class ListStylesResponse(_message.Message):
     def __init__(self, styles: _Optional[_Iterable[_Union[StyleInfo, _Mapping]]] = ...) -> None: ...
 
 class StyleInfo(_message.Message):
-    __slots__ = ("id", "title", "artist", "licence", "trained")
+    __slots__ = ("id", "title", "artist", "date", "licence", "source", "method")
     ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     ARTIST_FIELD_NUMBER: _ClassVar[int]
+    DATE_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
-    TRAINED_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
     id: str
     title: str
     artist: str
+    date: str
     licence: str
-    trained: bool
-    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., artist: _Optional[str] = ..., licence: _Optional[str] = ..., trained: _Optional[bool] = ...) -> None: ...
+    source: str
+    method: str
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., artist: _Optional[str] = ..., date: _Optional[str] = ..., licence: _Optional[str] = ..., source: _Optional[str] = ..., method: _Optional[str] = ...) -> None: ...
 
 class ListMethodsRequest(_message.Message):
     __slots__ = ()
@@ -286,13 +322,19 @@ class ListMethodsResponse(_message.Message):
     def __init__(self, methods: _Optional[_Iterable[_Union[MethodInfo, _Mapping]]] = ...) -> None: ...
 
 class MethodInfo(_message.Message):
-    __slots__ = ("name", "summary", "paper", "schema_json")
+    __slots__ = ("name", "summary", "paper", "kind", "honours", "trained", "schema_json")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     PAPER_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    HONOURS_FIELD_NUMBER: _ClassVar[int]
+    TRAINED_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_JSON_FIELD_NUMBER: _ClassVar[int]
     name: str
     summary: str
     paper: str
+    kind: str
+    honours: _containers.RepeatedScalarFieldContainer[str]
+    trained: bool
     schema_json: str
-    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., paper: _Optional[str] = ..., schema_json: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., paper: _Optional[str] = ..., kind: _Optional[str] = ..., honours: _Optional[_Iterable[str]] = ..., trained: _Optional[bool] = ..., schema_json: _Optional[str] = ...) -> None: ...
