@@ -69,6 +69,11 @@ class Picture:
         return f"<Picture {self.width}x{self.height} px{'' if self.alpha is None else ' with alpha'}>"
 
     @property
+    def name(self) -> str:
+        """Of its file; "picture" where there was none."""
+        return self.origin.path.name if self.origin.path else "picture"
+
+    @property
     def width(self) -> int:
         """Columns."""
         return int(self.pixels.shape[1])

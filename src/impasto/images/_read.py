@@ -19,7 +19,7 @@ from impasto.images._arrays import is_array, picture_of_array, shape_of_array
 from impasto.images._deep import as_tuple, decode_16, keyed
 from impasto.images._fill import fill_hidden
 from impasto.images._jpeg import with_its_end
-from impasto.images._picture import Floats, Header, Origin, Picture, bands, quantise
+from impasto.images._picture import Floats, Header, Origin, Picture, bands, is_codes, quantise, unit
 from impasto.images._shrink import ask_for, averaged, averaged_codes, fitting_factor
 from impasto.images._source import Stream, decoding, open_image, opened
 
@@ -47,7 +47,8 @@ def read(
 
     Args:
         source: a path, bytes, a binary file object, a PIL image, a numpy array `(H, W, 3 | 4 | 1)` or `(H, W)` of
-            uint8, uint16 or float in [0, 1], or a torch tensor `(3, H, W)`, `(1, 3, H, W)` or `(H, W, 3)`.
+            uint8, uint16 or float in [0, 1], a torch tensor `(3, H, W)`, `(1, 3, H, W)` or `(H, W, 3)`, or a Picture
+            that was read before.
         max_pixels: larger pictures are refused from their header.
         compact: keep pixels as codes of the source's depth (16 bits for floats), a quarter or half as large.
         longest: side that is wanted of it. What does not fit into `room` is decoded smaller, as large as fits, down to
@@ -88,6 +89,10 @@ def _read(source: Any, reading: _Reading) -> Picture:
         _check_size(*shape_of_array(source), reading.max_pixels, "the array")
         picture = picture_of_array(source)
         return replace(picture, pixels=_as_codes(picture.pixels, source)) if compact else picture
+    if isinstance(source, Picture):
+        _check_size(source.width, source.height, reading.max_pixels, source.name)
+        pixels = _as_codes(source.pixels, source.pixels) if compact else unit(source.pixels)
+        return replace(source, pixels=pixels)
     if isinstance(source, Image.Image):
         _check_size(*source.size, reading.max_pixels, "the picture")
         return _decode(source, b"", "the picture", compact=compact)
@@ -119,6 +124,11 @@ def probe(source: Any, *, max_pixels: int = MAX_PIXELS) -> Header:
         width, height = shape_of_array(source)
         _check_size(width, height, max_pixels, "the array")
         return Header(width, height, "", bits=16 if "16" in str(source.dtype) and "uint" in str(source.dtype) else 8)
+    if isinstance(source, Picture):
+        _check_size(source.width, source.height, max_pixels, source.name)
+        alpha = source.alpha is not None
+        channels = source.pixels.shape[2] + alpha
+        return Header(source.width, source.height, "", source.origin.bits, channels=channels, transparent=alpha)
     if isinstance(source, Image.Image):
         return _header(source, max_pixels, "the picture")
     with opened(source) as (stream, name):
@@ -191,8 +201,10 @@ def _bits(image: Image.Image) -> int:
     return 8
 
 
-def _as_codes(pixels: Floats, source: Any) -> NDArray[Any]:
+def _as_codes(pixels: NDArray[Any], source: Any) -> NDArray[Any]:
     """An array's pixels as codes: of 8 bits where it was uint8."""
+    if is_codes(pixels):
+        return pixels
     bits = 8 if "uint8" in str(source.dtype) else 16
     codes = np.empty(pixels.shape, np.uint8 if bits == 8 else np.uint16)
     for rows in bands(pixels):

@@ -1,0 +1,121 @@
+"""What a job is to its client, and what becomes of it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from impasto.errors import StyleError, without_flags
+
+STATES = ("queued", "running", "done", "failed", "cancelled")
+"""What a job can be; the last three are for good."""
+
+ENDED = ("done", "failed", "cancelled")
+
+MEDIA_TYPES: Mapping[str, str] = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".avif": "image/avif",
+    ".heic": "image/heic",
+    ".heif": "image/heif",
+    ".bmp": "image/bmp",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One request on its way.
+
+    Attributes:
+        id: sorts by the time at which it was accepted.
+        client: whose it is.
+        state: one of `STATES`.
+        settings: by the names of the flags, as they were given.
+        uploads: `(field, name, digest)` of each picture that was sent.
+        method: that paints last.
+        slow: whether it is an optimisation.
+        created, started, finished: seconds since 1970; the last two are None until then.
+        key: the idempotency key, or empty.
+        request_digest: tells whether two requests ask for the same.
+        error: `error`, `hint` and `status` of a job that failed or was stopped.
+        result: `name`, `media_type`, `bytes`, `width`, `height`, `seconds` of the picture, when there is one.
+        record: all that makes the picture again.
+        attempts: how often it was begun.
+    """
+
+    id: str
+    client: str
+    state: str = "queued"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    uploads: tuple[tuple[str, str, str], ...] = ()
+    method: str = ""
+    slow: bool = False
+    created: float = 0.0
+    started: float | None = None
+    finished: float | None = None
+    key: str = ""
+    request_digest: str = ""
+    error: Mapping[str, Any] | None = None
+    result: Mapping[str, Any] | None = None
+    record: Mapping[str, Any] | None = None
+    attempts: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more becomes of it."""
+        return self.state in ENDED
+
+    def public(self) -> dict[str, Any]:
+        """What its client is shown, as plain values."""
+        names = ("id", "state", "method", "created", "started", "finished", "settings", "error", "result")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A finished picture as a file.
+
+    Attributes:
+        data: the file.
+        name: for people who save it.
+        media_type: such as "image/png".
+        record: all that makes it again.
+    """
+
+    data: bytes
+    name: str
+    media_type: str
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some jobs, the newest first, and the id to go on from, or None at the end."""
+
+    jobs: tuple[Job, ...]
+    following: str | None
+
+
+def new_id() -> str:
+    """An id that nobody can guess, and that sorts by time."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+_FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[/\\][\w.+@%~-]+)+[/\\]")
+
+
+def public_error(error: BaseException) -> dict[str, Any]:
+    """An error for a client: message, hint and HTTP status, in words without flags, folders or internals."""
+    if not isinstance(error, StyleError):
+        hint = "please report it with the request id"
+        return {"error": f"a bug in impasto: {type(error).__name__}", "hint": hint, "status": 500}
+    message, hint = (_FOLDERS.sub("", without_flags(text)) for text in (error.message, error.hint))
+    return {"error": message, "hint": hint, "status": error.http_status}

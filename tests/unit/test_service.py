@@ -1,0 +1,215 @@
+"""The service behind HTTP and gRPC: what is accepted, what is told, and what becomes of jobs."""
+
+import asyncio
+import io
+import threading
+
+import pytest
+
+from impasto import images
+from impasto.errors import InputError
+from impasto.serve.fields import Upload, clean_name, plain_settings
+from impasto.serve.jobs import public_error
+from impasto.serve.service import Service
+from impasto.serve.settings import BusyError, ClosingError, ConflictError, NotFoundError, ServeSettings
+from tiny import noise
+
+
+def png(seed=0, width=64, height=48):
+    stream = io.BytesIO()
+    pixels = noise(height, width, seed=seed)[0].permute(1, 2, 0).contiguous().numpy()
+    images.write(images.read(pixels), stream, format="PNG")
+    return stream.getvalue()
+
+
+PHOTO, STYLE = Upload("content", "photo.png", png(0)), Upload("style", "painting.png", png(1))
+DRAFT = {"quality": "draft"}
+
+
+@pytest.fixture
+def service(engine):
+    made = Service(engine)
+    yield made
+    made.close(0)
+
+
+def ended(service, job, **named):
+    return list(service.watch(job.id, **named))[-1]
+
+
+class Blocked:
+    """Holds the lanes of a service until it is released."""
+
+    def __init__(self, service):
+        self.gate, self.paint = threading.Event(), service.engine.stylize
+        service.engine.stylize = self
+
+    def __call__(self, *given, **named):
+        self.gate.wait(20)
+        return self.paint(*given, **named)
+
+
+def test_a_job_is_painted_as_the_engine_paints(service, engine):
+    job = service.submit([PHOTO, STYLE], {"quality": "draft", "strength": "0.5"})
+    events = list(service.watch(job.id))
+    assert [event.kind for event in events if event.kind == "state"] == ["state", "state"]
+    assert events[-1].kind == "done"
+    painted = service.result(job.id)
+    assert (painted.media_type, painted.name) == ("image/png", "photo-painting.png")
+    pictures = images.read(PHOTO.data), images.read(STYLE.data)
+    from impasto.engine.request import Request
+
+    direct = engine.stylize(*pictures, Request(quality="draft", knobs={"strength": 0.5}))
+    again = images.read(painted.data)
+    assert abs(again.pixels - direct.picture.pixels).max() <= 1 / 255
+    assert images.read_record(painted.data)["styles"] == [{"id": "painting.png", "label": "painting", "weight": 1.0}]
+
+
+@pytest.mark.slow
+def test_a_watcher_in_asyncio_hears_the_same(service):
+    job = service.submit([PHOTO, STYLE], {"method": "optimize", "steps": 2})
+
+    async def kinds():
+        return [event.kind async for event in service.watch_async(job.id)]
+
+    heard = asyncio.run(kinds())
+    assert heard[-1] == "done"
+    assert heard.count("progress") >= 3
+    assert [event.kind for event in service.watch(job.id, after=4)] == [
+        event.kind for event in service.watch(job.id) if event.number > 4
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"colour": "blue"}, "no setting"),
+        ({"style": "/etc/passwd"}, "names no picture"),
+        ({"style": "http://example.org/a"}, "names no picture"),
+        ({"style": "..\\secret.png"}, "names no picture"),
+        ({"style": "mine.safetensors"}, "names no picture"),
+        ({"encoder": "vgg19:/etc/passwd", "method": "optimize"}, "is 'vgg19:/etc/passwd'"),
+        ({"region": "sky.png=x"}, "names no mask"),
+        ({"region": "sky"}, "lacks a mask"),
+        ({"preserve": "mask.png"}, "names no mask"),
+        ({"init": "start.png"}, "init is"),
+        ({"size": "big"}, "size is 'big'"),
+        ({"size": 1e300}, "size"),
+        ({"strength": "nan"}, "strength is 'nan'"),
+        ({"strength": [1, 2]}, "given 2 times"),
+        ({"strength": {"a": 1}}, "strength is"),
+        ({"color-only": "perhaps"}, "color-only is"),
+        ({"weight": ["1", "2"]}, "2 weights"),
+        ({"weight": "-1"}, "weight of an uploaded style"),
+        ({"style": "painting.png:nan"}, "weight of style"),
+        ({"max-pixels": "9"}, "not a client's"),
+        ({"format": "exe"}, "not a format"),
+        ({"quality": "finest"}, "no quality"),
+        ({"method": "magic"}, "no method"),
+        ({"size": 100_000}, "would be"),
+    ],
+)
+def test_what_cannot_be_used_is_told_before_a_job_is_accepted(service, given, words):
+    with pytest.raises(InputError, match=words):
+        service.submit([PHOTO, STYLE], given)
+    assert service.jobs().jobs == ()
+
+
+def test_all_controls_reach_the_engine(service):
+    mask = Upload("file", "sky.png", png(3))
+    given = {
+        **{
+            "style_weight": None,
+            "quality": "",
+            "region": "sky.png=other.png",
+            "feather": "2",
+            "--keep-color": "luminance",
+        },
+        "weight": ["2"],
+    }
+    uploads = [PHOTO, STYLE, mask, Upload("file", "other.png", png(4)), Upload("strength-map", "map.png", png(5))]
+    order = service._reader.read(uploads, plain_settings({**given, "method": "adain", "preserve": "sky.png"}))
+    controls = order.request.controls
+    assert [weight for _, weight in order.styles] == [2.0]
+    assert (controls.feather, controls.keep_color) == (2.0, "luminance")
+    assert [(mask.name, style.name) for mask, style in controls.regions] == [("sky.png", "other.png")]
+    assert (controls.preserve.name, controls.strength_map.name) == ("sky.png", "map.png")
+    job = service.submit(uploads, {**given, "method": "adain", "preserve": "sky.png"})
+    assert ended(service, job).kind == "done"
+
+
+def test_a_queued_job_is_cancelled_at_once_and_a_running_one_at_its_next_report(engine):
+    service = Service(engine)
+    blocked = Blocked(service)
+    running, queued = (service.submit([PHOTO, STYLE], DRAFT) for _ in range(2))
+    assert service.cancel(queued.id).state == "cancelled"
+    service.cancel(running.id)
+    blocked.gate.set()
+    assert ended(service, running).kind == "cancelled"
+    with pytest.raises(ConflictError, match="has no picture"):
+        service.result(running.id)
+    service.close(0)
+
+
+def test_a_cancelled_optimisation_keeps_its_best_picture(service):
+    job = service.submit([PHOTO, STYLE], {"method": "optimize", "steps": 5000, "format": "jpg"})
+    for event in service.watch(job.id):
+        if event.data.get("step", 0) >= 2:
+            service.cancel(job.id)
+    assert service.job(job.id).state == "cancelled"
+    assert service.result(job.id).media_type == "image/jpeg"
+
+
+def test_jobs_have_limits(engine):
+    service = Service(engine, ServeSettings(queue_length=2, jobs_per_client=2))
+    blocked = Blocked(service)
+    first = service.submit([PHOTO, STYLE], DRAFT)
+    next(event for event in service.watch(first.id) if event.data.get("state") == "running")
+    service.submit([PHOTO, STYLE], DRAFT)
+    with pytest.raises(BusyError, match="of yours"):
+        service.submit([PHOTO, STYLE], DRAFT)
+    service.submit([PHOTO, STYLE], DRAFT, client="other")
+    with pytest.raises(BusyError, match="too many jobs"):
+        service.submit([PHOTO, STYLE], DRAFT, client="third")
+    blocked.gate.set()
+    service.close(20)
+    with pytest.raises(ClosingError):
+        service.submit([PHOTO, STYLE], DRAFT)
+    assert {job.state for job in service.jobs().jobs} == {"done"}
+
+
+def test_an_idempotency_key_gives_the_same_job(service):
+    first = service.submit([PHOTO, STYLE], DRAFT, idempotency_key="k")
+    assert service.submit([PHOTO, STYLE], DRAFT, idempotency_key="k").id == first.id
+    assert service.submit([PHOTO, STYLE], DRAFT, idempotency_key="k", client="other").id != first.id
+    with pytest.raises(ConflictError, match="another request"):
+        service.submit([PHOTO, STYLE], {**DRAFT, "strength": 0.5}, idempotency_key="k")
+
+
+def test_a_client_sees_its_own_jobs_alone_page_by_page(service):
+    mine = [service.submit([PHOTO, STYLE], DRAFT).id for _ in range(3)]
+    other = service.submit([PHOTO, STYLE], DRAFT, client="other")
+    page = service.jobs(limit=2)
+    rest = service.jobs(limit=2, before=page.following)
+    assert [job.id for job in (*page.jobs, *rest.jobs)] == mine[::-1]
+    assert rest.following is None
+    for ask in (service.job, service.result, service.cancel, service.watch):
+        with pytest.raises(NotFoundError):
+            ask(other.id)
+
+
+def test_names_and_errors_carry_no_folders():
+    assert clean_name("../../etc/pass wd.png") == "pass wd.png"
+    assert clean_name("C:\\x\\a\x1b[2Jb\u202e.jpg") == "a_[2Jb_.jpg".replace("[", "_")
+    assert clean_name("...") == "picture"
+    assert len(clean_name("x" * 300 + ".png")) == 80
+    told = public_error(InputError("cannot read /home/user/.cache/x/vgg.safetensors here", "use --size 64"))
+    assert told == {"error": "cannot read vgg.safetensors here", "hint": "use size=64", "status": 422}
+    assert public_error(KeyError("/secret/path"))["error"] == "a bug in impasto: KeyError"
+
+
+def test_methods_and_styles_are_described(service):
+    rows = {row["name"]: row for row in service.methods()}
+    assert rows["optimize"]["lane"] == "slow"
+    assert rows["adain"]["settings"]["properties"]["strength"]["maximum"] == 1
+    assert {"style", "region", "keep-color"} <= set(service.common_settings()["properties"])
