@@ -11,7 +11,7 @@ from impasto.errors import InputError
 from impasto.serve.fields import Upload, clean_name, plain_settings
 from impasto.serve.jobs import public_error
 from impasto.serve.service import Service
-from impasto.serve.settings import BusyError, ClosingError, ConflictError, NotFoundError, ServeSettings
+from impasto.serve.settings import BusyError, ClosingError, ConflictError, NotFoundError, ServeSettings, restored
 from tiny import noise
 
 
@@ -204,7 +204,14 @@ def test_names_and_errors_carry_no_folders():
     assert clean_name("...") == "picture"
     assert len(clean_name("x" * 300 + ".png")) == 80
     told = public_error(InputError("cannot read /home/user/.cache/x/vgg.safetensors here", "use --size 64"))
-    assert told == {"error": "cannot read vgg.safetensors here", "hint": "use size=64", "status": 422}
+    assert told == {
+        "kind": "InputError",
+        "error": "cannot read vgg.safetensors here",
+        "hint": "use size=64",
+        "status": 422,
+    }
+    assert type(restored(told)) is InputError
+    assert type(restored(public_error(BusyError("wait")))) is BusyError
     assert public_error(KeyError("/secret/path"))["error"] == "a bug in impasto: KeyError"
 
 

@@ -40,16 +40,18 @@ class StylizeRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[Options, _Mapping]] = ..., picture: _Optional[_Union[Chunk, _Mapping]] = ...) -> None: ...
 
 class Chunk(_message.Message):
-    __slots__ = ("name", "data", "media_type", "record_json")
+    __slots__ = ("name", "data", "file_name", "media_type", "record_json")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
+    FILE_NAME_FIELD_NUMBER: _ClassVar[int]
     MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
     RECORD_JSON_FIELD_NUMBER: _ClassVar[int]
     name: str
     data: bytes
+    file_name: str
     media_type: str
     record_json: str
-    def __init__(self, name: _Optional[str] = ..., data: _Optional[bytes] = ..., media_type: _Optional[str] = ..., record_json: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., data: _Optional[bytes] = ..., file_name: _Optional[str] = ..., media_type: _Optional[str] = ..., record_json: _Optional[str] = ...) -> None: ...
 
 class Options(_message.Message):
     __slots__ = ("styles", "method", "quality", "size", "settings", "init", "keep_color", "color_only", "regions", "feather", "preserve", "protect_faces", "strength_map", "format", "jpeg_quality", "drop_gps", "idempotency_key")

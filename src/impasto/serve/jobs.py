@@ -45,7 +45,7 @@ class Job:
         created, started, finished: seconds since 1970; the last two are None until then.
         key: the idempotency key, or empty.
         request_digest: tells whether two requests ask for the same.
-        error: `error`, `hint` and `status` of a job that failed or was stopped.
+        error: `kind`, `error`, `hint` and `status` of a job that failed or was stopped.
         result: `name`, `media_type`, `bytes`, `width`, `height`, `seconds` of the picture, when there is one.
         record: all that makes the picture again.
         attempts: how often it was begun.
@@ -113,9 +113,9 @@ _FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[/\\][\w.+@%~-]+)+[/\\]")
 
 
 def public_error(error: BaseException) -> dict[str, Any]:
-    """An error for a client: message, hint and HTTP status, in words without flags, folders or internals."""
+    """An error for a client: kind, message, hint and HTTP status, in words without flags, folders or internals."""
     if not isinstance(error, StyleError):
-        hint = "please report it with the request id"
-        return {"error": f"a bug in impasto: {type(error).__name__}", "hint": hint, "status": 500}
+        told, hint = f"a bug in impasto: {type(error).__name__}", "please report it with the request id"
+        return {"kind": StyleError.__name__, "error": told, "hint": hint, "status": StyleError.http_status}
     message, hint = (_FOLDERS.sub("", without_flags(text)) for text in (error.message, error.hint))
-    return {"error": message, "hint": hint, "status": error.http_status}
+    return {"kind": type(error).__name__, "error": message, "hint": hint, "status": error.http_status}

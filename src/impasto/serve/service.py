@@ -90,6 +90,10 @@ class Service:
         picture = images.read(upload.data, max_pixels=self.limits.max_pixels, compact=True)
         return replace(picture, origin=replace(picture.origin, path=Path(clean_name(upload.name))))
 
+    def order(self, uploads: Sequence[Upload], given: Values) -> Order:
+        """What a request asks for, without taking it as a job. Raises InputError."""
+        return self._reader.read(uploads, plain_settings(given))
+
     def submit(
         self,
         uploads: Sequence[Upload],

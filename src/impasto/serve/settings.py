@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from impasto.errors import StyleError
 
@@ -136,3 +137,23 @@ class ClosingError(StyleError):
 
     http_status = 503
     grpc_status = "UNAVAILABLE"
+
+
+class TooSlowError(StyleError):
+    """A client took too long to send a request."""
+
+    http_status = 408
+    grpc_status = "DEADLINE_EXCEEDED"
+
+
+def restored(told: Mapping[str, Any]) -> StyleError:
+    """The error that `jobs.public_error` told; a StyleError where its kind is not known."""
+    kinds = {kind.__name__: kind for kind in _below(StyleError)}
+    kind = kinds.get(str(told.get("kind")), StyleError)
+    return kind(str(told.get("error", "the service failed")), str(told.get("hint", "")))
+
+
+def _below(kind: type[StyleError]) -> Iterator[type[StyleError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _below(each)
