@@ -10,7 +10,7 @@ import urllib.request
 import numpy as np
 import pytest
 
-from impasto.cli.live import served
+from impasto.cli.live import serve_page
 from impasto.errors import InputError
 from impasto.video.live import KEYS, Camera, Live, LiveSettings, after_key, as_jpeg, with_caption
 from impasto.videos import CameraWriter, VideoWriter, live_frames
@@ -146,7 +146,7 @@ def fetch(address, **headers):
 
 
 def test_the_page_streams_and_listens_to_this_machine_only(live):
-    with served(live, 0) as page:
+    with serve_page(live, 0) as page:
         thread = running(live, page)
         stream = fetch(f"{page.address}stream")
         assert stream.count(b"--impasto-frame") >= 2
@@ -172,9 +172,9 @@ def test_the_page_streams_and_listens_to_this_machine_only(live):
 
 def test_a_taken_port_is_told(live):
     with (
-        served(live, 0) as page,
+        serve_page(live, 0) as page,
         pytest.raises(InputError, match="cannot be used"),
-        served(live, int(page.address.rsplit(":", 1)[1].strip("/"))),
+        serve_page(live, int(page.address.rsplit(":", 1)[1].strip("/"))),
     ):
         pass
 
@@ -183,7 +183,7 @@ def test_a_taken_port_is_told(live):
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; .ci/run installs it where it can (apt-get)")
 def test_the_page_in_a_real_browser(live):
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: it is in the extra dev")
-    with served(live, 0) as page, sync_api.sync_playwright() as playwright:
+    with serve_page(live, 0) as page, sync_api.sync_playwright() as playwright:
         thread = running(live, page)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         tab = browser.new_page()

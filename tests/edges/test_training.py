@@ -187,7 +187,7 @@ def test_patches_come_from_their_painting_and_a_number_settles_them(tiny_weights
     assert torch.equal(first, again)
     assert not torch.equal(first[0], first[2])
     assert first.shape == (3, 3, 64, 64)
-    assert teacher.patches(styles, numbers, 500, 0).shape[2] == teacher.narrowest
+    assert teacher.patches(styles, numbers, 500, 0).shape[2] == teacher.shortest_side
 
 
 def test_taught_to_be_steady_it_is_steadier_and_goes_on_exactly(learn, photographs, placement):
@@ -300,7 +300,7 @@ def test_it_stops_early_when_nothing_gets_better(learn, monkeypatch):
 @pytest.mark.process
 def test_a_checkpoint_that_does_not_fit_the_disk_leaves_nothing(small_disk):
     with pytest.raises(ResourceError, match="cannot be written"):
-        _run._WholeCheckpoint().save_checkpoint({"a": torch.zeros(100_000)}, small_disk / "last.ckpt")
+        _run._AtomicCheckpointIO().save_checkpoint({"a": torch.zeros(100_000)}, small_disk / "last.ckpt")
     assert list(small_disk.iterdir()) == []
 
 

@@ -64,8 +64,8 @@ def pictures(tmp_path):
 
 def hold(pictures, out, brush, *, methods="good", accepted=None, on_progress=ignore, **wanted):
     cases = jury.find_cases(pictures, pairs=PAIRS, **{"size": 32, "large": 48} | wanted)
-    contenders = jury.find_jurors(methods)
-    return jury.hold(cases, out, contenders, tools(brush), accepted=accepted, on_progress=on_progress)
+    contenders = jury.jury_contenders(methods)
+    return jury.run_jury(cases, out, contenders, tools(brush), accepted=accepted, on_progress=on_progress)
 
 
 def test_the_jury_is_balanced():
@@ -99,8 +99,8 @@ def test_missing_pictures_and_pairs_are_told(pictures):
 
 
 def test_the_draft_always_takes_part_and_first():
-    assert [one.name for one in jury.find_jurors("good, adain")] == ["draft", "good", "adain"]
-    assert [one.name for one in jury.find_jurors("good,draft")] == ["draft", "good"]
+    assert [one.name for one in jury.jury_contenders("good, adain")] == ["draft", "good", "adain"]
+    assert [one.name for one in jury.jury_contenders("good,draft")] == ["draft", "good"]
 
 
 def test_tables_hold_ratios_to_the_draft_of_the_same_pair(pictures, tmp_path):

@@ -17,7 +17,7 @@ import pytest
 from impasto.bench.peers import peers
 from impasto.bench.results import append_csv, plot_csv, read_csv
 from impasto.bench.sweep import grid
-from impasto.bench.timing import race
+from impasto.bench.timing import time_in_turns
 from impasto.contract import ignore
 from impasto.errors import Cancelled, InputError, MissingExtra, ResourceError
 from impasto.files import locked, open_folder, write_whole
@@ -508,7 +508,7 @@ def test_bad_sweeps(knobs):
 def test_a_warm_race_counts_the_second_of_two_runs():
     heard = []
     runners = {name: lambda name=name: heard.append(name) for name in "ab"}
-    laps = race(runners, runs=2, on_device="cpu", warm=True)
+    timings = time_in_turns(runners, runs=2, on_device="cpu", warm=True)
     assert heard == ["a", "a", "b", "b"] * 3
-    assert len(laps["a"].seconds) == 2
-    assert laps["a"].peak_mb is None
+    assert len(timings["a"].seconds) == 2
+    assert timings["a"].peak_mb is None

@@ -27,17 +27,20 @@ from impasto.report import reference
 from impasto.report.cells import Paint
 from impasto.report.contenders import Contender
 
-_LOSS: Mapping[str, Any] = {"content_layer": "relu4_1", "style_weight": STYLE_BALANCE["gram"]}  # what `good` descends
+_LOSS: Mapping[str, Any] = {
+    "content_layer": "relu4_1",
+    "style_weight": STYLE_BALANCE["gram"],
+}  # the loss that `good` minimises
 RATES = (0.01, 0.02, 0.04)
-_NEAR = 1.1  # only pictures whose own loss is that near to the goal are worth a check by the reference
-_CONTENT = 1.07  # weight of the content that ours descends with: at 1 it comes to the goal from the style's side
-_MOST = 4  # times the steps of the recipe that ours may take
-_HISTORY = 20  # that many steps pay for what they cost
+_TOLERANCE = 1.1  # times the goal: only pictures of a lower loss are checked by the reference
+_CONTENT_WEIGHT = 1.07  # weight of the content in ours: at 1 it would keep less of the photograph than the reference
+_MAX_STEPS_RATIO = 4  # times the steps of the recipe: the most that ours may take
+_HISTORY = 20  # steps that L-BFGS remembers: the fastest here
 
 
 @dataclass
-class _Sight:
-    """One picture of ours on its way."""
+class _Candidate:
+    """A picture of ours near the goal, with the time and the steps that it took."""
 
     seconds: float
     steps: int
@@ -50,9 +53,9 @@ def equal_loss(
     """Run the plain reference, then ours until the reference's own loss of our picture is as low.
 
     The reference (Adam from the photograph, one scale, float32) gets the best of at least three learning rates, each
-    tried for all steps at half the size. Its loss judges both: ours is watched from outside, and its clock runs from
-    before our weights are read. Ours descends the same loss, but counts the content a little more, so that at equal
-    loss it does not keep less of the photograph.
+    tried for all steps at half the size. Its loss judges both: ours is observed through its progress reports, and its
+    clock starts before our weights are read. Ours minimises the same loss with a little more weight on the content, so
+    that at equal loss it does not keep less of the photograph.
 
     Args:
         picture_set: a picture set by name.
@@ -71,15 +74,12 @@ def equal_loss(
         raise InputError(f"picture set {picture_set} has no pair {pair}", f"its pairs are 0 to {len(pairs) - 1}")
     content, style = (sized(subject.pixels, size) for subject in pairs[pair])
     weights = load_weights(store.path("vgg19-normalised"))
-    rate, ends = _best_rate(weights, content, style, size // 2, steps, on_progress)
+    rate, losses = _best_rate(weights, content, style, size // 2, steps, on_progress)
     plain = reference.Gatys(weights, images.to_tensor(content), images.to_tensor(style), **_LOSS)
-    started = time.perf_counter()
-    losses = plain.run(steps, rate, on_step=_reporter(f"reference at {size} px", steps, on_progress))
-    reference_seconds = time.perf_counter() - started
-    goal = min(losses)
+    goal, reference_seconds = _run_reference(plain, steps, rate, f"reference at {size} px", on_progress)
     theirs = images.from_tensor(plain.image.detach())
-    sights, seconds_all = _ours(paint, content, style, goal, on_progress)
-    reached = next((sight for sight in sights if _loss(plain, sight.picture) <= goal), None)
+    candidates, seconds_all = _run_ours(paint, content, style, goal, on_progress)
+    reached = next((candidate for candidate in candidates if _loss(plain, candidate.picture) <= goal), None)
     judge = Judge(weights)
     scores = {"reference": judge.scores(content, style, theirs)}
     if reached is not None:
@@ -88,20 +88,36 @@ def equal_loss(
     return {
         **machine_row(placement),
         "benchmark": "time to equal loss",
-        "seconds": None if reached is None else reached.seconds,
-        "reference_seconds": reference_seconds,
-        "times_faster": None if reached is None else reference_seconds / reached.seconds,
-        "steps": None if reached is None else reached.steps,
-        "reference_steps": steps,
+        **_compared(reached, reference_seconds, steps),
         "loss": goal,
         "watched_seconds": seconds_all,
         "reference_rate": rate,
-        "rates_at_half_size": " ".join(f"{key}:{value:.4f}" for key, value in ends.items()),
+        "rates_at_half_size": " ".join(f"{key}:{value:.4f}" for key, value in losses.items()),
         "content": pairs[pair][0].name,
         "style": pairs[pair][1].name,
         **{f"{side}_{name}": value for side, score in scores.items() for name, value in asdict(score).items()},
         "width": content.shape[1],
         "height": content.shape[0],
+    }
+
+
+def _run_reference(
+    plain: reference.Gatys, steps: int, rate: float, stage: str, on_progress: OnProgress
+) -> tuple[float, float]:
+    """The reference's lowest loss, and its seconds."""
+    started = time.perf_counter()
+    losses = plain.run(steps, rate, on_step=_reporter(stage, steps, on_progress))
+    return min(losses), time.perf_counter() - started
+
+
+def _compared(reached: _Candidate | None, reference_seconds: float, reference_steps: int) -> dict[str, Any]:
+    """Times and steps as columns; ours are empty where it did not come to the goal."""
+    return {
+        "seconds": None if reached is None else reached.seconds,
+        "reference_seconds": reference_seconds,
+        "times_faster": None if reached is None else reference_seconds / reached.seconds,
+        "steps": None if reached is None else reached.steps,
+        "reference_steps": reference_steps,
     }
 
 
@@ -128,31 +144,31 @@ def _best_rate(
     return best, ends
 
 
-def _ours(
+def _run_ours(
     paint: Paint, content: NDArray[np.float32], style: NDArray[np.float32], goal: float, on_progress: OnProgress
-) -> tuple[list[_Sight], float]:
+) -> tuple[list[_Candidate], float]:
     """Pictures of ours as it comes near the goal, each with the time and the steps that it took."""
-    sights: list[_Sight] = []
+    candidates: list[_Candidate] = []
     started = time.perf_counter()
 
     def watch(progress: Progress) -> None:
         seconds = time.perf_counter() - started
         on_progress(progress)
         total = progress.losses.get("total")
-        if total is None or total > goal * _NEAR or progress.preview is None:
+        if total is None or total > goal * _TOLERANCE or progress.preview is None:
             return
         if progress.preview.shape[2:] != content.shape[:2]:  # of a coarser level
             return
-        sights.append(_Sight(seconds, progress.step, progress.preview.clamp(0, 1).clone()))
+        candidates.append(_Candidate(seconds, progress.step, progress.preview.clamp(0, 1).clone()))
         if total < goal / 1.02:  # surely below, whatever bfloat16 has rounded
             raise Cancelled("near enough")
 
     recipe = next(knob for knob in settings.knobs_of(OptimizeKnobs) if knob.name == "steps").default
-    knobs = {"steps": _MOST * recipe, "content_weight": _CONTENT, "history": _HISTORY}
+    knobs = {"steps": _MAX_STEPS_RATIO * recipe, "content_weight": _CONTENT_WEIGHT, "history": _HISTORY}
     contender = Contender("ours", "optimize", "good", knobs)
     with contextlib.suppress(Cancelled):
         paint(contender, content, style, watch)
-    return sights, time.perf_counter() - started
+    return candidates, time.perf_counter() - started
 
 
 @torch.no_grad()

@@ -24,14 +24,14 @@ from impasto.videos import Segment, VideoReader, assemble, choose_coding, probe_
 CLIPS = ("bikes.mp4", "carphone_pristine.mp4", "bigbuckbunny.mp4")
 DISTANCES = (1, 10)
 
-_LOOKS = 4  # frames whose style and sharpness are measured
-_PAIRS = 8  # pairs of frames whose LPIPS is measured
+_SCORED_FRAMES = 4  # frames whose style and sharpness are measured
+_LPIPS_PAIRS = 8  # pairs of frames whose LPIPS is measured
 
 Pixels: TypeAlias = NDArray[np.float32]
 
 
-class Filmed(Protocol):
-    """What painting a film tells."""
+class PaintedFilm(Protocol):
+    """The result of painting a film, as a benchmark needs it."""
 
     @property
     def frames(self) -> int:
@@ -65,11 +65,11 @@ class Filmed(Protocol):
 
     @property
     def record(self) -> Mapping[str, Any]:
-        """What makes it again."""
+        """Everything needed to make it again."""
         ...
 
 
-PaintFilm: TypeAlias = Callable[[Path, Path, str], Filmed]
+PaintFilm: TypeAlias = Callable[[Path, Path, str], PaintedFilm]
 """Paints a file into another, with a value of `--temporal`."""
 
 
@@ -84,12 +84,12 @@ def steadiness(
     end: float | None = None,
     on_progress: OnProgress = ignore,
 ) -> list[dict[str, Any]]:
-    """One row for each value of `--temporal`, on one clip; all but the first tell their shares of the first.
+    """One row for each value of `--temporal`, on one clip; all but the first also as ratios to the first.
 
     Args:
         source: the clip.
         style: `(H, W, 3)`.
-        paint: paints the part that `size` and `end` leave.
+        paint: paints a clip at `size` up to `end`.
         judge: for LPIPS and style distance.
     """
     rows: list[dict[str, Any]] = []
@@ -106,7 +106,7 @@ def steadiness(
             row |= _scores(read, painted, style, judge)
             row |= {"fps": filmed.rate, "peak_mb": (memory.bytes or 0) / 1e6, "cuts": len(filmed.cuts)}
             row |= {f"{step}_share": share for step, share in shares(filmed.busy).items()}
-            rows.append(row | _means(filmed))
+            rows.append(row | _method_columns(filmed))
     for row in rows[1:]:
         for key in ("warping_error_1", "warping_error_10", "lpips_1", "lpips_10", "style_distance", "sharpness"):
             row[f"{key}_ratio"] = row[key] / rows[0][key]
@@ -114,7 +114,7 @@ def steadiness(
 
 
 def shares(busy: Mapping[str, float]) -> dict[str, float]:
-    """How the work is shared among the steps of the pipeline."""
+    """The share of each step of the pipeline in the work."""
     total = sum(busy.values()) or 1.0
     return {step: seconds / total for step, seconds in busy.items()}
 
@@ -124,16 +124,16 @@ def _scores(read: Sequence[Pixels], painted: Sequence[Pixels], style: Pixels, ju
     found = measure_video(iter(read), iter(painted), [*names, "flicker", "drift"])
     for distance in DISTANCES:
         found[f"lpips_{distance}"] = _lpips(read, painted, distance, judge)
-    looked = range(0, len(read), -(-len(read) // _LOOKS))
+    looked = range(0, len(read), -(-len(read) // _SCORED_FRAMES))
     each = [judge.measure(read[i], style, painted[i], ["style_distance", "sharpness"]) for i in looked]
     return {**found, **{name: float(np.mean([scores[name] for scores in each])) for name in each[0]}}
 
 
 def _lpips(read: Sequence[Pixels], painted: Sequence[Pixels], distance: int, judge: Judge) -> float:
-    """Mean LPIPS (AlexNet) of a painted frame and an earlier one brought to it; what was hidden is made equal."""
+    """Mean LPIPS (AlexNet) of a painted frame and an earlier one brought to it; hidden places are made equal."""
     network = judge.lpips("alexnet")
     values = []
-    for later in range(distance, len(read), max(1, (len(read) - distance) // _PAIRS)):
+    for later in range(distance, len(read), max(1, (len(read) - distance) // _LPIPS_PAIRS)):
         earlier = later - distance
         back = flow.flow_between(read[later], read[earlier])
         forth = flow.flow_between(read[earlier], read[later])
@@ -170,7 +170,7 @@ def speed(source: Path, paint: PaintFilm, *, temporal: Sequence[str] = ("off", "
                 "cpu_ms": 1e3 * spent / filmed.frames,
             }
             shared = {f"{step}_share": share for step, share in shares(filmed.busy).items()}
-            rows.append(row | _means(filmed) | shared)
+            rows.append(row | _method_columns(filmed) | shared)
     return rows
 
 
@@ -185,7 +185,7 @@ def memory(source: Path, paint: PaintFilm, *, counts: Sequence[int] = (250, 2500
                 filmed = paint(long, Path(folder) / f"{count}-painted.mp4", "fast")
             row = {"clip": source.stem, "temporal": "fast", "frames": filmed.frames}
             row |= {"size": f"{filmed.width}x{filmed.height}", "fps": filmed.rate}
-            row |= {"resident_mb": (watched.resident or 0) / 1e6} | _means(filmed)
+            row |= {"resident_mb": (watched.resident or 0) / 1e6} | _method_columns(filmed)
             rows.append({**row, **{f"{step}_share": share for step, share in shares(filmed.busy).items()}})
     return rows
 
@@ -198,6 +198,6 @@ def repeat(source: Path, out: Path, count: int) -> None:
     assemble([Segment(source, index * length, header.count) for index in range(times)], out, choose_coding(out))
 
 
-def _means(filmed: Filmed) -> dict[str, Any]:
-    """By what it was painted."""
+def _method_columns(filmed: PaintedFilm) -> dict[str, Any]:
+    """Method and precision, as columns."""
     return {name: filmed.record[name] for name in ("method", "precision")}

@@ -48,7 +48,7 @@ PAIRS: Names = tuple(
 
 SHEETS, TABLE, TEXT = "sheets", "jury.csv", "jury.md"
 _RATIOS = ("style_distance", "style_distance_large", "stroke_distance", "content_error", "layout")
-_AS_THEY_ARE = ("photo_residue", "grain_ratio")
+_ABSOLUTE = ("photo_residue", "grain_ratio")
 _LETTER = 8  # px of a letter in a caption, with some to spare
 _NOTE = (
     "Style, large, stroke, content and layout are means of the ratio to the draft of the same pair; residue and grain "
@@ -79,7 +79,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Tools:
-    """What a jury works with.
+    """Everything that paints and scores for a jury.
 
     Attributes:
         paint: paints a picture.
@@ -131,13 +131,13 @@ def find_cases(
     return found
 
 
-def find_jurors(names: str) -> tuple[Contender, ...]:
+def jury_contenders(names: str) -> tuple[Contender, ...]:
     """Who paints, from a list with commas; the draft comes first, since ratios are taken to it."""
     others = [name.strip() for name in names.split(",") if name.strip() not in ("", BASE)]
     return find_contenders(",".join([BASE, *others]))
 
 
-def hold(
+def run_jury(
     cases: Sequence[Case],
     out: Path,
     contenders: Sequence[Contender],
@@ -152,7 +152,7 @@ def hold(
         cases: the pairs.
         out: a folder; a size has its own inside, where finished pictures are found again.
         contenders: who paints, BASE first.
-        tools: what it is done with.
+        tools: what paints and scores.
         accepted: a folder that `accept` has written: its pictures come beside the new ones.
         on_progress: called with the share that is done, weighing pairs by their pixels.
 
@@ -214,7 +214,7 @@ def rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 def summary(found: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Headings, and a line a method: how many pairs, median seconds, and of each measure the mean and the worst."""
-    columns = [f"{name}_to_draft" for name in _RATIOS] + list(_AS_THEY_ARE)
+    columns = [f"{name}_to_draft" for name in _RATIOS] + list(_ABSOLUTE)
     headings = ["method", "pairs", "seconds", "style", "large", "stroke", "content", "layout", "residue", "grain"]
     lines = []
     for method in dict.fromkeys(row["method"] for row in found):

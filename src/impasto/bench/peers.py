@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from impasto.bench.sets import Pairs
-from impasto.bench.timing import Laps, race
+from impasto.bench.timing import Timings, time_in_turns
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.report.cells import Floats, Paint, Subject
 from impasto.report.contenders import Contender
@@ -44,19 +44,19 @@ def peers(
         One row a contender: median seconds over pairs of their medians, the greatest spread and peak of memory, mean
         scores, and how many times quicker it is than each plain reference that took part.
     """
-    laps: dict[str, list[Laps[Floats]]] = {one.name: [] for one in contenders}
+    timings: dict[str, list[Timings[Floats]]] = {one.name: [] for one in contenders}
     marks: dict[str, list[dict[str, float]]] = {one.name: [] for one in contenders}
     for index, (content, style) in enumerate(pairs):
         on_progress(Progress("racing", index, len(pairs), "pair"))
         for contender in contenders:
             paint.prepare(contender, content.pixels, style.pixels)
         runners = {one.name: _runner(paint, one, content, style, on_progress) for one in contenders}
-        for name, lap in race(runners, runs=runs, on_device=on_device).items():
+        for name, lap in time_in_turns(runners, runs=runs, on_device=on_device).items():
             assert lap.last is not None
-            laps[name].append(lap)
+            timings[name].append(lap)
             marks[name].append(dict(score(content.pixels, style.pixels, lap.last)))
     on_progress(Progress("racing", len(pairs), len(pairs), "pair"))
-    rows = [_row(one, laps[one.name], marks[one.name], scores) for one in contenders]
+    rows = [_row(one, timings[one.name], marks[one.name], scores) for one in contenders]
     for row in rows:
         for reference in _REFERENCES:
             plain = next((other["seconds"] for other in rows if other["contender"] == reference), None)
@@ -75,21 +75,21 @@ def _runner(
 
 
 def _only_cancelling(on_progress: OnProgress) -> OnProgress:
-    """Passes reports on as signs of life, so that the caller can stop; their count is not the race's."""
+    """Passes reports on as signs of life, so that the caller can stop; their count is not the benchmark's."""
     return lambda report: on_progress(Progress("racing", 0, 0, report.unit))
 
 
 def _row(
-    contender: Contender, laps: Sequence[Laps[Floats]], marks: Sequence[dict[str, float]], scores: Sequence[Score]
+    contender: Contender, timings: Sequence[Timings[Floats]], marks: Sequence[dict[str, float]], scores: Sequence[Score]
 ) -> dict[str, Any]:
-    peaks = [lap.peak_mb for lap in laps if lap.peak_mb is not None]
+    peaks = [lap.peak_mb for lap in timings if lap.peak_mb is not None]
     return {
         "benchmark": "peers",
         "contender": contender.name,
-        "seconds": statistics.median(lap.median for lap in laps),
-        "spread": max(lap.spread for lap in laps),
+        "seconds": statistics.median(lap.median for lap in timings),
+        "spread": max(lap.spread for lap in timings),
         "peak_mb": max(peaks, default=None),
         **{one.key: statistics.fmean(mark[one.key] for mark in marks) for one in scores},
-        "pairs": len(laps),
-        "runs": len(laps[0].seconds),
+        "pairs": len(timings),
+        "runs": len(timings[0].seconds),
     }

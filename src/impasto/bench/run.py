@@ -13,7 +13,7 @@ from impasto import device, images
 from impasto.assets import Store, load_weights
 from impasto.bench.results import machine_row
 from impasto.bench.sets import load_set, sized
-from impasto.bench.timing import against, race
+from impasto.bench.timing import compared, time_in_turns
 from impasto.contract import Guide, Job, Placement, Style, StyleImage, ignore
 from impasto.methods import registry
 from impasto.methods.adain import AdaIN
@@ -58,16 +58,18 @@ def adain(*, size: int, runs: int) -> dict[str, Any]:
         job = Job(ours.encode_style(inputs, knobs), knobs)
         return ours.stylize(content.to(placement.device), [job]).cpu()
 
-    laps = race({"ours": shipped, "reference": lambda: plain(content, style)}, runs=runs, on_device=placement.device)
-    pictures = {name: images.from_tensor(lap.last) for name, lap in laps.items() if lap.last is not None}
+    timings = time_in_turns(
+        {"ours": shipped, "reference": lambda: plain(content, style)}, runs=runs, on_device=placement.device
+    )
+    pictures = {name: images.from_tensor(lap.last) for name, lap in timings.items() if lap.last is not None}
     scores = Judge(case.weights["vgg19-normalised"]).scores(case.content, case.style, pictures["ours"])
     pixels = case.content.shape[0] * case.content.shape[1] + case.style.shape[0] * case.style.shape[1] / 2
     operations = registry.find("adain").operations * pixels
     return {
         **machine_row(placement),
         "benchmark": "adain",
-        **against(laps),
-        "share_of_peak": operations / laps["ours"].median / device.convolution_rate(placement),
+        **compared(timings),
+        "share_of_peak": operations / timings["ours"].median / device.convolution_rate(placement),
         "psnr_to_reference_db": psnr(pictures["ours"], pictures["reference"]),
         **asdict(scores),
         "width": case.content.shape[1],
@@ -100,15 +102,15 @@ def optimize(*, size: int, runs: int, paint: Paint) -> dict[str, Any]:
         plain.run(_STEPS)
         return plain.image
 
-    laps = race({"ours": shipped, "reference": tutorial}, runs=runs, on_device=placement.device)
-    for lap in laps.values():
+    timings = time_in_turns({"ours": shipped, "reference": tutorial}, runs=runs, on_device=placement.device)
+    for lap in timings.values():
         lap.seconds = [seconds / _STEPS for seconds in lap.seconds]
     operations = row.operations * case.content.shape[0] * case.content.shape[1]
     return {
         **machine_row(placement),
         "benchmark": "optimize step",
-        **against(laps),
-        "share_of_peak": operations / laps["ours"].median / device.convolution_rate(placement),
+        **compared(timings),
+        "share_of_peak": operations / timings["ours"].median / device.convolution_rate(placement),
         **_qualities(case, paint),
         "width": case.content.shape[1],
         "height": case.content.shape[0],

@@ -73,6 +73,6 @@ def load_set(name: str, store: Store, *, size: int, on_progress: OnProgress = ig
 
 
 def sized(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Pixels `(H, W, 3)` at longest side `size`, both sides multiples of 16, so that no side of a race has to pad."""
+    """Pixels `(H, W, 3)` at longest side `size`, both sides multiples of 16, so that no method has to pad."""
     width, height = images.fit(pixels.shape[1], pixels.shape[0], size)
     return images.resize(pixels, round(height / 16) * 16, round(width / 16) * 16)

@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 
 @dataclass
-class Laps(Generic[T]):
-    """What one runner did.
+class Timings(Generic[T]):
+    """The measurements of one runner.
 
     Attributes:
         seconds: of each counted round.
@@ -45,39 +45,39 @@ class Laps(Generic[T]):
         return max(self.peaks) / 1e6 if self.peaks else None
 
 
-def race(
+def time_in_turns(
     runners: Mapping[str, Callable[[], T]], *, runs: int, on_device: str, warm: bool = False
-) -> dict[str, Laps[T]]:
-    """Run all in turn, again and again, so that a noisy minute hits every side; one warm-up round is not counted.
+) -> dict[str, Timings[T]]:
+    """Time all runners in turn, round by round, so that noise hits all alike; one warm-up round is not counted.
 
     Args:
         runners: by name.
         runs: counted rounds.
         on_device: waited for before the clock is read.
-        warm: for what takes milliseconds, and is done again and again: an uncounted run of the same runner precedes
-            each counted one of less than a second, so that caches are its own and the threads of others sleep; and no
-            memory is watched, which has it given back to the system before each run.
+        warm: for runners that take milliseconds: an uncounted run of the same runner precedes each counted one of less
+            than a second, so that caches are warm and the threads of others sleep; and memory is not measured, which
+            would release it to the system before each run.
     """
-    laps: dict[str, Laps[T]] = {name: Laps() for name in runners}
+    timings: dict[str, Timings[T]] = {name: Timings() for name in runners}
     for round_number in range(runs + 1):
         for name, runner in runners.items():
-            if warm and min(laps[name].seconds, default=0) < 1:
+            if warm and min(timings[name].seconds, default=0) < 1:
                 runner()
             peak = PeakMemory(on_device)
             with contextlib.nullcontext() if warm else peak:
                 started = time.perf_counter()
-                laps[name].last = runner()
+                timings[name].last = runner()
                 device.synchronize(on_device)
                 seconds = time.perf_counter() - started
             if round_number:
-                laps[name].seconds.append(seconds)
-                laps[name].peaks += [] if peak.bytes is None else [peak.bytes]
-    return laps
+                timings[name].seconds.append(seconds)
+                timings[name].peaks += [] if peak.bytes is None else [peak.bytes]
+    return timings
 
 
-def against(laps: Mapping[str, Laps[Any]], reference: str = "reference", own: str = "ours") -> dict[str, Any]:
-    """One side's figures beside the other's, as columns."""
-    ours, plain = laps[own], laps[reference]
+def compared(timings: Mapping[str, Timings[Any]], reference: str = "reference", own: str = "ours") -> dict[str, Any]:
+    """Our measurements beside the reference's, as columns."""
+    ours, plain = timings[own], timings[reference]
     return {
         "seconds": ours.median,
         "reference_seconds": plain.median,

@@ -180,7 +180,7 @@ def bench_sweep(
     """Paint a picture set with every combination of settings; write a CSV and Pareto plots."""
     from impasto.bench import sweep
     from impasto.bench.results import as_csv
-    from impasto.cli.compare import Asked
+    from impasto.cli.compare import ComparisonJob
     from impasto.files import locked, open_folder, write_whole
     from impasto.report import svg, tables
     from impasto.report.cells import slug
@@ -191,7 +191,7 @@ def bench_sweep(
     _check_set(picture_set)
     scores = find_scores(None)
     with locked(open_folder(out)):
-        asked = Asked(picture_set=picture_set, size=size)
+        asked = ComparisonJob(picture_set=picture_set, size=size)
         comparison = asked.run(out, contenders, scores)
         summed = {
             row.contender: {"seconds": row.seconds, **row.scores, "pairs": row.pairs} for row in comparison.rows()
@@ -260,7 +260,7 @@ def bench_video(
     machine = results.machine_row(device.place())
     with Reporter() as reporter:
 
-        def paint(source: Path, out: Path, how: str) -> film.Filmed:
+        def paint(source: Path, out: Path, how: str) -> film.PaintedFilm:
             codec = "ffv1" if out.suffix == ".mkv" else None
             asked = Film(size=size, end=end, temporal=how, codec=codec)
             return paint_video(engine, source, style, out, request, asked, on_progress=reporter)
@@ -304,7 +304,7 @@ def bench_encoders(
     from impasto.bench import sweep
     from impasto.bench.bands import band
     from impasto.bench.results import machine_row
-    from impasto.cli.compare import Asked
+    from impasto.cli.compare import ComparisonJob
     from impasto.files import locked, open_folder
     from impasto.methods import registry
     from impasto.report.scoring import find_scores
@@ -313,7 +313,7 @@ def bench_encoders(
     contenders = sweep.grid("optimize", (f"encoder={encoder}", f"style_loss={style_loss}"), quality="good")
     scores = find_scores(None)
     with locked(open_folder(out)):
-        comparison = Asked(picture_set=picture_set, size=size).run(out, contenders, scores)
+        comparison = ComparisonJob(picture_set=picture_set, size=size).run(out, contenders, scores)
     machine = machine_row(device.place(tested=registry.find("optimize").precisions))
     painted = [(one, comparison.of(one.name)) for one in contenders]
     rows = [
@@ -357,12 +357,12 @@ def bench_jury(
     if accepted is not None and not accept and not accepted.is_dir():
         raise InputError(f"there is no folder {accepted}", "make it with --accept, or leave out --accepted")
     cases = jury.find_cases(pictures, size=size, large=large, only=only or ())
-    contenders, scores, engine = jury.find_jurors(methods), find_scores(None), Engine()
+    contenders, scores, engine = jury.jury_contenders(methods), find_scores(None), Engine()
     command = shlex.join(["impasto", *sys.argv[1:]])
     tools = jury.Tools(Painter(engine), scorer(engine.store, scores), scores, machine("auto", "auto"), command)
     with locked(open_folder(out)):
         with Reporter() as reporter:
-            comparisons = jury.hold(cases, out, contenders, tools, accepted=accepted, on_progress=reporter)
+            comparisons = jury.run_jury(cases, out, contenders, tools, accepted=accepted, on_progress=reporter)
         if accept and accepted is not None:
             tell(f"{jury.accept(comparisons, open_folder(accepted))} pictures kept in {accepted}")
         say(out / jury.TABLE)

@@ -85,11 +85,11 @@ def compare(
             raise InputError(f"there is no file {path}", "give the CSV that holds what people said")
     paints = bool(content) or picture_set is not None
     if not paints:
-        _refuse_idle({"methods": methods, "quality": quality, "metrics": metrics, "size": size, "style": style})
+        _check_unused({"methods": methods, "quality": quality, "metrics": metrics, "size": size, "style": style})
         load_comparison(out)
     elif picture_set is not None and (content or style):
         raise InputError("--set brings its own photographs and paintings", "leave out CONTENT and --style")
-    asked = Asked(
+    asked = ComparisonJob(
         tuple(content or ()), tuple(style or ()), picture_set=picture_set, size=size, device=device, precision=precision
     )
     contenders, scores = _find(methods, quality, metrics) if paints else ((), ())
@@ -111,7 +111,7 @@ def compare(
         )
 
 
-def _refuse_idle(options: dict[str, Any]) -> None:
+def _check_unused(options: dict[str, Any]) -> None:
     """Options that shape pictures mean nothing where none are painted."""
     for name, value in options.items():
         if value is not None:
@@ -129,7 +129,7 @@ def _find(
     return find_contenders("draft,good" if methods is None else methods, quality=quality), find_scores(metrics)
 
 
-class Asked:
+class ComparisonJob:
     """What to paint, and where."""
 
     def __init__(

@@ -181,12 +181,12 @@ def fetch_assets(
     asked = [one for name in ids or () for one in (sample if name == SAMPLE else (name,))]
     wanted = asked or [one for one in store.declared if one not in sample]
     with Reporter() as reporter:
-        fetch_told(store, wanted, reporter, force=force)
+        fetch_with_progress(store, wanted, reporter, force=force)
     for asset_id in wanted:
         say(f"{asset_id}: {store.path(asset_id)}")
 
 
-def fetch_told(store: Store, ids: Sequence[str], reporter: Reporter, *, force: bool = False) -> None:
+def fetch_with_progress(store: Store, ids: Sequence[str], reporter: Reporter, *, force: bool = False) -> None:
     """Fetch assets; of photographs to train on, whose owners may ask for a word of thanks, the licence is told."""
     store.fetch(ids, on_progress=reporter, force=force)
     for asset_id in ids:

@@ -111,13 +111,13 @@ def live(
             if to is None and not as_page and frames is None and open_window("impasto"):
                 show_in_window(running, "impasto")
             elif to is None:
-                with served(running, port) as page:
+                with serve_page(running, port) as page:
                     reporter.note(f"open {page.address} in a browser; Ctrl-C ends")
-                    _hand_out(screens(), page.show)
+                    _show_all(screens(), page.show)
             else:
                 with CameraWriter(to, painter.run.content.width, painter.run.content.height) as virtual:
                     reporter.note(f"{to} shows it as a camera; Ctrl-C ends")
-                    _hand_out(screens(), virtual.write)
+                    _show_all(screens(), virtual.write)
         finally:
             camera.close()
     if as_json:
@@ -125,7 +125,7 @@ def live(
         say_json(words)
 
 
-def _hand_out(screens: Iterator[Any], show: Callable[[Any], None]) -> None:
+def _show_all(screens: Iterator[Any], show: Callable[[Any], None]) -> None:
     for screen in screens:
         show(screen)
 
@@ -253,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def served(live: Live, port: int) -> Iterator[Page]:
+def serve_page(live: Live, port: int) -> Iterator[Page]:
     """A page while the block runs."""
     page = Page(live, port)
     try:

@@ -15,7 +15,7 @@ import typer
 from impasto import settings
 from impasto.assets import SAMPLE, Store
 from impasto.cli.flags import option, with_options
-from impasto.cli.library import fetch_told
+from impasto.cli.library import fetch_with_progress
 from impasto.cli.printing import say, say_json
 from impasto.errors import InputError
 from impasto.files import check_apart
@@ -112,7 +112,11 @@ def train(
         training_styles = _training_styles(store, named, reporter)
         begun = None if start is None else load(start)
         return StyleTraining(
-            **common, training_styles=training_styles, start=begun, only_codes=only_style, specimen=_specimen(store)
+            **common,
+            training_styles=training_styles,
+            start=begun,
+            only_codes=only_style,
+            thumbnail_photograph=_thumbnail_photograph(store),
         )
 
     _run(job, target, device, precision, resume=resume, as_json=as_json)
@@ -144,8 +148,8 @@ def train_arbitrary(
     def job(store: Store, reporter: Reporter) -> TrainingJob:
         from impasto.train import StyleTraining, load, recoloured
 
-        learnt, unseen = _collection(store, paintings, asked.seed, reporter)
-        training_styles = [*learnt, *map(recoloured, learnt), *unseen]
+        trained, unseen = _collection(store, paintings, asked.seed, reporter)
+        training_styles = [*trained, *map(recoloured, trained), *unseen]
         return StyleTraining(
             **common, training_styles=training_styles, unseen=len(unseen), start=None if start is None else load(start)
         )
@@ -203,10 +207,10 @@ def _run(
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Train what `job` plans, and print what came of it."""
+    """Train what `job` plans, and print the result."""
     from impasto import train as training
 
-    training.check_place(target, resume=resume)  # before minutes go into reading paintings
+    training.check_target(target, resume=resume)  # before minutes go into reading paintings
     from impasto import device as hardware
     from impasto.assets import load_weights
     from impasto.cli.console import Reporter
@@ -236,7 +240,7 @@ def _run(
 def _sample(store: Store, reporter: Reporter) -> list[Path]:
     """Folders of the photographs that can be fetched."""
     ids = store.of_kind(SAMPLE)
-    fetch_told(store, ids, reporter)
+    fetch_with_progress(store, ids, reporter)
     return [store.path(one) for one in ids]
 
 
@@ -309,7 +313,7 @@ def _plain(title: str) -> str:
     return name if name[0].isalpha() else f"style-{name}"
 
 
-def _specimen(store: Store) -> Any:
+def _thumbnail_photograph(store: Store) -> Any:
     """The photograph of the thumbnails, when it is here."""
     from impasto import images
 

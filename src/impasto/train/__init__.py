@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from impasto.train._jobs import DecoderTraining, StyleTraining, TrainingJob, load
-    from impasto.train._run import TrainingResult, check_place, train
+    from impasto.train._run import TrainingResult, check_target, train
     from impasto.train._teacher import TrainingStyle, recoloured
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "TrainingJob",
     "TrainingResult",
     "TrainingStyle",
-    "check_place",
+    "check_target",
     "load",
     "recoloured",
     "train",
@@ -30,7 +30,7 @@ _LAZY = {
     "StyleTraining": "_jobs",
     "load": "_jobs",
     "TrainingResult": "_run",
-    "check_place": "_run",
+    "check_target": "_run",
     "train": "_run",
     "TrainingStyle": "_teacher",
     "recoloured": "_teacher",

@@ -18,23 +18,23 @@ from impasto.methods.settings import DecoderKnobs, ScheduleKnobs, TrainKnobs
 from impasto.models import catalog, checkpoint, networks, predictors
 from impasto.train import _pages
 from impasto.train._critic import PATCH
-from impasto.train._learner import VALIDATED, Learner, squares
+from impasto.train._learner import VALIDATED, Learner, validation_crops
 from impasto.train._mirror import DecoderLearner
-from impasto.train._student import CACHED, Reader, Student, Table
+from impasto.train._student import CACHED, CodePredictor, CodeTable, Student
 from impasto.train._teacher import ASSETS, Balance, Floats, SharedBalance, Teacher, TrainingStyle
 from impasto.train.data import Photographs
 
-_SAMPLED = 16  # paintings whose budgets stand for those of all
-_SHOWN = 6  # paintings in the sheets of a network for any painting
-_PHOTOGRAPHS = 3  # in sheets
-_SIDE = 320  # px of the pictures in sheets
-_CUT = 64  # crops of each photograph, where none is kept
+_BUDGET_STYLES = 16  # paintings whose budgets stand for those of all
+_SHEET_STYLES = 6  # paintings in the sheets of a network for any painting
+_SHEET_PHOTOGRAPHS = 3  # in sheets
+_SHEET_SIDE = 320  # px of the pictures in sheets
+_CROPS_PER_PHOTOGRAPH = 64  # crops of each photograph, where none is kept
 
 Weights: TypeAlias = Mapping[str, Mapping[str, Tensor]]
 
 
 def folder_of(target: Path) -> Path:
-    """Where the checkpoint of a network's training and everything else lie."""
+    """The folder of a training's checkpoint and all else that it writes."""
     return target.with_name(f"{target.stem}.training")
 
 
@@ -61,35 +61,35 @@ class TrainingJob(ABC):
 
     @property
     def folder(self) -> Path:
-        """Where the checkpoint and everything else lie."""
+        """The folder of the checkpoint and all else that the training writes."""
         return folder_of(self.target)
 
     @property
-    def learnt(self) -> int:
-        """How many styles are learnt from."""
+    def style_count(self) -> int:
+        """Number of styles to train on."""
         return 1
 
     def recipe(self) -> dict[str, Any]:
-        """What a run that goes on has to have in common with the one before."""
+        """The settings that a resumed run has to share with the one before."""
         return asdict(self.knobs)
 
     def crop_count(self, photographs: int) -> int:
         """How many different crops are cut from so many photographs."""
-        return photographs * _CUT
+        return photographs * _CROPS_PER_PHOTOGRAPH
 
     @abstractmethod
     def learner(
-        self, weights: Weights, placement: Placement, held: Photographs | None, on_progress: OnProgress
+        self, weights: Weights, placement: Placement, validation: Photographs | None, on_progress: OnProgress
     ) -> Learner:
-        """What learns; at a fresh start it may measure itself on `held`, the photographs to validate on."""
+        """The module to train; at a fresh start it may be calibrated on `validation`, photographs to validate on."""
 
     @abstractmethod
-    def write(self, learner: Learner, held: Photographs, about: Mapping[str, Any]) -> None:
-        """Write the target; `about` is what every file says of itself: recipe and losses."""
+    def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:
+        """Write the target; `about` is the metadata of every file: recipe and losses."""
 
     @abstractmethod
-    def specimens(self, learner: Learner, held: Photographs) -> Iterator[tuple[Floats, str]]:
-        """Pictures of the sheet with what is written below them, three a row."""
+    def samples(self, learner: Learner, validation: Photographs) -> Iterator[tuple[Floats, str]]:
+        """Pictures of the contact sheet with their captions, three a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,23 +100,23 @@ class StyleTraining(TrainingJob):
         training_styles: the styles.
         start: a network to start from, whose architecture then counts.
         only_codes: keep its convolutions and learn the new styles' codes alone; its own styles stay in the file.
-        specimen: the photograph of the thumbnails, `(H, W, 3)`; a validation photograph by default.
-        unseen: how many of the last training_styles are never learnt from, only validated in. Above 0 a network for any
-            painting is trained; it learns each painting also with its colours exchanged, to see more of them.
+        thumbnail_photograph: the photograph of the thumbnails, `(H, W, 3)`; a validation photograph by default.
+        unseen: how many of the last training_styles are used only for validation. Above 0 a network for any painting is
+            trained.
     """
 
     knobs: TrainKnobs
     training_styles: Sequence[TrainingStyle]
     start: networks.Trained | None = None
     only_codes: bool = False
-    specimen: Floats | None = None
+    thumbnail_photograph: Floats | None = None
     unseen: int = 0
 
     assets = ASSETS
 
     @property
-    def learnt(self) -> int:
-        """How many of the training_styles, the first, are learnt from."""
+    def style_count(self) -> int:
+        """Number of styles to train on: the first of training_styles."""
         return len(self.training_styles) - self.unseen
 
     def recipe(self) -> dict[str, Any]:
@@ -125,28 +125,28 @@ class StyleTraining(TrainingJob):
         return {**super().recipe(), "styles": names, "only_codes": self.only_codes, "unseen": self.unseen}
 
     def crop_count(self, photographs: int) -> int:
-        """As many as the cache holds features of, so that each is looked at once; at least 16 a photograph."""
+        """As many as the cache holds features of, so that each is encoded once; at least 16 a photograph."""
         feature = 512 * (self.knobs.crop // 8) ** 2 * 2
-        held = CACHED // feature // photographs
-        return photographs * (held if held >= 4 else 16)
+        cached = CACHED // feature // photographs
+        return photographs * (cached if cached >= 4 else 16)
 
     def learner(
-        self, weights: Weights, placement: Placement, held: Photographs | None, on_progress: OnProgress
+        self, weights: Weights, placement: Placement, validation: Photographs | None, on_progress: OnProgress
     ) -> Student:
         """A student; its content budgets are measured at the start."""
         student = self._student(Teacher(weights, self.training_styles, self.knobs, placement, on_progress), placement)
-        if held is not None:
-            seen = squares(held, self.knobs, VALIDATED).to(placement.device)
-            sampled = range(min(self.learnt, _SAMPLED)) if self.unseen else None
-            budgets = student.teacher.budgets(seen, sampled)
+        if validation is not None:
+            crops = validation_crops(validation, self.knobs, VALIDATED).to(placement.device)
+            sampled = range(min(self.style_count, _BUDGET_STYLES)) if self.unseen else None
+            budgets = student.teacher.budgets(crops, sampled)
             student.balance.budgets.copy_(self.knobs.content_budget * (budgets.median() if self.unseen else budgets))
         return student
 
     def _student(self, teacher: Teacher, placement: Placement) -> Student:
         training_styles, knobs, start = self.training_styles, self.knobs, self.start
-        if knobs.adversarial_weight and teacher.narrowest < PATCH:
+        if knobs.adversarial_weight and teacher.shortest_side < PATCH:
             raise InputError(
-                f"a painting is {teacher.narrowest} px wide on its canvas; the critic looks at {PATCH} px",
+                f"a painting is {teacher.shortest_side} px wide on its canvas; the critic looks at {PATCH} px",
                 "use a larger --canvas, another painting, or no --adversarial-weight",
             )
         generator = torch.Generator().manual_seed(knobs.seed)
@@ -160,17 +160,17 @@ class StyleTraining(TrainingJob):
         common: dict[str, Any] = {"placement": placement, "knobs": knobs}
         if not self.unseen:
             balance = Balance(len(training_styles), knobs)
-            return Student(network, Table(codes), teacher, balance, only_codes=self.only_codes, **common)
+            return Student(network, CodeTable(codes), teacher, balance, only_codes=self.only_codes, **common)
         predictor = predictors.Predictor(codes.mean(0, keepdim=True), generator)
-        reader = Reader(predictor, [_seen(style) for style in training_styles], knobs.seed)
-        turns = range(self.learnt, len(training_styles))
-        return Student(network, reader, teacher, SharedBalance(knobs), turns=turns, **common)
+        book = CodePredictor(predictor, [_predictor_input(style) for style in training_styles], knobs.seed)
+        unseen = range(self.style_count, len(training_styles))
+        return Student(network, book, teacher, SharedBalance(knobs), validation_styles=unseen, **common)
 
-    def write(self, learner: Learner, held: Photographs, about: Mapping[str, Any]) -> None:
+    def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:
         """With the styles that the network had before."""
         assert isinstance(learner, Student)
         names = [style.name for style in self.training_styles]
-        tensors, own = learner.tensors(names), self._about(learner, held)
+        tensors, own = learner.tensors(names), self._about(learner, validation)
         if self.start is not None and self.only_codes:
             tensors = {**self.start.tensors, **tensors}
             for key in ("thumbnails", "licences", "paintings"):
@@ -178,26 +178,26 @@ class StyleTraining(TrainingJob):
             own["styles"] = [*self.start.styles, *(name for name in names if name not in self.start.styles)]
         networks.Trained(tensors, {**about, **own}).save(self.target)
 
-    def specimens(self, learner: Learner, held: Photographs) -> Iterator[tuple[Floats, str]]:
-        """Each style, or some paintings that were never learnt from."""
+    def samples(self, learner: Learner, validation: Photographs) -> Iterator[tuple[Floats, str]]:
+        """Each style, or some paintings that are used only for validation."""
         numbered = list(enumerate(self.training_styles))
-        for row, style in numbered[self.learnt :][:_SHOWN] if self.unseen else numbered:
-            for photograph in held.pixels[:_PHOTOGRAPHS]:
-                yield _pages.painted(learner, row, photograph, min(_SIDE, self.knobs.canvas)), style.name
+        for row, style in numbered[self.style_count :][:_SHEET_STYLES] if self.unseen else numbered:
+            for photograph in validation.pixels[:_SHEET_PHOTOGRAPHS]:
+                yield _pages.painted(learner, row, photograph, min(_SHEET_SIDE, self.knobs.canvas)), style.name
 
-    def _about(self, student: Student, held: Photographs) -> dict[str, Any]:
+    def _about(self, student: Student, validation: Photographs) -> dict[str, Any]:
         if self.unseen:
-            learnt, unseen = self.training_styles[: self.learnt], self.training_styles[self.learnt :]
+            trained, unseen = self.training_styles[: self.style_count], self.training_styles[self.style_count :]
             return {
                 "kind": predictors.KIND,
-                "paintings": sorted({style.id for style in learnt}),
+                "paintings": sorted({style.id for style in trained}),
                 "unseen": [style.id for style in unseen],
-                "licences": sorted({style.licence for style in learnt}),
+                "licences": sorted({style.licence for style in trained}),
                 "style_weight": round(float(student.balance.weights[0]), 3),
             }
-        specimen = held.pixels[0] if self.specimen is None else self.specimen
+        thumbnail_photograph = validation.pixels[0] if self.thumbnail_photograph is None else self.thumbnail_photograph
         thumbnails = {
-            style.name: _pages.thumbnail(_pages.painted(student, row, specimen, 256))
+            style.name: _pages.thumbnail(_pages.painted(student, row, thumbnail_photograph, 256))
             for row, style in enumerate(self.training_styles)
         }
         return {
@@ -221,30 +221,30 @@ class DecoderTraining(TrainingJob):
     assets = ASSETS[:1]
 
     def recipe(self) -> dict[str, Any]:
-        """With what tells it from the recipe of a network."""
+        """With the kind, which tells it from the recipe of a network."""
         return {"kind": "decoder", **super().recipe()}
 
     def learner(
         self,
         weights: Weights,
         placement: Placement,
-        held: Photographs | None,  # noqa: ARG002 - nothing is measured
+        validation: Photographs | None,  # noqa: ARG002 - nothing is measured
         on_progress: OnProgress,  # noqa: ARG002
     ) -> DecoderLearner:
         """A rebuilder."""
         return DecoderLearner(weights[self.assets[0]], self.knobs, placement)
 
-    def write(self, learner: Learner, held: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """With the layer that it is of."""
+    def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """With its layer."""
         assert isinstance(learner, DecoderLearner)
         checkpoint.write(self.target, learner.tensors(), {**about, "kind": "decoder", "layer": self.knobs.layer})
 
-    def specimens(self, learner: Learner, held: Photographs) -> Iterator[tuple[Floats, str]]:
+    def samples(self, learner: Learner, validation: Photographs) -> Iterator[tuple[Floats, str]]:
         """Photographs, and below them what is rebuilt."""
-        longest = min(_SIDE, self.knobs.canvas)
-        for photograph in held.pixels[:_PHOTOGRAPHS]:
+        longest = min(_SHEET_SIDE, self.knobs.canvas)
+        for photograph in validation.pixels[:_SHEET_PHOTOGRAPHS]:
             yield _pages.shrunk(photograph, longest), "photograph"
-        for photograph in held.pixels[:_PHOTOGRAPHS]:
+        for photograph in validation.pixels[:_SHEET_PHOTOGRAPHS]:
             yield _pages.painted(learner, 0, photograph, longest), f"from {self.knobs.layer}"
 
 
@@ -259,8 +259,8 @@ def load(name: str) -> networks.Trained:
     return networks.read(catalog.PACK if name == "pack" else name)
 
 
-def _seen(style: TrainingStyle) -> Tensor:
-    """A painting as a predictor looks at it."""
+def _predictor_input(style: TrainingStyle) -> Tensor:
+    """A painting as a predictor takes it."""
     height, width = style.pixels.shape[:2]
     width, height = images.fit(width, height, predictors.SIDE)
     return images.to_tensor(images.quantise(images.resize(style.pixels, height, width), 8))

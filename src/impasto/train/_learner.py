@@ -1,4 +1,4 @@
-"""What everything in training has in common, as Lightning sees it; and the batches that it is fed."""
+"""The base class of all modules in training, for Lightning; and their batches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Batch = dict[str, Tensor]
 
 
 class Batches(IterableDataset[Batch]):
-    """An endless row of batches that the seed settles; `start` skips those that an earlier run has used.
+    """An endless row of batches, determined by the seed; `start` skips those that an earlier run has used.
 
     Args:
         crops: what they are made of.
@@ -59,7 +59,7 @@ class Batches(IterableDataset[Batch]):
             number += 1
 
 
-def squares(photographs: Photographs, knobs: ScheduleKnobs, count: int) -> Tensor:
+def validation_crops(photographs: Photographs, knobs: ScheduleKnobs, count: int) -> Tensor:
     """The first so many crops `(count, 3, crop, crop)` of photographs, to validate on."""
     crops = Crops(photographs, knobs.crop, knobs.canvas, knobs.seed, count)
     return torch.cat([images.to_tensor(crops[index]) for index in range(count)])
@@ -84,16 +84,16 @@ class Learner(lightning.LightningModule, ABC):
         self._sums: dict[str, float] = {}
 
     @abstractmethod
-    def pairs(self) -> Sequence[tuple[nn.Module, nn.Module]]:
-        """The modules that learn, each with its running average."""
+    def averaged_modules(self) -> Sequence[tuple[nn.Module, nn.Module]]:
+        """The trained modules, each with its running average."""
 
     @abstractmethod
     def validate(self, photographs: Tensor) -> dict[str, float]:
-        """Mean losses of the running averages on photographs `(B, 3, H, W)`; `loss` is what counts."""
+        """Mean losses of the running averages on photographs `(B, 3, H, W)`; `loss` is their total."""
 
     @abstractmethod
     def painted(self, photograph: Tensor, style: int) -> Tensor:
-        """`(1, 3, H, W)` float32: what the running averages make of a photograph of any size."""
+        """`(1, 3, H, W)` float32: the output of the running averages for a photograph of any size."""
 
     @property
     def share(self) -> float:
@@ -108,7 +108,7 @@ class Learner(lightning.LightningModule, ABC):
         return self.loader(self.trainer.global_rank, self.trainer.world_size)
 
     def note(self, losses: Mapping[str, Tensor]) -> None:
-        """Sum up what a step's batches on this process have shown; each loss is `(B,)`."""
+        """Add up the losses of a step's batches on this process; each loss is `(B,)`."""
         for name, values in losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(values.detach().mean()) / self.knobs.accumulate
 
@@ -121,7 +121,7 @@ class Learner(lightning.LightningModule, ABC):
         if not self.knobs.steps:
             now = time.monotonic()
             self.spent, self._clock = self.spent + now - self._clock, now
-            if self.trainer.world_size > 1:  # all processes have to agree on the hour
+            if self.trainer.world_size > 1:  # all processes have to agree on the time
                 self.spent = float(self.trainer.strategy.broadcast(self.spent))
         share = self.share
         rise = min(1.0, (share + 1e-4) / _WARM_UP)
@@ -135,7 +135,7 @@ class Learner(lightning.LightningModule, ABC):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,  # noqa: ARG002 - Lightning's signature
     ) -> None:
-        """Clip the gradients of each group apart: a critic's shall not shrink the network's, nor the other way."""
+        """Clip the gradients of each group apart, so that a critic's do not scale down the network's."""
         for group in optimizer.param_groups:
             torch.nn.utils.clip_grad_norm_(group["params"], gradient_clip_val or math.inf)
 
@@ -143,24 +143,24 @@ class Learner(lightning.LightningModule, ABC):
         """A step, then the running averages and the history follow.
 
         Lightning's EMAWeightAveraging would average the critic, too, copy the teacher with the whole module, and know
-        one decay; so its formula is applied to what is to be averaged.
+        one decay; so its formula is applied to the averaged modules alone.
         """
         super().optimizer_step(*arguments, **named)
         kept = min(self.knobs.ema, (1 + self.global_step) / (10 + self.global_step))  # young averages are short
         average = get_ema_multi_avg_fn(kept)  # type: ignore[no-untyped-call]
-        for newest, averaged in self.pairs():
+        for newest, averaged in self.averaged_modules():
             average([*averaged.parameters()], [*newest.parameters()], None)
         self.history.append({"step": float(self.global_step), **self._sums})
         self._sums = {}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam of what learns; a critic has less momentum, because its aim moves."""
-        learning = [one for part, _ in self.pairs() for one in part.parameters() if one.requires_grad]
-        groups: list[dict[str, Any]] = [{"params": learning, "betas": (0.9, 0.99)}, *self.more_groups()]
+        """Adam; a critic has less momentum, because its target moves."""
+        learning = [one for part, _ in self.averaged_modules() for one in part.parameters() if one.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": learning, "betas": (0.9, 0.99)}, *self.extra_parameter_groups()]
         return torch.optim.Adam(groups, lr=self.knobs.learning_rate)
 
-    def more_groups(self) -> list[dict[str, Any]]:
-        """Parameters that learn beside the network and have no average."""
+    def extra_parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameters that are trained beside the network and have no average."""
         return []
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -168,6 +168,6 @@ class Learner(lightning.LightningModule, ABC):
         checkpoint["impasto"] = {"history": self.history, "spent": self.spent}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it up again."""
+        """Restore it."""
         self.history = list(checkpoint["impasto"]["history"])
         self.spent = float(checkpoint["impasto"]["spent"])

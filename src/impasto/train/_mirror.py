@@ -38,14 +38,14 @@ class DecoderLearner(Learner):
         super().__init__(knobs, placement)
         self.mirror = Mirror(weights, knobs.layer, torch.Generator().manual_seed(knobs.seed))
         self.average = copy.deepcopy(self.mirror).requires_grad_(False)
-        self._encoder = [Encoder(VGG19, weights, placement)]  # in a list: it is no part of what is learnt
+        self._encoder = [Encoder(VGG19, weights, placement)]  # in a list, so that it is not registered as a submodule
 
-    def pairs(self) -> Sequence[tuple[nn.Module, nn.Module]]:
+    def averaged_modules(self) -> Sequence[tuple[nn.Module, nn.Module]]:
         """The decoder and its average."""
         return [(self.mirror, self.average)]
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
-        """One batch: its loss, whose gradient is wanted."""
+        """One batch: its loss."""
         losses = self._losses(batch["images"], self.mirror)
         self.note(losses)
         return losses["loss"].mean()

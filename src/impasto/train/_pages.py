@@ -1,4 +1,4 @@
-"""What a training shows of itself: tables, curves, sheets and thumbnails."""
+"""Outputs of a training for the eye: tables, curves, contact sheets and thumbnails."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def thinned(history: Sequence[Mapping[str, float]], points: int = _KEPT) -> dict
 
 
 def write_curves(path: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """The losses that pull against each other, over steps."""
+    """The competing losses, over steps."""
     columns = thinned(history, 40)
     if not columns:
         return
@@ -63,9 +63,9 @@ def write_sheet(path: Path, pictures: Iterable[tuple[Floats, str]]) -> None:
 
 def shrunk(photograph: NDArray[Any], longest: int) -> Floats:
     """A photograph `(H, W, 3)`, of 8 bits or floats, at the size of a sheet."""
-    unit = photograph.astype(np.float32) / np.float32(255) if photograph.dtype == np.uint8 else photograph
-    width, height = images.fit(unit.shape[1], unit.shape[0], longest)
-    return images.resize(unit, height, width)
+    pixels = photograph.astype(np.float32) / np.float32(255) if photograph.dtype == np.uint8 else photograph
+    width, height = images.fit(pixels.shape[1], pixels.shape[0], longest)
+    return images.resize(pixels, height, width)
 
 
 def painted(learner: Learner, style: int, photograph: NDArray[Any], longest: int) -> Floats:

@@ -27,7 +27,7 @@ from impasto.memory import FREED_MEMORY
 from impasto.methods.settings import ScheduleKnobs
 from impasto.train import _pages
 from impasto.train._jobs import TrainingJob, folder_of
-from impasto.train._learner import Batch, Batches, Learner, squares
+from impasto.train._learner import Batch, Batches, Learner, validation_crops
 from impasto.train.data import Crops, Photographs, load_photographs
 
 _LAST = "last.ckpt"
@@ -35,7 +35,7 @@ _SAVED_EVERY = 60.0  # seconds between two checkpoints
 _VALIDATIONS = 20  # in all
 _PROGRESS = 0.005  # of the validation loss counts as progress
 _CLIP = 1.0  # of the gradient's norm; about twice what is usual, so only outliers are cut
-_FREE = ("minutes", "steps", "patience")  # knobs that may differ when a run goes on
+_RESUMABLE = ("minutes", "steps", "patience")  # knobs that may change when a run is resumed
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ def train(
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "recipe.json", json.dumps(job.recipe(), indent=2) + "\n")
-    learning, held = photographs.split(seed=knobs.seed)
-    # a checkpoint brings what is measured at the start
-    learner = job.learner(weights, placement, None if done is not None else held, on_progress)
-    crops = Crops(learning, knobs.crop, knobs.canvas, knobs.seed, job.crop_count(len(learning)))
-    callback = _Callback(_Outputs(job, held), on_progress)
-    learner.loader = _Loader(crops, job.learnt, knobs, 0 if done is None else done)
+    training, validation = photographs.split(seed=knobs.seed)
+    # a checkpoint holds what was measured at the start
+    learner = job.learner(weights, placement, None if done is not None else validation, on_progress)
+    crops = Crops(training, knobs.crop, knobs.canvas, knobs.seed, job.crop_count(len(training)))
+    callback = _Callback(_Outputs(job, validation), on_progress)
+    learner.loader = _Loader(crops, job.style_count, knobs, 0 if done is None else done)
     with _quiet(), FREED_MEMORY.during_job(limited=False):
         trainer = _trainer(job, placement, callback)
         trainer.fit(learner, ckpt_path=folder / _LAST if done is not None else None, weights_only=True)
@@ -114,7 +114,7 @@ class _Loader:
         return DataLoader(batches, batch_size=None)
 
 
-def check_place(target: Path, *, resume: bool) -> None:
+def check_target(target: Path, *, resume: bool) -> None:
     """Refuse to start or resume a training whose output file or folder does not allow it.
 
     Raises:
@@ -127,14 +127,14 @@ def check_place(target: Path, *, resume: bool) -> None:
 
 def _checkpoint(job: TrainingJob) -> int | None:
     """Steps that are done, or None when there is nothing to go on from."""
-    check_place(job.target, resume=job.resume)
+    check_target(job.target, resume=job.resume)
     path = job.folder / _LAST
     if not path.exists():
         return None
-    # a setting that the recipe lacks is younger than it, and was as its default
+    # a setting that the recipe lacks is newer than it, and had its default
     before = {**asdict(type(job.knobs)()), **json.loads((job.folder / "recipe.json").read_text())}
     for name, value in job.recipe().items():
-        if name not in _FREE and before.get(name) != value:
+        if name not in _RESUMABLE and before.get(name) != value:
             raise InputError(f"{job.folder} was begun with {name} {before.get(name)}, not {value}", "give the same")
     return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
 
@@ -153,7 +153,7 @@ def _trainer(job: TrainingJob, placement: Placement, callback: lightning.Callbac
         strategy="ddp" if joined else "auto",
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         callbacks=[callback],
-        plugins=[_WholeCheckpoint()],
+        plugins=[_AtomicCheckpointIO()],
         max_epochs=-1,
         max_steps=-1,
         accumulate_grad_batches=knobs.accumulate,
@@ -166,8 +166,8 @@ def _trainer(job: TrainingJob, placement: Placement, callback: lightning.Callbac
     )
 
 
-class _WholeCheckpoint(TorchCheckpointIO):
-    """Writes checkpoints beside their place: Lightning's own way is by another folder, and a kill may leave a half."""
+class _AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints atomically: Lightning writes through another folder, and a kill may leave half a file."""
 
     def save_checkpoint(
         self,
@@ -187,7 +187,7 @@ class _WholeCheckpoint(TorchCheckpointIO):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Lightning's advice is for people who write loops; ours has been heeded or does not apply."""
+    """Silence Lightning's advice, which is followed or does not apply."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -213,10 +213,10 @@ def _quiet() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Outputs:
-    """Writes what a training shows of itself."""
+    """Writes the outputs of a training: network, losses, contact sheets."""
 
     job: TrainingJob
-    held: Photographs
+    validation: Photographs
 
     def write_losses(self, learner: Learner, validations: Sequence[Mapping[str, float]]) -> None:
         """CSV and curves."""
@@ -235,12 +235,12 @@ class _Outputs:
             "losses": _pages.thinned(learner.history),
             "validation": list(validations),
         }
-        self.job.write(learner, self.held, about)
+        self.job.write(learner, self.validation, about)
 
     def write_sheet(self, learner: Learner) -> None:
-        """Validation photographs as they are painted now."""
+        """Validation photographs as the network paints them now."""
         path = self.job.folder / f"sheet-{learner.global_step:06d}.png"
-        _pages.write_sheet(path, self.job.specimens(learner, self.held))
+        _pages.write_sheet(path, self.job.samples(learner, self.validation))
 
 
 class _Callback(lightning.Callback):
@@ -303,7 +303,7 @@ class _Callback(lightning.Callback):
             raise
 
     def _validate(self, trainer: lightning.Trainer, learner: Learner) -> None:
-        losses = learner.validate(squares(self.outputs.held, self.outputs.job.knobs, learner.validated))
+        losses = learner.validate(validation_crops(self.outputs.validation, self.outputs.job.knobs, learner.validated))
         losses = {name: float(trainer.strategy.broadcast(value)) for name, value in losses.items()}
         self.validations.append({"step": float(learner.global_step), **losses})
         if trainer.is_global_zero:
@@ -329,11 +329,11 @@ class _Callback(lightning.Callback):
         return {"validations": self.validations}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it up again."""
+        """Restore it."""
         self.validations = list(state_dict["validations"])
 
     def result(self, trainer: lightning.Trainer, learner: Learner) -> TrainingResult:
-        """What the training came to."""
+        """The result of the training."""
         knobs = self.outputs.job.knobs
         pictures = (learner.global_step - self._first) * knobs.batch * knobs.accumulate * trainer.world_size
         losses = {name: value for name, value in self.validations[-1].items() if name != "step"}

@@ -1,4 +1,4 @@
-"""A network that paints, in training: its codes come from a table, or from looking at paintings."""
+"""A style network in training: its codes come from a table, or are predicted from paintings."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ from impasto.train._learner import VALIDATED, Batch, Learner
 from impasto.train._motion import Motion
 from impasto.train._teacher import Balance, Teacher
 
-_SETTLED = 0.1  # of the training: from then on the style weights move
-_STEADIED = (
-    0.3  # of the training: the temporal loss has grown to its weight: a blank picture is steady, and learnt first
-)
-_WINDOW = 192  # pixels along the side of what is seen of a painting
+_FIXED_WEIGHTS = 0.1  # of the training, before the style weights move
+# of the training, over which the temporal loss grows to its weight: at once, it would be met by a blank picture
+_TEMPORAL_RAMP = 0.3
+_WINDOW = 192  # pixels along the side of the window of a painting
 CACHED = 1 << 30
 """Bytes of content features that are kept."""
 
 
-class Table(torch.nn.Module):
-    """The codes of known styles, learnt as they are.
+class CodeTable(torch.nn.Module):
+    """The codes of known styles, as free parameters.
 
     Args:
         codes: `(S, N)`, a row a style.
@@ -40,26 +39,26 @@ class Table(torch.nn.Module):
         self.codes = torch.nn.Parameter(codes.clone())
 
     def forward(self, styles: Tensor, numbers: Tensor | None = None) -> Tensor:  # noqa: ARG002 - nothing is drawn
-        """`(B, N)` of styles `(B,)`; `numbers (B,)` settle what is random."""
+        """`(B, N)` of styles `(B,)`; `numbers (B,)` seed what is random."""
         return self.codes[styles]
 
 
-class Reader(torch.nn.Module):
-    """Predicts the codes of paintings by looking at them: what `train arbitrary` learns.
+class CodePredictor(torch.nn.Module):
+    """Predicts the codes of paintings: what `train arbitrary` trains.
 
     Args:
-        predictor: looks.
+        predictor: the network that predicts.
         paintings: each `(1, 3, H, W)` uint8, `predictors.SIDE` px along its longest side.
-        seed: of the windows that are looked at.
+        seed: of the random windows.
     """
 
     def __init__(self, predictor: predictors.Predictor, paintings: Sequence[Tensor], seed: int) -> None:
         super().__init__()
         self.predictor = predictor
-        self._paintings, self._seed = list(paintings), seed  # in a list: they are no part of what is learnt
+        self._paintings, self._seed = list(paintings), seed  # in a list, so that they are not registered as buffers
 
     def forward(self, styles: Tensor, numbers: Tensor | None = None) -> Tensor:
-        """`(B, N)` of styles `(B,)`: from random mirrored windows that `numbers (B,)` settle, or from the middle."""
+        """`(B, N)` of styles `(B,)`: from random mirrored windows seeded by `numbers (B,)`, or from the middle."""
         seen = [self._window(style, -1) for style in styles.tolist()]
         if numbers is not None:
             seen = [self._window(*pair) for pair in zip(styles.tolist(), numbers.tolist(), strict=True)]
@@ -79,17 +78,17 @@ class Reader(torch.nn.Module):
 
 
 class Student(Learner):
-    """A network and what gives its codes, taught by a teacher.
+    """A network and the module that gives its codes, trained by the losses of a teacher.
 
     Args:
         network: the shared convolutions.
-        book: gives the codes of styles, as `Table` does.
-        teacher: scores.
+        book: gives the codes of styles, as `CodeTable` does.
+        teacher: computes the losses.
         balance: weights of the style loss.
         knobs: of the training.
         placement: device and precision of the convolutions; weights and their averages stay in float32.
-        only_codes: leave the convolutions as they are and learn the styles alone.
-        turns: the styles in which it is validated, by turns; all by default.
+        only_codes: freeze the convolutions and train the codes alone.
+        validation_styles: the styles in which it is validated, in turn; all by default.
     """
 
     knobs: TrainKnobs
@@ -104,30 +103,30 @@ class Student(Learner):
         knobs: TrainKnobs,
         placement: Placement,
         only_codes: bool = False,
-        turns: Sequence[int] = (),
+        validation_styles: Sequence[int] = (),
     ) -> None:
-        numbers = [*turns] or [*range(teacher.styles)]
+        numbers = [*validation_styles] or [*range(teacher.styles)]
         super().__init__(knobs, placement, max(VALIDATED, len(numbers)))
-        self.turns = torch.tensor(numbers)
+        self.validation_styles = torch.tensor(numbers)
         self.network, self.book, self.balance = network, book, balance
         network.requires_grad_(not only_codes)
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.average_book = copy.deepcopy(book).requires_grad_(False)
         self.critic = Critic(teacher.styles, knobs.seed) if knobs.adversarial_weight else None
-        self._teacher = [teacher]  # in a list: it is no part of what is learnt
+        self._teacher = [teacher]  # in a list, so that it is not registered as a submodule
         self._content: dict[int, Tensor] = {}
 
     @property
     def teacher(self) -> Teacher:
-        """What scores it."""
+        """It computes the losses."""
         return self._teacher[0]
 
-    def pairs(self) -> Sequence[tuple[nn.Module, nn.Module]]:
+    def averaged_modules(self) -> Sequence[tuple[nn.Module, nn.Module]]:
         """The convolutions and the codes, with their averages."""
         return [(self.network, self.average), (self.book, self.average_book)]
 
-    def more_groups(self) -> list[dict[str, Any]]:
-        """The critic, of less momentum."""
+    def extra_parameter_groups(self) -> list[dict[str, Any]]:
+        """The critic, with less momentum."""
         return [] if self.critic is None else [{"params": [*self.critic.parameters()], "betas": (0.5, 0.99)}]
 
     def paint(self, photographs: Tensor, styles: Tensor) -> Tensor:
@@ -137,7 +136,7 @@ class Student(Learner):
         return result.float()
 
     def content(self, batch: Batch) -> Tensor:
-        """The teacher's content features, computed once for each crop as far as memory goes."""
+        """The teacher's content features, computed once for each crop as far as the cache allows."""
         numbers = batch["crops"].tolist()
         missing = [place for place, number in enumerate(numbers) if number not in self._content]
         if missing:
@@ -150,7 +149,7 @@ class Student(Learner):
         return torch.stack([self._content[number] for number in numbers])
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
-        """One batch: its loss, whose gradient is wanted."""
+        """One batch: its loss."""
         styles = batch["styles"]
         inside = batch["images"].to(self.placement.dtype).contiguous(memory_format=torch.channels_last)
         codes = self.book(styles, batch["numbers"])
@@ -166,28 +165,28 @@ class Student(Learner):
             motion = Motion(batch["numbers"].tolist(), self.knobs.seed, self.knobs.crop)
             after = motion.film(batch["images"]).to(inside.dtype).contiguous(memory_format=torch.channels_last)
             losses["temporal"] = motion.error(pastiches, self.network(after, codes))
-            loss = loss + self.knobs.temporal_weight * min(1.0, self.share / _STEADIED) * losses["temporal"]
+            loss = loss + self.knobs.temporal_weight * min(1.0, self.share / _TEMPORAL_RAMP) * losses["temporal"]
         errors = losses["content"].detach()
         if self.trainer.world_size > 1:
-            styles, errors = _gathered(styles), _gathered(errors)
-        self.balance.update(styles, errors, settled=self.share >= _SETTLED)
+            styles, errors = _all_gathered(styles), _all_gathered(errors)
+        self.balance.update(styles, errors, settled=self.share >= _FIXED_WEIGHTS)
         self.note(losses)
         return loss.mean()
 
     @torch.no_grad()
     def validate(self, photographs: Tensor) -> dict[str, float]:
-        """Mean losses of the averaged network on photographs `(B, 3, H, W)`, the styles by turns; and their sum."""
+        """Mean losses of the averaged network on photographs `(B, 3, H, W)`, the styles in turn; and their sum."""
         photographs = photographs.to(self.device)
-        styles = self.turns[torch.arange(len(photographs)) % len(self.turns)].to(self.device)
+        styles = self.validation_styles[torch.arange(len(photographs)) % len(self.validation_styles)].to(self.device)
         losses = self.teacher.losses(self.paint(photographs, styles), self.teacher.content(photographs), styles)
         means = {name: float(values.mean()) for name, values in losses.items()}
-        # style weights move; what is compared over time must not
+        # style weights move; what is compared over time must be constant
         means["loss"] = means["content"] + self.knobs.style_weight * means["style"]
         return means
 
     @torch.no_grad()
     def painted(self, photograph: Tensor, style: int) -> Tensor:
-        """A photograph in a style."""
+        """A photograph in a style; see `Learner`."""
         height, width = photograph.shape[2:]
         stride = self.network.stride
         padded = pad_to_multiple(photograph, stride, least=4 * stride)
@@ -195,13 +194,13 @@ class Student(Learner):
 
     def tensors(self, styles: list[str]) -> dict[str, Tensor]:
         """The averaged network as a file holds it; `styles` are the names of a table's codes."""
-        if isinstance(self.average_book, Reader):
+        if isinstance(self.average_book, CodePredictor):
             return predictors.pack(self.average, self.average_book.predictor)
-        assert isinstance(self.average_book, Table)
+        assert isinstance(self.average_book, CodeTable)
         return networks.pack(self.average, self.average_book.codes, styles)
 
 
-def _gathered(values: Tensor) -> Tensor:
+def _all_gathered(values: Tensor) -> Tensor:
     """The values `(B,)` of all processes, one after the other."""
     found = [torch.empty_like(values) for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather(found, values.contiguous())

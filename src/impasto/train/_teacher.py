@@ -1,4 +1,4 @@
-"""What a network is taught by: relative content and Gram losses of VGG-19, and weights that balance themselves."""
+"""The losses of a network in training: relative content and Gram losses of VGG-19, and style weights that adapt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from impasto.ops.stats import gram_matrix
 Floats: TypeAlias = NDArray[np.float32]
 
 CONTENT_LAYER = "relu4_1"
-LEGIBLE = 0.7
+READABLE_ERROR = 0.7
 """Content error beyond which people no longer make out the photograph (docs/training.md)."""
 
 ASSETS = ("vgg19-normalised", "adain-decoder")
@@ -88,20 +88,20 @@ class Teacher:
 
     @property
     def styles(self) -> int:
-        """How many it knows."""
+        """Number of styles."""
         return len(self._roughness)
 
     @property
-    def narrowest(self) -> int:
+    def shortest_side(self) -> int:
         """The shortest side of its paintings, in pixels."""
         return min(min(painting.shape[2:]) for painting in self._paintings)
 
     def patches(self, styles: Tensor, numbers: Tensor, side: int, seed: int) -> Tensor:
-        """Random squares `(B, 3, side, side)` of the paintings, mirrored or not; `numbers (B,)` settle which.
+        """Random squares `(B, 3, side, side)` of the paintings, mirrored or not; seeded by `numbers (B,)`.
 
-        They are no larger than the narrowest of the paintings.
+        They are no larger than the shortest side of the paintings.
         """
-        side = min(side, self.narrowest)
+        side = min(side, self.shortest_side)
         found = []
         for style, number in zip(styles.tolist(), numbers.tolist(), strict=True):
             random, painting = np.random.default_rng([seed, 6, number]), self._paintings[style]
@@ -112,7 +112,7 @@ class Teacher:
 
     @torch.no_grad()
     def content(self, photographs: Tensor) -> Tensor:
-        """What has to be kept of photographs `(B, 3, H, W)`: their relu4_1."""
+        """Content features of photographs `(B, 3, H, W)`: their relu4_1."""
         return self._encoder(photographs, [CONTENT_LAYER])[CONTENT_LAYER]
 
     def losses(self, pastiches: Tensor, content: Tensor, styles: Tensor) -> dict[str, Tensor]:
@@ -138,7 +138,7 @@ class Teacher:
         styles: numbers of the training_styles; all by default.
 
         The median, because a picture with little in it has a relative error without bounds; and never more than
-        `LEGIBLE`, because some paintings make AdaIN lose the photograph altogether.
+        `READABLE_ERROR`, because some paintings make AdaIN lose the photograph altogether.
         """
         wanted = self.content(photographs)
         found = []
@@ -146,15 +146,15 @@ class Teacher:
             code = self._draft.encode_style(Style((StyleImage(self._paintings[style]),)), AdaINKnobs())
             drafts = self._draft.stylize(photographs, [Job(code, AdaINKnobs())] * len(photographs))
             found.append(relative_error(self.content(drafts), wanted).median())
-        return torch.stack(found).clamp(max=LEGIBLE)
+        return torch.stack(found).clamp(max=READABLE_ERROR)
 
 
 class Balance(torch.nn.Module):
-    """A style weight for each style, moved so that the content error comes to rest at its budget.
+    """A style weight for each style, adapted so that the content error settles at its budget.
 
     This is dual ascent on "the least style distance at a content error of at most the budget": a style that keeps
-    more of the photograph than it has to is asked for more style, and the other way round. So one set of defaults
-    suits bold and quiet paintings.
+    more of the photograph than it has to gets a larger weight, and the other way round. So one set of
+    defaults suits bold and quiet paintings.
 
     Args:
         styles: how many.
@@ -177,7 +177,7 @@ class Balance(torch.nn.Module):
         return self.weights[styles]
 
     def update(self, styles: Tensor, errors: Tensor, *, settled: bool) -> None:
-        """Take note of content errors `(B,)` of `styles (B,)`, and move the weights when training has `settled`."""
+        """Update the running content errors by `errors (B,)` of `styles (B,)`; once `settled`, the weights too."""
         for style, error in zip(styles.tolist(), errors.tolist(), strict=True):
             before = float(self.running[style])
             now = error if before == 0 else _MEMORY * before + (1 - _MEMORY) * error
@@ -199,7 +199,7 @@ class SharedBalance(Balance):
         return self.weights.repeat(len(styles))
 
     def update(self, styles: Tensor, errors: Tensor, *, settled: bool) -> None:
-        """As a balance does, of the batch's mean."""
+        """See `Balance.update`; by the batch's mean."""
         super().update(styles[:1] * 0, errors.mean()[None], settled=settled)
 
 
