@@ -241,7 +241,7 @@ def palette(folder, monkeypatch):
     [(_, announcement)] = blocks("ARCHITECTURE.md", "toml")
     group, name, value = re.match(r'\[project\.entry-points\."(.+)"\]\n(\w+) = "(.+)"', announcement).groups()
     assert group == registry.ENTRY_POINT_GROUP
-    monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint(name, value, group)])
+    monkeypatch.setattr(registry, "announced", lambda: [EntryPoint(name, value, group)])
     yield registry.find(name)
     for module in [module for module in sys.modules if module.startswith("impasto_palette")]:
         del sys.modules[module]

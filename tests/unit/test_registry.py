@@ -44,3 +44,12 @@ def test_a_missing_package_gives_the_install_line():
 def test_a_bug_of_ours_is_not_blamed_on_an_extra():
     with pytest.raises(ModuleNotFoundError):
         require("impasto.a_module_that_is_not_there", "video")
+
+
+def test_plug_ins_are_looked_for_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr(registry, "entry_points", lambda group: asked.append(group) or ())
+    registry.announced.cache_clear()
+    assert registry.methods().keys() == registry.methods().keys()
+    registry.announced.cache_clear()
+    assert asked == [registry.ENTRY_POINT_GROUP]

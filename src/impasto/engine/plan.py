@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from impasto.engine.styles import weighted
 from impasto.errors import InputError
 from impasto.methods import recipes, registry
 from impasto.models import catalog
+from impasto.models.checkpoint import file_version
 
 if TYPE_CHECKING:
     from impasto.engine.snapshots import Snapshots
@@ -171,11 +173,17 @@ def duration(seconds: float) -> str:
 
 def _sized(stages: tuple[recipes.Stage, ...], path: Path) -> tuple[recipes.Stage, ...]:
     """Stages whose rows tell the work and the memory of this network, not of the largest."""
+    work, memory = _costs_of(path, file_version(path))
+    return tuple(replace(stage, method=replace(stage.method, operations=work, memory=memory)) for stage in stages)
+
+
+@lru_cache(maxsize=16)
+def _costs_of(path: Path, version: tuple[str | int, ...]) -> tuple[float, float]:  # noqa: ARG001 - a part of the key
+    """Operations and memory a pixel of a network."""
     from impasto.models import networks
 
     network = networks.read(path).network()
-    work, memory = network.operations(), network.memory()
-    return tuple(replace(stage, method=replace(stage.method, operations=work, memory=memory)) for stage in stages)
+    return network.operations(), network.memory()
 
 
 def _for_trained(request: Request, styles: Any) -> tuple[Request, Path | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
@@ -226,8 +227,8 @@ def record_of(
     """
     last = stages[-1]
     return {
-        "impasto": version("impasto"),
-        computed_by: version(computed_by),
+        "impasto": _version("impasto"),
+        computed_by: _version(computed_by),
         "content": {
             "name": content.origin.path.name if content.origin.path else "",
             "pixels": images.digest(content.pixels),
@@ -244,6 +245,9 @@ def record_of(
         "precision": placement.precision,
         "drop_gps": request.drop_gps,
     }
+
+
+_version = lru_cache(maxsize=8)(version)  # it reads and parses a file each time
 
 
 def _file_name(source: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
@@ -154,7 +155,13 @@ def methods() -> Mapping[str, Method]:
     Raises:
         StyleError: two rows have one name; both are named.
     """
-    return collect(BUILT_IN, entry_points(group=ENTRY_POINT_GROUP))
+    return collect(BUILT_IN, announced())
+
+
+@lru_cache(maxsize=1)
+def announced() -> tuple[EntryPoint, ...]:
+    """Plug-ins of the packages that are installed. Looked for once: it reads a file of each installed package."""
+    return tuple(entry_points(group=ENTRY_POINT_GROUP))
 
 
 def collect(built_in: Iterable[Method], plugins: Iterable[EntryPoint]) -> Mapping[str, Method]:

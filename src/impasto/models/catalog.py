@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from impasto.errors import InputError, counted
-from impasto.models.checkpoint import SUFFIX, read_header
+from impasto.models.checkpoint import SUFFIX, file_version, read_header
 from impasto.settings import close_names
 
 PACK = Path(__file__).parents[1] / "assets" / f"pack{SUFFIX}"
@@ -83,6 +84,11 @@ def listing(path: Path) -> tuple[TrainedStyle, ...]:
     """
     if path == PACK and not path.exists():
         raise InputError("no pack of styles is installed", "use a painting; impasto styles lists them")
+    return _listing(path, file_version(path) if path.is_file() else ())
+
+
+@lru_cache(maxsize=8)
+def _listing(path: Path, version: tuple[str | int, ...]) -> tuple[TrainedStyle, ...]:  # noqa: ARG001 - a part of the key
     about, tensors = read_header(path)
     names = [name.removeprefix("style.") for name in tensors if name.startswith("style.")]
     if about.get("kind") == "arbitrary":
