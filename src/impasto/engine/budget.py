@@ -29,10 +29,12 @@ class Budget:
     Attributes:
         memory: bytes in all; None where there is room for one piece.
         maps: masks of the size of the picture.
+        needed: bytes in one piece.
     """
 
     memory: int | None
     maps: int = 0
+    needed: int = 0
 
     @property
     def tiled(self) -> bool:
@@ -82,7 +84,7 @@ def plan(
     whole = max(_whole(stage, placement, regions, pixels) for stage, placement in zip(stages, placements, strict=True))
     needed = int(whole + _MASK * maps * pixels)
     if needed <= room:
-        return Budget(None, maps)
+        return Budget(None, maps, needed)
     if any(stage.method.tiling != "shared statistics" for stage in stages):
         device.check_memory(needed, sides[1], sides[0], limit=room, device=on)
     least = least_in_tiles(stages, placements, sides, source, maps)
@@ -97,7 +99,7 @@ def plan(
 
         smaller = next((size for size in sizes if size >= _LEAST_SIZE and needed_at(size) <= allowed), None)
         raise _too_small(least, allowed, sides, smaller, asked=limit is not None)
-    return Budget(allowed, maps)
+    return Budget(allowed, maps, needed)
 
 
 def _too_small(least: int, allowed: int, sides: tuple[int, int], smaller: int | None, *, asked: bool) -> ResourceError:

@@ -8,8 +8,9 @@ comes out as a Result; films take the same `prepare`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from impasto.assets.library import Library
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.engine.cache import ModelCache
 from impasto.engine.plan import Plan, make_plan
-from impasto.engine.request import OnNote, Request, Result, Sources, check_result, silence
+from impasto.engine.request import OnNote, Request, Result, Sources, Task, check_result, silence
 from impasto.engine.styles import StyleLike, find_styles, held_bytes
 from impasto.errors import Cancelled, InputError, MissingExtra, as_whole
 from impasto.images import Picture
@@ -32,6 +33,24 @@ if TYPE_CHECKING:
 
 RUNTIMES = ("auto", "torch", "onnx")
 _SMALLEST_TEXTURE = 64
+_BATCH_SHARE = 0.5  # of free memory, for pictures that are painted in one pass
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a picture will take.
+
+    Attributes:
+        slow: whether it is an optimisation.
+        seconds: predicted.
+        size_class: what pictures have in common that can be painted in one pass; None for those painted alone.
+        fits: pictures like it that memory holds at once.
+    """
+
+    slow: bool
+    seconds: float = 0.0
+    size_class: Hashable | None = None
+    fits: int = 1
 
 
 class Engine:
@@ -161,7 +180,57 @@ class Engine:
             content=picture,
             request=request,
             room=plan.room,
+            size_class=plan.size_class,
         )
+
+    def demand(self, task: Task) -> Demand:
+        """What a picture will take, told from its header and its settings.
+
+        Raises:
+            InputError, ResourceError: as `stylize`.
+        """
+        content, request = images.held(task.content), _with_pipes_read(task.request)
+        header = images.probe(content, max_pixels=request.max_pixels)
+        plan = make_plan(
+            task.styles, request, header, device_name=self._device, precision=self._precision, on_note=silence
+        )
+        room = hardware.available_memory(plan.placements[-1].device) if request.max_memory is None else 0
+        return Demand(
+            slow=plan.stages[-1].method.kind == "objective" and not request.controls.color_only,
+            seconds=plan.seconds,
+            size_class=None if self._runtime == "onnx" or request.max_memory is not None else plan.size_class,
+            fits=max(1, int(room * _BATCH_SHARE) // max(1, plan.room.needed)),
+        )
+
+    def paint_all(self, tasks: Sequence[Task], listeners: Sequence[OnProgress]) -> list[Result | Exception]:
+        """Paint pictures, those of one size class in one pass.
+
+        Args:
+            tasks: what to paint.
+            listeners: called with the progress of each; one that raises Cancelled stops only its own.
+
+        Returns:
+            What became of each: its result, or what `stylize` would have raised.
+        """
+        from impasto.engine.run import attempt, paint_together
+
+        if len(tasks) == 1:
+            (task,), (listener,) = tasks, listeners
+            return [attempt(lambda: self.stylize(task.content, task.styles, task.request, on_progress=listener))]
+        outcomes: dict[int, Result | Exception] = {}
+        groups: dict[Hashable, list[tuple[int, Run]]] = {}
+        for index, (task, listener) in enumerate(zip(tasks, listeners, strict=True)):
+            run = attempt(partial(self.prepare, task.content, task.styles, task.request, on_progress=listener))
+            if isinstance(run, Exception):
+                outcomes[index] = run
+            else:
+                groups.setdefault(run.size_class or index, []).append((index, run))
+        for group in groups.values():
+            places, runs = [index for index, _ in group], [run for _, run in group]
+            own = [listeners[index] for index in places]
+            painted = [attempt(partial(runs[0].paint, own[0]))] if len(runs) == 1 else paint_together(runs, own)
+            outcomes |= zip(places, painted, strict=True)
+        return [outcomes[index] for index in range(len(tasks))]
 
     def mix(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -41,6 +41,8 @@ class Plan:
         sides: height and width of the result.
         room: the memory that it may take.
         own_size: width and height of the photograph as it was given.
+        seconds: that painting is predicted to take.
+        network: file of the trained network whose styles these are.
     """
 
     request: Request
@@ -49,6 +51,21 @@ class Plan:
     sides: tuple[int, int]
     room: budget.Budget
     own_size: tuple[int, int]
+    seconds: float = 0.0
+    network: Path | None = None
+
+    @property
+    def size_class(self) -> Hashable | None:
+        """What pictures have in common that can be painted in one pass; None for those that are painted alone.
+
+        Those with a strength or masks of their own are apart from plain ones, which take less time.
+        """
+        last, controls = self.stages[-1], self.request.controls
+        strength = getattr(last.knobs, "strength", 1.0)
+        if len(self.stages) > 1 or last.method.kind != "map" or self.room.tiled or controls.color_only or strength == 0:
+            return None
+        plain = strength == 1 and not controls.guide_fields()
+        return last.method.name, self.placements[-1], self.sides, self.network, last.method.needs(last.knobs), plain
 
     @property
     def style_side(self) -> int:
@@ -80,10 +97,11 @@ def make_plan(
     if request.snapshots is not None:
         _check_kept(stages[-1].method, request.snapshots)
     placements = tuple(device.place(device_name, precision, tested=stage.method.precisions) for stage in stages)
-    room = budget.IN_ONE_PIECE
+    room, seconds = budget.IN_ONE_PIECE, 0.0
     if not request.controls.color_only:
-        room = _check_fits(stages, placements, sides, header, request, on_note)
-    return Plan(request, stages, placements, sides, room, (header.width, header.height))
+        room, seconds = _check_fits(stages, placements, sides, header, request, on_note)
+    own_size = header.width, header.height
+    return Plan(request, stages, placements, sides, room, own_size, seconds=seconds, network=network)
 
 
 def stages_of(styles: Any, request: Request) -> tuple[recipes.Stage, ...]:
@@ -121,8 +139,11 @@ def _check_fits(
     header: images.Header,
     request: Request,
     on_note: OnNote,
-) -> budget.Budget:
-    """Refuse what memory cannot hold, choose between one piece and tiles, and say beforehand what takes long."""
+) -> tuple[budget.Budget, float]:
+    """Refuse what memory cannot hold, choose between one piece and tiles, and say beforehand what takes long.
+
+    Returns the memory, and the predicted seconds.
+    """
     height, width = sides
     parts = _mask_count(request)
     room = budget.plan(
@@ -141,7 +162,7 @@ def _check_fits(
         seconds *= _TILES_TAKE
     if seconds >= _LONG:
         on_note(f"{width}x{height} px by {stages[-1].method.name}: about {duration(seconds)}")
-    return room
+    return room, seconds
 
 
 def predicted_seconds(

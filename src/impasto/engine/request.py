@@ -87,6 +87,15 @@ class Request:
         return height, width
 
 
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One picture to paint; content and styles as for `Engine.stylize`."""
+
+    content: Any
+    styles: Any
+    request: Request = field(default_factory=Request)
+
+
 def check_result(width: int, height: int, max_pixels: int) -> None:
     """Raise InputError for a result of more than `max_pixels`."""
     if width * height <= max_pixels:

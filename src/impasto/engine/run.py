@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -45,6 +46,8 @@ from impasto.ops.tiles import thumbnail, unit
 if TYPE_CHECKING:
     from impasto.engine.cache import ModelCache
 
+T = TypeVar("T")
+
 _GRAIN = 2.0  # pixels over which a draft is smoothed (bench/NOTES.md)
 _LEAST_PALETTE = 64  # pixels of a region whose colours say anything
 _LEAST_SEEN = 1e-3  # of a picture, that has statistics of its own
@@ -74,15 +77,15 @@ class LoadedStage:
     stylizer: Stylizer
     codes: tuple[StyleCode, ...]
 
-    def stylize(self, content: Tensor, job: Job, on_progress: OnProgress) -> Tensor:
-        """Paint `content (1, 3, H, W)`."""
-        with FREED_MEMORY.during_job(limited=job.memory is not None):
-            return self.stylizer.stylize(content, [job], on_progress)
+    def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress) -> Tensor:
+        """Paint `content (B, 3, H, W)`, one job a batch item."""
+        with FREED_MEMORY.during_job(limited=any(job.memory is not None for job in jobs)):
+            return self.stylizer.stylize(content, jobs, on_progress)
 
 
 @dataclass
 class Run:
-    """One job on its way through the stages; `Engine.prepare` makes it."""
+    """One job on its way through the stages; `Engine.prepare` makes it, from a `Plan`."""
 
     models: ModelCache
     stages: Sequence[recipes.Stage]
@@ -93,6 +96,7 @@ class Run:
     content: Picture
     request: Request
     room: Budget = IN_ONE_PIECE
+    size_class: Hashable | None = None
 
     @gradients_on()
     def paint(self, on_progress: OnProgress) -> Result:
@@ -109,15 +113,8 @@ class Run:
             for stage, placement in list(zip(self.stages, self.placements, strict=True))[keeper.first_stage :]:
                 init = init if painted is None else _softened(painted)
                 loaded = self.load(stage, placement, keeper)
-                content = images.to_tensor(self.content.pixels).to(placement.device)
-                job = Job(
-                    code=loaded.codes[0],
-                    knobs=stage.knobs,
-                    guide=self.guide(loaded, init=init),
-                    resume=keeper.resume,
-                    memory=self.memory_left(),
-                )
-                painted = loaded.stylize(content, job, keeper)
+                content, job = self.batch_item(loaded, init=init, resume=keeper.resume)
+                painted = loaded.stylize(content, [job], keeper)
         except Cancelled as cancelled:
             if cancelled.partial is not None:
                 cancelled.result = self._painted(cancelled.partial, keeper.losses, started)
@@ -163,6 +160,14 @@ class Run:
         stylizer = self.models.stylizer(stage.method, placement, stage.knobs, on_progress, network=network)
         codes = tuple(self.code(stage, placement, own, mask) for mask, own in self.parts())
         return LoadedStage(stage, placement, stylizer, codes)
+
+    def batch_item(
+        self, loaded: LoadedStage, *, init: Tensor | None = None, resume: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, Job]:
+        """What a stage is given: the photograph `(1, 3, H, W)` on its device, and the job."""
+        content = images.to_tensor(self.content.pixels).to(loaded.placement.device)
+        guide = self.guide(loaded, init=init)
+        return content, Job(loaded.codes[0], loaded.stage.knobs, guide, resume=resume, memory=self.memory_left())
 
     def code(self, stage: recipes.Stage, placement: Placement, sources: Sources, mask: Tensor | None) -> StyleCode:
         """The code of styles, where a mask holds."""
@@ -317,6 +322,87 @@ class Run:
             regions=self.regions,
         )
         return Result.of(picture, losses, seconds, made)
+
+
+def paint_together(runs: Sequence[Run], listeners: Sequence[OnProgress]) -> list[Result | Exception]:
+    """Paint pictures of one size class, that is not None, in one pass of their method.
+
+    Args:
+        runs: two or more.
+        listeners: called with the progress of each. One that raises Cancelled takes its picture out.
+
+    Returns:
+        What became of each; the fault of one is not that of the others.
+    """
+    outcomes: list[Result | Exception | None] = [None] * len(runs)
+    together = _Together(runs, [_Keeper(*pair) for pair in zip(runs, listeners, strict=True)], outcomes)
+    together.paint()
+    for index, run in enumerate(runs):
+        if outcomes[index] is None:  # the pass failed: alone it is seen whose fault it was
+            outcomes[index] = attempt(partial(run.paint, listeners[index]))
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def attempt(call: Callable[[], T]) -> T | Exception:
+    """What a call returns or raises."""
+    try:
+        return call()
+    except Exception as error:
+        return error
+
+
+@dataclass
+class _Together:
+    """One pass over several pictures."""
+
+    runs: Sequence[Run]
+    keepers: Sequence[_Keeper]
+    outcomes: list[Result | Exception | None]
+
+    @gradients_on()
+    def paint(self) -> None:
+        """Fill in the outcomes; those of a pass that failed stay None."""
+        started = time.perf_counter()
+        parts = [self._load(index) for index in range(len(self.runs))]
+        ready = [(index, *part) for index, part in enumerate(parts) if part is not None]
+        if not ready:
+            return
+        places, stages, contents, jobs = (list(column) for column in zip(*ready, strict=True))
+        if any(stage.stylizer is not stages[0].stylizer for stage in stages):
+            return  # a file of weights changed meanwhile
+        try:
+            pastiches = stages[0].stylize(torch.cat(contents), jobs, partial(self._report, places))
+        except Exception:  # including Cancelled, when nobody is left
+            return
+        for row, index in enumerate(places):
+            if self.outcomes[index] is None:
+                self.outcomes[index] = attempt(partial(self._result, index, pastiches[row : row + 1], started))
+
+    def _load(self, index: int) -> tuple[LoadedStage, Tensor, Job] | None:
+        run = self.runs[index]
+        try:
+            loaded = run.load(run.stages[-1], run.placements[-1], self.keepers[index])
+            return loaded, *run.batch_item(loaded)
+        except Exception as error:
+            self.outcomes[index] = error
+            return None
+
+    def _report(self, places: Sequence[int], progress: Progress) -> None:
+        """Tell each listener of its own picture; end the pass when none is left."""
+        preview = progress.preview
+        for row, index in enumerate(places):
+            if self.outcomes[index] is not None:
+                continue
+            own = replace(progress, preview=None if preview is None else preview[row : row + 1], snapshot=None)
+            try:
+                self.keepers[index](own)
+            except Exception as error:
+                self.outcomes[index] = error
+        if all(self.outcomes[index] is not None for index in places):
+            raise Cancelled
+
+    def _result(self, index: int, pastiche: Tensor, started: float) -> Result:
+        return self.runs[index]._painted(pastiche, self.keepers[index].losses, started)
 
 
 def _seen(picture: Picture, device: str = "cpu") -> Tensor | None:

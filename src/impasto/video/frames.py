@@ -172,7 +172,7 @@ class FramePainter:
             share = _PASS_STEPS if passed else _LATER_STEPS
             knobs = replace(knobs, steps=max(min(_LEAST_STEPS, knobs.steps), round(share * knobs.steps)))
         guide = run.guide(loaded, init=init, anchors=anchors)
-        return loaded.stylize(content, Job(code, knobs, guide, memory=self.run.memory_left()), on_progress)
+        return loaded.stylize(content, [Job(code, knobs, guide, memory=self.run.memory_left())], on_progress)
 
 
 def _anchor(warped: WarpedPainting, device: str) -> Anchor:
