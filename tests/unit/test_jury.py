@@ -46,7 +46,8 @@ class Brush:
 def score(content, style, pastiche):
     """All of them, from how far the picture is from the photograph."""
     away = float(abs(pastiche - content).mean())
-    return {one.key: 1 + away for one in SCORES} | {"photo_residue": 0.9 - away, "grain_ratio": 0.5}
+    given = {"photo_residue": 0.9 - away, "grain_ratio": 0.5, "weave": 0.012}
+    return {one.key: 1 + away for one in SCORES} | given
 
 
 def tools(paint):
@@ -120,7 +121,7 @@ def test_tables_hold_ratios_to_the_draft_of_the_same_pair(pictures, tmp_path):
     text = (tmp_path / "out/jury.md").read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("| good | 3 |")]
     assert f"{np.mean(ratios):.2f} ({max(ratios):.2f})" in line
-    assert line.endswith("| 0.50 (0.50) |")
+    assert line.endswith("| 0.50 (0.50) | 0.012 (0.012) |")
     assert "No column decides alone" in text
     assert (tmp_path / "out/48/index.html").is_file()
 
@@ -129,8 +130,9 @@ def test_the_worst_grain_is_the_farthest_from_the_paintings():
     found = [
         {"method": "good", "seconds": 1.0, "grain_ratio": grain, "photo_residue": 0.1} for grain in (0.6, 1.1, 1.2)
     ]
-    headings, ((*_, grain),) = jury.summary(found)
-    assert headings[-1] == "grain"
+    headings, ((*_, grain, weave),) = jury.summary(found)
+    assert headings[-2:] == ["grain", "weave"]
+    assert weave == "?"
     assert grain == "0.97 (0.60)"
 
 
@@ -210,7 +212,7 @@ def test_every_measure_can_be_read_on_a_sheet(pictures, tmp_path, monkeypatch, s
             assert told == caption
             assert "layout" in told
     assert len(sheets) == 2
-    assert sheets[1][1]["lines"] <= {256: 8, 320: 7, 512: 4}[size]
+    assert sheets[1][1]["lines"] <= {256: 9, 320: 7, 512: 5}[size]
 
 
 def test_progress_weighs_pairs_by_their_pixels_and_ends_at_one(pictures, tmp_path):

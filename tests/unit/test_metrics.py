@@ -1,5 +1,6 @@
 """Measures of pictures and sets, against closed forms and independent implementations."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from tiny import noise
 
 KEYS = {
     *("ssim", "ms_ssim", "lpips_vgg", "lpips_alex", "content_error", "style_distance", "moment_distance"),
-    *("sliced_wasserstein", "histogram_distance", "edge_preservation", "sharpness", "checkerboard"),
+    *("sliced_wasserstein", "histogram_distance", "edge_preservation", "sharpness", "checkerboard", "weave"),
     *("style_distance_large", "stroke_distance", "layout", "photo_residue", "grain_ratio"),
     *("fid", "kid", "artfid", "warping_error_1", "warping_error_10", "flicker", "drift"),
     *(f"style_distance_{layer}" for layer in STYLE_LAYERS),
@@ -232,6 +233,66 @@ def test_an_upsampling_that_leaves_holes_is_seen_even_where_its_sign_changes():
     assert _pixels.checkerboard(holes) > 10 * _pixels.checkerboard(smooth)
 
 
+def slow_weave(pixels):
+    """`weave` wave by wave: each as a sum over a patch, with no fast transform and no arrays of spectra."""
+    grey = pixels.astype(np.float64) @ [0.2126, 0.7152, 0.0722]
+    window = np.outer(*[0.5 - 0.5 * np.cos(2 * np.pi * np.arange(64) / 64)] * 2)
+    waves = np.exp(-2j * np.pi * np.outer(np.arange(64), np.arange(64)) / 64)
+    patches = [
+        (grey[top : top + 64, left : left + 64] - grey[top : top + 64, left : left + 64].mean()) * window
+        for top in range(0, len(grey) - 63, 32)
+        for left in range(0, len(grey[0]) - 63, 32)
+    ]
+    powers = [abs(waves @ patch @ waves.T) ** 2 for patch in patches]
+    fine = [(a, b) for a in range(64) for b in range(64) if max(min(a, 64 - a), min(b, 64 - b)) >= 7]
+    powers.sort(key=lambda power: sum(power[at] for at in fine))
+    power = sum(powers[: -(-len(powers) // 4)])
+    excess = 0
+    for a, b in itertools.product(range(0, 64, 8), repeat=2):
+        if a or b:
+            near, far = (-1, 0, 1), (-5, -4, -3, 3, 4, 5)
+            peak = sum(power[(a + i) % 64, (b + j) % 64] for i in near for j in near)
+            along = sum(power[(a + i) % 64, (b + j) % 64] for i in near for j in far) / 6
+            across = sum(power[(a + i) % 64, (b + j) % 64] for i in far for j in near) / 6
+            excess += max(0, peak - 3 * max(along, across))
+    return excess / sum(power[at] for at in fine)
+
+
+def half_flat(amount, period=8):
+    """Strong strokes on the left, and on the right a flat place with a grid; `(128, 256, 3)`."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.indices((128, 256))
+    values = 0.5 + 0.004 * rng.standard_normal((128, 256))
+    values += amount * (np.cos(2 * np.pi * rows / period) + np.cos(2 * np.pi * columns / period))
+    values[:, :128] += 0.15 * scipy.ndimage.gaussian_filter(rng.standard_normal((128, 128)), 0.7)
+    return np.repeat(values.astype(np.float32)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize("pixels", [half_flat(0.01), picture(100, 140, grain=0.02), half_flat(0)])
+def test_weave_is_that_of_sums_wave_by_wave(pixels):
+    assert _pixels.weave(pixels) == pytest.approx(slow_weave(pixels), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("period", [2, 4, 8])
+def test_a_faint_weave_is_seen_where_a_picture_is_flat(period):
+    values = [_pixels.weave(half_flat(amount, period)) for amount in (0, 0.001, 0.002, 0.01)]
+    assert values[0] < 0.01
+    assert values[0] + 0.01 < values[1] < values[2] < values[3]
+    assert values[3] > 0.6
+    assert _pixels.checkerboard(half_flat(0.01, period)) < 0.15, "strokes drown it for the eye that takes all together"
+
+
+def test_noise_edges_and_other_periods_are_no_weave():
+    rng = np.random.default_rng(0)
+    assert _pixels.weave(rng.random((192, 192, 3), np.float32)) < 0.02
+    assert _pixels.weave(half_flat(0.01, period=6.3)) < 0.05
+    edge = np.zeros((192, 192, 3), np.float32)
+    edge[:, 90:] = 1
+    edge[70:] = 0.4
+    assert _pixels.weave(edge) < 0.02
+    assert _pixels.weave(np.full((64, 64, 3), 0.5, np.float32)) == 0
+
+
 # Features
 
 
@@ -346,7 +407,7 @@ class Nothing:
 
 def test_only_the_networks_that_are_needed_are_loaded():
     names = ["ssim", "edge_preservation", "histogram_distance", "sharpness", "checkerboard"]
-    names += ["photo_residue", "grain_ratio"]
+    names += ["photo_residue", "grain_ratio", "weave"]
     first = picture(64, 96)
     found = Judge(store=Nothing()).measure(first, picture(80, 70, seed=1), first, names)
     assert list(found) == names
@@ -526,14 +587,16 @@ def test_measures_that_a_picture_is_too_small_for_are_named_and_their_least_side
     assert reasons == {
         "ms_ssim": "needs 176 px a side, and there are 512x137 at longest side 512",
         "checkerboard": "needs 64 px a side, and there are 60x40",
+        "weave": "needs 64 px a side, and there are 60x40",
     }
     for name, function in (
         ("ssim", _pixels.ssim),
         ("ms_ssim", _pixels.ms_ssim),
         ("checkerboard", _pixels.checkerboard),
+        ("weave", _pixels.weave),
     ):
         least = METRICS[name].least_side
         enough, too_small = np.zeros((least, least, 3), np.float32), np.zeros((least - 1, least, 3), np.float32)
-        function(*[enough] * (1 if name == "checkerboard" else 2))
+        function(*[enough] * (1 if name in ("checkerboard", "weave") else 2))
         with pytest.raises(InputError, match=f"at least {least} px"):
-            function(*[too_small] * (1 if name == "checkerboard" else 2))
+            function(*[too_small] * (1 if name in ("checkerboard", "weave") else 2))

@@ -19,6 +19,7 @@ from impasto.bench.results import as_csv
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import InputError
 from impasto.files import write_whole
+from impasto.metrics import SCORES as DEFAULT_SCORES
 from impasto.report import cells, tables
 from impasto.report.cells import Cell, Failure, Paint, Subject, load_subjects, read_cell, slug
 from impasto.report.comparison import CELLS, Comparison, save_comparison
@@ -48,11 +49,14 @@ PAIRS: Names = tuple(
 
 SHEETS, TABLE, TEXT = "sheets", "jury.csv", "jury.md"
 _RATIOS = ("style_distance", "style_distance_large", "stroke_distance", "content_error", "layout")
-_ABSOLUTE = ("photo_residue", "grain_ratio")
+_ABSOLUTE = ("photo_residue", "grain_ratio", "weave")
+_HEADINGS = ("style", "large", "stroke", "content", "layout", "residue", "grain", "weave")
+SCORES = (*DEFAULT_SCORES, "weave")
+"""The measures of a jury."""
 _LETTER = 8  # px of a letter in a caption, with some to spare
 _NOTE = (
-    "Style, large, stroke, content and layout are means of the ratio to the draft of the same pair; residue and grain "
-    "are as they are. In brackets the worst pair: the highest, and for grain the one farthest from 1. No column "
+    "Style, large, stroke, content and layout are means of the ratio to the draft of the same pair; residue, grain and "
+    "weave are as they are. In brackets the worst pair: the highest, and for grain the one farthest from 1. No column "
     "decides alone: look at the sheets."
 )
 
@@ -215,7 +219,7 @@ def rows(comparison: Comparison) -> list[dict[str, Any]]:
 def summary(found: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Headings, and a line a method: how many pairs, median seconds, and of each measure the mean and the worst."""
     columns = [f"{name}_to_draft" for name in _RATIOS] + list(_ABSOLUTE)
-    headings = ["method", "pairs", "seconds", "style", "large", "stroke", "content", "layout", "residue", "grain"]
+    headings = ["method", "pairs", "seconds", *_HEADINGS]
     lines = []
     for method in dict.fromkeys(row["method"] for row in found):
         own = [row for row in found if row["method"] == method]
@@ -309,7 +313,8 @@ def _mean_and_worst(column: str, values: Sequence[float | None]) -> str:
     if not known:
         return "?"
     worst = max(known, key=lambda value: abs(value - 1)) if column == "grain_ratio" else max(known)
-    return f"{statistics.fmean(known):.2f} ({worst:.2f})"
+    places = 3 if column == "weave" else 2
+    return f"{statistics.fmean(known):.{places}f} ({worst:.{places}f})"
 
 
 def _write(out: Path, comparisons: Sequence[Comparison]) -> None:

@@ -357,7 +357,7 @@ def bench_jury(
     if accepted is not None and not accept and not accepted.is_dir():
         raise InputError(f"there is no folder {accepted}", "make it with --accept, or leave out --accepted")
     cases = jury.find_cases(pictures, size=size, large=large, only=only or ())
-    contenders, scores, engine = jury.jury_contenders(methods), find_scores(None), Engine()
+    contenders, scores, engine = jury.jury_contenders(methods), find_scores(",".join(jury.SCORES)), Engine()
     command = shlex.join(["impasto", *sys.argv[1:]])
     tools = jury.Tools(Painter(engine), scorer(engine.store, scores), scores, machine("auto", "auto"), command)
     with locked(open_folder(out)):

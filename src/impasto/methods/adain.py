@@ -18,14 +18,15 @@ from impasto.methods.settings import AdaINKnobs
 from impasto.models import decoders
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
-from impasto.ops import masks
+from impasto.ops import grids, masks
 from impasto.ops.stats import EPSILON, adaptive_instance_norm, mean_std, precise
 from impasto.ops.tiles import Tile, WindowedImage, crop_to, pad_to_multiple, put, side_within, thumbnail, tiles_of
 
 LAYER = "relu4_1"
 _STRIDE = 8
 _DECODER_MARGIN = decoders.margin(LAYER)
-_MARGIN = _DECODER_MARGIN + 30  # and what the encoder sees beyond that
+_GRID_MARGIN = -(-grids.REACH // _STRIDE) * _STRIDE
+_MARGIN = _GRID_MARGIN + _DECODER_MARGIN + 30  # and what the encoder sees beyond that
 _LEAST_TILE = 128  # with smaller tiles nearly everything would be margin
 _SMALL_MAPS = 1.0  # bytes a pixel for region masks at the size of relu4_1
 _REACH = 3  # positions of relu4_1, 24 px: further away the decoder sees nothing of it
@@ -88,9 +89,9 @@ class AdaIN(Costs):
             strength = torch.cat([plan.strength for plan in plans])
             stylized = torch.cat([plan.stylized for plan in plans])
             blend = _shrunk(strength, features).to(features.dtype)
-            pastiche = self._decoder(features + blend * (stylized - features)).to(padded)
+            pastiche = self._decoded(features + blend * (stylized - features)).to(padded)
             if (strength < 1).any():
-                pastiche = pastiche + (1 - strength) * (padded - self._decoder(features).to(padded))
+                pastiche = pastiche + (1 - strength) * (padded - self._decoded(features).to(padded))
             cover = torch.cat([plan.cover for plan in plans])
             pastiche = masks.compose(padded, pastiche.clamp(0, 1), cover)
         on_progress(Progress("painting", 1, 1, preview=pastiche))
@@ -130,7 +131,7 @@ class AdaIN(Costs):
         moves = [_move(code, *own) for code, own in zip(codes, moments, strict=True)]
         result = picture.blank()
         for index, tile in enumerate(tiles):
-            wide = tile.grown(_DECODER_MARGIN)
+            wide = tile.grown(_GRID_MARGIN).grown(_DECODER_MARGIN)
             features = self._encoder(picture.crop(wide, self._reach), [LAYER], tile=wide)[LAYER]
             pixels = picture.crop(tile)
             strength = pixels.new_full((1, 1, 1, 1), job.knobs.strength)
@@ -143,14 +144,23 @@ class AdaIN(Costs):
             cover = covered if cover is None else covered * cover
             own = None if shares is None else shares[:, :, *wide.cells(_STRIDE)]
             painted = features + blend.to(features.dtype) * (_moved(features, moves, own) - features)
-            pastiche = self._decoder(painted, tile).to(pixels)
+            pastiche = self._decoded(painted, tile).to(pixels)
             if (strength < 1).any():
-                pastiche = pastiche + (1 - strength) * (pixels - self._decoder(features, tile).to(pixels))
+                pastiche = pastiche + (1 - strength) * (pixels - self._decoded(features, tile).to(pixels))
             put(result, masks.compose(pixels, pastiche.clamp(0, 1), cover), tile)
             trim_memory()
             last = index + 1 == len(tiles)
             report(len(tiles) + index + 1, thumbnail(result) if last else None)
         return result
+
+    def _decoded(self, features: Tensor, tile: Tile | None = None) -> Tensor:
+        """The picture of features, those of the whole or of a tile with its margins, without the decoder's grid."""
+        if tile is None:
+            return grids.without_grid(self._decoder(features))
+        above, _, before, _ = tile.margins(_GRID_MARGIN)
+        picture = grids.without_grid(self._decoder(features, tile.grown(_GRID_MARGIN)))
+        (top, bottom), (left, right) = tile.rows, tile.columns
+        return picture[:, :, above : above + bottom - top, before : before + right - left]
 
     @property
     def _reach(self) -> int:

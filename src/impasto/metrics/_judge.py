@@ -96,7 +96,7 @@ class Judge:
 
         Args:
             content, style, pastiche: `(H, W, 3)`, sRGB in [0, 1], of any size. Content and style are brought to longest
-                side 512 and the pastiche to the content's size; `checkerboard` sees the pastiche as it is.
+                side 512 and the pastiche to the content's size; `checkerboard` and `weave` see it as it is.
             names: keys of METRICS of the kind "picture"; by default all that pictures of these sizes allow.
 
         Raises:
@@ -281,6 +281,7 @@ _PICTURE_MEASURES: Mapping[str, Callable[[_Subject], float]] = {
     "grain_ratio": lambda subject: _pixels.grain_ratio(subject.pastiche, subject.style),
     "sharpness": lambda subject: _pixels.sharpness(subject.pastiche),
     "checkerboard": lambda subject: _pixels.checkerboard(subject.untouched),
+    "weave": lambda subject: _pixels.weave(subject.untouched),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of Wang 2003, fine to coarse
 _LEAST_GRAIN = 1e-4
+_WOVEN = 7 / 64  # waves a pixel: a period of 8 px, and what a window spreads of it
 MS_SSIM_SIDE = _WINDOW * 2 ** (len(_SCALES) - 1)
 
 
@@ -179,36 +181,63 @@ def checkerboard(pixels: Picture) -> float:
     Source: the artefact is described in Odena, Dumoulin and Olah, Distill 2016; the measure is ours.
     """
     _check_side(pixels, PATCH, "checkerboard")
-    power = _spectrum(luma(pixels))
-    frequency = np.abs(np.fft.fftfreq(PATCH))
-    fine = power[np.maximum.outer(frequency, frequency) >= 1 / 8].sum()
-    excess = 0.0
-    quarter = PATCH // 4
-    for row, column in np.ndindex(4, 4):
-        if row or column:
-            excess += _peak(power, row * quarter, column * quarter)
-    return float(excess / fine) if fine > 1e-12 else 0.0
+    power = _mean_of(_spectra(luma(pixels)))
+    return _grid_share(power, period=4, fine=1 / 8, around=(4, 5, 6, 7))
 
 
-def _spectrum(values: _Doubles) -> _Doubles:
-    """Mean power `(64, 64)` of half-overlapping patches under a Hann window. Source: Welch, IEEE AU-15, 1967."""
+def weave(pixels: Picture) -> float:
+    """Share of the energy of flat places that stands out at periods of 2, 4 and 8 pixels.
+
+    One picture at its own size, at least 64 px a side (InputError). Returns a number in [0, 1]; 0: no grid.
+    As `checkerboard`, with multiples of 1/8 and energies of 7/64 and more, and only over the quarter of the patches
+    that have least of these: strokes drown a faint grid, and it is seen where there are none. The measure is ours.
+    """
+    _check_side(pixels, PATCH, "weave")
+    values, fine = luma(pixels), _finer(_WOVEN)
+    energies = [power[fine].sum() for power in _spectra(values)]
+    flat = set(np.argsort(energies, kind="stable")[: -(-len(energies) // 4)].tolist())
+    power = _mean_of(power for index, power in enumerate(_spectra(values)) if index in flat)  # all at once are large
+    return _grid_share(power, period=8, fine=_WOVEN, around=(3, 4, 5))
+
+
+def _spectra(values: _Doubles) -> Iterator[_Doubles]:
+    """Power `(64, 64)` of each half-overlapping patch under a Hann window. Source: Welch, IEEE AU-15, 1967."""
     ramp = np.hanning(PATCH + 1)[:PATCH]
     window = np.outer(ramp, ramp)
     patches = np.lib.stride_tricks.sliding_window_view(values, (PATCH, PATCH))[:: PATCH // 2, :: PATCH // 2]
-    patches = patches.reshape(-1, PATCH, PATCH)
-    total = np.zeros((PATCH, PATCH))
-    for patch in patches:
-        total += np.abs(np.fft.fft2((patch - patch.mean()) * window)) ** 2
-    power: _Doubles = total / len(patches)
-    return power
+    for patch in patches.reshape(-1, PATCH, PATCH):
+        yield np.abs(np.fft.fft2((patch - patch.mean()) * window)) ** 2
 
 
-def _peak(power: _Doubles, row: int, column: int) -> float:
-    """Energy at a frequency above that of its neighbours. A Hann window spreads a wave over three bins a side."""
+def _mean_of(spectra: Iterable[_Doubles]) -> _Doubles:
+    total, count = np.zeros((PATCH, PATCH)), 0
+    for power in spectra:
+        total += power
+        count += 1
+    return total / count
+
+
+def _finer(least: float) -> NDArray[np.bool_]:
+    """`(64, 64)`: where a spectrum's frequency is at least that in one direction, in waves a pixel."""
+    frequency = np.abs(np.fft.fftfreq(PATCH))
+    finer: NDArray[np.bool_] = np.maximum.outer(frequency, frequency) >= least
+    return finer
+
+
+def _grid_share(power: _Doubles, *, period: int, fine: float, around: tuple[int, ...]) -> float:
+    """What stands out at all waves of a period, as a share of the energy at frequencies of `fine` and more."""
+    total, step = power[_finer(fine)].sum(), PATCH // period
+    waves = [(row * step, column * step) for row, column in np.ndindex(period, period) if row or column]
+    excess = sum(_peak(power, row, column, around) for row, column in waves)
+    return float(excess / total) if total > 1e-12 else 0.0
+
+
+def _peak(power: _Doubles, row: int, column: int, around: tuple[int, ...]) -> float:
+    """Energy at a frequency above that `around` it, in bins. A Hann window spreads a wave over three bins a side."""
     near = np.arange(-1, 2)
-    around = np.array([-7, -6, -5, -4, 4, 5, 6, 7])
+    beside = np.array([*(-far for far in around), *around])
     peak = power[np.ix_((row + near) % PATCH, (column + near) % PATCH)].sum()
     # real edges put energy on whole rows and columns of the spectrum, so each is compared with its own
-    along = power[np.ix_((row + near) % PATCH, (column + around) % PATCH)].sum(0)
-    across = power[np.ix_((row + around) % PATCH, (column + near) % PATCH)].sum(1)
+    along = power[np.ix_((row + near) % PATCH, (column + beside) % PATCH)].sum(0)
+    across = power[np.ix_((row + beside) % PATCH, (column + near) % PATCH)].sum(1)
     return float(max(0.0, peak - 3 * max(along.mean(), across.mean())))
