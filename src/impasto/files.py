@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import combinations
@@ -25,6 +26,7 @@ DISK_FULL = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _TEMPORARY = ".impasto-"
+_LONGEST_NAME = 245  # bytes: 255 are allowed, and a number may follow
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
@@ -193,7 +195,14 @@ def storing(name: str) -> Iterator[None]:
 
 
 def open_folder(folder: Path) -> Path:
-    """Make a folder to write into, and take away what a killed run left half-written there.
+    """Make a folder to write into, and take away what a killed run left half-written there. Raises as `make_folder`."""
+    make_folder(folder)
+    discard_leftovers(folder)
+    return folder
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder to write into, with those above it.
 
     Raises:
         InputError: it is a file, or cannot be written.
@@ -204,8 +213,6 @@ def open_folder(folder: Path) -> Path:
         raise InputError(f"{folder} cannot be a folder: {above.name} is a file", "name another with -o")
     with storing(name_of(folder)):
         folder.mkdir(parents=True, exist_ok=True)
-    discard_leftovers(folder)
-    return folder
 
 
 @contextmanager
@@ -242,3 +249,14 @@ def refuse_address(name: str) -> None:
 def name_of(path: Path) -> str:
     """A path for a message: one line, whatever the file is called."""
     return plain(path)
+
+
+def slug(text: str) -> str:
+    """A label as part of a file name."""
+    return re.sub(r"[^\w]+", "-", text.lower()).strip("-")[:60] or "style"
+
+
+def fitting(stem: str, rest: str) -> str:
+    """A file name of two parts, the first cut where the system would not take the whole, numbered or not."""
+    room = _LONGEST_NAME - len(os.fsencode(rest))
+    return os.fsencode(stem)[:room].decode(sys.getfilesystemencoding(), "ignore") + rest

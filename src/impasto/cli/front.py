@@ -29,6 +29,7 @@ class Row:
 
 COMMANDS: Mapping[str, Row] = {
     "stylize": Row("stylize", "Paint photographs in the style of one picture or several."),
+    "batch": Row("batch", "Paint folders of photographs; the same command again goes on where it was stopped."),
     "mix": Row(
         "mix", "Paint a photograph between two or four styles: a strip or a square of pictures, and a loop if you like."
     ),

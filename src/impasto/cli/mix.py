@@ -12,11 +12,11 @@ import typer
 
 from impasto.cli import flags
 from impasto.cli.inputs import Spool
-from impasto.cli.outputs import keeping_best, slug, unused
+from impasto.cli.outputs import keeping_best, unused
 from impasto.cli.parse import check_pixels, parse_style
 from impasto.cli.printing import say, say_json
 from impasto.errors import Cancelled, InputError, counted
-from impasto.files import check_apart
+from impasto.files import check_apart, slug
 from impasto.memory import parse_memory
 from impasto.methods import recipes
 from impasto.models import catalog

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 from impasto.cli.printing import writing
 from impasto.cli.streams import is_closed
 from impasto.errors import Cancelled, InputError, plain
-from impasto.files import is_folder
+from impasto.files import fitting, is_folder, slug
 
 if TYPE_CHECKING:
     from impasto.engine.request import Result
-
-_LONGEST_NAME = 245  # bytes: 255 are allowed, and a number may follow
 
 
 @contextmanager
@@ -159,17 +155,6 @@ def labels(record: Mapping[str, Any]) -> list[str]:
     """Names of the styles of a result, those of its regions after those of the whole, each once."""
     groups = [record["styles"], *(region["styles"] for region in record.get("regions", ()))]
     return list(dict.fromkeys(entry["label"] for group in groups for entry in group))
-
-
-def slug(text: str) -> str:
-    """A label as part of a file name."""
-    return re.sub(r"[^\w]+", "-", text.lower()).strip("-")[:60] or "style"
-
-
-def fitting(stem: str, rest: str) -> str:
-    """A file name of two parts, the first cut where the system would not take the whole, numbered or not."""
-    room = _LONGEST_NAME - len(os.fsencode(rest))
-    return os.fsencode(stem)[:room].decode(sys.getfilesystemencoding(), "ignore") + rest
 
 
 def unused(path: Path) -> Path:

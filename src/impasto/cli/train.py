@@ -18,7 +18,7 @@ from impasto.cli.flags import option, with_options
 from impasto.cli.library import fetch_with_progress
 from impasto.cli.printing import say, say_json
 from impasto.errors import InputError
-from impasto.files import check_apart
+from impasto.files import check_apart, slug
 from impasto.methods.settings import DecoderKnobs, TrainKnobs
 from impasto.train.data import check_photographs
 
@@ -307,8 +307,6 @@ def _training_styles(store: Store, named: list[tuple[str, str]], reporter: Any) 
 
 def _plain(title: str) -> str:
     """A title as a style's name, which no weight can be mistaken for."""
-    from impasto.cli.outputs import slug
-
     name = slug(title)
     return name if name[0].isalpha() else f"style-{name}"
 

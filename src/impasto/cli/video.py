@@ -10,7 +10,7 @@ import typer
 
 from impasto.cli import flags
 from impasto.cli.inputs import Spool, check_moving_masks
-from impasto.cli.outputs import slug, unused
+from impasto.cli.outputs import unused
 from impasto.cli.parse import (
     check_seconds,
     parse_at,
@@ -25,7 +25,7 @@ from impasto.cli.preview import PreviewFile
 from impasto.cli.printing import say, say_json
 from impasto.contract import Progress
 from impasto.errors import Cancelled, InputError
-from impasto.files import check_apart
+from impasto.files import check_apart, slug
 from impasto.memory import parse_memory
 
 if TYPE_CHECKING:

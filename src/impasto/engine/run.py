@@ -85,7 +85,10 @@ class LoadedStage:
 
 @dataclass
 class Run:
-    """One job on its way through the stages; `Engine.prepare` makes it, from a `Plan`."""
+    """One job on its way through the stages; `Engine.prepare` makes it, from a `Plan`.
+
+    `loaded` are stages that are ready already, of a job with the same styles and size.
+    """
 
     models: ModelCache
     stages: Sequence[recipes.Stage]
@@ -97,6 +100,7 @@ class Run:
     request: Request
     room: Budget = IN_ONE_PIECE
     size_class: Hashable | None = None
+    loaded: tuple[LoadedStage, ...] = ()
 
     @gradients_on()
     def paint(self, on_progress: OnProgress) -> Result:
@@ -123,6 +127,20 @@ class Run:
         result = self._painted(painted, keeper.losses, started)
         keeper.end(result.picture)
         return result
+
+    def for_picture(self, content: Any, *, path: Path | None = None) -> Run:
+        """The same job for another photograph, which comes to the same size; masks stay those of this one.
+
+        Args:
+            content: as for `Engine.prepare`.
+            path: where it comes from, if it is no path.
+        """
+        height, width = self.content.pixels.shape[:2]
+        picture = images.read(content, max_pixels=self.request.max_pixels, longest=max(height, width))
+        picture = images.without_place(picture) if self.request.drop_gps else picture
+        if path is not None:
+            picture = replace(picture, origin=replace(picture.origin, path=path))
+        return replace(self, content=picture.resized(height, width))
 
     def identity(self) -> dict[str, Any]:
         """Plain values of all that the picture depends on."""
@@ -155,7 +173,10 @@ class Run:
         return replace(self.content, pixels=self._finished(image))
 
     def load(self, stage: recipes.Stage, placement: Placement, on_progress: OnProgress = ignore) -> LoadedStage:
-        """A stage with its weights loaded and its styles encoded."""
+        """A stage with its weights loaded and its styles encoded; one of `loaded`, if it is there."""
+        for one in self.loaded:
+            if one.stage is stage and one.placement == placement:
+                return one
         network = self.network() if stage.method.trained else None
         stylizer = self.models.stylizer(stage.method, placement, stage.knobs, on_progress, network=network)
         codes = tuple(self.code(stage, placement, own, mask) for mask, own in self.parts())

@@ -1,0 +1,1 @@
+"""Many pictures: planned, painted with reading and writing beside, and taken up again where a run was broken off."""

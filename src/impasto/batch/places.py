@@ -1,0 +1,161 @@
+"""Files by path, or by address in a store such as S3: what a batch reads and writes.
+
+A path is handled here; an address (`s3://bucket/name`) goes through fsspec, whose package for the store must be there.
+Both are read whole, and written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from impasto.errors import InputError, MissingExtra, plain, require
+from impasto.files import discard, publish, storing, temporary_beside
+
+SCHEMES = ("s3", "gs")
+_PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells whether a file is still the one that it was.
+
+    Attributes:
+        size: in bytes.
+        version: time of the last change in nanoseconds; of an address what its store calls a version.
+    """
+
+    size: int
+    version: str
+
+
+def is_address(name: str | Path) -> bool:
+    """Whether a name is an address in a store that is read and written."""
+    return re.match(rf"({'|'.join(SCHEMES)})://", str(name)) is not None
+
+
+def join(folder: str, name: str) -> str:
+    """The name of a file within a folder, whose own folders are parted by /."""
+    return f"{folder.rstrip('/')}/{name}" if is_address(folder) else str(Path(folder, *name.split("/")))
+
+
+def read(name: str) -> bytes:
+    """All of a file. Raises InputError where it cannot be read."""
+    if not is_address(name):
+        try:
+            return Path(name).read_bytes()
+        except FileNotFoundError as error:
+            raise InputError(f"{plain(name)} does not exist", "check the name") from error
+        except IsADirectoryError as error:
+            raise InputError(f"{plain(name)} is a folder, not a picture", "name a picture in it") from error
+    with _reported(name):
+        data: bytes = _store(name).cat_file(name)
+        return data
+
+
+def stamp(name: str) -> Stamp | None:
+    """The stamp of a file; None where there is none."""
+    if not is_address(name):
+        try:
+            about = Path(name).stat()
+        except OSError:
+            return None
+        return Stamp(about.st_size, str(about.st_mtime_ns))
+    with _reported(name):
+        try:
+            told = _store(name).info(name)
+        except FileNotFoundError:
+            return None
+        return _stamp_of(told)
+
+
+def write(name: str, data: bytes, before: Callable[[Stamp], None] = lambda _stamp: None) -> None:
+    """Write a file, whole or not at all.
+
+    Args:
+        name: path or address; the folders of a path are made.
+        data: what to write.
+        before: called when all is written and only the name is missing; of an address the version is not known then.
+
+    Raises:
+        InputError: it cannot be written there.
+        ResourceError: the disk is full.
+    """
+    if is_address(name):
+        with _reported(name):
+            before(Stamp(len(data), ""))
+            _store(name).pipe_file(name, data)
+        return
+    path = Path(name)
+    with storing(plain(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_beside(path)
+        try:
+            temporary.write_bytes(data)
+            about = temporary.stat()
+            before(Stamp(about.st_size, str(about.st_mtime_ns)))
+            publish(temporary, path)
+        finally:
+            discard(temporary)
+
+
+def listed(folder: str) -> Iterator[tuple[str, Stamp]]:
+    """All files in a folder of a store and in its folders, as addresses, with their stamps."""
+    scheme = folder.partition("://")[0]
+    with _reported(folder):
+        store = _store(folder)
+        store.invalidate_cache()
+        found = store.find(folder, detail=True)
+    for name in sorted(found):
+        yield f"{scheme}://{name}", _stamp_of(found[name])
+
+
+def check(folder: str) -> None:
+    """Raise what keeps a store from being reached: an unknown kind, a missing package, a refusal."""
+    with _reported(folder):
+        try:
+            _store(folder).ls(folder)
+        except FileNotFoundError:
+            bucket = "/".join(folder.split("/")[:3])
+            if folder.rstrip("/") == bucket:
+                raise
+            _store(folder).ls(bucket)
+
+
+def _stamp_of(told: dict[str, Any]) -> Stamp:
+    version = told.get("ETag") or told.get("etag") or told.get("LastModified") or told.get("updated") or ""
+    return Stamp(int(told.get("size") or 0), str(version).strip('"'))
+
+
+def _store(name: str) -> Any:
+    fsspec = require("fsspec", "cloud")
+    scheme = name.partition("://")[0]
+    try:
+        options = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"]} if _has_own_server(scheme) else {}
+        return fsspec.filesystem(scheme, **options)
+    except ImportError as error:
+        missing = _PACKAGES[scheme]
+        raise MissingExtra(f"{missing} is not installed, and {scheme}:// needs it", f"pip install {missing}") from error
+
+
+def _has_own_server(scheme: str) -> bool:
+    return scheme == "s3" and bool(os.environ.get("AWS_ENDPOINT_URL"))
+
+
+@contextmanager
+def _reported(name: str) -> Iterator[None]:
+    """Turn what a store reports into our error: each store's package has errors of its own."""
+    try:
+        yield
+    except (InputError, MissingExtra):
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{plain(name)} does not exist", "check the bucket and the name") from error
+    except Exception as error:  # those of botocore and of aiohttp are no OSErrors
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise InputError(f"{plain(name)} cannot be used: {reason}", "check its name and your credentials") from error

@@ -1,0 +1,162 @@
+"""`impasto batch` as a person runs it: folders, manifests, watched folders, and what cannot be."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from impasto.batch import manifest
+from impasto.cli.console import Reporter
+from impasto.cli.parse import parse_style
+from impasto.errors import Cancelled
+
+PAINTING, OTHER = "museum:436535", "museum:436528"
+QUICK = ("-q", "draft", "--size", "48", "-s", PAINTING)
+
+
+@pytest.fixture
+def folder(tmp_path, picture_file):
+    """Three photographs in a tree, one of them broken."""
+    for name in ("in/a.png", "in/sub/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture_file(name, seed=len(name))
+    (tmp_path / "in/broken.jpg").write_bytes(b"\xff\xd8\xff\xe0no picture")
+    return tmp_path
+
+
+def test_a_folder_is_painted_but_for_what_is_broken(outcome, folder):
+    out, table = folder / "out", folder / "table.csv"
+    first = outcome("batch", folder / "in", *QUICK, "-o", out, "--manifest", table)
+    assert first.code == 6, first.err
+    assert "1 of 3 pictures failed" in first.err
+    assert "2 painted, 1 failed" in first.err
+    painted = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+    assert (
+        painted
+        == sorted(first.out.split())
+        == ["a-wheat-field-with-cypresses.png", "sub/b-wheat-field-with-cypresses.png"]
+    )
+    rows = {row.content: row for row in manifest.read(table, parse_style)}
+    assert len(rows) == 3
+    assert "damaged" in table.read_text()
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    again = outcome("batch", folder / "in", *QUICK, "-o", out, "--json")
+    told = [json.loads(line) for line in again.out.splitlines()]
+    assert sorted(line["status"] for line in told[:-1]) == ["failed", "kept", "kept"]
+    assert told[-1]["summary"]["kept"] == 2
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == before
+
+
+def test_a_manifest_that_was_written_says_what_to_paint(outcome, run, folder):
+    table, out = folder / "table.jsonl", folder / "out"
+    lines = [
+        {"content": str(folder / "in/a.png"), "style": OTHER, "knobs": {"strength": 0.5}, "result": "x/half.jpg"},
+        {"content": str(folder / "in/sub/b.png"), "knobs": {"size": 32}},
+        {"content": str(folder / "in/sub/b.png"), "style": "no such painting", "result": "c.png"},
+        {"content": str(folder / "in/a.png"), "knobs": {"strength": 3}, "result": "d.png"},
+        {"content": str(folder / "in/gone.png"), "result": "e.png"},
+    ]
+    table.write_text("\n".join(map(json.dumps, lines)))
+    done = outcome("batch", "--from", table, *QUICK, "-o", out, "--manifest", folder / "done.jsonl")
+    assert done.code == 6, done.err
+    rows = [json.loads(line) for line in (folder / "done.jsonl").read_text().splitlines()]
+    errors = {row["result"]: row["error"] for row in rows}
+    assert errors.pop("x/half.jpg") == errors.pop("b-wheat-field-with-cypresses.png") == ""
+    assert "no such painting" in errors["c.png"]
+    assert "--strength is 3" in errors["d.png"]
+    assert "gone.png does not exist" in errors["e.png"]
+    (folder / "done.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows if not row["error"]))
+    assert run("batch", "--from", folder / "done.jsonl", *QUICK, "-o", out) == ""  # all is done
+
+
+def test_each_style_by_itself_or_their_mixture(run, folder, picture_file):
+    (folder / "in/broken.jpg").unlink()
+    both = (*QUICK, "-s", picture_file("other.png", seed=3))
+    told = run("batch", folder / "in/a.png", *both, "--each-style", "-o", folder / "out").split()
+    assert told == ["a-wheat-field-with-cypresses.png", "a-other.png"]
+    mixed = run("batch", folder / "in/a.png", *both, "-o", folder / "out").split()
+    assert mixed == ["a-wheat-field-with-cypresses-and-other.png"]
+
+
+def test_a_dry_run_paints_nothing(run, folder):
+    told = json.loads(run("batch", folder / "in", *QUICK, "-o", folder / "out", "--dry-run", "--json"))
+    assert (told["pictures"], told["kept"]) == (3, 0)
+    assert told["seconds"] > 0
+    assert told["bytes"] > 0
+    assert not (folder / "out").exists()
+    assert "3 pictures to paint" in run("batch", folder / "in", *QUICK, "-o", folder / "out", "--dry-run")
+
+
+def test_a_watched_folder_waits_for_what_is_still_written(outcome, folder, monkeypatch):
+    source, out = (folder / "in/a.png").read_bytes(), folder / "out"
+    (folder / "in/broken.jpg").unlink()
+    late = folder / "in/sub/late.png"
+    expected = out / "sub/late-wheat-field-with-cypresses.png"
+    whole, until = Reporter.__call__, time.monotonic() + 60
+
+    def call(self, report):
+        if expected.exists() or time.monotonic() > until:
+            raise Cancelled("stopped")
+        whole(self, report)
+
+    def write_slowly():
+        while not (out / "a-wheat-field-with-cypresses.png").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        with late.open("wb") as file:
+            for start in range(0, len(source), len(source) // 3):
+                file.write(source[start : start + len(source) // 3])
+                file.flush()
+                time.sleep(0.4)
+
+    monkeypatch.setattr(Reporter, "__call__", call)
+    writer = threading.Thread(target=write_slowly)
+    writer.start()
+    done = outcome("batch", folder / "in", *QUICK, "-o", out, "--watch", "--json")
+    writer.join()
+    assert done.code == 130, done.err
+    told = [json.loads(line) for line in done.out.splitlines()]
+    assert told[-1]["summary"]["failed"] == 0, done.out
+    assert expected.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("-o", "OUT"), "no photographs were given"),
+        (("IN",), "no folder for the results"),
+        (("IN", "-o", "OUT"), "no style was given"),
+        (("IN", "-s", PAINTING, "-o", "out.png"), "cannot go into one file"),
+        (("IN", "-s", PAINTING, "-o", "http://host/out"), "is an address"),
+        (("http://host/in", "-s", PAINTING, "-o", "OUT"), "is an address"),
+        (("nothing/", "-s", PAINTING, "-o", "OUT"), "does not exist"),
+        (("IN", "-s", "no such painting", "-o", "OUT"), "no such painting"),
+        (("IN", "-s", PAINTING, "-o", "OUT", "--each-style"), "--each-style needs several"),
+        (("IN", "-s", PAINTING, "-o", "OUT", "--from", "x.csv"), "--from and photographs"),
+        (("--from", "x.csv", "-s", PAINTING, "-o", "OUT", "--watch"), "--from and --watch"),
+        (("--from", "x.csv", "-s", PAINTING, "-o", "OUT"), "x.csv does not exist"),
+        (("IN", "-s", PAINTING, "-o", "OUT", "--manifest", "x.txt"), "--manifest is x.txt"),
+        (("IN/a.png", "-s", PAINTING, "-o", "OUT", "--watch"), "cannot be watched"),
+        (("IN", "-s", PAINTING, "-o", "OUT", "--strength", "2"), "--strength is 2"),
+        (("IN", "-s", PAINTING, "-o", "OUT", "--format", "doc"), "not a format"),
+    ],
+)
+def test_what_cannot_be_is_told_in_two_lines(refused, folder, words, message, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert message in refused("batch", *(word.replace("IN", "in").replace("OUT", "out") for word in words))
+
+
+def test_two_rows_for_one_result_are_refused(refused, folder):
+    (folder / "rows.csv").write_text("content,result\na.jpg,x.png\nb.jpg,X.png\n")
+    told = refused("batch", "--from", folder / "rows.csv", "-s", PAINTING, "-o", folder / "out")
+    assert "a.jpg and b.jpg would both become X.png" in told
+
+
+def test_a_second_batch_into_one_folder_is_refused(outcome, folder):
+    from filelock import FileLock
+
+    (folder / "out").mkdir()
+    with FileLock(folder / "out/.lock"):
+        done = outcome("batch", folder / "in", *QUICK, "-o", folder / "out")
+    assert done.code == 2
+    assert "another process is writing into" in done.err
