@@ -7,11 +7,38 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Self, TypeVar, get_type_hints
 
 from impasto.errors import InputError, plain, quoted
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """Base class of every method's settings: what the engine reads of all of them.
+
+    A method that has such a setting declares a knob of the same name; for one that has not, the value here holds.
+
+    Attributes:
+        strength: from the photograph (0) to the full style (1).
+        style_scale: size of the style image relative to the photograph.
+        init: image to start from; "" for methods that paint in one pass.
+        canvas: what is changed: "pixels", or the method's own word.
+        steps: of an optimisation.
+    """
+
+    # without annotations, so that these are no fields
+    strength = 1.0
+    style_scale = 1.0
+    init = ""
+    canvas = "pixels"
+    steps = 1
+
+    def with_values(self, **values: Any) -> Self:
+        """A copy with other values; those of knobs that this method has not are left out."""
+        known = {knob.name for knob in knobs_of(type(self))}
+        return dataclasses.replace(self, **{name: value for name, value in values.items() if name in known})
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Plan:
     @property
     def style_side(self) -> int:
         """The longest side that a style image is wanted at."""
-        scale = max(getattr(stage.knobs, "style_scale", 1.0) for stage in self.stages)
+        scale = max(stage.knobs.style_scale for stage in self.stages)
         return math.ceil(max(self.sides) * scale * _WITH_RIM)
 
 

@@ -249,7 +249,7 @@ def record_of(
         "quality": request.quality or recipes.DEFAULT_QUALITY,
         "stages": [stage.method.name for stage in stages],
         "knobs": settings.with_files(type(last.knobs), settings.as_record(last.knobs), name_alone),
-        "init": _file_name(request.init) if getattr(last.knobs, "init", None) == "file" else None,
+        "init": _file_name(request.init) if last.knobs.init == "file" else None,
         "device": placement.device,
         "precision": placement.precision,
         "drop_gps": request.drop_gps,

@@ -105,12 +105,12 @@ class Run:
     @gradients_on()
     def paint(self, on_progress: OnProgress) -> Result:
         """All stages, then what holds for every method. Raises Cancelled with the best picture so far."""
-        if getattr(self.stages[-1].knobs, "strength", 1.0) == 0:
+        if self.stages[-1].knobs.strength == 0:
             return self.result(self.content, (), 0.0)  # exactly the photograph, whatever the method
         started = time.perf_counter()
         if self.request.controls.color_only:
             return self._painted(self._recolored(), (), started)
-        init = None if self.stages[-1].knobs is None else self._given_init()
+        init = self._given_init()
         keeper = _Keeper(self, on_progress)
         painted: Tensor | None = None
         try:
@@ -279,7 +279,7 @@ class Run:
     def style(self, stage: recipes.Stage, placement: Placement, sources: Sources, mask: Tensor | None) -> Style:
         """The style images at the size at which their strokes are wanted."""
         canvas = self.content.pixels.shape[0], self.content.pixels.shape[1]
-        scale = getattr(stage.knobs, "style_scale", 1.0)
+        scale = stage.knobs.style_scale
         prepared = []
         for source in sources:
             if source.trained is not None:
@@ -311,7 +311,7 @@ class Run:
 
     def _given_init(self) -> Tensor | None:
         """The picture to start from, when the user gave one, at the size of the content without stretching."""
-        if getattr(self.stages[-1].knobs, "init", None) != "file":
+        if self.stages[-1].knobs.init != "file":
             return None
         height, width = self.content.pixels.shape[:2]
         given = images.read(

@@ -36,7 +36,7 @@ class Stage:
     """One method of a recipe with its settings."""
 
     method: registry.Method
-    knobs: Any
+    knobs: settings.Knobs
 
 
 def plan(method: str, quality: str | None, values: Mapping[str, Any]) -> tuple[Stage, ...]:
@@ -64,7 +64,7 @@ def plan(method: str, quality: str | None, values: Mapping[str, Any]) -> tuple[S
         _check_detail(knobs)
         encoder_specs.find(knobs.encoder).check((*knobs.style_layers, *knobs.content_layers))
     last = Stage(row, knobs)
-    drafted = getattr(knobs, "init", None) == "draft" and getattr(knobs, "canvas", "pixels") == "pixels"
+    drafted = knobs.init == "draft" and knobs.canvas == "pixels"
     return (_draft(given), last) if drafted else (last,)
 
 

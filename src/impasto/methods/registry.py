@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from impasto.contract import Costs
 from impasto.errors import InputError, StyleError, require
-from impasto.settings import close_names
+from impasto.settings import Knobs, close_names
 
 if TYPE_CHECKING:
     from impasto.contract import Placement
@@ -80,9 +80,15 @@ class Method:
         told = None if self.memory else self.costs().bytes_per_pixel(knobs, placement)
         return self.memory * (1.0 if placement.precision == "float32" else 0.5) if told is None else told
 
-    def load_knobs(self) -> Any:
-        """The settings dataclass."""
-        return _load(self.knobs, self.extra)
+    def load_knobs(self) -> type[Knobs]:
+        """The settings dataclass. Raises StyleError when a plug-in's is none."""
+        cls = _load(self.knobs, self.extra)
+        if not (isinstance(cls, type) and issubclass(cls, Knobs)):
+            raise StyleError(
+                f"the settings of method {self.name!r} do not derive from impasto.settings.Knobs",
+                f"derive {self.knobs} from it",
+            )
+        return cls
 
 
 BUILT_IN = (

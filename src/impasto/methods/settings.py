@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from impasto.contract import STYLE_LAYERS
-from impasto.settings import knob
+from impasto.settings import Knobs, knob
 
 
 @dataclass(frozen=True)
-class AdaINKnobs:
+class AdaINKnobs(Knobs):
     """Settings of `adain`."""
 
     strength: float = knob(1.0, "from the photograph (0) to the full style (1)", low=0, high=1)
@@ -19,7 +19,7 @@ class AdaINKnobs:
 
 
 @dataclass(frozen=True)
-class OptimizeKnobs:
+class OptimizeKnobs(Knobs):
     """Settings of `optimize`."""
 
     strength: float = knob(1.0, "from the photograph (0) to the full style (1)", low=0, high=1)
@@ -129,14 +129,14 @@ class OptimizeKnobs:
 
 
 @dataclass(frozen=True)
-class FeedForwardKnobs:
+class FeedForwardKnobs(Knobs):
     """Settings of `feedforward`."""
 
     strength: float = knob(1.0, "from the photograph (0) to the full style (1)", low=0, high=1)
 
 
 @dataclass(frozen=True)
-class ArbitraryKnobs:
+class ArbitraryKnobs(Knobs):
     """Settings of `arbitrary`."""
 
     strength: float = knob(1.0, "from the photograph (0) to the full style (1)", low=0, high=1)

@@ -43,6 +43,11 @@ class Convolution:
     raw: str = ""
     layer: str = ""
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that it gives."""
+        return tuple(filter(None, (self.raw, self.layer)))
+
 
 @dataclass(frozen=True)
 class Pooling:
@@ -50,6 +55,11 @@ class Pooling:
 
     kernel: int = 2
     stride: int = 2
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that it gives: none."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -59,16 +69,26 @@ class Fork:
     branches: tuple[Convolution, ...]
     layer: str = ""
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that it gives."""
+        return (self.layer,) if self.layer else ()
+
 
 @dataclass(frozen=True)
 class Residual:
-    """What convolutions in a row add to their input, or to its projection; or, where they add nothing, themselves."""
+    """Convolutions in a row, added to their input or to its projection; without `adds`, the convolutions alone."""
 
     inner: tuple[Convolution, ...]
     shortcut: Convolution | None = None
     adds: bool = True
     activation: str = ""
     layer: str = ""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that it gives."""
+        return (self.layer,) if self.layer else ()
 
 
 Unit: TypeAlias = Convolution | Pooling | Fork | Residual
@@ -189,8 +209,7 @@ class EncoderSpec:
                 operations += _work(window) / jump**2
             operations += sum(_work(one) / jump**2 for one in _convolutions(unit) if one not in path)
             values += sum(one.outputs for one in _convolutions(unit)) / jump**2
-            names = (unit.raw, unit.layer) if isinstance(unit, Convolution) else (getattr(unit, "layer", ""),)
-            found |= {name: _Seen(jump, reach, least, operations, values) for name in names if name}
+            found |= {name: _Seen(jump, reach, least, operations, values) for name in unit.layers}
         return found
 
 

@@ -52,7 +52,7 @@ def quick_bytes(architecture: EncoderSpec, layers: Iterable[str], placement: Pla
             break
         if isinstance(unit, Convolution) and Winograd.suits(unit, placement):
             total += Winograd.bytes(unit, placement)
-        missing -= {getattr(unit, "raw", ""), getattr(unit, "layer", "")}
+        missing -= {*unit.layers}
     return total
 
 

@@ -134,7 +134,7 @@ class FramePainter:
         """
         layout = self.run.layout if layout is None else replace(layout, strength=self.run.layout.strength)
         run = replace(self.run, content=Picture(pixels), layout=layout)
-        chosen = getattr(run.stages[-1].knobs, "strength", 1.0) if strength is None else strength
+        chosen = run.stages[-1].knobs.strength if strength is None else strength
         if chosen == 0:
             return pixels
         painted = None if again is None else images.to_tensor(again)
@@ -160,17 +160,15 @@ class FramePainter:
     ) -> Tensor:
         device, honours = loaded.placement.device, loaded.stage.method.honours
         content = images.to_tensor(run.content.pixels).to(device)
-        knobs = loaded.stage.knobs
-        if hasattr(knobs, "strength"):
-            knobs = replace(knobs, strength=strength)
+        knobs = loaded.stage.knobs.with_values(strength=strength)
         anchors = tuple(_anchor(each, device) for each in warped) if "anchors" in honours else ()
         init = draft.to(device) if draft is not None and "init" in honours else None
         if anchors and "init" in honours:
             start = content if init is None else init
             init = start if passed else torch.lerp(start, anchors[0].image, anchors[0].reliability)
-        if (anchors or passed) and "init" in honours and hasattr(knobs, "steps"):
+        if (anchors or passed) and "init" in honours:
             share = _PASS_STEPS if passed else _LATER_STEPS
-            knobs = replace(knobs, steps=max(min(_LEAST_STEPS, knobs.steps), round(share * knobs.steps)))
+            knobs = knobs.with_values(steps=max(min(_LEAST_STEPS, knobs.steps), round(share * knobs.steps)))
         guide = run.guide(loaded, init=init, anchors=anchors)
         return loaded.stylize(content, [Job(code, knobs, guide, memory=self.run.memory_left())], on_progress)
 

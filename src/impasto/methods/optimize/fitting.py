@@ -160,7 +160,7 @@ def _values(architecture: EncoderSpec, layers: Iterable[str]) -> float:
     """Of feature maps, for a pixel of the picture."""
     channels = {}
     for unit in architecture.units:
-        for name in (getattr(unit, "raw", ""), getattr(unit, "layer", "")):
+        for name in unit.layers:
             channels[name] = _channels(unit)
     return sum(channels[layer] / architecture.stride(layer) ** 2 for layer in layers)
 
