@@ -19,10 +19,10 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    from impasto.cli.streams import hush_interrupts, secure
+    from impasto.cli.streams import prepare_streams, silence_late_interrupts
 
-    secure()
-    hush_interrupts()
+    prepare_streams()
+    silence_late_interrupts()
     if arguments == ["--version"]:
         return _version()
     from impasto.cli.app import run

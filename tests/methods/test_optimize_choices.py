@@ -14,7 +14,7 @@ from impasto.methods.optimize.objectives import CONTENT_BALANCE, STYLE_BALANCE
 from impasto.methods.optimize.start import start_image
 from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import ARCHITECTURES
-from impasto.ops.tiles import resample, unit
+from impasto.ops.tiles import as_float, resample
 from tiny import noise, style_of, tiny_encoder_weights
 
 LOSSES = ("gram", "moments", "wasserstein", "sliced", "patches")
@@ -205,7 +205,7 @@ def test_the_descent_starts_in_the_paintings_colours_in_each_region_its_own(styl
         assert (half.mean((0, 2, 3)) - mean).abs().max() < 0.01
     codes_in = images.to_tensor(images.quantise(images.from_tensor(content), 8))
     same = stylizer.stylize(codes_in, [Job(codes[0], knobs, memory=10**9)])
-    assert (unit(same) - started[0]).abs().max() < 2.5 / 255
+    assert (as_float(same) - started[0]).abs().max() < 2.5 / 255
 
 
 def test_a_long_descent_begins_at_three_quarters_of_the_size(stylizer):
@@ -219,8 +219,8 @@ def test_a_long_descent_begins_at_three_quarters_of_the_size(stylizer):
 
 def test_there_the_content_counts_twice(stylizer, monkeypatch):
     firsts = []
-    for times in (levels._FIRM, 1.0):
-        monkeypatch.setattr(levels, "_FIRM", times)
+    for times in (levels._FIRST_LEVEL_CONTENT, 1.0):
+        monkeypatch.setattr(levels, "_FIRST_LEVEL_CONTENT", times)
         seen = []
         paint(stylizer, noise(128, 64), knobs_of(steps=60, coarsest=512, init="noise"), on_progress=seen.append)
         firsts.append(next(progress.losses for progress in seen if progress.losses))
@@ -290,9 +290,9 @@ def test_detail_leaves_a_given_start_as_it_is(stylizer):
 
 
 def test_content_counts_more_at_the_coarse_levels():
-    plain, firm = (levels.levels_of(128, 128, knobs_of(coarse_content=times)) for times in (1.0, 2.5))
-    assert [level.firm for level in plain] == [1, 1, 1]
-    assert [level.firm for level in firm] == [2.5, 2.5, 1]
+    plain, changed = (levels.levels_of(128, 128, knobs_of(coarse_content=times)) for times in (1.0, 2.5))
+    assert [level.content_factor for level in plain] == [1, 1, 1]
+    assert [level.content_factor for level in changed] == [2.5, 2.5, 1]
 
 
 def test_octaves_go_down_to_the_coarsest_level():

@@ -56,9 +56,9 @@ def test_adain_in_tiles_paints_the_same_picture(store, photos, monkeypatch):
     monkeypatch.setattr("impasto.engine.budget._whole", lambda *_: 1e12)
     monkeypatch.setattr("impasto.methods.adain.side_within", lambda *_, **__: 128)
     tiled = engine.stylize(photos / "coffee.png", PAINTING, Request(quality="draft", size=300, max_memory=10**9))
-    difference = np.abs(images.unit(tiled.picture.pixels) - whole.picture.pixels)
+    difference = np.abs(images.as_float(tiled.picture.pixels) - whole.picture.pixels)
     assert difference.mean() < 1 / 255  # photograph, style and result are rounded to codes
-    assert psnr(images.unit(tiled.picture.pixels), whole.picture.pixels) > 45
+    assert psnr(images.as_float(tiled.picture.pixels), whole.picture.pixels) > 45
 
 
 MEASURE = """

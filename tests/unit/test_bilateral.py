@@ -24,7 +24,7 @@ def test_it_begins_with_the_photograph_itself():
 
 def test_one_transform_everywhere_is_that_matrix():
     photograph = noise(24, 40)
-    canvas = BilateralCanvas(photograph, unit=2.0)
+    canvas = BilateralCanvas(photograph, scale=2.0)
     matrix = torch.tensor([[0.2, -0.1, 0.3, 0.05], [0.0, 0.4, 0.1, -0.1], [-0.3, 0.0, 0.1, 0.2]])
     with torch.no_grad():
         canvas.parameters()[0].copy_(matrix.flatten().view(1, 12, 1, 1, 1).expand_as(canvas.parameters()[0]) / 2)

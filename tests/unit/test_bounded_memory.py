@@ -8,7 +8,7 @@ from impasto.methods.adain import AdaIN
 from impasto.methods.optimize.fitting import Fit, fit
 from impasto.methods.optimize.method import Optimize
 from impasto.methods.settings import AdaINKnobs, OptimizeKnobs
-from impasto.ops.tiles import WindowedImage, pad_to_multiple, side_within, tiles_of, unit
+from impasto.ops.tiles import WindowedImage, as_float, pad_to_multiple, side_within, tiles_of
 from tiny import noise, tiny_decoder_weights, tiny_encoder_weights
 
 DOUBLE = Placement(precision="float64")
@@ -83,8 +83,8 @@ def test_codes_in_codes_out(adain, small_tiles, dtype):
     job = Job(AdaINCode().one, AdaINKnobs(), memory=1)
     painted = adain.stylize(content, [job])
     assert painted.dtype == dtype
-    floats = adain.stylize(unit(content).double(), [job])
-    assert (unit(painted) - floats).abs().max() < 0.5 / top + 1e-5
+    floats = adain.stylize(as_float(content).double(), [job])
+    assert (as_float(painted) - floats).abs().max() < 0.5 / top + 1e-5
 
 
 def test_progress_counts_tiles_and_ends_with_a_preview(adain, small_tiles):
@@ -165,11 +165,11 @@ def test_room_is_given_up_in_order():
     """One piece, tiles, a shorter history, plain pixels; and what a plan takes is within what it was given."""
     knobs, place, sides = OptimizeKnobs(), Placement(precision="bfloat16"), (2048, 2048)
     plans = [fit(sides, knobs, place, memory) for memory in (12 * 10**9, 6 * 10**9, 3 * 10**9, 10**9)]
-    assert fit(sides, knobs, place, None) == Fit(None, "lbfgs", 10, quick=True)
+    assert fit(sides, knobs, place, None) == Fit(None, "lbfgs", 10, winograd=True)
     assert plans[0] == Fit(None, "lbfgs", 10)
     assert plans[1].tile
     assert plans[1].history == 10
     assert 3 <= plans[2].history < 10
-    assert plans[3].frugal
+    assert plans[3].low_memory
     assert plans[3].optimizer == "adam"
     assert Optimize.least_memory(*sides, knobs, place) < 2 * 10**9

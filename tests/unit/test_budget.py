@@ -81,7 +81,7 @@ def test_a_limit_changes_the_way_and_not_the_picture(engine, monkeypatch, settin
     assert any("painted in tiles" in note for note in notes)
     assert tiled.picture.pixels.dtype == np.uint8
     assert whole.picture.pixels.dtype == np.float32
-    difference = np.abs(images.unit(tiled.picture.pixels) - whole.picture.pixels)
+    difference = np.abs(images.as_float(tiled.picture.pixels) - whole.picture.pixels)
     assert difference.max() < 3.5 / 255  # the draft and its smoothed copy are kept in codes between the stages
     assert tiled.record["content"] == whole.record["content"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from impasto.errors import InputError
 from impasto.ops.flow import color_agreement
-from impasto.video.cuts import AHEAD, CutFinder, Glance
+from impasto.video.cuts import LOOKAHEAD, CutDetector, FrameSummary
 from impasto.video.stabilizer import MotionEstimator, Stabilizer, TemporalSettings
 
 SIDES = 96, 160
@@ -37,8 +37,8 @@ def shot(seed, count=8, step=2):
 
 def found(frames):
     """Frames at which a shot begins, and those that are passed over."""
-    finder = CutFinder()
-    told = [finder(frame, frames[k + 1 : k + 1 + AHEAD]) for k, frame in enumerate(frames)]
+    finder = CutDetector()
+    told = [finder(frame, frames[k + 1 : k + 1 + LOOKAHEAD]) for k, frame in enumerate(frames)]
     return [k for k, (cut, _) in enumerate(told) if cut], [k for k, (_, odd) in enumerate(told) if odd]
 
 
@@ -120,7 +120,7 @@ def test_black_frames_and_a_still_picture_are_no_cuts():
     black = np.zeros((*SIDES, 3), np.float32)
     assert found([black] * 5) == ([], [])
     assert found([view(scene(0))] * 5) == ([], [])
-    assert Glance.of(black).likeness(Glance.of(black)) == 0
+    assert FrameSummary.of(black).likeness(FrameSummary.of(black)) == 0
 
 
 def steadied(frames):
@@ -128,7 +128,7 @@ def steadied(frames):
     motion_estimator, stabilizer = MotionEstimator(TemporalSettings()), Stabilizer(TemporalSettings())
     results, motions = [], []
     for k, frame in enumerate(frames):
-        motions.append(motion_estimator(frame, frames[k + 1 : k + 1 + AHEAD]))
+        motions.append(motion_estimator(frame, frames[k + 1 : k + 1 + LOOKAHEAD]))
         results.append(stabilizer.stabilize(1 - frame, stabilizer.warp(motions[-1])))
     return results, motions
 
@@ -168,7 +168,7 @@ def test_a_film_that_goes_on_after_a_flash_links_the_same_frames():
     frames[5] = np.ones_like(frames[5])
     whole, parts = MotionEstimator(TemporalSettings()), MotionEstimator(TemporalSettings())
     for k, frame in enumerate(frames[:6]):
-        whole(frame, frames[k + 1 : k + 1 + AHEAD])
+        whole(frame, frames[k + 1 : k + 1 + LOOKAHEAD])
     state = whole.state()
     for frame, odd, source in zip(frames[:6], state["odd"], state["source"], strict=True):
         parts.keep(frame, odd=bool(odd), source=source)

@@ -6,7 +6,7 @@ import torch
 from impasto.errors import Cancelled
 from impasto.methods.optimize.levels import pyramid_scales
 from impasto.ops.tiles import resample
-from impasto.optim.canvases import PixelPyramid, even_pace
+from impasto.optim.canvases import PixelPyramid, gradient_preconditioner
 from impasto.optim.descent import CachedScore, MultiscaleScore, Schedule, descend, differentiated
 from tiny import noise
 
@@ -133,13 +133,16 @@ def test_a_place_with_a_strong_gradient_takes_no_larger_first_step():
     """One corner's gradient is fifty times that of the rest: paced, both change alike in the first step."""
     gradient = torch.ones(1, 3, 96, 96)
     gradient[:, :, :20, :20] = 50
-    pace = even_pace(gradient)
-    assert pace.shape == (1, 1, 96, 96)
-    assert pace.min() > 0
-    step = (pace * gradient).abs()
+    preconditioner = gradient_preconditioner(gradient)
+    assert preconditioner.shape == (1, 1, 96, 96)
+    assert preconditioner.min() > 0
+    step = (preconditioner * gradient).abs()
     assert step[..., 5, 5].mean() / step[..., 90, 90].mean() < 8  # and 50 without it
     assert float(step.mean()) == pytest.approx(float(gradient.mean()), rel=1e-3)
-    torch.testing.assert_close(even_pace(gradient.roll(40, 3), wrap=True), even_pace(gradient, wrap=True).roll(40, 3))
+    torch.testing.assert_close(
+        gradient_preconditioner(gradient.roll(40, 3), wrap=True),
+        gradient_preconditioner(gradient, wrap=True).roll(40, 3),
+    )
 
 
 def test_what_is_remembered_is_not_computed_again():

@@ -192,7 +192,7 @@ def test_what_of_a_photograph_is_transparent_has_no_part_in_its_statistics(engin
     opaque = engine.stylize(images.read(wide).pixels, STYLE, request)
     inside = np.s_[:, :40]
     expected, found = (
-        np.abs(images.unit(alone.picture.pixels)[inside] - images.unit(one.picture.pixels)[inside]).mean()
+        np.abs(images.as_float(alone.picture.pixels)[inside] - images.as_float(one.picture.pixels)[inside]).mean()
         for one in (opaque, beside)
     )
     assert found < 0.7 * expected
@@ -245,7 +245,7 @@ def test_noise_of_colours_stored_premultiplied_goes_and_stays_invisible(bits):
     picture = images.read(codes)
     faint = picture.alpha < 8 / 255
     assert np.abs(picture.pixels - true)[faint].max() < 0.5 * np.abs(noisy - true)[faint].max()
-    own = images.unit(codes[..., :3])
+    own = images.as_float(codes[..., :3])
     assert np.abs((picture.pixels - own) * picture.alpha[..., None]).max() <= 1.001 / 255
 
 

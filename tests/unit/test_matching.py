@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from impasto.losses.losses import ContentLoss, GramLoss, LaplacianLoss, RegionalLoss, SelfSimilarityLoss
-from impasto.losses.matching import MomentsLoss, PatchLoss, SlicedLoss, StrokeLoss, WassersteinLoss, draw_places
+from impasto.losses.matching import MomentsLoss, PatchLoss, SlicedLoss, StrokeLoss, WassersteinLoss, sample_positions
 from impasto.metrics._style import wasserstein_of
 from impasto.ops.stats import mean_std
 from tiny import noise
@@ -300,7 +300,7 @@ def test_strokes_of_the_painting_itself_cost_nothing():
 
 def test_places_are_drawn_by_share():
     parts = [(0.75, torch.zeros(3, 2)), (0.25, torch.ones(100, 2))]
-    drawn = draw_places(parts, 40)
+    drawn = sample_positions(parts, 40)
     assert drawn.shape == (40, 2)
     assert drawn[:, 0].sum() == 10
-    assert torch.equal(drawn, draw_places(parts, 40))
+    assert torch.equal(drawn, sample_positions(parts, 40))

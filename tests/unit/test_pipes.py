@@ -41,9 +41,9 @@ def pipe(tmp_path):
 
 def test_a_pipe_is_read_once_and_probed_and_read(pipe, picture_file):
     data = picture_file().read_bytes()
-    held = images.held(pipe(data))
+    held = images.buffered(pipe(data))
     assert (images.probe(held).width, images.read(held).width, images.read(held).height) == (64, 64, 48)
-    assert images.held("photo.png") == "photo.png"
+    assert images.buffered("photo.png") == "photo.png"
     assert images.read(pipe(data, "other")).width == 64
 
 
@@ -62,7 +62,7 @@ def test_photographs_styles_and_masks_come_from_pipes(engine, pipe, picture_file
 def test_a_pipe_into_which_nothing_writes_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(_pipes, "_PATIENCE", 0.05)
     os.mkfifo(tmp_path / "pipe.png")
-    for read in (images.read, images.probe, images.held):
+    for read in (images.read, images.probe, images.buffered):
         with pytest.raises(InputError, match="nothing writes into the pipe"):
             read(tmp_path / "pipe.png")
 

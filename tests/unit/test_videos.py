@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from impasto.errors import InputError, ResourceError
-from impasto.videos import Beside, SegmentWriter, VideoReader, VideoWriter, assemble, choose_coding, probe_video
+from impasto.videos import SegmentWriter, SourceTracks, VideoReader, VideoWriter, assemble, choose_coding, probe_video
 from impasto.videos import segment_coding as coded
 from tiny import noise
 
@@ -101,7 +101,7 @@ def written(source, out, *, pieces=2, coding=None, end=None, start=0.0, notes=No
         for frame in read[index : index + per]:
             writer.write(frame.pixels, frame.stamp)
         segments.append(writer.close())
-    beside = Beside(source, start, end, drop_gps)
+    beside = SourceTracks(source, start, end, drop_gps)
     assemble(segments, out, coding, beside=beside, on_note=(notes if notes is not None else []).append)
     return read
 

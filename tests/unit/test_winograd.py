@@ -8,7 +8,7 @@ from impasto.contract import STYLE_LAYERS, Placement
 from impasto.methods.optimize.fitting import fit, fixed_bytes
 from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import VGG19, Convolution
-from impasto.models.encoders import Encoder, quick_bytes
+from impasto.models.encoders import Encoder, winograd_bytes
 from impasto.models.winograd import Winograd, from_picture
 from tiny import noise
 
@@ -114,7 +114,7 @@ def test_a_quick_encoder_sees_the_same(tiny_weights, wrap):
     encoder = Encoder(VGG19, tiny_weights["vgg19-normalised"], Placement())
     wanted, slope = encoded(encoder, noise(64, 48), wrap=wrap)
     assert not encoder._winograd
-    got, quick_slope = encoded(encoder, noise(64, 48), wrap=wrap, quick=True)
+    got, quick_slope = encoded(encoder, noise(64, 48), wrap=wrap, winograd=True)
     assert encoder._winograd
     for layer in STYLE_LAYERS:
         torch.testing.assert_close(got[layer], wanted[layer], rtol=1e-3, atol=1e-4)
@@ -124,26 +124,26 @@ def test_a_quick_encoder_sees_the_same(tiny_weights, wrap):
 def test_layers_before_the_relu_are_still_there(tiny_weights):
     encoder = Encoder(VGG19, tiny_weights["vgg19-normalised"], Placement())
     leaf = noise(48, 48).requires_grad_()
-    got = encoder(leaf, ["conv3_2", "relu3_2"], quick=True)
+    got = encoder(leaf, ["conv3_2", "relu3_2"], winograd=True)
     torch.testing.assert_close(F.relu(got["conv3_2"]), got["relu3_2"])
 
 
 def test_what_needs_no_gradient_is_exact(tiny_weights):
     encoder = Encoder(VGG19, tiny_weights["vgg19-normalised"], Placement())
     assert torch.equal(
-        encoder(noise(48, 48), ["relu4_1"], quick=True)["relu4_1"], encoder(noise(48, 48), ["relu4_1"])["relu4_1"]
+        encoder(noise(48, 48), ["relu4_1"], winograd=True)["relu4_1"], encoder(noise(48, 48), ["relu4_1"])["relu4_1"]
     )
 
 
 def test_its_memory_is_counted():
-    whole = quick_bytes(VGG19, STYLE_LAYERS, Placement(precision="bfloat16"))
+    whole = winograd_bytes(VGG19, STYLE_LAYERS, Placement(precision="bfloat16"))
     pairs = [(128, 128), (128, 256), *[(256, 256)] * 3, (256, 512), *[(512, 512)] * 4]
     assert whole == 72 * sum(one * other for one, other in pairs)
-    assert quick_bytes(VGG19, ["relu2_2"], Placement()) == 144 * 128 * 128
+    assert winograd_bytes(VGG19, ["relu2_2"], Placement()) == 144 * 128 * 128
     assert fixed_bytes(OptimizeKnobs(), Placement(precision="bfloat16")) == whole
     assert fixed_bytes(OptimizeKnobs(checkpointing="on"), Placement()) == 0
 
 
 def test_a_job_with_a_limit_keeps_no_kernels_twice():
-    assert fit((256, 256), OptimizeKnobs(), Placement(), None).quick
-    assert not fit((256, 256), OptimizeKnobs(), Placement(), 10**10).quick
+    assert fit((256, 256), OptimizeKnobs(), Placement(), None).winograd
+    assert not fit((256, 256), OptimizeKnobs(), Placement(), 10**10).winograd

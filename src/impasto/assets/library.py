@@ -22,7 +22,7 @@ SOURCES = ("museum",)
 """Assets that hold paintings, each with an index.json."""
 
 _LISTED = 8
-_RIM = 0.03  # of each side, at both ends; broader mounts and frames stay
+_BORDER = 0.03  # of each side, at both ends; broader mounts and frames stay
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Library:
             AssetError: it cannot be had, or was altered.
         """
         path = self.path(painting, on_progress=on_progress)
-        return read(path).without_rim(_RIM)
+        return read(path).without_border(_BORDER)
 
     def _read(self, on_progress: OnProgress) -> tuple[_Entry, ...]:
         if not self._entries:

@@ -17,7 +17,7 @@ from impasto.bench.results import machine_row
 from impasto.contract import OnProgress, Placement, Progress, ignore
 from impasto.errors import InputError, counted
 from impasto.ops import flow
-from impasto.video.cuts import AHEAD, CutFinder
+from impasto.video.cuts import LOOKAHEAD, CutDetector
 from impasto.videos import VideoReader
 
 Frames: TypeAlias = list[NDArray[np.float32]]
@@ -97,8 +97,8 @@ def _darkest(frames: Frames) -> set[int]:
 
 
 def _found(frames: Frames) -> list[int]:
-    finder = CutFinder()
-    return [k for k, frame in enumerate(frames) if finder(frame, frames[k + 1 : k + 1 + AHEAD])[0]]
+    finder = CutDetector()
+    return [k for k, frame in enumerate(frames) if finder(frame, frames[k + 1 : k + 1 + LOOKAHEAD])[0]]
 
 
 def _films(
@@ -157,11 +157,11 @@ def _time_share(photograph: NDArray[Any]) -> float:
     """Time of looking for cuts in frames of 640x360, as a share of that of looking for motion as `fast` does."""
     wide = np.asarray(cv2.resize(photograph, (700, 400), interpolation=cv2.INTER_AREA), np.float32)
     frames = [np.ascontiguousarray(wide[:360, k % 60 : k % 60 + 640]) for k in range(_RUNS)]
-    finder, search = CutFinder(), flow.FlowFinder("brisk")
+    finder, search = CutDetector(), flow.FlowFinder("brisk")
     small = [flow.grey(np.asarray(cv2.resize(frame, (400, 225)), np.float32)) for frame in frames]
     began = time.perf_counter()
     for k, frame in enumerate(frames):
-        finder(frame, frames[k + 1 : k + 1 + AHEAD])
+        finder(frame, frames[k + 1 : k + 1 + LOOKAHEAD])
     looked = time.perf_counter()
     for one_grey, after_grey in itertools.pairwise(small):
         search(after_grey, one_grey)

@@ -17,7 +17,7 @@ from typer.exceptions import Abort, Exit, TyperException
 from impasto.cli.front import Front, mend_completion
 from impasto.cli.parse import refuse_empty, spell_out
 from impasto.cli.printing import writing
-from impasto.cli.streams import Interrupts, give_up
+from impasto.cli.streams import Interrupts, redirect_to_devnull
 from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated, quoted
 from impasto.files import of_system
 
@@ -87,7 +87,7 @@ def _report(error: BaseException, arguments: list[str]) -> int:
     if _COMPLETION in os.environ:  # someone is typing: words of ours would stand in the midst of theirs
         return 1
     if isinstance(error, BrokenPipeError):  # the reader of our output has gone; nothing to say to anyone
-        give_up()
+        redirect_to_devnull()
         return 1
     known = _as_style_error(error, arguments)
     print(f"error: {known.message}", file=sys.stderr)
@@ -109,7 +109,7 @@ def _as_style_error(error: BaseException, arguments: list[str]) -> StyleError:
         return ResourceError("memory ran out", "use a smaller --size, or free some memory")
     if isinstance(error, OSError) and error.errno is not None:
         if error.filename is None:
-            give_up()
+            redirect_to_devnull()
         return of_system(error)
     name = type(error).__name__
     return StyleError(

@@ -279,7 +279,7 @@ def bench_video(
                 (painting,) = engine.find_styles(style)
                 if painting.trained is not None and painting.trained.painting:  # whose own picture is but a thumbnail
                     (painting,) = engine.find_styles(painting.trained.painting)
-                pixels = images.unit(painting.picture.pixels)
+                pixels = images.as_float(painting.picture.pixels)
                 rows += film.steadiness(source, pixels, paint, judge=judge, temporal=names, size=size, end=end)
     _show([{**machine, **row, "style": style} for row in rows], csv, as_json)
 

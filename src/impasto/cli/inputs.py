@@ -96,14 +96,14 @@ class Spool:
         from impasto import images
 
         if word != "-":
-            return images.held(word)
+            return images.buffered(word)
         if self._used:
             raise InputError("standard input is one picture", "give - once")
         self._used = True
         data = sys.stdin.buffer.read(images.MOST_BYTES + 1)
         if len(data) > images.MOST_BYTES:
             raise InputError(f"standard input gives more than {images.MOST_BYTES >> 30} GiB", "give one picture")
-        return images.Held(data, "stdin")
+        return images.BufferedPipe(data, "stdin")
 
 
 def check_pictures(source: Any, styles: Sequence[tuple[Any, float]], max_pixels: int) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from impasto.cli.streams import give_up
+from impasto.cli.streams import redirect_to_devnull
 from impasto.errors import ResourceError, plain
 
 
@@ -24,7 +24,7 @@ def writing() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        give_up()
+        redirect_to_devnull()
         raise ResourceError(
             f"standard output cannot be written: {error.strerror}", "free some disk space, or write elsewhere"
         ) from error

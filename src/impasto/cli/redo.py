@@ -65,7 +65,7 @@ def redo(
     record = _read(picture)
     record = record if drop_gps is None else replace(record, drop_gps=drop_gps)
     given = [parse_style(text) for text in style or ()]
-    found = _Found.of(picture, record, content, given)
+    found = _Inputs.of(picture, record, content, given)
     target = Targets(out, several=False, format=format, jpeg_quality=jpeg_quality)
     check_apart({"-o": target.file}, [picture, found.content, *found.inputs, *map(str, found.knobs.values())])
     target.check(str(found.content))
@@ -100,7 +100,7 @@ def _read(picture: Path) -> Record:
         raise InputError(f"the settings in {picture} cannot be used: {error.message}", error.hint) from error
 
 
-def _paint(engine: Engine, record: Record, found: _Found, size: int | None, reporter: Reporter) -> Result:
+def _paint(engine: Engine, record: Record, found: _Inputs, size: int | None, reporter: Reporter) -> Result:
     request = found.request(record, size)
     if not record.texture:
         return engine.stylize(found.content, found.styles, request, on_progress=reporter, on_note=reporter.note)
@@ -115,7 +115,7 @@ def _paint(engine: Engine, record: Record, found: _Found, size: int | None, repo
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Inputs:
     """The files that a picture was made of.
 
     A record tells their names alone. They are looked for beside the picture, beside what the user has given, and in
@@ -136,7 +136,7 @@ class _Found:
     knobs: dict[str, Any]
 
     @classmethod
-    def of(cls, picture: Path, record: Record, content: Path | None, styles: Sequence[tuple[str, float]]) -> _Found:
+    def of(cls, picture: Path, record: Record, content: Path | None, styles: Sequence[tuple[str, float]]) -> _Inputs:
         """Find all. styles: of the user, in place of the record's.
 
         Raises:
@@ -145,19 +145,19 @@ class _Found:
         from impasto import settings
 
         _check_kind(picture, record, styles)
-        look = _Look(picture, [path.parent for path in (content, *(Path(own) for own, _ in styles)) if path])
-        knobs = settings.with_files(record.row.load_knobs(), record.knobs, lambda name: str(look.file(name, "")))
+        finder = _InputFinder(picture, [path.parent for path in (content, *(Path(own) for own, _ in styles)) if path])
+        knobs = settings.with_files(record.row.load_knobs(), record.knobs, lambda name: str(finder.file(name, "")))
         controls = replace(
             record.controls,
-            preserve=look.mask(record.controls.preserve),
-            strength_map=look.mask(record.controls.strength_map),
-            regions=tuple((look.mask(mask), look.styles(own)) for mask, own in record.controls.regions),
+            preserve=finder.mask(record.controls.preserve),
+            strength_map=finder.mask(record.controls.strength_map),
+            regions=tuple((finder.mask(mask), finder.styles(own)) for mask, own in record.controls.regions),
         )
         return cls(
-            content=content or (picture if record.texture else look.file(record.content, "--content")),
-            styles=list(styles) or look.styles(record.styles),
+            content=content or (picture if record.texture else finder.file(record.content, "--content")),
+            styles=list(styles) or finder.styles(record.styles),
             controls=controls,
-            init=None if record.init is None else look.file(record.init, ""),
+            init=None if record.init is None else finder.file(record.init, ""),
             knobs=knobs,
         )
 
@@ -199,7 +199,7 @@ def _check_kind(picture: Path, record: Record, styles: Sequence[tuple[str, float
 
 
 @dataclass(frozen=True)
-class _Look:
+class _InputFinder:
     """Finds files by their names.
 
     Attributes:

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 
-def secure() -> None:
+def prepare_streams() -> None:
     """Make the standard streams such that nothing that is told can end a command.
 
     What is closed leads nowhere, so that no file of ours gets its number; letters that the terminal lacks are escaped;
@@ -19,14 +19,14 @@ def secure() -> None:
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            _lead_nowhere(number, name)
+            _open_devnull(number, name)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr = _Unheard(sys.stderr.buffer, sys.stderr.encoding, "backslashreplace", line_buffering=True)
+        sys.stderr = _SilentStderr(sys.stderr.buffer, sys.stderr.encoding, "backslashreplace", line_buffering=True)
 
 
-def _lead_nowhere(number: int, name: str) -> None:
+def _open_devnull(number: int, name: str) -> None:
     opened = os.open(os.devnull, os.O_RDWR)
     if opened != number:  # in order from 0 on, the lowest free number is the closed one
         os.dup2(opened, number)
@@ -39,7 +39,7 @@ def is_closed(stream: Any) -> bool:
     return isinstance(getattr(stream, "name", None), int)
 
 
-def give_up(number: int = 1) -> None:
+def redirect_to_devnull(number: int = 1) -> None:
     """Let a stream that failed lead nowhere, so that the end of Python does not stumble over it again."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -47,7 +47,7 @@ def give_up(number: int = 1) -> None:
         os.close(nowhere)
 
 
-class _Unheard(io.TextIOWrapper):
+class _SilentStderr(io.TextIOWrapper):
     """Standard error whose failures go unheard."""
 
     def write(self, text: str) -> int:
@@ -78,7 +78,7 @@ class Interrupts:
         raise KeyboardInterrupt
 
 
-def hush_interrupts() -> None:
+def silence_late_interrupts() -> None:
     """Print no traceback for a Ctrl-C that falls where Python ignores errors."""
     usual = sys.unraisablehook
 

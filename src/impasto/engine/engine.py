@@ -106,7 +106,7 @@ class Engine:
             AssetError: weights or paintings cannot be fetched.
             Cancelled: `on_progress` asked to stop; its `result` holds the best picture so far, if there is one.
         """
-        request, content = request or Request(), images.held(content)
+        request, content = request or Request(), images.buffered(content)
         result = self._by_fast_path(content, styles, request, on_progress, on_note)
         if result is not None:
             return result
@@ -131,7 +131,7 @@ class Engine:
         Raises:
             InputError, ResourceError, AssetError: as `stylize`.
         """
-        content, request = images.held(content), _with_pipes_read(request)
+        content, request = images.buffered(content), _with_pipes_read(request)
         header = images.probe(content, max_pixels=request.max_pixels)
         tell = on_note if announce_time else silence
         plan = make_plan(styles, request, header, device_name=self._device, precision=self._precision, on_note=tell)
@@ -367,10 +367,10 @@ class Engine:
 def _with_pipes_read(request: Request) -> Request:
     """The same with what its pipes give in their place: masks and the image to start from are read more than once."""
     controls = request.controls
-    regions = tuple((images.held(mask), style) for mask, style in controls.regions)
-    preserve, strength_map = images.held(controls.preserve), images.held(controls.strength_map)
+    regions = tuple((images.buffered(mask), style) for mask, style in controls.regions)
+    preserve, strength_map = images.buffered(controls.preserve), images.buffered(controls.strength_map)
     kept = replace(controls, regions=regions, preserve=preserve, strength_map=strength_map)
-    return replace(request, init=images.held(request.init), controls=kept)
+    return replace(request, init=images.buffered(request.init), controls=kept)
 
 
 def _read(
@@ -383,4 +383,4 @@ def _read(
 ) -> Picture:
     """The photograph. What is dropped of its metadata is dropped here, so that nothing made of it can tell."""
     picture = images.read(content, max_pixels=request.max_pixels, compact=compact, longest=longest, room=room)
-    return images.without_place(picture) if request.drop_gps else picture
+    return images.without_location(picture) if request.drop_gps else picture

@@ -23,7 +23,7 @@ from impasto.runtimes import onnx
 
 _METHOD = "feedforward"
 _PLACEMENT = Placement("cpu", "float32", channels_last=False)
-_NO_SPECIMEN = Picture(np.zeros((1, 1, 3), np.float32))
+_NO_PICTURE = Picture(np.zeros((1, 1, 3), np.float32))
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class FastJob:
         found = [(catalog.find(style), weight) for style, weight in pairs]
         if len({one.path for one, _ in found}) > 1:
             return None
-        sources = tuple(StyleSource(one.name, one.id, _NO_SPECIMEN, weight, one) for one, weight in found)
+        sources = tuple(StyleSource(one.name, one.id, _NO_PICTURE, weight, one) for one, weight in found)
         return cls(sources, recipes.plan(_METHOD, request.quality, request.knobs), found[0][0].path)
 
     def paint(self, runtime: onnx.Runtime, request: Request, content: Picture, on_progress: OnProgress) -> Result:

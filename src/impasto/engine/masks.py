@@ -18,7 +18,7 @@ from impasto.engine.controls import Controls, mask_name
 from impasto.errors import InputError
 from impasto.models import segment
 from impasto.ops import color, masks
-from impasto.ops.tiles import unit
+from impasto.ops.tiles import as_float
 from impasto.settings import close_names
 
 _FACE_MARGIN = 1.15  # boxes end at chin and brow; the oval should take in both
@@ -76,7 +76,7 @@ class MaskReader:
 
     def _faces(self) -> list[segment.Box]:
         network = self.store.file(segment.FACES, f"{segment.FACES}.onnx", self.on_progress)
-        return segment.find_faces(unit(self.photograph), network)
+        return segment.find_faces(as_float(self.photograph), network)
 
     def _find(self, what: str) -> Tensor:
         if what not in self._found:
@@ -86,7 +86,7 @@ class MaskReader:
                 self._found[what] = 1 - self._find("subject")
             else:
                 faces = self._faces() if what == "person" else ()
-                self._found[what] = segment.find(what, unit(self.photograph), network, faces)
+                self._found[what] = segment.find(what, as_float(self.photograph), network, faces)
         return self._found[what]
 
 

@@ -26,7 +26,7 @@ _MASK_SHARE = 0.1  # of a step that each further mask costs: one more weighted G
 _TILES_TAKE = 1.6  # times as long, for the second pass and the margins (bench/RESULTS.md)
 _QUICK_TAKES = 0.65  # of the time of direct convolutions (bench/NOTES.md)
 _SUSTAINED = 0.6  # of the convolution peak is what a whole pass reaches (bench/RESULTS.md)
-_WITH_RIM = 1.1  # a painting of the library loses the rim of its photograph
+_BORDER_ALLOWANCE = 1.1  # a painting of the library loses the rim of its photograph
 _LONG = 5.0  # seconds; what takes longer is told beforehand
 
 
@@ -71,7 +71,7 @@ class Plan:
     def style_side(self) -> int:
         """The longest side that a style image is wanted at."""
         scale = max(stage.knobs.style_scale for stage in self.stages)
-        return math.ceil(max(self.sides) * scale * _WITH_RIM)
+        return math.ceil(max(self.sides) * scale * _BORDER_ALLOWANCE)
 
 
 def make_plan(

@@ -41,7 +41,7 @@ from impasto.images import Picture
 from impasto.memory import FREED_MEMORY
 from impasto.methods import recipes
 from impasto.ops import color, masks, tiles
-from impasto.ops.tiles import thumbnail, unit
+from impasto.ops.tiles import as_float, thumbnail
 
 if TYPE_CHECKING:
     from impasto.engine.cache import ModelCache
@@ -111,21 +111,21 @@ class Run:
         if self.request.controls.color_only:
             return self._painted(self._recolored(), (), started)
         init = self._given_init()
-        keeper = _Keeper(self, on_progress)
+        saver = _SnapshotSaver(self, on_progress)
         painted: Tensor | None = None
         try:
-            for stage, placement in list(zip(self.stages, self.placements, strict=True))[keeper.first_stage :]:
+            for stage, placement in list(zip(self.stages, self.placements, strict=True))[saver.first_stage :]:
                 init = init if painted is None else _softened(painted)
-                loaded = self.load(stage, placement, keeper)
-                content, job = self.batch_item(loaded, init=init, resume=keeper.resume)
-                painted = loaded.stylize(content, [job], keeper)
+                loaded = self.load(stage, placement, saver)
+                content, job = self.batch_item(loaded, init=init, resume=saver.resume)
+                painted = loaded.stylize(content, [job], saver)
         except Cancelled as cancelled:
             if cancelled.partial is not None:
-                cancelled.result = self._painted(cancelled.partial, keeper.losses, started)
+                cancelled.result = self._painted(cancelled.partial, saver.losses, started)
             raise
         assert painted is not None
-        result = self._painted(painted, keeper.losses, started)
-        keeper.end(result.picture)
+        result = self._painted(painted, saver.losses, started)
+        saver.end(result.picture)
         return result
 
     def for_picture(self, content: Any, *, path: Path | None = None) -> Run:
@@ -253,7 +253,7 @@ class Run:
             return images.from_tensor(image)
         result = np.empty_like(photograph)
         for rows in images.bands(photograph):
-            part, own = unit(image[:, :, rows]).float().cpu(), unit(images.to_tensor(photograph[rows]))
+            part, own = as_float(image[:, :, rows]).float().cpu(), as_float(images.to_tensor(photograph[rows]))
             if self.request.controls.keep_color == "luminance":
                 untouched = (part == own).all(1, keepdim=True)  # recolouring them would only round them
                 part = torch.where(untouched, own, color.with_chroma_of(part, own))
@@ -304,7 +304,9 @@ class Run:
             if seen is not None:
                 digest += images.digest(seen.cpu().numpy())
             if self.request.controls.keep_color == "histogram":
-                tensor = color.match_colors(unit(tensor), self._own_palette(mask), None if seen is None else seen.cpu())
+                tensor = color.match_colors(
+                    as_float(tensor), self._own_palette(mask), None if seen is None else seen.cpu()
+                )
                 digest += images.digest(tensor.numpy())
             prepared.append(StyleImage(tensor.to(placement.device), source.weight, digest, seen=seen))
         return Style(tuple(prepared), canvas, memory=self.memory_left())
@@ -473,7 +475,7 @@ class _Finished:
         return self.taken.state()
 
 
-class _Keeper:
+class _SnapshotSaver:
     """Listens to a run: collects its losses, keeps its snapshots, and tells where it goes on."""
 
     def __init__(self, run: Run, on_progress: OnProgress) -> None:

@@ -79,7 +79,7 @@ def _find(
         picture = library.read(painting, read=read, on_progress=on_progress)
         return StyleSource(painting.title, painting.id, picture, weight)
     picture = read(style)
-    named = style.name if isinstance(style, images.Held | images.Picture) else style
+    named = style.name if isinstance(style, images.BufferedPipe | images.Picture) else style
     name = Path(named).name if isinstance(named, str | Path) else "picture"
     return StyleSource(Path(name).stem, name, picture, weight)
 

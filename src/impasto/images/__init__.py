@@ -12,11 +12,13 @@ in gives sixteen bits out for PNG and TIFF. Importing this package loads no torc
 from impasto.images._animation import ANIMATIONS, check_animation, write_animation
 from impasto.images._arrays import from_tensor, to_tensor
 from impasto.images._fill import fill_hidden
+from impasto.images._location import contains_location, is_location_field, without_location
 from impasto.images._metadata import DIGITAL_SOURCE_TYPE
 from impasto.images._picture import (
     Header,
     Origin,
     Picture,
+    as_float,
     bands,
     digest,
     fit,
@@ -24,10 +26,8 @@ from impasto.images._picture import (
     quantise,
     resize,
     to_pil,
-    unit,
 )
-from impasto.images._pipes import MOST_BYTES, Held, held, is_pipe
-from impasto.images._place import names_place, tells_place, without_place
+from impasto.images._pipes import MOST_BYTES, BufferedPipe, buffered, is_pipe
 from impasto.images._read import MAX_PIXELS, MAX_SIDE, probe, read, read_record
 from impasto.images._save import WRITABLE_EXTENSIONS, check_format, check_output, write
 from impasto.images._sheet import contact_sheet
@@ -44,35 +44,35 @@ __all__ = [
     "MAX_SIDE",
     "MOST_BYTES",
     "WRITABLE_EXTENSIONS",
+    "BufferedPipe",
     "Header",
-    "Held",
     "Origin",
     "Picture",
+    "as_float",
     "bands",
+    "buffered",
     "check_animation",
     "check_format",
     "check_output",
     "contact_sheet",
+    "contains_location",
     "digest",
     "fill_hidden",
     "fit",
     "from_tensor",
-    "held",
     "is_codes",
+    "is_location_field",
     "is_pipe",
     "least_bytes",
-    "names_place",
     "probe",
     "quantise",
     "read",
     "read_record",
     "reading_bytes",
     "resize",
-    "tells_place",
     "to_pil",
     "to_tensor",
-    "unit",
-    "without_place",
+    "without_location",
     "write",
     "write_animation",
 ]

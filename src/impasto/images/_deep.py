@@ -25,7 +25,7 @@ _INFLATED = (8, 32946)  # Deflate, by Adobe's number and the older one
 def decode_16(image: Image.Image, data: bytes, tags: Mapping[int, Any]) -> NDArray[np.uint16] | None:
     """16-bit codes `(H, W, C)` by OpenCV; None where it cannot and Pillow must do."""
     if image.format == "PNG":
-        data = _png.bare(data)
+        data = _png.without_metadata(data)
     elif tags.get(262) not in (0, 1, 2) or set(tags.get(258, ())) != {16} or set(tags.get(339, (1,))) != {1}:
         return None
     else:

@@ -16,7 +16,7 @@ from PIL import AvifImagePlugin, Image, WebPImagePlugin
 
 from impasto.errors import InputError, ResourceError, StyleError
 from impasto.images import _color, _metadata, _png, _tiff
-from impasto.images._picture import Picture, bands, quantise, unit
+from impasto.images._picture import Picture, as_float, bands, quantise
 
 QUALITY = 92
 """Of what is compressed with loss, where no other is asked for."""
@@ -113,7 +113,7 @@ def _codes(picture: Picture, kind: str, bits: int) -> tuple[NDArray[Any], bytes 
     codes = np.empty((picture.height, picture.width, 3 if alpha is None else 4), np.uint16 if bits == 16 else np.uint8)
     profile, icc, notes = _profile_for(picture, kind)
     for rows in bands(picture.pixels):
-        pixels = unit(picture.pixels[rows])
+        pixels = as_float(picture.pixels[rows])
         if picture.alpha is not None and alpha is None:
             cover = picture.alpha[rows, :, None]
             pixels = pixels * cover + (1 - cover)

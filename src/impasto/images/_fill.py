@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.images._picture import BAND, Floats, is_codes, quantise, unit
+from impasto.images._picture import BAND, Floats, as_float, is_codes, quantise
 
 _CODE = np.float32(1 / 255)  # the opacity up to which nothing shows on a screen of 8 bits
 _FAINT = np.float32(8 / 255)  # below it a colour that was stored premultiplied by alpha is known to within 1/8 or worse
@@ -36,7 +36,7 @@ def fill_hidden(pixels: NDArray[Any], alpha: Floats) -> NDArray[Any]:
         return pixels
     around, result = _surroundings(pixels, alpha), np.empty_like(pixels)
     for rows in _even_bands(pixels):
-        own = unit(pixels[rows])
+        own = as_float(pixels[rows])
         slack = _slack(alpha[rows, :, None])
         moved = np.clip(_doubled(around, rows, own.shape[1]), own - slack, own + slack)
         hidden = alpha[rows] < _FAINT
@@ -49,7 +49,7 @@ def fill_hidden(pixels: NDArray[Any], alpha: Floats) -> NDArray[Any]:
 def _surroundings(pixels: NDArray[Any], alpha: Floats) -> NDArray[Any]:
     """Visible colours at half the size, spread to where there are none, `(h, w, 3)`."""
     kept = np.float16 if is_codes(pixels) else np.float32  # codes mean that memory is short
-    levels = [_joined(_averaged(unit(pixels[rows]), alpha[rows]) for rows in _even_bands(pixels)).astype(kept)]
+    levels = [_joined(_averaged(as_float(pixels[rows]), alpha[rows]) for rows in _even_bands(pixels)).astype(kept)]
     while levels[-1].size > 4:
         levels.append(_halved(levels[-1].astype(np.float32)).astype(kept))
     top = levels.pop().astype(np.float32)

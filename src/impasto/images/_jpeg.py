@@ -12,7 +12,7 @@ _BLEED = 2  # pixels that enlarged colours are smoothed beyond their unit
 _LOST_SHARE = 0.02  # of the picture's units, that may be damaged
 
 
-def with_its_end(data: bytes) -> bytes | None:
+def with_end_marker(data: bytes) -> bytes | None:
     """The file with the marker that ends it; None where more than a few bytes are missing, or the end is there.
 
     How much is missing cannot be read off the data. But what the last bytes that are left draw can be seen, by leaving

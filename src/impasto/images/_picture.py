@@ -83,7 +83,7 @@ class Picture:
         """Rows."""
         return int(self.pixels.shape[0])
 
-    def without_rim(self, share: float) -> Picture:
+    def without_border(self, share: float) -> Picture:
         """Without that share of both sides at each of their ends, transparency included."""
         down, right = round(share * self.height), round(share * self.width)
         inside = slice(down, self.height - down), slice(right, self.width - right)
@@ -133,7 +133,7 @@ def is_codes(pixels: NDArray[Any]) -> bool:
     return pixels.dtype in (np.uint8, np.uint16)
 
 
-def unit(pixels: NDArray[Any]) -> Floats:
+def as_float(pixels: NDArray[Any]) -> Floats:
     """Pixels as float32 in [0, 1]: codes divided by the largest, floats as they are."""
     if is_codes(pixels):
         return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
@@ -179,7 +179,7 @@ def _resized_codes(codes: NDArray[Any], height: int, width: int) -> NDArray[Any]
     planes, targets = np.atleast_3d(codes), np.atleast_3d(resized)
     bits = 8 * codes.dtype.itemsize
     for channel in range(planes.shape[2]):
-        plane = resize(unit(planes[..., channel]), height, width)
+        plane = resize(as_float(planes[..., channel]), height, width)
         for rows in bands(plane):
             targets[rows, :, channel] = quantise(plane[rows], bits)
     return resized
@@ -189,7 +189,7 @@ def digest(pixels: NDArray[Any]) -> str:
     """sha256, in hex, of the shape and the float32 values: the key of caches. Codes have that of their floats."""
     hashed = hashlib.sha256(repr(pixels.shape).encode())
     for rows in bands(pixels):
-        hashed.update(np.ascontiguousarray(unit(pixels[rows]), dtype="<f4").data)
+        hashed.update(np.ascontiguousarray(as_float(pixels[rows]), dtype="<f4").data)
     return hashed.hexdigest()
 
 
@@ -208,7 +208,7 @@ def quantise(values: Floats, bits: int) -> NDArray[Any]:
 
 def to_pil(picture: Picture) -> Image.Image:
     """The picture as an 8-bit sRGB `PIL.Image`: RGBA where it has alpha, else RGB."""
-    codes = picture.pixels if picture.pixels.dtype == np.uint8 else quantise(unit(picture.pixels), 8)
+    codes = picture.pixels if picture.pixels.dtype == np.uint8 else quantise(as_float(picture.pixels), 8)
     if picture.alpha is not None:
         codes = np.dstack([codes, quantise(picture.alpha, 8)])
     return Image.fromarray(codes)

@@ -20,7 +20,7 @@ _PATIENCE = 2.0  # seconds in which something has to begin to write
 _PAUSE = 0.02
 
 
-class Held(BytesIO):
+class BufferedPipe(BytesIO):
     """What a pipe gave, to be read as often as needed.
 
     Attributes:
@@ -41,17 +41,17 @@ def is_pipe(source: Any) -> bool:
     return False
 
 
-def held(source: Any) -> Any:
+def buffered(source: Any) -> Any:
     """What a pipe gives, if the source is the path of one; any other source as it is.
 
     Raises:
         InputError: nothing writes into the pipe for two seconds, or it gives more than a picture can have.
     """
-    return Held(read_pipe(Path(source)), str(source)) if is_pipe(source) else source
+    return BufferedPipe(read_pipe(Path(source)), str(source)) if is_pipe(source) else source
 
 
 def read_pipe(path: Path) -> bytes:
-    """All that a pipe gives. Raises InputError as `held` does."""
+    """All that a pipe gives. Raises InputError as `buffered` does."""
     name = name_of(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a blocking open would wait for a writer for ever
     try:

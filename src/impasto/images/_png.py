@@ -36,8 +36,8 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         position += 12 + size
 
 
-def bare(data: bytes) -> bytes:
-    """A PNG with nothing but its pixels, so that a codec has no metadata to stumble over or to act on."""
+def without_metadata(data: bytes) -> bytes:
+    """A PNG with nothing but its pixels, so that metadata can neither fail a codec nor change what it does."""
     return SIGNATURE + b"".join(chunk(name, body) for name, body in chunks(data) if name in _PIXEL_CHUNKS)
 
 

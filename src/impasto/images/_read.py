@@ -18,8 +18,8 @@ from impasto.images import _color, _metadata, _png
 from impasto.images._arrays import is_array, picture_of_array, shape_of_array
 from impasto.images._deep import as_tuple, decode_16, keyed
 from impasto.images._fill import fill_hidden
-from impasto.images._jpeg import with_its_end
-from impasto.images._picture import Floats, Header, Origin, Picture, bands, is_codes, quantise, unit
+from impasto.images._jpeg import with_end_marker
+from impasto.images._picture import Floats, Header, Origin, Picture, as_float, bands, is_codes, quantise
 from impasto.images._shrink import ask_for, averaged, averaged_codes, fitting_factor
 from impasto.images._source import Stream, decoding, open_image, opened
 
@@ -91,7 +91,7 @@ def _read(source: Any, reading: _Reading) -> Picture:
         return replace(picture, pixels=_as_codes(picture.pixels, source)) if compact else picture
     if isinstance(source, Picture):
         _check_size(source.width, source.height, reading.max_pixels, source.name)
-        pixels = _as_codes(source.pixels, source.pixels) if compact else unit(source.pixels)
+        pixels = _as_codes(source.pixels, source.pixels) if compact else as_float(source.pixels)
         return replace(source, pixels=pixels)
     if isinstance(source, Image.Image):
         _check_size(*source.size, reading.max_pixels, "the picture")
@@ -103,7 +103,7 @@ def _read(source: Any, reading: _Reading) -> Picture:
             data = _whole(stream) if _bits(image) == 16 else b""
             picture = _decode(image, data, name, compact=compact, factor=factor)
         except InputError:
-            ended = with_its_end(_whole(stream)) if image.format == "JPEG" else None
+            ended = with_end_marker(_whole(stream)) if image.format == "JPEG" else None
             if ended is None:
                 raise
             picture = _decode(open_image(BytesIO(ended), name), b"", name, compact=compact, factor=factor)

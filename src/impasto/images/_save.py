@@ -10,8 +10,8 @@ from typing import IO, Any
 from impasto.errors import InputError, quoted
 from impasto.files import check_apart, name_of, resolved, storing, write_whole
 from impasto.images._encode import WRITABLE, check_quality, encode
+from impasto.images._location import without_location
 from impasto.images._picture import Picture
-from impasto.images._place import without_place
 
 _FORMATS = {
     ".png": "PNG",
@@ -46,7 +46,7 @@ def write(
         format: by name ("PNG") or extension; by default the path's extension, for a file object the source's format.
         quality: of JPEG, WebP, AVIF and HEIC, 1 to 100; None for 92. Other formats take none.
         record: knobs to write into the metadata, for `read_record`.
-        drop_gps: leave out where it was taken, as `without_place` does.
+        drop_gps: leave out where it was taken, as `without_location` does.
 
     Returns one-line notes on what the format could not hold.
 
@@ -55,7 +55,7 @@ def write(
         ResourceError: the disk is full. Nothing is left behind.
         Cancelled: the reader of a pipe went away.
     """
-    picture = without_place(picture) if drop_gps else picture
+    picture = without_location(picture) if drop_gps else picture
     if hasattr(path_or_file, "write"):
         kind = _named(format) if format else picture.origin.format
         data, notes = _encoded(picture, kind if kind in WRITABLE else "PNG", quality, record)

@@ -43,7 +43,7 @@ _SIGNATURES = (
     (b"II+\0", "TIFF"),
     (b"MM\0+", "TIFF"),
 )
-_STRANGERS = (
+_UNREADABLE = (
     (b"%PDF", "a PDF"),
     (b"%!PS", "a PostScript file"),
     (b"8BPS", "a Photoshop file"),
@@ -148,7 +148,7 @@ def sniff(stream: Stream, name: str) -> str:
     if start[4:8] == b"ftyp":
         return _sniff_iso(start, name)
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
-    for signature, what in _STRANGERS:
+    for signature, what in _UNREADABLE:
         if text.startswith(signature):
             raise InputError(f"{name} is {what}, not a picture that Impasto reads", _USE_READABLE)
     raise InputError(f"{name} is not a picture that Impasto reads", _USE_READABLE)
@@ -182,7 +182,7 @@ def open_image(stream: Stream, name: str) -> ImageFile.ImageFile:
             return plugin(stream)
         except ValueError:  # oversized or broken metadata: the pixels may well be sound
             stream.seek(0)
-            return plugin(BytesIO(_png.bare(stream.read())))
+            return plugin(BytesIO(_png.without_metadata(stream.read())))
 
 
 def _open_tiff(stream: Stream, name: str) -> ImageFile.ImageFile:

@@ -220,7 +220,7 @@ class PatchLoss(MomentsLoss):
             ]
             for name in names
         }
-        drawn = {name: draw_places(found, self.places, seed=self.seed)[None] for name, found in vectors.items()}
+        drawn = {name: sample_positions(found, self.places, seed=self.seed)[None] for name, found in vectors.items()}
         return {**super().pool(moments), **drawn}
 
     def toward(self, own: Stats, target: Stats, strengths: Tensor) -> Stats:
@@ -238,10 +238,10 @@ class PatchLoss(MomentsLoss):
         if not self.matched:
             return moments
         shares = {name: self.weights[name] for name in sorted(self.matched)}
-        far = [share * self._unlikeness(name, stats, target) for name, share in shares.items()]
+        far = [share * self._dissimilarity(name, stats, target) for name, share in shares.items()]
         return (moments + torch.stack(far).sum(0) / sum(shares.values())) / 2
 
-    def _unlikeness(self, name: str, stats: Stats, target: Stats) -> Tensor:
+    def _dissimilarity(self, name: str, stats: Stats, target: Stats) -> Tensor:
         """Mean cosine distance of the places to those that they should be like, `(B,)`."""
         found = []
         for item, vectors in enumerate(stats[f"{name}/places"]):
@@ -259,7 +259,7 @@ class PatchLoss(MomentsLoss):
         return torch.stack(found)
 
 
-def seen_places(features: Tensor, seen: Tensor | None) -> Tensor:
+def visible_positions(features: Tensor, seen: Tensor | None) -> Tensor:
     """The places `(N, C)` of a map `(1, C, h, w)` that can be seen, by `seen (1, 1, H, W)`; all where it is None."""
     weight = None
     if seen is not None:
@@ -272,7 +272,7 @@ def _counted(vectors: Tensor, weight: Tensor | None) -> Tensor:
     return vectors if weight is None else vectors[weight[0] >= min(0.5, float(weight.max()))]
 
 
-def draw_places(parts: Sequence[tuple[float, Tensor]], count: int, *, seed: int = 0) -> Tensor:
+def sample_positions(parts: Sequence[tuple[float, Tensor]], count: int, *, seed: int = 0) -> Tensor:
     """A draw of `count` feature vectors `(count, C)` from several pictures' `(N, C)`, each by its share.
 
     Where a picture has fewer than its share, some come twice.
@@ -302,7 +302,7 @@ class StrokeLoss:
     must look like one that the painter made. A sum over places with the target at hand, so tiles add up exactly.
 
     Attributes:
-        target: `(N, C)` a layer, places of the style; see `draw_places`.
+        target: `(N, C)` a layer, places of the style; see `sample_positions`.
         weight: `(1, 1, H, W)` over the image, how much each pixel counts; evenly by default.
         chunk: places that are compared at once; bounds the memory.
 

@@ -26,24 +26,24 @@ _FAINT = 0.1  # of the usual gain of the last convolution: a decoder that knows 
 
 
 def steps(layer: str) -> tuple[Convolution | Pooling, ...]:
-    """The units of VGG-19 down from `layer`, in the order in which a decoder undoes them.
+    """The blocks of VGG-19 down from `layer`, in the order in which a decoder undoes them.
 
     Raises:
         InputError: VGG-19 has no such layer.
     """
     VGG19.check([layer])
-    units = cast("tuple[Convolution | Pooling, ...]", VGG19.units)
+    blocks = cast("tuple[Convolution | Pooling, ...]", VGG19.blocks)
     last = next(
-        at for at, unit in enumerate(units) if isinstance(unit, Convolution) and layer in (unit.layer, unit.raw)
+        at for at, block in enumerate(blocks) if isinstance(block, Convolution) and layer in (block.layer, block.raw)
     )
-    return units[last::-1]
+    return blocks[last::-1]
 
 
 def margin(layer: str) -> int:
     """Pixels beyond a tile that its decoder sees, in whole positions of `layer`."""
     cells = 0
-    for unit in reversed(steps(layer)):
-        cells = cells + 1 if isinstance(unit, Convolution) else -(-cells // unit.stride)
+    for block in reversed(steps(layer)):
+        cells = cells + 1 if isinstance(block, Convolution) else -(-cells // block.stride)
     return cells * VGG19.stride(layer)
 
 
@@ -79,13 +79,13 @@ class Decoder:
             margins = tuple(side // self._stride for side in tile.margins(self._margin))
             border = Border("reflect", True, tile.cuts(self._margin), margins)
         x = features
-        for at, unit in enumerate(self._steps, start=1):
-            if isinstance(unit, Pooling):
-                x = F.interpolate(x, scale_factor=unit.stride, mode="nearest")
-                border = replace(border, margins=tuple(unit.stride * side for side in border.margins))
+        for at, block in enumerate(self._steps, start=1):
+            if isinstance(block, Pooling):
+                x = F.interpolate(x, scale_factor=block.stride, mode="nearest")
+                border = replace(border, margins=tuple(block.stride * side for side in border.margins))
                 continue
-            x, border = border.pass_window(x, unit.kernel, 1, (unit.kernel // 2,) * 4)
-            x = F.conv2d(x, self._weights[f"{unit.key}.weight"], self._weights[f"{unit.key}.bias"])
+            x, border = border.pass_window(x, block.kernel, 1, (block.kernel // 2,) * 4)
+            x = F.conv2d(x, self._weights[f"{block.key}.weight"], self._weights[f"{block.key}.bias"])
             x = F.relu_(x) if at < len(self._steps) else x
         return precise(border.inside(x))
 
@@ -102,15 +102,15 @@ class Mirror(nn.ModuleDict):
     def __init__(self, encoder: Mapping[str, Tensor], layer: str, generator: torch.Generator) -> None:
         super().__init__()
         self.layer = layer
-        undone = [unit for unit in steps(layer) if isinstance(unit, Convolution)]
-        for unit in undone:
-            inputs, outputs = encoder[f"{unit.key}.weight"].shape[:2]
-            own = nn.Conv2d(inputs, outputs, unit.kernel)
-            gain = 2**0.5 * (_FAINT if unit is undone[-1] else 1)  # He et al. 2015
+        undone = [block for block in steps(layer) if isinstance(block, Convolution)]
+        for block in undone:
+            inputs, outputs = encoder[f"{block.key}.weight"].shape[:2]
+            own = nn.Conv2d(inputs, outputs, block.kernel)
+            gain = 2**0.5 * (_FAINT if block is undone[-1] else 1)  # He et al. 2015
             nn.init.normal_(own.weight, std=gain / own.weight[0].numel() ** 0.5, generator=generator)
             assert own.bias is not None
-            nn.init.constant_(own.bias, _GREY if unit is undone[-1] else 0)
-            self[unit.key] = own
+            nn.init.constant_(own.bias, _GREY if block is undone[-1] else 0)
+            self[block.key] = own
 
     def decoder(self, placement: Placement) -> Decoder:
         """Decodes by the weights as they stand."""

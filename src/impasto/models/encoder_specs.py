@@ -1,6 +1,6 @@
 """The table of encoders: which networks can be looked through, their layers, presets and geometry. Loads no torch.
 
-A network is written down as a list of units, from which all else follows: the names of layers, their stride, how far
+A network is written down as a list of blocks, from which all else follows: the names of layers, their stride, how far
 they see, what weights are needed and of which shape, and the work of a pass.
 """
 
@@ -91,11 +91,11 @@ class Residual:
         return (self.layer,) if self.layer else ()
 
 
-Unit: TypeAlias = Convolution | Pooling | Fork | Residual
+Block: TypeAlias = Convolution | Pooling | Fork | Residual
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _LayerGeometry:
     """Geometry of one layer; see the methods of EncoderSpec of these names."""
 
     stride: int
@@ -112,26 +112,26 @@ class EncoderSpec:
     Attributes:
         name: what `--encoder` takes.
         asset: id of its weights; empty when the user brings a file.
-        units: the network, down to a stride of 16 pixels.
+        blocks: the network, down to a stride of 16 pixels.
         paper: the source of the network.
         style_layers, content_layers: used unless others are asked for.
         mean, deviation: RGB in [0, 1] becomes (x - mean) / deviation; None where the weights hold a colour map.
         reverse: whether it sees BGR.
-        lopsided: pads a strided window as TensorFlow does, the odd pixel to the right and below.
+        asymmetric_padding: pads a strided window as TensorFlow does, the odd pixel to the right and below.
         epsilon: of the batch normalisations.
         precisions: those it is tested in.
     """
 
     name: str
     asset: str
-    units: tuple[Unit, ...]
+    blocks: tuple[Block, ...]
     paper: str
     style_layers: tuple[str, ...] = STYLE_LAYERS
     content_layers: tuple[str, ...] = ("relu4_1",)
     mean: Colour | None = None
     deviation: Colour = (1.0, 1.0, 1.0)
     reverse: bool = False
-    lopsided: bool = False
+    asymmetric_padding: bool = False
     epsilon: float = 1e-5
     precisions: tuple[str, ...] = ("float32", "bfloat16")
 
@@ -172,8 +172,8 @@ class EncoderSpec:
 
     def convolutions(self) -> Iterator[Convolution]:
         """All convolutions, in order."""
-        for unit in self.units:
-            yield from _convolutions(unit)
+        for block in self.blocks:
+            yield from _convolutions(block)
 
     def check_weights(self, shapes: Mapping[str, tuple[int, ...]], source: str) -> None:
         """Raise InputError where tensors of these shapes are not this network's weights; `source` names their file."""
@@ -195,40 +195,40 @@ class EncoderSpec:
                         "name the network that the file was saved from",
                     )
 
-    def _walk(self) -> dict[str, _Seen]:
+    def _walk(self) -> dict[str, _LayerGeometry]:
         """Geometry by layer, shallow to deep."""
-        found: dict[str, _Seen] = {}
+        found: dict[str, _LayerGeometry] = {}
         jump, reach, least, operations, values = 1, 0, 1, 0.0, 0.0
-        for unit in self.units:
-            path = _path(unit)
+        for block in self.blocks:
+            path = _path(block)
             for window in path:
                 overlap = window.kernel // 2 if window.kernel > window.stride else 0
                 least = max(least, jump * (overlap + 1), jump * window.stride)
                 reach += overlap * jump
                 jump *= window.stride
                 operations += _work(window) / jump**2
-            operations += sum(_work(one) / jump**2 for one in _convolutions(unit) if one not in path)
-            values += sum(one.outputs for one in _convolutions(unit)) / jump**2
-            found |= {name: _Seen(jump, reach, least, operations, values) for name in unit.layers}
+            operations += sum(_work(one) / jump**2 for one in _convolutions(block) if one not in path)
+            values += sum(one.outputs for one in _convolutions(block)) / jump**2
+            found |= {name: _LayerGeometry(jump, reach, least, operations, values) for name in block.layers}
         return found
 
 
-def _convolutions(unit: Unit) -> Iterator[Convolution]:
-    if isinstance(unit, Convolution):
-        yield unit
-    elif isinstance(unit, Fork):
-        yield from unit.branches
-    elif isinstance(unit, Residual):
-        yield from unit.inner
-        if unit.shortcut is not None:
-            yield unit.shortcut
+def _convolutions(block: Block) -> Iterator[Convolution]:
+    if isinstance(block, Convolution):
+        yield block
+    elif isinstance(block, Fork):
+        yield from block.branches
+    elif isinstance(block, Residual):
+        yield from block.inner
+        if block.shortcut is not None:
+            yield block.shortcut
 
 
-def _path(unit: Unit) -> tuple[Convolution | Pooling, ...]:
+def _path(block: Block) -> tuple[Convolution | Pooling, ...]:
     """The windows that the image goes through one after the other, the widest where there is a choice."""
-    if isinstance(unit, Residual):
-        return unit.inner
-    return (max(unit.branches, key=lambda one: one.kernel),) if isinstance(unit, Fork) else (unit,)
+    if isinstance(block, Residual):
+        return block.inner
+    return (max(block.branches, key=lambda one: one.kernel),) if isinstance(block, Fork) else (block,)
 
 
 def _work(one: Convolution | Pooling) -> float:
@@ -237,38 +237,38 @@ def _work(one: Convolution | Pooling) -> float:
     return 2.0 * one.kernel**2 * (1 if one.depthwise else one.inputs) * one.outputs
 
 
-def _vgg(blocks: tuple[int, ...], keys: Iterable[str]) -> tuple[Unit, ...]:
+def _vgg(counts: tuple[int, ...], keys: Iterable[str]) -> tuple[Block, ...]:
     """Convolutions of 3x3 in blocks, a 2x2 pooling between two. Block 3's second is `conv3_2`, then `relu3_2`."""
     named, inputs = iter(keys), 3
-    units: list[Unit] = []
-    for block, count in enumerate(blocks, start=1):
-        outputs = min(64 * 2 ** (block - 1), 512)
-        units += [Pooling()] if block > 1 else []
+    blocks: list[Block] = []
+    for number, count in enumerate(counts, start=1):
+        outputs = min(64 * 2 ** (number - 1), 512)
+        blocks += [Pooling()] if number > 1 else []
         for index in range(1, count + 1):
-            name = f"{block}_{index}"
-            units.append(Convolution(next(named), inputs, outputs, raw=f"conv{name}", layer=f"relu{name}"))
+            name = f"{number}_{index}"
+            blocks.append(Convolution(next(named), inputs, outputs, raw=f"conv{name}", layer=f"relu{name}"))
             inputs = outputs
-    return tuple(units)
+    return tuple(blocks)
 
 
-def _squeezenet() -> tuple[Unit, ...]:
+def _squeezenet() -> tuple[Block, ...]:
     """SqueezeNet 1.1: a convolution, then fire modules of a squeeze and two expansions; `squeeze2` .. and `fire2` .."""
-    units: list[Unit] = [Convolution("conv1", 3, 64, stride=2, raw="conv1", layer="relu1"), Pooling(3)]
+    blocks: list[Block] = [Convolution("conv1", 3, 64, stride=2, raw="conv1", layer="relu1"), Pooling(3)]
     inputs = 64
     for number in range(2, 10):
         narrow = 16 * (number // 2)
         wide, name = 4 * narrow, f"fire{number}"
-        units.append(Convolution(f"{name}.squeeze", inputs, narrow, 1, layer=f"squeeze{number}"))
+        blocks.append(Convolution(f"{name}.squeeze", inputs, narrow, 1, layer=f"squeeze{number}"))
         sides = tuple(Convolution(f"{name}.expand{k}x{k}", narrow, wide, k) for k in (1, 3))
-        units.append(Fork(sides, name))
-        units += [Pooling(3)] if number in (3, 5) else []
+        blocks.append(Fork(sides, name))
+        blocks += [Pooling(3)] if number in (3, 5) else []
         inputs = 2 * wide
-    return tuple(units)
+    return tuple(blocks)
 
 
 def _inverted(
     keys: tuple[tuple[str, str], ...], inputs: int, outputs: int, kernel: int, stride: int, expansion: int, layer: str
-) -> Unit:
+) -> Block:
     """An inverted residual block: expand (unless by 1), depthwise, project; keys are of weights and norms."""
     middle, parts = inputs * expansion, []
     if expansion > 1:
@@ -281,9 +281,9 @@ def _inverted(
     return Residual(tuple(parts), adds=stride == 1 and inputs == outputs, layer=layer)
 
 
-def _efficientnet_lite0() -> tuple[Unit, ...]:
+def _efficientnet_lite0() -> tuple[Block, ...]:
     """Its stem and five of its seven stages; `stem`, then `block1_1` .. `block5_3`."""
-    units: list[Unit] = [Convolution("_conv_stem", 3, 32, 3, 2, "_bn0", "relu6", layer="stem")]
+    blocks: list[Block] = [Convolution("_conv_stem", 3, 32, 3, 2, "_bn0", "relu6", layer="stem")]
     stages = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112))
     inputs, index = 32, 0
     for stage, (count, kernel, stride, expansion, outputs) in enumerate(stages, start=1):
@@ -292,16 +292,16 @@ def _efficientnet_lite0() -> tuple[Unit, ...]:
             keys = [(f"{key}_expand_conv", f"{key}_bn0")] if expansion > 1 else []
             keys += [(f"{key}_depthwise_conv", f"{key}_bn1"), (f"{key}_project_conv", f"{key}_bn2")]
             step = stride if number == 1 else 1
-            units.append(
+            blocks.append(
                 _inverted(tuple(keys), inputs, outputs, kernel, step, expansion, layer=f"block{stage}_{number}")
             )
             inputs, index = outputs, index + 1
-    return tuple(units)
+    return tuple(blocks)
 
 
-def _mobilenet_v2() -> tuple[Unit, ...]:
+def _mobilenet_v2() -> tuple[Block, ...]:
     """Its stem and five of its seven stages, as torchvision names them; `stem`, then `block1_1` .. `block5_3`."""
-    units: list[Unit] = [Convolution("features.0.0", 3, 32, 3, 2, "features.0.1", "relu6", layer="stem")]
+    blocks: list[Block] = [Convolution("features.0.0", 3, 32, 3, 2, "features.0.1", "relu6", layer="stem")]
     inputs, index = 32, 1
     for stage, (count, stride, expansion, outputs) in enumerate(
         ((1, 1, 1, 16), (2, 2, 6, 24), (3, 2, 6, 32), (4, 2, 6, 64), (3, 1, 6, 96)), start=1
@@ -311,14 +311,14 @@ def _mobilenet_v2() -> tuple[Unit, ...]:
             keys = [(f"{key}{part}.0", f"{key}{part}.1") for part in range(2 if expansion > 1 else 1)]
             keys.append((f"{key}{len(keys)}", f"{key}{len(keys) + 1}"))
             step = stride if number == 1 else 1
-            units.append(_inverted(tuple(keys), inputs, outputs, 3, step, expansion, layer=f"block{stage}_{number}"))
+            blocks.append(_inverted(tuple(keys), inputs, outputs, 3, step, expansion, layer=f"block{stage}_{number}"))
             inputs, index = outputs, index + 1
-    return tuple(units)
+    return tuple(blocks)
 
 
-def _resnet(counts: tuple[int, int, int], *, bottleneck: bool) -> tuple[Unit, ...]:
+def _resnet(counts: tuple[int, int, int], *, bottleneck: bool) -> tuple[Block, ...]:
     """Its stem and three of its four stages, as torchvision names them; `relu1`, then `block1_1` .. `block3_N`."""
-    units: list[Unit] = [Convolution("conv1", 3, 64, 7, 2, "bn1", raw="conv1", layer="relu1"), Pooling(3)]
+    blocks: list[Block] = [Convolution("conv1", 3, 64, 7, 2, "bn1", raw="conv1", layer="relu1"), Pooling(3)]
     inputs = 64
     for stage, count in enumerate(counts, start=1):
         width = 64 * 2 ** (stage - 1)
@@ -336,9 +336,9 @@ def _resnet(counts: tuple[int, int, int], *, bottleneck: bool) -> tuple[Unit, ..
             if stride > 1 or inputs != outputs:
                 names = f"{key}downsample.0", f"{key}downsample.1"
                 projection = Convolution(names[0], inputs, outputs, 1, stride, names[1], "")
-            units.append(Residual(inner, projection, activation="relu", layer=f"block{stage}_{number + 1}"))
+            blocks.append(Residual(inner, projection, activation="relu", layer=f"block{stage}_{number + 1}"))
             inputs = outputs
-    return tuple(units)
+    return tuple(blocks)
 
 
 _IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "deviation": (0.229, 0.224, 0.225)}
@@ -383,7 +383,7 @@ ARCHITECTURES: Mapping[str, EncoderSpec] = {
             mean=(123.68 / 255, 116.779 / 255, 103.939 / 255),
             deviation=(1 / 255, 1 / 255, 1 / 255),
             reverse=True,
-            lopsided=True,
+            asymmetric_padding=True,
         ),
         EncoderSpec(
             "efficientnet-lite0",
@@ -393,7 +393,7 @@ ARCHITECTURES: Mapping[str, EncoderSpec] = {
             **_MOBILE_LAYERS,
             mean=(127 / 255, 127 / 255, 127 / 255),
             deviation=(128 / 255, 128 / 255, 128 / 255),
-            lopsided=True,
+            asymmetric_padding=True,
             epsilon=1e-3,
         ),
         EncoderSpec("mobilenet-v2", "", _mobilenet_v2(), "arXiv:1801.04381", **_MOBILE_LAYERS, **_IMAGENET),

@@ -20,7 +20,7 @@ from impasto.contract import Placement
 from impasto.errors import InputError
 from impasto.memory import trim_memory
 from impasto.models.checkpoint import WeightsRef, read
-from impasto.models.encoder_specs import Convolution, EncoderSpec, Fork, Pooling, Residual, Unit, find
+from impasto.models.encoder_specs import Block, Convolution, EncoderSpec, Fork, Pooling, Residual, find
 from impasto.models.winograd import Winograd, from_picture
 from impasto.ops.tiles import Tile
 
@@ -44,15 +44,15 @@ def load_own_weights(name: str) -> dict[str, Tensor]:
     return {key: tensor.float() for key, tensor in tensors.items()}
 
 
-def quick_bytes(architecture: EncoderSpec, layers: Iterable[str], placement: Placement) -> int:
+def winograd_bytes(architecture: EncoderSpec, layers: Iterable[str], placement: Placement) -> int:
     """Memory that an encoder takes for quick passes to the deepest of `layers`, beside that of its features."""
     total, missing = 0, set(layers)
-    for unit in architecture.units:
+    for block in architecture.blocks:
         if not missing:
             break
-        if isinstance(unit, Convolution) and Winograd.suits(unit, placement):
-            total += Winograd.bytes(unit, placement)
-        missing -= {*unit.layers}
+        if isinstance(block, Convolution) and Winograd.suits(block, placement):
+            total += Winograd.bytes(block, placement)
+        missing -= {*block.layers}
     return total
 
 
@@ -96,7 +96,7 @@ class Encoder:
         wrap: bool = False,
         tile: Tile | None = None,
         checkpointing: bool = False,
-        quick: bool = False,
+        winograd: bool = False,
     ) -> Features:
         """Features of `images (B, 3, H, W)`, sRGB in [0, 1], at `layers`.
 
@@ -112,8 +112,9 @@ class Encoder:
                 its overlap off the margin, which is gone when the deepest layer is reached.
             checkpointing: keep for the gradient only what lies between two poolings, and compute the rest again when
                 it is needed: less memory for half more time (arXiv:1604.06174, Chen et al. 2016).
-            quick: fewer multiplications where there is a gradient to be computed, for the `quick_bytes` of kernels
-                kept a second time, and coarser rounding: for descents and training, not for what is judged.
+            winograd: use Winograd's algorithm where there is a gradient to be computed. It multiplies less, takes the
+                `winograd_bytes` of kernels kept a second time, and rounds more coarsely: for optimisation and training,
+                not for scores.
 
         Returns:
             One `(B, C, h, w)` a layer, in the placement's precision.
@@ -125,107 +126,111 @@ class Encoder:
         self._check(images if tile is None else None, wanted)
         mode = "circular" if wrap else "reflect"
         border = Border(mode) if tile is None else Border.of(tile, self.architecture.reach(wanted), mode)
-        border = replace(border, quick=quick and images.requires_grad and tile is None)
+        border = replace(border, winograd=winograd and images.requires_grad and tile is None)
         layout = torch.channels_last if self.placement.channels_last else torch.contiguous_format
         x = images.to(self.placement.dtype).contiguous(memory_format=layout)
+        if checkpointing:
+            return self._pass_in_stages(x, border, wanted)
+        _, _, found = self._pass(self.architecture.blocks, x, border, wanted)
+        return found
+
+    def _pass_in_stages(self, x: Tensor, border: Border, wanted: frozenset[str]) -> dict[str, Tensor]:
+        """`_pass` through the whole network, of which only what lies between two stages is kept for the gradient."""
         found: dict[str, Tensor] = {}
-        for units in self._stages() if checkpointing else [self.architecture.units]:
-            if checkpointing:
-                x, border, own = checkpoint(
-                    self._pass_again, units, x, border, wanted - set(found), use_reentrant=False
-                )
-            else:
-                x, border, own = self._pass(units, x, border, wanted)
+        for blocks in self._stages():
+            x, border, own = checkpoint(
+                self._pass_checkpointed, blocks, x, border, wanted - set(found), use_reentrant=False
+            )
             found |= own
             if len(found) == len(wanted):
-                return found
-        raise AssertionError("every layer was checked to exist")
+                break
+        return found
 
-    def _stages(self) -> Iterator[Sequence[Unit]]:
-        """The units from one pooling to the next, or by themselves where there is none."""
-        stage: list[Unit] = []
-        for unit in self.architecture.units:
-            stage.append(unit)
-            if not isinstance(unit, Convolution) or unit.stride > 1:
+    def _stages(self) -> Iterator[Sequence[Block]]:
+        """The blocks from one pooling to the next, or by themselves where there is none."""
+        stage: list[Block] = []
+        for block in self.architecture.blocks:
+            stage.append(block)
+            if not isinstance(block, Convolution) or block.stride > 1:
                 yield stage
                 stage = []
         if stage:
             yield stage
 
     def _pass(
-        self, units: Sequence[Unit], x: Tensor, border: Border, wanted: frozenset[str]
+        self, blocks: Sequence[Block], x: Tensor, border: Border, wanted: frozenset[str]
     ) -> tuple[Tensor, Border, dict[str, Tensor]]:
-        """Some units in a row, up to the last layer that is wanted; and the layers among them that are wanted."""
+        """Some blocks in a row, up to the last layer that is wanted; and the layers among them that are wanted."""
         found: dict[str, Tensor] = {}
-        for unit in units:
-            x, border = self._run(unit, x, border, wanted, found)
+        for block in blocks:
+            x, border = self._run(block, x, border, wanted, found)
             if len(found) == len(wanted):
                 break
         return x, border, found
 
-    def _pass_again(
-        self, units: Sequence[Unit], x: Tensor, border: Border, wanted: frozenset[str]
+    def _pass_checkpointed(
+        self, blocks: Sequence[Block], x: Tensor, border: Border, wanted: frozenset[str]
     ) -> tuple[Tensor, Border, dict[str, Tensor]]:
         """`_pass`, after what others have left is given back: the C library would keep half of what is saved."""
         trim_memory()
-        return self._pass(units, x, border, wanted)
+        return self._pass(blocks, x, border, wanted)
 
     def _run(
-        self, unit: Unit, x: Tensor, border: Border, wanted: frozenset[str], found: dict[str, Tensor]
+        self, block: Block, x: Tensor, border: Border, wanted: frozenset[str], found: dict[str, Tensor]
     ) -> tuple[Tensor, Border]:
-        """One unit; the layers in it that are wanted go into `found`."""
-        if isinstance(unit, Pooling):
-            x, border = self._framed(x, unit, border)
-            return (F.max_pool2d if self.pooling == "max" else F.avg_pool2d)(x, unit.kernel, unit.stride), border
-        if isinstance(unit, Convolution):
-            quick = self._quick(unit) if border.quick and unit.raw not in wanted else None
-            if quick is not None:
-                x = quick(x, border.mode)
-                if unit.layer in wanted:
-                    found[unit.layer] = x
+        """One block; the layers in it that are wanted go into `found`."""
+        if isinstance(block, Pooling):
+            x, border = self._framed(x, block, border)
+            return (F.max_pool2d if self.pooling == "max" else F.avg_pool2d)(x, block.kernel, block.stride), border
+        if isinstance(block, Convolution):
+            winograd = self._use_winograd(block) if border.winograd and block.raw not in wanted else None
+            if winograd is not None:
+                x = winograd(x, border.mode)
+                if block.layer in wanted:
+                    found[block.layer] = x
                 return x, border
-            x, border = self._convolve(x, unit, border)
-            if unit.raw in wanted:
-                found[unit.raw] = border.inside(x)
-            x = _activated(x, unit.activation, inplace=unit.raw not in wanted)
-        elif isinstance(unit, Fork):
-            x, border = self._fork(x, unit, border)
+            x, border = self._convolve(x, block, border)
+            if block.raw in wanted:
+                found[block.raw] = border.inside(x)
+            x = _activated(x, block.activation, inplace=block.raw not in wanted)
+        elif isinstance(block, Fork):
+            x, border = self._fork(x, block, border)
         else:
-            x, border = self._add(x, unit, border)
-        if unit.layer in wanted:
-            found[unit.layer] = border.inside(x)
+            x, border = self._add(x, block, border)
+        if block.layer in wanted:
+            found[block.layer] = border.inside(x)
         return x, border
 
-    def _fork(self, x: Tensor, unit: Fork, border: Border) -> tuple[Tensor, Border]:
-        sides = [self._convolve(x, one, border) for one in unit.branches]
+    def _fork(self, x: Tensor, block: Fork, border: Border) -> tuple[Tensor, Border]:
+        sides = [self._convolve(x, one, border) for one in block.branches]
         least = Border.least([own for _, own in sides], border)
         parts = [
             _activated(own.inside(part, least), one.activation, inplace=False)
-            for one, (part, own) in zip(unit.branches, sides, strict=True)
+            for one, (part, own) in zip(block.branches, sides, strict=True)
         ]
         return torch.cat(parts, 1), least
 
-    def _add(self, x: Tensor, unit: Residual, border: Border) -> tuple[Tensor, Border]:
+    def _add(self, x: Tensor, block: Residual, border: Border) -> tuple[Tensor, Border]:
         added, after = x, border
-        for one in unit.inner:
+        for one in block.inner:
             added, after = self._convolve(added, one, after)
             added = _activated(added, one.activation)
-        if unit.shortcut is not None:
-            kept, own = self._convolve(x, unit.shortcut, border)
+        if block.shortcut is not None:
+            kept, own = self._convolve(x, block.shortcut, border)
             added = added + own.inside(kept, after)
-        elif unit.adds:
+        elif block.adds:
             added = added + border.inside(x, after)
-        return _activated(added, unit.activation), after
+        return _activated(added, block.activation), after
 
     def _convolve(self, x: Tensor, one: Convolution, border: Border) -> tuple[Tensor, Border]:
         weight, bias = self._weights[f"{one.key}.weight"], self._weights[f"{one.key}.bias"]
         x, border = self._framed(x, one, border)
-        if border.quick and one.inputs == 3 and one.kernel == 3 and one.stride == 1 and x.device.type == "cpu":
+        if border.winograd and one.inputs == 3 and one.kernel == 3 and one.stride == 1 and x.device.type == "cpu":
             return from_picture(x, weight, bias), border
         return F.conv2d(x, weight, bias, one.stride, groups=x.shape[1] if one.depthwise else 1), border
 
-    def _quick(self, one: Convolution) -> Winograd | None:
-        """The unit by fewer multiplications, if it suits; its kernels are mapped the first time."""
+    def _use_winograd(self, one: Convolution) -> Winograd | None:
+        """The block by fewer multiplications, if it suits; its kernels are mapped the first time."""
         if one.key not in self._winograd and Winograd.suits(one, self.placement):
             weight, bias = self._weights[f"{one.key}.weight"], self._weights[f"{one.key}.bias"]
             self._winograd[one.key] = Winograd(weight, bias)
@@ -240,7 +245,7 @@ class Encoder:
         """Positions to add before and after a side; windows that do not overlap get none."""
         if kernel <= stride:
             return 0, 0
-        if not self.architecture.lopsided:
+        if not self.architecture.asymmetric_padding:
             return kernel // 2, kernel // 2
         cells = -(-length // stride) if whole else length // stride  # the sides of a tiled picture are multiples
         total = max((cells - 1) * stride + kernel - (length if whole else cells * stride), 0)
@@ -272,14 +277,14 @@ class Border:
         tiled: whether it is a crop.
         cuts: sides (above, below, left, right) that end inside the picture.
         margins: positions beyond the tile on each side.
-        quick: whether convolutions may take fewer multiplications.
+        winograd: whether convolutions may take fewer multiplications.
     """
 
     mode: str
     tiled: bool = False
     cuts: tuple[bool, ...] = (False, False, False, False)
     margins: tuple[int, ...] = (0, 0, 0, 0)
-    quick: bool = False
+    winograd: bool = False
 
     @classmethod
     def of(cls, tile: Tile, reach: int, mode: str) -> Border:

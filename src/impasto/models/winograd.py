@@ -187,7 +187,7 @@ def _edges(padded: Tensor, height: int, width: int, mode: str) -> list[tuple[Ten
 _scratch = threading.local()  # memory that was touched already is several times as fast as new memory
 
 
-def _room(like: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _scratch_buffer(like: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Two pieces of memory for `count` values each."""
     held = getattr(_scratch, "held", None)
     if held is None or held[0].dtype != like.dtype or held[0].numel() < count:
@@ -203,7 +203,7 @@ def _tiled(padded: Tensor, kernels: Tensor, maps: tuple[Tensor, Tensor], bias: T
     outputs = padded.new_empty((len(padded), rows * _OUT, columns * _OUT, made))
     in_row = _IN * _IN * columns * max(channels, made)
     strip = -(-rows // -(-rows * in_row // max(_STRIP, _IN * _IN * _PLACES * max(channels, made))))
-    first, second = _room(padded, strip * in_row)
+    first, second = _scratch_buffer(padded, strip * in_row)
     down, right = padded.stride(2), padded.stride(3)
     steps = (down, right, _OUT * down, _OUT * right, 1)
     for index in range(len(padded)):

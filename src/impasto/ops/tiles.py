@@ -69,7 +69,7 @@ class WindowedImage:
         """The window over a tile and its margins within `reach`, in [0, 1]; the tile's picture is the extended one."""
         wide = tile.grown(reach)
         rows, columns = self._rows[slice(*wide.rows)], self._columns[slice(*wide.columns)]
-        part = unit(self.pixels[:, :, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1])
+        part = as_float(self.pixels[:, :, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1])
         if wide.rows[1] > self.size[0]:
             part = part.index_select(2, (rows - rows.min()).to(part.device))
         if wide.columns[1] > self.size[1]:
@@ -89,7 +89,7 @@ class WindowedImage:
         return torch.empty(shape, dtype=self.pixels.dtype, device=self.pixels.device).permute(0, 3, 1, 2)
 
 
-def unit(pixels: Tensor) -> Tensor:
+def as_float(pixels: Tensor) -> Tensor:
     """Pixels as floats in [0, 1]: codes divided by the largest, floats as they are."""
     if pixels.is_floating_point():
         return pixels
@@ -108,7 +108,7 @@ def put(picture: Tensor, part: Tensor, tile: Tile) -> None:
 def thumbnail(picture: Tensor, longest: int = 1024) -> Tensor:
     """A picture as floats, with rows and columns left out so that it is small: for previews."""
     step = -(-max(picture.shape[2:]) // longest)
-    return unit(picture[:, :, ::step, ::step])
+    return as_float(picture[:, :, ::step, ::step])
 
 
 def side_within(memory: int, per_pixel: float, *, margin: int, stride: int, largest: int = 2048) -> int:

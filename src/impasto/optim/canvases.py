@@ -26,7 +26,7 @@ class BilateralCanvas:
         cells: points of the finest grid along the longest side.
         depth: its points from dark to bright.
         falloff: scale of each grid against the next coarser one.
-        unit: scale of the parameters, for optimisers whose first step depends on it.
+        scale: scale of the parameters, for optimisers whose first step depends on it.
 
     Paper: arXiv:1707.02880 (Gharbi et al. 2017), eq. 3-4: its grid of affine transforms, here moved by descent and not
     predicted, and sliced by the luma itself.
@@ -35,7 +35,7 @@ class BilateralCanvas:
     bounded = False
 
     def __init__(
-        self, photograph: Tensor, *, cells: int = 8, depth: int = 6, falloff: float = 0.5, unit: float = 1.0
+        self, photograph: Tensor, *, cells: int = 8, depth: int = 6, falloff: float = 0.5, scale: float = 1.0
     ) -> None:
         height, width = photograph.shape[2:]
         longest = max(height, width)
@@ -43,7 +43,7 @@ class BilateralCanvas:
         sizes = [finest]
         while max(sizes[-1]) > 1:
             sizes.append([-(-size // 2) for size in sizes[-1]])
-        self._photograph, self._unit, self._falloff = photograph.detach(), unit, falloff
+        self._photograph, self._scale, self._falloff = photograph.detach(), scale, falloff
         self._changes = [
             torch.zeros(1, 12, *size, dtype=photograph.dtype, device=photograph.device, requires_grad=True)
             for size in reversed(sizes)
@@ -79,10 +79,10 @@ class BilateralCanvas:
     def _grid(self) -> Tensor:
         """All grids as one of the finest size."""
         finest = self._changes[-1].shape[2:]
-        grid = self._unit * self._changes[0].expand(-1, -1, *finest)
+        grid = self._scale * self._changes[0].expand(-1, -1, *finest)
         for level, change in enumerate(self._changes[1:], start=1):
             larger = F.interpolate(change, size=finest, mode="trilinear", align_corners=True)
-            grid = grid + self._unit * self._falloff**level * larger
+            grid = grid + self._scale * self._falloff**level * larger
         return grid
 
     def _rows(self, height: int, top: int, count: int) -> Tensor:
@@ -149,10 +149,10 @@ class PixelPyramid:
     Args:
         start: `(B, 3, H, W)` in [0, 1].
         falloff: scale of each correction against the next finer one, since its gradient adds up over more pixels.
-        unit: what 1 in a parameter changes in the image. L-BFGS's first step sums to one unit, so a unit of x times the
+        scale: what 1 in a parameter changes in the image. L-BFGS's first step sums to 1, so a scale of x times the
             number of values makes it change a value by x on average.
-        pace: `(1, 1, H, W)`, how far each place goes for the same change of the parameters; evenly by default. See
-            `even_pace`.
+        preconditioner: `(1, 1, H, W)`, factor of the scale for each place; 1 by default. See
+            `gradient_preconditioner`.
         wrap: enlarge corrections as if the image was tiled, so that they leave no seam.
     """
 
@@ -163,8 +163,8 @@ class PixelPyramid:
         start: Tensor,
         *,
         falloff: float = 0.6,
-        unit: float = 1.0,
-        pace: Tensor | None = None,
+        scale: float = 1.0,
+        preconditioner: Tensor | None = None,
         wrap: bool = False,
     ) -> None:
         self._start = start.detach().clone(memory_format=torch.contiguous_format)
@@ -174,7 +174,7 @@ class PixelPyramid:
             torch.zeros(batch, channels, *size, device=start.device, requires_grad=True) for size in sizes
         ]
         self._falloff, self._wrap = falloff, wrap
-        self._unit: Tensor | float = unit if pace is None else unit * pace
+        self._scale: Tensor | float = scale if preconditioner is None else scale * preconditioner
 
     def parameters(self) -> Sequence[Tensor]:
         """Finest first."""
@@ -185,7 +185,7 @@ class PixelPyramid:
         change = self._corrections[-1]
         for correction in reversed(self._corrections[:-1]):
             change = correction + self._falloff * self._enlarged(change, correction.shape[2], correction.shape[3])
-        return self._start + self._unit * change
+        return self._start + self._scale * change
 
     def _enlarged(self, correction: Tensor, height: int, width: int) -> Tensor:
         if not self._wrap:
@@ -202,7 +202,7 @@ class PixelPyramid:
         A clamp inside `render` would cut the gradient of every pixel that has once left the range.
         """
         image = self.render()
-        self._corrections[0] += (image.clamp(0, 1) - image) / self._unit
+        self._corrections[0] += (image.clamp(0, 1) - image) / self._scale
 
 
 class Pixels:
@@ -231,11 +231,11 @@ class Pixels:
         self._image.clamp_(0, 1)
 
 
-def even_pace(gradient: Tensor, *, wrap: bool = False) -> Tensor:
-    """How far each place of an image should go, so that all take part in the first steps alike.
+def gradient_preconditioner(gradient: Tensor, *, wrap: bool = False) -> Tensor:
+    """A diagonal preconditioner, with which all places of an image take part in the first steps alike.
 
     Gram matrices are squares: where features are strong, as in a face, their gradient is many times that of the rest,
-    and L-BFGS would change that place until it is garish before it has learnt the scale of the others.
+    and L-BFGS would change that place until it is garish before it knows the curvature of the others.
 
     Args:
         gradient: `(1, 3, H, W)`, of the loss at the start.
@@ -249,9 +249,9 @@ def even_pace(gradient: Tensor, *, wrap: bool = False) -> Tensor:
     reach = min(_NEAR, *(side - 1 for side in power.shape[2:]))
     framed = F.pad(power, (reach,) * 4, mode="circular" if wrap else "reflect")
     size = F.avg_pool2d(framed, 2 * reach + 1, 1).sqrt()
-    pace = 1 / (size / size.mean().clamp_min(_TINY)).clamp_min(_STRONG)
+    preconditioner = 1 / (size / size.mean().clamp_min(_TINY)).clamp_min(_STRONG)
     step = gradient.float().abs()
-    return pace * (step.mean().clamp_min(_TINY) / (pace * step).mean().clamp_min(_TINY))
+    return preconditioner * (step.mean().clamp_min(_TINY) / (preconditioner * step).mean().clamp_min(_TINY))
 
 
 def _correction_levels(height: int, width: int, *, wrap: bool) -> int:

@@ -100,7 +100,7 @@ class Schedule:
             gradient, which would wipe out a good start.
         betas: Adam's decay rates; shorter memories than usual, since there are few steps.
         history: pairs that L-BFGS remembers; each takes twice the memory of the parameters.
-        frugal: keep the best image in half precision, and return it so.
+        low_memory: keep the best image in half precision, and return it so.
     """
 
     steps: int
@@ -109,7 +109,7 @@ class Schedule:
     warmup: int = 3
     betas: tuple[float, float] = (0.8, 0.99)
     history: int = 10
-    frugal: bool = False
+    low_memory: bool = False
 
     def rate(self, step: int) -> float:
         """Share of Adam's rate at `step`, counted from 0: linear warm-up, then a half cosine to zero."""
@@ -148,18 +148,18 @@ def descend(
         Cancelled: as raised by `on_progress`, with the best image so far in its `partial`.
     """
     optimizer: _Adam | _LBFGS = (_Adam if schedule.optimizer == "adam" else _LBFGS)(canvas, schedule)
-    watch = _Watch(canvas, score, optimizer, schedule, stage, on_progress)
+    monitor = _Monitor(canvas, score, optimizer, schedule, stage, on_progress)
     if resume is not None:
-        watch.load(resume)
-    watch.report(watch.count)
+        monitor.load(resume)
+    monitor.report(monitor.count)
     with contextlib.suppress(_ExhaustedError):
-        optimizer.run(watch)
-    if not watch.exhausted:  # L-BFGS has found that no step leads further down
-        watch.report(schedule.steps)
-    return DescentResult(watch.image(), tuple(watch.history))
+        optimizer.run(monitor)
+    if not monitor.exhausted:  # L-BFGS has found that no step leads further down
+        monitor.report(schedule.steps)
+    return DescentResult(monitor.image(), tuple(monitor.history))
 
 
-class _Watch:
+class _Monitor:
     """Evaluates, and remembers what was seen. It is the Snapshot of the descent."""
 
     def __init__(
@@ -178,7 +178,7 @@ class _Watch:
         self._started = time.perf_counter()
         self._lowest = math.inf
         kept = canvas.render().detach()
-        self.best = kept.to(torch.float16) if schedule.frugal else kept.clone()
+        self.best = kept.to(torch.float16) if schedule.low_memory else kept.clone()
         self.history: list[Mapping[str, float]] = []
 
     @property
@@ -205,7 +205,7 @@ class _Watch:
         self.count = self._settled = int(state["steps"])
         self._lowest = float(state["lowest"])
         self.best.copy_(state["best"])
-        self._optimizer.load(below(state, "optimizer/"))
+        self._optimizer.load(with_prefix(state, "optimizer/"))
 
     def evaluate(self) -> Tensor:
         """One step: the loss, whose gradients are left in the parameters."""
@@ -256,17 +256,17 @@ class _Adam:
     def __init__(self, canvas: Canvas, schedule: Schedule) -> None:
         self._canvas, self._schedule = canvas, schedule
         # fused: without copies of the size of the image in between
-        self._adam = torch.optim.Adam(canvas.parameters(), betas=schedule.betas, fused=schedule.frugal or None)
+        self._adam = torch.optim.Adam(canvas.parameters(), betas=schedule.betas, fused=schedule.low_memory or None)
 
-    def run(self, watch: _Watch) -> None:
+    def run(self, monitor: _Monitor) -> None:
         """Take all steps."""
-        while not watch.exhausted:
-            watch.settle()
-            rate = self._schedule.learning_rate * self._schedule.rate(watch.count)
-            watch.evaluate()
+        while not monitor.exhausted:
+            monitor.settle()
+            rate = self._schedule.learning_rate * self._schedule.rate(monitor.count)
+            monitor.evaluate()
             for group in self._adam.param_groups:
                 group["lr"] = rate
-            if not watch.exhausted:  # nobody would see what the last step gives
+            if not monitor.exhausted:  # nobody would see what the last step gives
                 self._adam.step()
                 self._canvas.project()
 
@@ -282,7 +282,7 @@ class _Adam:
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Put them back."""
         for index, parameter in enumerate(self._canvas.parameters()):
-            found = {name: tensor.clone() for name, tensor in below(state, f"{index}/").items()}
+            found = {name: tensor.clone() for name, tensor in with_prefix(state, f"{index}/").items()}
             parameter.copy_(found.pop("value"))
             moved = {name: tensor if name == "step" else tensor.to(parameter) for name, tensor in found.items()}
             self._adam.state[parameter].update(moved)
@@ -295,15 +295,15 @@ class _LBFGS:
         self._lbfgs = LBFGS(canvas.parameters(), history=schedule.history)
         self.state, self.load = self._lbfgs.state, self._lbfgs.load
 
-    def run(self, watch: _Watch) -> None:
+    def run(self, monitor: _Monitor) -> None:
         """Take steps until all are taken or none leads further down."""
-        self._lbfgs.run(watch.evaluate, watch.settle)
+        self._lbfgs.run(monitor.evaluate, monitor.settle)
 
 
 class _ExhaustedError(Exception):
     """All steps are taken."""
 
 
-def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def with_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The part of a state whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

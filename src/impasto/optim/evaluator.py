@@ -54,7 +54,7 @@ class Evaluator:
         backdrop: `(below, cover)`, `(1, 3, H, W)` and `(1, 1, H, W)`: the picture is seen where it covers `below`.
         tile: longest side of a tile in pixels; None for one piece, which is quicker as long as it fits into memory.
         approximate: measure what is not additive tile by tile, and take the mean.
-        checkpointing, quick: in one piece, compute features twice rather than keep them, or by fewer multiplications;
+        checkpointing, winograd: in one piece, compute features twice rather than keep them, or by Winograd's algorithm;
             see `Encoder`.
 
     Raises:
@@ -71,10 +71,10 @@ class Evaluator:
         tile: int | None = None,
         approximate: bool = False,
         checkpointing: bool = False,
-        quick: bool = False,
+        winograd: bool = False,
     ) -> None:
         self._encoder, self._terms, self._wrap, self._backdrop = encoder, tuple(terms), wrap, backdrop
-        self._tile, self._checkpointing, self._quick = tile, checkpointing, quick
+        self._tile, self._checkpointing, self._winograd = tile, checkpointing, winograd
         for term in self._terms if tile is not None else ():
             possible = can_approximate(term.objective)
             if not term.objective.additive and not (approximate and possible):
@@ -102,7 +102,7 @@ class Evaluator:
                 layers,
                 wrap=self._wrap,
                 checkpointing=self._checkpointing,
-                quick=self._quick,
+                winograd=self._winograd,
             )
             features.update(found)
         return self._sums([term.objective.statistics(features) for term in self._terms])

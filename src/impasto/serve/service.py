@@ -419,7 +419,7 @@ def _jpeg(picture: images.Picture, side: int) -> bytes:
         width, height = images.fit(picture.width, picture.height, side)
         picture = picture.resized(height, width)
     stream = io.BytesIO()
-    plain = images.Picture(images.unit(picture.pixels))  # without its metadata
+    plain = images.Picture(images.as_float(picture.pixels))  # without its metadata
     images.write(plain, stream, format="JPEG", quality=85)
     return stream.getvalue()
 

@@ -77,4 +77,4 @@ class DecoderLearner(Learner):
         return {"pixels": pixels, "features": features, "loss": pixels + self.knobs.feature_weight * features}
 
     def _features(self, pictures: Tensor) -> Tensor:
-        return self._encoder[0](pictures, [self.knobs.layer], quick=True)[self.knobs.layer]
+        return self._encoder[0](pictures, [self.knobs.layer], winograd=True)[self.knobs.layer]

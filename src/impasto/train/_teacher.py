@@ -123,7 +123,7 @@ class Teacher:
             content: `content()` of their photographs.
             styles: `(B,)`, numbers of the training_styles.
         """
-        features = self._encoder(pastiches, STYLE_LAYERS, quick=True)
+        features = self._encoder(pastiches, STYLE_LAYERS, winograd=True)
         distances = [relative_error(gram_matrix(features[layer]), self._grams[layer][styles]) for layer in STYLE_LAYERS]
         return {
             "content": relative_error(features[CONTENT_LAYER], content),

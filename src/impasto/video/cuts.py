@@ -20,7 +20,7 @@ from impasto.ops.flow import Frame
 
 Small: TypeAlias = NDArray[np.float32]
 
-AHEAD = 3
+LOOKAHEAD = 3
 """Frames that are looked ahead: a flash or a damaged stretch of as many is passed over."""
 
 _SIDE = 64  # longest side, in pixels, of what is compared
@@ -40,7 +40,7 @@ _REST = 0.2  # of the difference of two frames, that a blend leaves unexplained
 
 
 @dataclass(frozen=True)
-class Glance:
+class FrameSummary:
     """What is compared of a frame.
 
     Attributes:
@@ -54,7 +54,7 @@ class Glance:
     bars: tuple[int, int, int, int]
 
     @classmethod
-    def of(cls, frame: Frame) -> Glance:
+    def of(cls, frame: Frame) -> FrameSummary:
         """That of a frame `(H, W, 3)` in [0, 1]."""
         height, width = frame.shape[:2]
         scale = _SIDE / max(height, width)
@@ -63,7 +63,7 @@ class Glance:
         luma = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.float32)
         return cls(small, luma, (_bar(luma), _bar(luma[::-1]), _bar(luma.T), _bar(luma.T[::-1])))
 
-    def likeness(self, other: Glance) -> float:
+    def likeness(self, other: FrameSummary) -> float:
         """Correlation of the structures at the best shift, from -1 to 1; 0 where one frame has none."""
         inside = self._inside(other)
         (one, contrast), (two, contrast_of_other) = _structure(self.luma[inside]), _structure(other.luma[inside])
@@ -76,12 +76,12 @@ class Glance:
             found = max(found, _correlation(one, two, (round(down), round(across))))
         return found
 
-    def difference(self, other: Glance) -> float:
+    def difference(self, other: FrameSummary) -> float:
         """Mean difference of the colours, from 0 to 1."""
         inside = self._inside(other)
         return float(np.abs(self.colors[inside] - other.colors[inside]).mean())
 
-    def is_unlike(self, other: Glance) -> bool:
+    def is_unlike(self, other: FrameSummary) -> bool:
         """Whether the other shows something else; nothing is known of frames that are black, white or fogged."""
         inside = self._inside(other)
         light = max(float(self.luma[inside].mean()), float(other.luma[inside].mean()))
@@ -89,7 +89,7 @@ class Glance:
             return False
         return self._shows_anything(inside) and other._shows_anything(inside) and self.likeness(other) < _UNLIKE
 
-    def blends(self, before: Glance, after: Glance) -> bool:
+    def blends(self, before: FrameSummary, after: FrameSummary) -> bool:
         """Whether it is a mixture of the frame before and the one after it, as films of another frame rate have."""
         way = after.colors - before.colors
         share = float(((self.colors - before.colors) * way).sum() / max(1e-6, float((way * way).sum())))
@@ -100,7 +100,7 @@ class Glance:
     def _shows_anything(self, inside: tuple[slice, slice]) -> bool:
         return _structure(self.luma[inside])[1] > _FLAT
 
-    def _inside(self, other: Glance) -> tuple[slice, slice]:
+    def _inside(self, other: FrameSummary) -> tuple[slice, slice]:
         """What the bars leave that both have: their edges would be alike in all shots."""
         height, width = self.luma.shape
         top, bottom, left, right = (min(pair) for pair in zip(self.bars, other.bars, strict=True))
@@ -135,22 +135,22 @@ def _correlation(one: Small, other: Small, shift: tuple[int, int]) -> float:
 
 
 @dataclass
-class CutFinder:
+class CutDetector:
     """Follows a film frame by frame.
 
     Attributes:
         last: the newest frame that was not passed over; None at the beginning.
     """
 
-    last: Glance | None = None
-    _ahead: list[tuple[Frame, Glance]] = field(default_factory=list, repr=False)
+    last: FrameSummary | None = None
+    _ahead: list[tuple[Frame, FrameSummary]] = field(default_factory=list, repr=False)
 
     def __call__(self, frame: Frame, following: Sequence[Frame] = ()) -> tuple[bool, bool]:
         """Whether a shot begins at this frame, and whether it is one to be passed over, such as a flash.
 
         Args:
             frame: `(H, W, 3)` in [0, 1].
-            following: up to `AHEAD` frames after it; none at the end, or where none can be waited for.
+            following: up to `LOOKAHEAD` frames after it; none at the end, or where none can be waited for.
         """
         own, before = self._glance(frame), self.last
         self._ahead = [pair for pair in self._ahead if any(pair[0] is each for each in following)]
@@ -160,7 +160,7 @@ class CutFinder:
         self.last = own
         return unlike, False
 
-    def _is_odd(self, own: Glance, before: Glance, following: Sequence[Frame], *, unlike: bool) -> bool:
+    def _is_odd(self, own: FrameSummary, before: FrameSummary, following: Sequence[Frame], *, unlike: bool) -> bool:
         changed = own.difference(before)
         if not following or not (unlike or changed > _MOVED):
             return False
@@ -172,16 +172,16 @@ class CutFinder:
                 return True  # a shot of one frame is none
         return (unlike or changed > _FLASHED) and any(_is_back(each, before, changed, unlike=unlike) for each in later)
 
-    def _glance(self, frame: Frame) -> Glance:
+    def _glance(self, frame: Frame) -> FrameSummary:
         """That of a frame, which is made once."""
         known = next((glance for each, glance in self._ahead if each is frame), None)
         if known is None:
-            known = Glance.of(frame)
+            known = FrameSummary.of(frame)
             self._ahead.append((frame, known))
         return known
 
 
-def _is_back(after: Glance, before: Glance, changed: float, *, unlike: bool) -> bool:
+def _is_back(after: FrameSummary, before: FrameSummary, changed: float, *, unlike: bool) -> bool:
     """Whether a film is back at the shot from which it had changed by so much, in a frame that may be unlike it."""
     if after.is_unlike(before):
         return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ from impasto.video.settings import SMALLEST_SIDE, Film
 from impasto.video.stabilizer import Motion
 from impasto.video.tracking import MovingMasks
 from impasto.videos import (
-    Beside,
     Coding,
+    SourceTracks,
     VideoFrame,
     VideoHeader,
     VideoReader,
@@ -73,38 +74,49 @@ def paint_video(  # noqa: PLR0913 - a front door
     settings = film.temporal_settings()
     coding = choose_coding(out, codec=film.codec, bits=film.bits, crf=film.crf)
     reader = VideoReader(source, film.start, film.end, film.size, film.rate, even=coding.even)
-    if min(reader.header.width, reader.header.height) < SMALLEST_SIDE:
-        raise InputError(f"frames of {reader.header.width}x{reader.header.height} px are too small", "16 px are needed")
-    _check_place(out, source, coding)
-    _check_timeline(film, len(weighted(styles)), reader.header.duration or math.inf)
+    _check(film, source, out, coding, reader.header, len(weighted(styles)))
     work = FilmFolder(out, fingerprint(source, styles, request, film), resume=resume)
     with work.open():
         painter, masks = _prepared(engine, styles, request, reader, on_progress, on_note)
         if settings is not None and not painter.is_quick:
             settings = settings.for_slow_method()
         left = max(0, reader.header.count - sum(segment.count for segment in work.segments))
-        seconds = painter.predicted_seconds(settings.passes if settings else 1) * left
-        if seconds >= _LONG:
-            on_note(f"{left} frames of {reader.header.width}x{reader.header.height} px: about {duration(seconds)}")
+        _tell_time(painter.predicted_seconds(settings.passes if settings else 1) * left, left, reader.header, on_note)
         result = FilmRunner(painter, masks, reader, film, settings, coding, work, on_progress).run()
-        if reader.damaged:
-            listed = ", ".join(str(number) for number in reader.damaged[:8])
-            more = f" and {len(reader.damaged) - 8} more" if len(reader.damaged) > 8 else ""
-            on_note(f"damaged frames were concealed: {listed}{more}")
+        _tell_damage(reader.damaged, on_note)
         record = _record(painter, request, film, reader.header)
         on_progress(Progress("joining the segments", 0, 1))
-        metadata = {"comment": json.dumps(record)}
         assemble(
             work.segments,
             out,
             coding,
-            beside=Beside(Path(source), film.start, film.end, request.drop_gps),
-            metadata=metadata,
+            beside=SourceTracks(Path(source), film.start, film.end, request.drop_gps),
+            metadata={"comment": json.dumps(record)},
             on_note=on_note,
         )
         on_progress(Progress("joining the segments", 1, 1))
         work.remove()
     return replace(result, path=out, record=record, damaged=tuple(reader.damaged))
+
+
+def _check(film: Film, source: Path, out: Path, coding: Coding, header: VideoHeader, styles: int) -> None:
+    """Raise InputError for what can be seen to be wrong before any weights are loaded."""
+    if min(header.width, header.height) < SMALLEST_SIDE:
+        raise InputError(f"frames of {header.width}x{header.height} px are too small", "16 px are needed")
+    _check_place(out, source, coding)
+    _check_timeline(film, styles, header.duration or math.inf)
+
+
+def _tell_time(seconds: float, frames: int, header: VideoHeader, on_note: OnNote) -> None:
+    if seconds >= _LONG:
+        on_note(f"{frames} frames of {header.width}x{header.height} px: about {duration(seconds)}")
+
+
+def _tell_damage(damaged: Sequence[int], on_note: OnNote) -> None:
+    if damaged:
+        listed = ", ".join(str(number) for number in damaged[:8])
+        more = f" and {len(damaged) - 8} more" if len(damaged) > 8 else ""
+        on_note(f"damaged frames were concealed: {listed}{more}")
 
 
 def _prepared(

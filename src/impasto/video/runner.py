@@ -15,7 +15,7 @@ import numpy as np
 from impasto import images
 from impasto.contract import OnProgress, Progress
 from impasto.engine.masks import Layout
-from impasto.video.cuts import AHEAD
+from impasto.video.cuts import LOOKAHEAD
 from impasto.video.frames import FramePainter, Pixels
 from impasto.video.pipeline import Pipeline, Stopped
 from impasto.video.resume import FilmFolder
@@ -81,7 +81,7 @@ def _with_next(items: Iterator[Item]) -> Iterator[tuple[Item, tuple[Pixels, ...]
     waiting: deque[Item] = deque()
     for item in items:
         waiting.append(item)
-        if len(waiting) > AHEAD:
+        if len(waiting) > LOOKAHEAD:
             yield waiting.popleft(), tuple(each.frame.pixels for each in waiting)
     while waiting:
         yield waiting.popleft(), tuple(each.frame.pixels for each in waiting)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from impasto.ops import flow
 from impasto.ops.flow import Flow, Frame, Grey, Map
-from impasto.video.cuts import AHEAD, CutFinder, Glance
+from impasto.video.cuts import LOOKAHEAD, CutDetector, FrameSummary
 
 Codes: TypeAlias = NDArray[np.uint16]
 """A painting `(H, W, 3)` with 16 bits."""
@@ -141,7 +141,7 @@ class MotionEstimator:
     settings: TemporalSettings = field(default_factory=TemporalSettings)
     count: int = 0
     _kept: deque[_PastFrame] = field(default_factory=deque)
-    _cuts: CutFinder = field(default_factory=CutFinder)
+    _cuts: CutDetector = field(default_factory=CutDetector)
     _source: Frame | None = None  # the input that this frame's painting is made from, where older paint is warped to it
 
     def __post_init__(self) -> None:
@@ -199,7 +199,7 @@ class MotionEstimator:
     def keep(self, frame: Frame, *, odd: bool = False, source: NDArray[np.uint8] | None = None) -> None:
         """Keep a frame without computing its flow, to resume a job. odd, source: see `state`."""
         if not odd:
-            self._cuts.last = Glance.of(frame)
+            self._cuts.last = FrameSummary.of(frame)
         small = self._shrunk(frame)
         codes = _codes(small)
         self._append(_PastFrame(codes, flow.grey(small), codes if source is None else source, odd))
@@ -213,9 +213,8 @@ class MotionEstimator:
 
     def _append(self, kept: _PastFrame) -> None:
         self._kept.append(kept)
-        while len(self._kept) > max(
-            1 + AHEAD, self.settings.anchor_distance
-        ):  # the frame before a flash is needed behind it
+        # the frame before a flash is needed after it
+        while len(self._kept) > max(1 + LOOKAHEAD, self.settings.anchor_distance):
             self._kept.popleft()
 
     def _shrunk(self, source: Frame) -> Frame:

@@ -9,16 +9,16 @@ from impasto.videos._av import writing
 from impasto.videos._coding import CODECS, VIDEO_EXTENSIONS, Coding, choose_coding
 from impasto.videos._device import CameraWriter
 from impasto.videos._read import VideoFrame, VideoHeader, VideoReader, live_frames, probe_video
-from impasto.videos._write import Beside, Segment, SegmentWriter, VideoWriter, assemble, segment_coding
+from impasto.videos._write import Segment, SegmentWriter, SourceTracks, VideoWriter, assemble, segment_coding
 
 __all__ = [
     "CODECS",
     "VIDEO_EXTENSIONS",
-    "Beside",
     "CameraWriter",
     "Coding",
     "Segment",
     "SegmentWriter",
+    "SourceTracks",
     "VideoFrame",
     "VideoHeader",
     "VideoReader",

@@ -201,7 +201,7 @@ class SegmentWriter:
 
 
 @dataclass(frozen=True)
-class Beside:
+class SourceTracks:
     """The source whose sound, subtitles, chapters and metadata an output takes over.
 
     Attributes:
@@ -217,7 +217,7 @@ class Beside:
 
     def kept(self, metadata: Mapping[str, str]) -> dict[str, str]:
         """Metadata to take over."""
-        return {name: text for name, text in metadata.items() if not (self.drop_gps and images.names_place(name))}
+        return {name: text for name, text in metadata.items() if not (self.drop_gps and images.is_location_field(name))}
 
 
 def assemble(
@@ -225,7 +225,7 @@ def assemble(
     path: Path,
     coding: Coding,
     *,
-    beside: Beside | None = None,
+    beside: SourceTracks | None = None,
     metadata: Mapping[str, str] | None = None,
     on_note: Callable[[str], object] = str,
 ) -> None:
@@ -252,7 +252,7 @@ def _join(
     temporary: Path,
     coding: Coding,
     ending: str,
-    beside: Beside | None,
+    beside: SourceTracks | None,
     metadata: Mapping[str, str],
     on_note: Callable[[str], object],
 ) -> None:
@@ -272,7 +272,7 @@ def _join(
         others = None
         if beside is not None:
             source = stack.enter_context(opened(beside.path))
-            others = _Others(out, source, beside, on_note)
+            others = _OtherStreams(out, source, beside, on_note)
             _copy_metadata(out, stream, source, beside)
         out.metadata.update(metadata)
         for packet in _packets(segments):
@@ -308,10 +308,10 @@ def _packets(segments: Sequence[Segment]) -> Iterator[Any]:
                 yield packet
 
 
-class _Others:
+class _OtherStreams:
     """Copies what lies beside the pictures, in step with them."""
 
-    def __init__(self, out: Any, source: Any, beside: Beside, on_note: Callable[[str], object]) -> None:
+    def __init__(self, out: Any, source: Any, beside: SourceTracks, on_note: Callable[[str], object]) -> None:
         self._out, self._beside = out, beside
         pictures = picture_stream(source, beside.path.name)
         self._origin = Fraction(pictures.start_time or 0) * pictures.time_base + Fraction(
@@ -366,7 +366,7 @@ class _Others:
         beside = self._beside
         if (beside.start > 0 and at < 0) or (beside.end is not None and at >= Fraction(beside.end - beside.start)):
             return
-        if beside.drop_gps and packet.stream.type == "subtitle" and images.tells_place(bytes(packet)):
+        if beside.drop_gps and packet.stream.type == "subtitle" and images.contains_location(bytes(packet)):
             return
         shift = round(self._origin / packet.time_base) if beside.start > 0 else 0
         if shift:
@@ -376,7 +376,7 @@ class _Others:
         self._out.mux(packet)
 
 
-def _copy_metadata(out: Any, stream: Any, source: Any, beside: Beside) -> None:
+def _copy_metadata(out: Any, stream: Any, source: Any, beside: SourceTracks) -> None:
     own = {"major_brand", "minor_version", "compatible_brands", "encoder"}
     out.metadata.update({name: value for name, value in beside.kept(source.metadata).items() if name not in own})
     pictures = picture_stream(source, beside.path.name)

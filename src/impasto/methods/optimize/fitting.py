@@ -13,8 +13,8 @@ from impasto.contract import Placement
 from impasto.errors import InputError
 from impasto.methods.optimize.objectives import content_objectives, stroke_layers, style_loss
 from impasto.methods.settings import OptimizeKnobs
-from impasto.models.encoder_specs import Convolution, EncoderSpec, Fork, Residual, Unit, find
-from impasto.models.encoders import quick_bytes
+from impasto.models.encoder_specs import Block, Convolution, EncoderSpec, Fork, Residual, find
+from impasto.models.encoders import winograd_bytes
 from impasto.ops.tiles import side_within
 from impasto.optim.descent import Schedule
 from impasto.optim.evaluator import can_approximate
@@ -37,20 +37,20 @@ class Fit:
     Attributes:
         tile: longest side of a tile in pixels; None for one piece.
         optimizer, history: of the schedule.
-        frugal: plain pixels and Adam, which take a tenth of a pyramid and L-BFGS; features of the photograph in
+        low_memory: plain pixels and Adam, which take a tenth of a pyramid and L-BFGS; features of the photograph in
             bfloat16.
-        quick: features by fewer multiplications, for some more memory.
+        winograd: features by Winograd's algorithm, for some more memory.
     """
 
     tile: int | None
     optimizer: str
     history: int
-    frugal: bool = False
-    quick: bool = False
+    low_memory: bool = False
+    winograd: bool = False
 
     def schedule(self, steps: int, knobs: OptimizeKnobs) -> Schedule:
         """For so many steps."""
-        return Schedule(steps, self.optimizer, knobs.learning_rate, history=self.history, frugal=self.frugal)
+        return Schedule(steps, self.optimizer, knobs.learning_rate, history=self.history, low_memory=self.low_memory)
 
 
 def fit(sides: tuple[int, int], knobs: OptimizeKnobs, placement: Placement, memory: int | None) -> Fit:
@@ -64,7 +64,7 @@ def fit(sides: tuple[int, int], knobs: OptimizeKnobs, placement: Placement, memo
     """
     pixels = math.prod(sides)
     if memory is None:
-        return Fit(None, knobs.optimizer, knobs.history, quick=_is_quick(knobs))
+        return Fit(None, knobs.optimizer, knobs.history, winograd=_uses_winograd(knobs))
     if pixels * whole_bytes(knobs, placement) <= memory:
         return Fit(None, knobs.optimizer, knobs.history)
     target = _target_bytes(knobs, placement)
@@ -73,8 +73,8 @@ def fit(sides: tuple[int, int], knobs: OptimizeKnobs, placement: Placement, memo
         held = (_descent_bytes(knobs.optimizer, history) + target) * pixels
         if held <= room:
             return Fit(tile_side(int(memory - held), knobs, placement), knobs.optimizer, history)
-    left = int(memory - (_frugal_bytes() + _target_bytes(knobs, placement, frugal=True)) * pixels)
-    return Fit(tile_side(left, knobs, placement), "adam", knobs.history, frugal=True)
+    left = int(memory - (_low_memory_bytes() + _target_bytes(knobs, placement, low_memory=True)) * pixels)
+    return Fit(tile_side(left, knobs, placement), "adam", knobs.history, low_memory=True)
 
 
 def tile_side(memory: int, knobs: OptimizeKnobs, placement: Placement) -> int:
@@ -90,7 +90,7 @@ def least_memory(sides: tuple[int, int], knobs: OptimizeKnobs, placement: Placem
         InputError: something that was asked for cannot be tiled.
     """
     _check(knobs)
-    held = (_frugal_bytes() + _target_bytes(knobs, placement, frugal=True)) * math.prod(sides)
+    held = (_low_memory_bytes() + _target_bytes(knobs, placement, low_memory=True)) * math.prod(sides)
     return int(held + _tile_bytes(LEAST_TILE, knobs, placement))
 
 
@@ -105,10 +105,10 @@ def whole_bytes(knobs: OptimizeKnobs, placement: Placement) -> float:
 def fixed_bytes(knobs: OptimizeKnobs, placement: Placement) -> int:
     """Bytes of a descent in one piece beside those for each pixel."""
     layers = (*knobs.style_layers, *knobs.content_layers)
-    return quick_bytes(find(knobs.encoder), layers, placement) if _is_quick(knobs) and layers else 0
+    return winograd_bytes(find(knobs.encoder), layers, placement) if _uses_winograd(knobs) and layers else 0
 
 
-def _is_quick(knobs: OptimizeKnobs) -> bool:
+def _uses_winograd(knobs: OptimizeKnobs) -> bool:
     return knobs.checkpointing == "off"
 
 
@@ -145,29 +145,29 @@ def _descent_bytes(optimizer: str, history: int) -> float:
     return 360.0 + 54 * history if optimizer == "lbfgs" else 465.0
 
 
-def _frugal_bytes() -> float:
+def _low_memory_bytes() -> float:
     """A pixel, of a descent on plain pixels by Adam: the image, its gradient, two moments, and the best in half."""
     return 5 * 12.0
 
 
-def _target_bytes(knobs: OptimizeKnobs, placement: Placement, *, frugal: bool = False) -> float:
-    """A pixel, of the photograph's features that are kept as a target; a frugal descent keeps them in bfloat16."""
+def _target_bytes(knobs: OptimizeKnobs, placement: Placement, *, low_memory: bool = False) -> float:
+    """A pixel, of the photograph's features that are kept as a target; with low_memory they are kept in bfloat16."""
     values = _values(find(knobs.encoder), knobs.content_layers)
-    return values * (4 if placement.precision == "float32" and not frugal else 2)
+    return values * (4 if placement.precision == "float32" and not low_memory else 2)
 
 
 def _values(architecture: EncoderSpec, layers: Iterable[str]) -> float:
     """Of feature maps, for a pixel of the picture."""
     channels = {}
-    for unit in architecture.units:
-        for name in unit.layers:
-            channels[name] = _channels(unit)
+    for block in architecture.blocks:
+        for name in block.layers:
+            channels[name] = _channels(block)
     return sum(channels[layer] / architecture.stride(layer) ** 2 for layer in layers)
 
 
-def _channels(unit: Unit) -> int:
-    if isinstance(unit, Convolution):
-        return unit.outputs
-    if isinstance(unit, Fork):
-        return sum(branch.outputs for branch in unit.branches)
-    return unit.inner[-1].outputs if isinstance(unit, Residual) else 0
+def _channels(block: Block) -> int:
+    if isinstance(block, Convolution):
+        return block.outputs
+    if isinstance(block, Fork):
+        return sum(branch.outputs for branch in block.branches)
+    return block.inner[-1].outputs if isinstance(block, Residual) else 0

@@ -20,7 +20,7 @@ _LONG = 60  # steps at full size, from which a level of three quarters of the si
 _BETWEEN = 0.2  # share of these steps that it takes
 
 
-_FIRM = 2.0  # times that the content counts there
+_FIRST_LEVEL_CONTENT = 2.0  # times that the content counts there
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Level:
         scale: its size as a share of the picture's.
         sides: its height and width.
         steps: how long to stay.
-        firm: times that the content counts.
+        content_factor: times that the content counts.
         octaves: smaller scales at which the style counts too.
     """
 
     scale: float
     sides: tuple[int, int]
     steps: int
-    firm: float = 1.0
+    content_factor: float = 1.0
     octaves: tuple[float, ...] = ()
 
     @property
@@ -55,11 +55,11 @@ class Level:
 def levels_of(height: int, width: int, knobs: OptimizeKnobs) -> tuple[Level, ...]:
     """Coarse first. A long descent ends lower from three quarters of the size than from all or half of it."""
 
-    def level(scale: float, steps: float, firm: float = 1.0) -> Level:
-        firm *= knobs.coarse_content if scale <= 0.5 else 1.0
+    def level(scale: float, steps: float, content_factor: float = 1.0) -> Level:
+        content_factor *= knobs.coarse_content if scale <= 0.5 else 1.0
         smaller = (scale * 0.5**octave for octave in range(1, knobs.octaves))
         octaves = tuple(each for each in smaller if each * max(height, width) >= knobs.coarsest)
-        return Level(scale, sides_at(height, width, scale), round(steps), firm, octaves)
+        return Level(scale, sides_at(height, width, scale), round(steps), content_factor, octaves)
 
     *coarser, finest = (
         level(scale, knobs.steps * COARSER_STEPS ** -math.log2(scale))
@@ -67,7 +67,7 @@ def levels_of(height: int, width: int, knobs: OptimizeKnobs) -> tuple[Level, ...
     )
     if knobs.steps < _LONG or knobs.canvas == "photorealistic":
         return *coarser, finest
-    return *coarser, level(0.75, _BETWEEN * knobs.steps, _FIRM), finest
+    return *coarser, level(0.75, _BETWEEN * knobs.steps, _FIRST_LEVEL_CONTENT), finest
 
 
 def sides_of(images: Tensor) -> tuple[int, int]:

@@ -32,7 +32,7 @@ from impasto.contract import (
 )
 from impasto.errors import Cancelled, InputError
 from impasto.losses.losses import ContentLoss, RegionalLoss, StyleLoss, TotalVariation
-from impasto.losses.matching import draw_places, seen_places
+from impasto.losses.matching import sample_positions, visible_positions
 from impasto.methods.optimize.fitting import STRIDE, Fit, fit, fixed_bytes, least_memory, tile_side, whole_bytes
 from impasto.methods.optimize.levels import Level, levels_of, sides_at, sides_of
 from impasto.methods.optimize.objectives import (
@@ -52,9 +52,9 @@ from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import VGG19, find, of_weights, weights_of
 from impasto.models.encoders import Encoder, load_own_weights
 from impasto.ops import masks
-from impasto.ops.tiles import WindowedImage, put, resample, tiles_of, unit
-from impasto.optim.canvases import BilateralCanvas, PixelPyramid, Pixels, even_pace
-from impasto.optim.descent import CachedScore, MultiscaleScore, Schedule, Score, below, descend
+from impasto.ops.tiles import WindowedImage, as_float, put, resample, tiles_of
+from impasto.optim.canvases import BilateralCanvas, PixelPyramid, Pixels, gradient_preconditioner
+from impasto.optim.descent import CachedScore, MultiscaleScore, Schedule, Score, descend, with_prefix
 from impasto.optim.evaluator import Evaluator, Term, collect
 
 FIRST_STEP = 0.01
@@ -122,10 +122,10 @@ class Optimize(Costs):
             maps = self._collect_styles(style, ContentLoss(matched), level.scale, knobs)
             for name in matched:
                 rows = [
-                    (share, seen_places(found[name], image.seen))
+                    (share, visible_positions(found[name], image.seen))
                     for image, (share, found) in zip(style.images, maps, strict=True)
                 ]
-                tensors[f"strokes/{level.scale}/{name}"] = draw_places(rows, STROKE_PLACES)
+                tensors[f"strokes/{level.scale}/{name}"] = sample_positions(rows, STROKE_PLACES)
         if knobs.init == "recolored":
             palettes = [
                 color_statistics(
@@ -148,7 +148,7 @@ class Optimize(Costs):
         parts = []
         for image, share in zip(style.images, style.shares(), strict=True):
             sides = sides_at(*sides_of(image.pixels), scale)
-            pixels = resample(unit(image.pixels), *sides).clamp_(0, 1)
+            pixels = resample(as_float(image.pixels), *sides).clamp_(0, 1)
             measured = objective
             if image.seen is not None and isinstance(objective, StyleLoss):
                 measured = RegionalLoss(objective, F.adaptive_avg_pool2d(image.seen.to(pixels), sides))
@@ -177,8 +177,8 @@ class Optimize(Costs):
             sides = sides_at(*picture.start.sides, level.scale)
             place = fit(sides, knobs, self.placement, job.memory)
             taken = LevelSnapshot(index, picture.start.pixels, change, picture.seen)
-            resume = None if job.resume is None or index > first else below(job.resume, "descent/")
-            held = replace(knobs, content_weight=level.firm * knobs.content_weight)
+            resume = None if job.resume is None or index > first else with_prefix(job.resume, "descent/")
+            held = replace(knobs, content_weight=level.content_factor * knobs.content_weight)
             own = replace(job, guide=picture.guide, knobs=held)
             score = self._score(picture.photograph_at(sides), own, level, place)
             canvas, cached = _canvas(picture.begun(sides, change), score, knobs, place)
@@ -211,7 +211,7 @@ class Optimize(Costs):
         small = picture.photograph_at(sides_at(*picture.photograph.sides, level.scale))
         place = fit(sides_of(small), knobs, self.placement, job.memory)
         score = self._score(small, replace(job, guide=picture.guide), level, place)
-        canvas = BilateralCanvas(small, unit=FIRST_STEP * small.numel() if knobs.optimizer == "lbfgs" else 1.0)
+        canvas = BilateralCanvas(small, scale=FIRST_STEP * small.numel() if knobs.optimizer == "lbfgs" else 1.0)
         best, lowest = canvas.copy(), math.inf
         if job.resume is not None:
             lowest = float(job.resume["best/lowest"])
@@ -311,12 +311,12 @@ class Optimize(Costs):
             tile=place.tile,
             approximate=knobs.tiling == "approximate",
             checkpointing=knobs.checkpointing == "on",
-            quick=place.quick,
+            winograd=place.winograd,
         )
 
     def _collect(self, objective: Objective, picture: Tensor, knobs: OptimizeKnobs, place: Fit) -> Stats:
         found = collect(self._encoder, objective, picture, wrap=knobs.border == "wrap", tile=place.tile)
-        if place.frugal and isinstance(objective, MappedObjective):
+        if place.low_memory and isinstance(objective, MappedObjective):
             return {name: tensor.to(torch.bfloat16) for name, tensor in found.items()}
         return found
 
@@ -380,10 +380,10 @@ class _Picture:
 def _canvas(image: Tensor, score: Score, knobs: OptimizeKnobs, place: Fit) -> tuple[PixelPyramid | Pixels, Score]:
     """What is moved from `image` on, and what scores it."""
     wrap = knobs.border == "wrap"
-    if place.frugal:
+    if place.low_memory:
         return Pixels(image), score
     if place.optimizer == "adam":  # it evens out the steps of all places by itself
         return PixelPyramid(image, wrap=wrap), score
     cached_score = CachedScore(score)
-    pace = even_pace(cached_score.ahead(image), wrap=wrap)
-    return PixelPyramid(image, unit=FIRST_STEP * image.numel(), pace=pace, wrap=wrap), cached_score
+    preconditioner = gradient_preconditioner(cached_score.ahead(image), wrap=wrap)
+    return PixelPyramid(image, scale=FIRST_STEP * image.numel(), preconditioner=preconditioner, wrap=wrap), cached_score

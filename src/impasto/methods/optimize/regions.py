@@ -23,7 +23,7 @@ from impasto.methods.optimize.levels import Level, sides_of
 from impasto.methods.settings import OptimizeKnobs
 from impasto.ops import masks
 from impasto.ops.tiles import pad_to_multiple, resample
-from impasto.optim.descent import below
+from impasto.optim.descent import with_prefix
 
 _LEAST_SHARE = 1e-5  # of the picture; a region smaller than that has no statistics
 
@@ -52,7 +52,7 @@ def regional_style(loss: StyleLoss, content: Tensor, job: Job, level: Level) -> 
     knobs: OptimizeKnobs = job.knobs
 
     def target(code: StyleCode) -> Stats:
-        found = below(code.tensors, f"{level.scale}/")
+        found = with_prefix(code.tensors, f"{level.scale}/")
         return {name: tensor.to(content.device) for name, tensor in found.items()}
 
     guide = job.guide
@@ -76,7 +76,7 @@ def regional_strokes(content: Tensor, job: Job, level: Level) -> tuple[StrokeLos
     """What asks for the painting's strokes: one loss for each part, each with the share of the picture that it has."""
 
     def places(code: StyleCode) -> Stats:
-        found = below(code.tensors, f"strokes/{level.scale}/")
+        found = with_prefix(code.tensors, f"strokes/{level.scale}/")
         return {name: tensor.to(content.device) for name, tensor in found.items()}
 
     guide = job.guide

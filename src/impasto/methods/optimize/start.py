@@ -18,7 +18,7 @@ from impasto.methods.optimize.fitting import STRIDE
 from impasto.methods.optimize.levels import sides_of
 from impasto.methods.settings import OptimizeKnobs
 from impasto.ops.color import color_sums, recoloring
-from impasto.ops.tiles import Tile, WindowedImage, put, resample, tiles_of, unit
+from impasto.ops.tiles import Tile, WindowedImage, as_float, put, resample, tiles_of
 
 _FINE = 3 / 512  # deviation of the Gaussian that parts fine detail from the rest, as a share of the longest side
 _EVEN = 2.0  # power of `detail` with which the photograph's detail in the result grows evenly
@@ -39,7 +39,7 @@ def start_image(content: Tensor, job: Job) -> Tensor:
 
     starts: dict[str, Callable[[], Tensor]] = {
         "content": lambda: _softened(content, knobs),
-        "content+noise": lambda: (unit(_softened(content, knobs)) + 0.1 * noise()).clamp(0, 1),
+        "content+noise": lambda: (as_float(_softened(content, knobs)) + 0.1 * noise()).clamp(0, 1),
         "noise": lambda: _clouds(content, generator),
         "style": lambda: _painting(content, job),
         "recolored": lambda: _softened(_recolored(content, job), knobs),
@@ -150,11 +150,11 @@ def _painting(content: Tensor, job: Job) -> Tensor:
     sides = sides_of(content)
 
     def cut(code: StyleCode) -> Tensor:
-        return _covering(unit(code.tensors["image"].to(content.device)), *sides)
+        return _covering(as_float(code.tensors["image"].to(content.device)), *sides)
 
     if not job.guide.regions:
         return cut(job.code)
-    painting = content = unit(content)
+    painting = content = as_float(content)
     for region in job.guide.regions:
         painting = painting + region.mask.to(content.device) * (cut(region.code) - content)
     return painting.clamp(0, 1)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from impasto import images
-from impasto.images import names_place, tells_place
+from impasto.images import contains_location, is_location_field
 
 KEEPERS = ["png", "jpg", "webp", "tiff", "avif", "heic", "bmp"]
 PLACES = [f"Placename{number}." for number in range(16)]
@@ -95,7 +95,7 @@ def test_without_the_request_it_stays(tmp_path, extension):
 def test_xmp_that_cannot_be_read_is_left_out():
     picture = images.read(photograph("WEBP").replace(b"</rdf:RDF>", b"</rdf:rdf>"))
     assert b"Placename1." in picture.origin.xmp
-    assert images.without_place(picture).origin.xmp is None
+    assert images.without_location(picture).origin.xmp is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_xmp_that_cannot_be_read_is_left_out():
     ],
 )
 def test_names_that_tell_a_place(name):
-    assert names_place(name)
+    assert is_location_field(name)
 
 
 @pytest.mark.parametrize(
@@ -115,10 +115,10 @@ def test_names_that_tell_a_place(name):
     ["Alt", "title", "artist", "SubjectLocation", "Regions", "capacity", "statement", "creation_time", "Geometry"],
 )
 def test_names_that_tell_none(name):
-    assert not names_place(name)
+    assert not is_location_field(name)
 
 
 def test_subtitles_of_drones_tell_it():
-    assert tells_place(b"F/2.8, SS 1/60, ISO 100, GPS (8.53, 47.37, 19), D 3.2m")
-    assert tells_place(b"[latitude: 47.37] [longtitude: 8.53]")
-    assert not tells_place(b"They came from the city.")
+    assert contains_location(b"F/2.8, SS 1/60, ISO 100, GPS (8.53, 47.37, 19), D 3.2m")
+    assert contains_location(b"[latitude: 47.37] [longtitude: 8.53]")
+    assert not contains_location(b"They came from the city.")

@@ -26,23 +26,23 @@ _NAMESPACES = ("http://www.w3.org/2003/01/geo/wgs84_pos#",)
 _IN_WORDS = re.compile(rb"gps\s*[(:]|latitude|longt?itude|iso6709", re.IGNORECASE)
 
 
-def names_place(name: str, namespace: str | None = None) -> bool:
+def is_location_field(name: str, namespace: str | None = None) -> bool:
     """Whether a field of metadata tells a place, by its name without a prefix."""
     return namespace in _NAMESPACES or _NAMES.search(name.rpartition(":")[2]) is not None
 
 
-def tells_place(text: bytes) -> bool:
+def contains_location(text: bytes) -> bool:
     """Whether a subtitle tells where the camera is, as drones write it."""
     return _IN_WORDS.search(text) is not None
 
 
-def without_place(picture: Picture) -> Picture:
+def without_location(picture: Picture) -> Picture:
     """A picture whose metadata do not tell where it was taken.
 
     The maker's note goes too, since some makers repeat the position in it, and XMP that cannot be read.
     """
     origin = picture.origin
-    text = {name: value for name, value in origin.text.items() if not names_place(name)}
+    text = {name: value for name, value in origin.text.items() if not is_location_field(name)}
     bare = replace(origin, exif=_exif_without(origin.exif), xmp=_xmp_without(origin.xmp), text=text)
     return replace(picture, origin=bare)
 
@@ -64,7 +64,7 @@ def _xmp_without(packet: bytes | None) -> bytes | None:
     document = _metadata.parse_packet(packet)
     if document is None:
         return None
-    _metadata.remove_fields(document, names_place)
+    _metadata.remove_fields(document, is_location_field)
     element = document.documentElement
     assert isinstance(element, minidom.Element)
     return element.toxml().encode()
