@@ -77,16 +77,14 @@ def equal_loss(
     rate, losses = _best_rate(weights, content, style, size // 2, steps, on_progress)
     plain = reference.Gatys(weights, images.to_tensor(content), images.to_tensor(style), **_LOSS)
     goal, reference_seconds = _run_reference(plain, steps, rate, f"reference at {size} px", on_progress)
-    theirs = images.from_tensor(plain.image.detach())
     candidates, seconds_all = _run_ours(paint, content, style, goal, on_progress)
     reached = next((candidate for candidate in candidates if _loss(plain, candidate.picture) <= goal), None)
     judge = Judge(weights)
-    scores = {"reference": judge.scores(content, style, theirs)}
+    scores = {"reference": judge.scores(content, style, images.from_tensor(plain.image.detach()))}
     if reached is not None:
         scores["ours"] = judge.scores(content, style, images.from_tensor(reached.picture))
-    placement = device.place(tested=registry.find("optimize").precisions)
     return {
-        **machine_row(placement),
+        **machine_row(device.place(tested=registry.find("optimize").precisions)),
         "benchmark": "time to equal loss",
         **_compared(reached, reference_seconds, steps),
         "loss": goal,

@@ -15,6 +15,7 @@ from impasto.cli.printing import say, say_json, tell
 from impasto.errors import InputError, plain
 
 if TYPE_CHECKING:
+    from impasto.engine.engine import Engine
     from impasto.report.contenders import Contender
 
 bench_app = typer.Typer(help="Time Impasto against plain reference code and other programs.", no_args_is_help=True)
@@ -246,7 +247,7 @@ def bench_video(
     as_json: _Json = False,
 ) -> None:
     """Films painted frame by frame against steady ones: temporal error, style, sharpness, speed, memory."""
-    from impasto import device, images
+    from impasto import device
     from impasto.bench import film, results
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
@@ -255,7 +256,7 @@ def bench_video(
     from impasto.video.film import paint_video
     from impasto.video.settings import Film
 
-    engine, judge = Engine(), Judge()
+    engine, judge, names = Engine(), Judge(), temporal.split(",")
     request = Request(method, "draft" if method == "auto" else None)
     machine = results.machine_row(device.place())
     with Reporter() as reporter:
@@ -265,23 +266,27 @@ def bench_video(
             asked = Film(size=size, end=end, temporal=how, codec=codec)
             return paint_video(engine, source, style, out, request, asked, on_progress=reporter)
 
-        sources = [
-            Path(name) if Path(name).is_file() else engine.store.file("clips", name) for name in clip or film.CLIPS
-        ]
         rows = []
-        for source in sources:
-            names = temporal.split(",")
+        for name in clip or film.CLIPS:
+            source = Path(name) if Path(name).is_file() else engine.store.file("clips", name)
             if memory:
                 rows += film.memory(source, paint)
             elif speed:
                 rows += film.speed(source, paint, temporal=names)
             else:
-                (painting,) = engine.find_styles(style)
-                if painting.trained is not None and painting.trained.painting:  # whose own picture is but a thumbnail
-                    (painting,) = engine.find_styles(painting.trained.painting)
-                pixels = images.as_float(painting.picture.pixels)
+                pixels = _painting_of(engine, style)
                 rows += film.steadiness(source, pixels, paint, judge=judge, temporal=names, size=size, end=end)
     _show([{**machine, **row, "style": style} for row in rows], csv, as_json)
+
+
+def _painting_of(engine: Engine, style: str) -> Any:
+    """The pixels of a style's painting; a trained style's own picture is but a thumbnail."""
+    from impasto import images
+
+    (painting,) = engine.find_styles(style)
+    if painting.trained is not None and painting.trained.painting:
+        (painting,) = engine.find_styles(painting.trained.painting)
+    return images.as_float(painting.picture.pixels)
 
 
 @bench_app.command(

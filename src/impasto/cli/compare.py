@@ -102,7 +102,13 @@ def compare(
             page, key = write_study(comparison, seed=seed)
             say(page)
             tell(f"{key} tells which picture is whose: keep it from those who answer")
-    if paints and comparison.failures:
+    if paints:
+        _check_failures(comparison)
+
+
+def _check_failures(comparison: Comparison) -> None:
+    """Raise BatchError if a picture failed."""
+    if comparison.failures:
         first = comparison.failures[0]
         total = len(comparison.failures) + len(comparison.cells)
         raise BatchError(

@@ -19,6 +19,7 @@ from impasto.cli.printing import say_json
 from impasto.errors import InputError
 
 if TYPE_CHECKING:
+    from impasto.cli.console import Reporter
     from impasto.video.live import Live
 
 _EXAMPLES = """\b
@@ -86,12 +87,10 @@ def live(
     if temporal not in ("off", "fast"):
         raise InputError(f"--temporal is {temporal!r}", "it is one of off, fast")
     from impasto.cli.console import Reporter
-    from impasto.contract import Progress
     from impasto.engine.engine import Engine
     from impasto.engine.request import Request
     from impasto.video.frames import FramePainter
-    from impasto.video.live import Camera, Live, open_window, sample, show_in_window
-    from impasto.videos import CameraWriter
+    from impasto.video.live import Camera, Live, sample
 
     with Reporter() as reporter:
         camera = Camera(source, size=size)
@@ -102,27 +101,36 @@ def live(
             )
             names = tuple(found.label for found in painter.run.sources)
             running = Live(painter, camera, names, steady=temporal == "fast", labelled=to is None)
-
-            def screens() -> Iterator[Any]:
-                for screen in islice(running.screens(), frames):
-                    yield screen
-                    reporter(Progress("live", running.shown, 0, "frame", losses={"fps": running.fps}))
-
-            if to is None and not as_page and frames is None and open_window("impasto"):
-                show_in_window(running, "impasto")
-            elif to is None:
-                with serve_page(running, port) as page:
-                    reporter.note(f"open {page.address} in a browser; Ctrl-C ends")
-                    _show_all(screens(), page.show)
-            else:
-                with CameraWriter(to, painter.run.content.width, painter.run.content.height) as virtual:
-                    reporter.note(f"{to} shows it as a camera; Ctrl-C ends")
-                    _show_all(screens(), virtual.write)
+            _show(running, reporter, to=to, port=port, as_page=as_page, frames=frames)
         finally:
             camera.close()
     if as_json:
         words = {"frames": running.shown, "dropped": camera.dropped, "fps": running.fps, "latency": running.latency}
         say_json(words)
+
+
+def _show(running: Live, reporter: Reporter, *, to: Path | None, port: int, as_page: bool, frames: int | None) -> None:
+    """Show the screens: in a window if possible, on a page, or as a virtual camera; `frames` of them, or for ever."""
+    from impasto.contract import Progress
+    from impasto.video.live import open_window, show_in_window
+    from impasto.videos import CameraWriter
+
+    def screens() -> Iterator[Any]:
+        for screen in islice(running.screens(), frames):
+            yield screen
+            reporter(Progress("live", running.shown, 0, "frame", losses={"fps": running.fps}))
+
+    if to is None and not as_page and frames is None and open_window("impasto"):
+        show_in_window(running, "impasto")
+    elif to is None:
+        with serve_page(running, port) as page:
+            reporter.note(f"open {page.address} in a browser; Ctrl-C ends")
+            _show_all(screens(), page.show)
+    else:
+        content = running.painter.run.content
+        with CameraWriter(to, content.width, content.height) as virtual:
+            reporter.note(f"{to} shows it as a camera; Ctrl-C ends")
+            _show_all(screens(), virtual.write)
 
 
 def _show_all(screens: Iterator[Any], show: Callable[[Any], None]) -> None:

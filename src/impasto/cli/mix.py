@@ -75,13 +75,7 @@ def mix(
     from impasto import images
 
     flags.use_threads(threads)
-    weighted = [parse_style(text) for text in style or ()]
-    for name, weight in weighted:
-        if weight != 1:
-            raise InputError(f"style {name!r} has a weight", "leave it out: the sheet goes through all shares")
-    styles = [name for name, _ in weighted]
-    if len(styles) not in (2, 4):
-        raise InputError(f"{counted(len(styles), 'style')} given", "mix takes two (a strip) or four (a square)")
+    styles = _corners(style or ())
     if size < LEAST_CELL:
         raise InputError(f"--size is {size}", f"it takes a whole number of pixels, {LEAST_CELL} or more")
     if not 1 <= frames <= 500:
@@ -90,10 +84,7 @@ def mix(
     spool = Spool()
     photograph, painted_with = spool(content), [spool(name) for name in styles]
     images.check_output(out, (), quality=jpeg_quality)
-    if video is not None:
-        from impasto.engine.snapshots import check_moving
-
-        check_moving(video)
+    _check_loop(video)
     recipes.plan(method, quality, {"strength": strength})
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
@@ -109,6 +100,24 @@ def mix(
         sheet = _Sheet(out, size, recipes.mixtures(len(styles), STEPS), jpeg_quality)
         loop = None if video is None else (video, recipes.round_trip(len(styles), frames))
         _paint_all(paint, sheet, loop, content if as_json else None)
+
+
+def _check_loop(path: Path | None) -> None:
+    if path is not None:
+        from impasto.engine.snapshots import check_moving
+
+        check_moving(path)
+
+
+def _corners(texts: Sequence[str]) -> list[str]:
+    """The styles of a strip or a square. Raises InputError for other numbers of them, and for weights."""
+    weighted = [parse_style(text) for text in texts]
+    for name, weight in weighted:
+        if weight != 1:
+            raise InputError(f"style {name!r} has a weight", "leave it out: the sheet goes through all shares")
+    if len(weighted) not in (2, 4):
+        raise InputError(f"{counted(len(weighted), 'style')} given", "mix takes two (a strip) or four (a square)")
+    return [name for name, _ in weighted]
 
 
 def _paint_all(paint: Paint, sheet: _Sheet, loop: tuple[Path, Shares] | None, content: str | None) -> None:
@@ -231,16 +240,10 @@ def texture(
     from impasto import images
 
     flags.use_threads(threads)
-    styles = [parse_style(text) for text in style or ()]
-    if not styles:
-        raise InputError("no style was given", "add --style, such as --style irises; see impasto styles")
-    for name, _ in styles:
-        if catalog.is_trained(name):
-            raise InputError(f"{name} is a trained style", "a texture takes a painting, such as irises")
+    styles = _paintings(style or ())
     if quality not in ("good", "best"):
         raise InputError(f"--quality is {quality!r}", "a texture takes good or best")
-    words = re.sub(r".*[/\\]|\.\w+$|^museum:", "", styles[0][0])
-    target = out or unused(Path(f"{slug(words)}-texture.png"))
+    target = out or _beside(styles[0][0])
     check_apart({"-o": target}, [name for name, _ in styles])
     spool = Spool()
     painted_with = [(spool(name), weight) for name, weight in styles]
@@ -255,16 +258,37 @@ def texture(
 
         def save(result: Result) -> None:
             result.save(target, jpeg_quality=jpeg_quality, on_note=reporter.note)
-            if as_json:
-                say_json(_textured(result, target))
-            else:
-                say(target)
+            _tell(result, target, as_json=as_json)
 
         with keeping_best(save):
             result = Engine(device=device).texture(
                 painted_with, size=size, seamless=seamless, request=request, on_progress=reporter, on_note=reporter.note
             )
         save(result)
+
+
+def _beside(style: str) -> Path:
+    """A name for the texture of a style that no file has yet."""
+    words = re.sub(r".*[/\\]|\.\w+$|^museum:", "", style)
+    return unused(Path(f"{slug(words)}-texture.png"))
+
+
+def _tell(result: Result, target: Path, *, as_json: bool) -> None:
+    if as_json:
+        say_json(_textured(result, target))
+    else:
+        say(target)
+
+
+def _paintings(texts: Sequence[str]) -> list[tuple[str, float]]:
+    """The styles of a texture, with their weights. Raises InputError when there is none, or one is trained."""
+    styles = [parse_style(text) for text in texts]
+    if not styles:
+        raise InputError("no style was given", "add --style, such as --style irises; see impasto styles")
+    for name, _ in styles:
+        if catalog.is_trained(name):
+            raise InputError(f"{name} is a trained style", "a texture takes a painting, such as irises")
+    return styles
 
 
 def _textured(result: Result, target: Path) -> dict[str, Any]:

@@ -98,10 +98,7 @@ def stylize(
     if not styles and not regions:
         raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; see impasto styles')
     contents = find_contents(content, recursive=recursive, on_note=silence if quiet else note)
-    folders = [Path(item) for item in content if item != "-" and is_folder(item)]
-    targets = Targets(
-        out, several=len(contents) > 1 or bool(folders), trees=folders, format=format, jpeg_quality=jpeg_quality
-    )
+    targets = _targets(content, contents, out, format, jpeg_quality)
     if as_json and targets.to_stdout(contents):
         raise InputError("the picture and --json cannot both go to standard output", "name a file with -o")
     memory, pixels = parse_memory(max_memory), check_pixels(max_pixels)
@@ -115,7 +112,6 @@ def stylize(
     read_regions = [(spool(mask), spool(own)) for mask, own in regions]
     preserved, mapped, start = map(spool, (preserve, strength_map, init))
     check_masks([mask for mask in (*(mask for mask, _ in read_regions), preserved, mapped) if mask], pixels)
-    from impasto.engine.plan import stages_of
     from impasto.engine.request import Request
 
     request = Request(
@@ -129,31 +125,29 @@ def stylize(
         controls=flags.controls_of(keep_color, color_only, read_regions, feather, preserved, protect_faces, mapped),
         drop_gps=drop_gps,
     )
-    watched.check(len(contents), stages_of(read_styles, request)[-1].method)
-    if source is not None:
-        targets.check(contents[0])
-        check_pictures(source, [*read_styles, *((own, 1.0) for _, own in read_regions)], pixels)
+    painter = _Painter(read_styles, request, targets, source, watched, as_json=as_json)
+    painter.check(contents)
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
 
-    painter = _Painter(
-        Engine(device=device, precision=precision, runtime="auto" if preview is None else "torch"),
-        read_styles,
-        request,
-        targets,
-        source,
-        watched,
-        as_json=as_json,
-    )
+    engine = Engine(device=device, precision=precision, runtime="auto" if preview is None else "torch")
     with Reporter(silent=quiet, preview=watched.shown()) as reporter:
-        painter.paint_all(contents, reporter)
+        painter.paint_all(engine, contents, reporter)
+
+
+def _targets(
+    given: list[str], contents: list[str], out: str | None, extension: str | None, jpeg_quality: int | None
+) -> Targets:
+    """Where the results go. given: photographs and folders of them; contents: the photographs in all."""
+    folders = [Path(item) for item in given if item != "-" and is_folder(item)]
+    several = len(contents) > 1 or bool(folders)
+    return Targets(out, several=several, trees=folders, format=extension, jpeg_quality=jpeg_quality)
 
 
 @dataclass(frozen=True)
 class _Painter:
     """What all pictures of a batch share."""
 
-    engine: Engine
     styles: list[tuple[Any, float]]
     request: Request
     targets: Targets
@@ -161,7 +155,17 @@ class _Painter:
     watched: watching.Watching
     as_json: bool
 
-    def paint_all(self, contents: list[str], reporter: Reporter) -> None:
+    def check(self, contents: list[str]) -> None:
+        """Find what is wrong before weights are loaded; the pictures of a batch are checked one by one later."""
+        from impasto.engine.plan import stages_of
+
+        self.watched.check(len(contents), stages_of(self.styles, self.request)[-1].method)
+        if self.source is not None:
+            self.targets.check(contents[0])
+            regions = [(own, 1.0) for _, own in self.request.controls.regions]
+            check_pictures(self.source, [*self.styles, *regions], self.request.max_pixels)
+
+    def paint_all(self, engine: Engine, contents: list[str], reporter: Reporter) -> None:
         """Paint each picture; of several, one that cannot be painted is told, and the others go on.
 
         Raises:
@@ -170,7 +174,7 @@ class _Painter:
         failed = 0
         for item in contents:
             try:
-                self.paint(item, reporter)
+                self.paint(engine, item, reporter)
             except (InputError, OSError) as error:
                 if len(contents) == 1 or isinstance(error, BrokenPipeError):
                     raise
@@ -182,7 +186,7 @@ class _Painter:
             done = "the others are done; " if failed < len(contents) else ""
             raise BatchError(f"{failed} of {len(contents)} pictures failed", f"{done}see above")
 
-    def paint(self, content: str, reporter: Reporter) -> None:
+    def paint(self, engine: Engine, content: str, reporter: Reporter) -> None:
         """Paint and save one picture."""
         self.targets.check(content)
         source = content if self.source is None else self.source
@@ -190,7 +194,7 @@ class _Painter:
         if request.snapshots is not None:
             self._tell(request.snapshots, reporter)
         try:
-            result = self.engine.stylize(source, self.styles, request, on_progress=reporter, on_note=reporter.note)
+            result = engine.stylize(source, self.styles, request, on_progress=reporter, on_note=reporter.note)
         except Cancelled as cancelled:
             if cancelled.result is not None:
                 self._save(content, cancelled.result, reporter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +31,9 @@ from impasto.memory import parse_memory
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
+    from impasto.engine.engine import Engine
+    from impasto.engine.request import Request
+    from impasto.video.runner import FilmResult
     from impasto.video.settings import Film
 
 _EXAMPLES = """\b
@@ -114,46 +118,27 @@ def video(
 ) -> None:
     """Paint a video without flicker; sound and subtitles are copied."""
     flags.use_threads(threads)
-    styles = [parse_style(text) for text in style or ()]
-    changes = [parse_at(text, "--style-at") for text in style_at or ()]
-    regions = [parse_region(text) for text in region or ()]
-    if not styles and not regions:
-        raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; see impasto styles')
-    if changes and len(styles) != 1:
-        raise InputError(f"--style-at goes on from one --style; {len(styles)} were given", "give the first by --style")
-    knobs = {name: value for name, value in knobs.items() if value is not None}
-    init = knobs.pop("init", None)
-    given = [*(name for name, _ in styles), *(name for _, name in changes), *(name for _, name in regions)]
-    masks = [mask for mask in (*dict(regions), preserve) if mask]
-    spool = Spool()
-    read: dict[str | None, Any] = {word: spool(word) for word in dict.fromkeys([*given, *masks, init])}
-    check_moving_masks([read[mask] for mask in masks])
-    chosen = None if method != "auto" and quality == "draft" else quality  # the default is of method auto
-    held = [(read[mask], read[name]) for mask, name in regions]
-    asked = flags.controls_of(keep_color, False, held, feather, read.get(preserve), None, None)
+    inputs = _Inputs.of(style, style_at, region, preserve, knobs)
     from impasto.engine.plan import stages_of
     from impasto.engine.request import Request
 
     request = Request(
         method=method,
-        quality=chosen,
-        init=read[init],
-        knobs=knobs,
+        quality=None if method != "auto" and quality == "draft" else quality,  # the default is of method auto
+        init=inputs.init,
+        knobs=inputs.knobs,
         max_memory=parse_memory(max_memory),
-        controls=asked,
+        controls=flags.controls_of(keep_color, False, inputs.regions, feather, inputs.preserve, None, None),
         drop_gps=drop_gps,
     )
-    wanted = [*((read[name], weight) for name, weight in styles), *((read[name], 1.0) for _, name in changes)]
-    stages_of(wanted, request)
-    target = out or unused(source.parent / f"{source.stem}-{slug(Path(given[0]).stem)}.mp4")
-    check_apart({"-o": target, "--preview": preview}, [source, *given, *masks, init, *map(str, knobs.values())])
+    stages_of(inputs.styles, request)
+    target = out or unused(source.parent / f"{source.stem}-{slug(Path(inputs.names[0]).stem)}.mp4")
+    check_apart({"-o": target, "--preview": preview}, [source, *inputs.names])
     if preview is not None:
         from impasto import images
 
         images.check_output(preview, ())
-    from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
-    from impasto.video.film import paint_video
     from impasto.video.settings import Film
 
     film = Film(
@@ -165,34 +150,126 @@ def video(
         codec=codec,
         bits=bits,
         crf=crf,
-        timeline=timeline_of([float(at) for at, _ in changes], check_seconds("--fade", fade)),
+        timeline=timeline_of(inputs.times, check_seconds("--fade", fade)),
         strengths=tuple(
             (at, parse_number(text, "--strength-at")) for at, text in parse_points(strength_at, "--strength-at")
         ),
     )
     _check_part(film)
+    engine = Engine(device=device, precision=precision)
+    result = _paint(engine, source, inputs, target, request, film, resume=resume, preview=preview, quiet=quiet)
+    if as_json:
+        say_json(_summary(result))
+    else:
+        say(result.path)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """The styles and masks of a film; what came through a pipe has been read.
+
+    Attributes:
+        styles: with their weights; those of `--style-at` last.
+        times: of `--style-at`, in seconds.
+        regions: mask and style.
+        preserve, init: files or words.
+        knobs: the other settings that were given.
+        names: of all of these, as they were given, a style first.
+    """
+
+    styles: list[tuple[Any, float]]
+    times: list[float]
+    regions: list[tuple[Any, Any]]
+    preserve: Any
+    init: Any
+    knobs: dict[str, Any]
+    names: list[str]
+
+    @classmethod
+    def of(
+        cls,
+        style: list[str] | None,
+        style_at: list[str] | None,
+        region: list[str] | None,
+        preserve: str | None,
+        knobs: dict[str, Any],
+    ) -> _Inputs:
+        """Parse the flags and read pipes. Raises InputError when there is no style, or a flag is wrong."""
+        styles = [parse_style(text) for text in style or ()]
+        changes = [parse_at(text, "--style-at") for text in style_at or ()]
+        regions = [parse_region(text) for text in region or ()]
+        if not styles and not regions:
+            raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; see impasto styles')
+        if changes and len(styles) != 1:
+            raise InputError(
+                f"--style-at goes on from one --style; {len(styles)} were given", "give the first by --style"
+            )
+        knobs = {name: value for name, value in knobs.items() if value is not None}
+        init = knobs.pop("init", None)
+        given = [*(name for name, _ in styles), *(name for _, name in changes), *(name for _, name in regions)]
+        masks = [mask for mask in (*dict(regions), preserve) if mask]
+        spool = Spool()
+        read: dict[str | None, Any] = {word: spool(word) for word in dict.fromkeys([*given, *masks, init])}
+        check_moving_masks([read[mask] for mask in masks])
+        return cls(
+            styles=[*((read[name], weight) for name, weight in styles), *((read[name], 1.0) for _, name in changes)],
+            times=[float(at) for at, _ in changes],
+            regions=[(read[mask], read[name]) for mask, name in regions],
+            preserve=read.get(preserve),
+            init=read[init],
+            knobs=knobs,
+            names=[*given, *masks, init, *map(str, knobs.values())],
+        )
+
+
+def _paint(
+    engine: Engine,
+    source: Path,
+    inputs: _Inputs,
+    target: Path,
+    request: Request,
+    film: Film,
+    *,
+    resume: bool,
+    preview: Path | None,
+    quiet: bool,
+) -> FilmResult:
+    from impasto.cli.console import Reporter
+    from impasto.video.film import paint_video
+
     with Reporter(silent=quiet) as reporter:
+        previewer = _Previewer(reporter, preview)
         try:
-            result = paint_video(
-                Engine(device=device, precision=precision),
+            return paint_video(
+                engine,
                 source,
-                wanted,
+                inputs.styles,
                 target,
                 request,
                 film,
                 resume=resume,
-                on_progress=_Previewer(reporter, preview),
+                on_progress=previewer,
                 on_note=reporter.note,
             )
         except Cancelled as cancelled:
             cancelled.hint = "the same command with --resume goes on from the last whole segment"
             raise
-    if as_json:
-        words = {"output": str(result.path), "frames": result.frames, "painted": result.painted, "fps": result.rate}
-        words |= {"seconds": result.seconds, "busy": dict(result.busy), "cuts": result.cuts, "damaged": result.damaged}
-        say_json({**words, "width": result.width, "height": result.height})
-    else:
-        say(result.path)
+
+
+def _summary(result: FilmResult) -> dict[str, Any]:
+    """The object that `--json` prints."""
+    return {
+        "output": str(result.path),
+        "frames": result.frames,
+        "painted": result.painted,
+        "fps": result.rate,
+        "seconds": result.seconds,
+        "busy": dict(result.busy),
+        "cuts": result.cuts,
+        "damaged": result.damaged,
+        "width": result.width,
+        "height": result.height,
+    }
 
 
 class _Previewer:
