@@ -246,7 +246,7 @@ def texture(
     target = out or _beside(styles[0][0])
     check_apart({"-o": target}, [name for name, _ in styles])
     spool = Spool()
-    painted_with = [(spool(name), weight) for name, weight in styles]
+    read = [(spool(name), weight) for name, weight in styles]
     images.check_output(target, (), quality=jpeg_quality)
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
@@ -261,8 +261,9 @@ def texture(
             _tell(result, target, as_json=as_json)
 
         with keeping_best(save):
-            result = Engine(device=device).texture(
-                painted_with, size=size, seamless=seamless, request=request, on_progress=reporter, on_note=reporter.note
+            engine, note = Engine(device=device), reporter.note
+            result = engine.texture(
+                read, size=size, seamless=seamless, request=request, on_progress=reporter, on_note=note
             )
         save(result)
 

@@ -86,9 +86,8 @@ def paint_video(  # noqa: PLR0913 - a front door
         _tell_damage(reader.damaged, on_note)
         record = _record(painter, request, film, reader.header)
         beside = SourceTracks(Path(source), film.start, film.end, request.drop_gps)
-        metadata = {"comment": json.dumps(record)}
         on_progress(Progress("joining the segments", 0, 1))
-        assemble(work.segments, out, coding, beside=beside, metadata=metadata, on_note=on_note)
+        assemble(work.segments, out, coding, beside=beside, metadata={"comment": json.dumps(record)}, on_note=on_note)
         on_progress(Progress("joining the segments", 1, 1))
         work.remove()
     return replace(result, path=out, record=record, damaged=tuple(reader.damaged))
