@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from impasto.cli import flags
 from impasto.cli.inputs import find_contents
 from impasto.cli.parse import parse_style
 from impasto.cli.printing import say, tell
@@ -69,8 +70,8 @@ def compare(
     ] = False,
     answers: Annotated[Path | None, typer.Option(help="CSV of answers to the study, to rank the methods by.")] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the study's order and sides.", min=0)] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    device: flags.Device = "auto",
+    precision: flags.Precision = "auto",
 ) -> None:
     """Paint every photograph in every style by every method, and write one page that compares them.
 

@@ -21,6 +21,16 @@ WATCHING_PANEL = "Watching, stopping and continuing (docs/watching.md)"
 TERMINAL = "terminal"
 """The word for a preview in the terminal itself."""
 
+Styles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--style",
+        "-s",
+        help="A file, a library painting by number or words, or pack:NAME; :NUMBER sets its weight.",
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
 KeepColor = Annotated[
     str | None,
     typer.Option(help="Keep the photograph's colours: luminance or histogram.", rich_help_panel=CONTROLS_PANEL),

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import typer
 
+from impasto.cli import flags
 from impasto.cli.parse import parse_style
 from impasto.cli.printing import say_json
 from impasto.errors import InputError
@@ -77,7 +78,7 @@ def live(
         Path | None, typer.Option(help="A virtual camera that other programs can use, such as /dev/video9 (Linux).")
     ] = None,
     frames: Annotated[int | None, typer.Option(help="Stop after this many frames.", min=1)] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: flags.Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
     """Paint what a camera sees, live; frames that come too fast are dropped."""

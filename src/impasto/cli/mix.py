@@ -65,7 +65,7 @@ def mix(
     size: Annotated[int, typer.Option(help="Longest side of each picture in pixels.")] = 256,
     strength: Annotated[float | None, typer.Option(help="From the photograph (0) to the full styles (1).")] = None,
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = 100_000_000,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: flags.Device = "auto",
     threads: flags.Threads = None,
     quiet: flags.Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -230,7 +230,7 @@ def texture(
     max_memory: Annotated[
         str | None, typer.Option(help="Memory to use at most, such as 2GB; larger pictures are painted in tiles.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: flags.Device = "auto",
     threads: flags.Threads = None,
     jpeg_quality: flags.JpegQuality = None,
     quiet: flags.Quiet = False,

@@ -40,14 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def stylize(
     content: Annotated[list[str], typer.Argument(help="Photographs, folders of them, or - for standard input.")],
-    style: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--style",
-            "-s",
-            help="A file, a library painting by number or words, or pack:NAME; :NUMBER sets its weight.",
-        ),
-    ] = None,
+    style: flags.Styles = None,
     out: Annotated[
         str | None,
         typer.Option("--out", "-o", help="File, folder, or - for standard output; beside the photograph by default."),
@@ -68,8 +61,8 @@ def stylize(
         str | None, typer.Option(help="Memory to use at most, such as 2GB; larger pictures are painted in tiles.")
     ] = None,
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = 100_000_000,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    device: flags.Device = "auto",
+    precision: flags.Precision = "auto",
     threads: flags.Threads = None,
     keep_color: flags.KeepColor = None,
     color_only: flags.ColorOnly = False,

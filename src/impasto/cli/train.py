@@ -14,6 +14,7 @@ import typer
 
 from impasto import settings
 from impasto.assets import SAMPLE, Store
+from impasto.cli import flags
 from impasto.cli.flags import option, with_options
 from impasto.cli.library import fetch_with_progress
 from impasto.cli.printing import say, say_json
@@ -66,8 +67,6 @@ _Start = Annotated[
 ]
 _Devices = Annotated[int, typer.Option(help="Devices to train on, with one process each.", min=1)]
 _Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")]
-_Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-_Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print the result as a JSON object.")]
 
 
@@ -88,8 +87,8 @@ def train(
     ] = False,
     devices: _Devices = 1,
     resume: _Resume = False,
-    device: _Device = "auto",
-    precision: _Precision = "auto",
+    device: flags.Device = "auto",
+    precision: flags.Precision = "auto",
     as_json: _Json = False,
     **knobs: Any,
 ) -> None:
@@ -131,8 +130,8 @@ def train_arbitrary(
     start: _Start = None,
     devices: _Devices = 1,
     resume: _Resume = False,
-    device: _Device = "auto",
-    precision: _Precision = "auto",
+    device: flags.Device = "auto",
+    precision: flags.Precision = "auto",
     as_json: _Json = False,
     **knobs: Any,
 ) -> None:
@@ -162,8 +161,8 @@ def train_decoder(
     out: _Out = None,
     devices: _Devices = 1,
     resume: _Resume = False,
-    device: _Device = "auto",
-    precision: _Precision = "auto",
+    device: flags.Device = "auto",
+    precision: flags.Precision = "auto",
     as_json: _Json = False,
     **knobs: Any,
 ) -> None:

@@ -55,14 +55,7 @@ def register(app: typer.Typer) -> None:
 
 def video(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A video file of any kind that FFmpeg reads.")],
-    style: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--style",
-            "-s",
-            help="A file, a library painting by number or words, or pack:NAME; :NUMBER sets its weight.",
-        ),
-    ] = None,
+    style: flags.Styles = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -104,8 +97,8 @@ def video(
     max_memory: Annotated[
         str | None, typer.Option(help="Memory to use at most, such as 2GB; a job that needs more is refused.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    device: flags.Device = "auto",
+    precision: flags.Precision = "auto",
     threads: flags.Threads = None,
     keep_color: flags.KeepColor = None,
     region: flags.RegionFlags = None,
