@@ -128,7 +128,7 @@ def test_a_picture_comes_back_as_the_engine_paints_it(stub, engine):
     chunks = list(stub.Stylize(request(piece=700)))
     painted = images.read(b"".join(chunk.data for chunk in chunks))
     own = engine.stylize(PHOTO, images.read(PAINTING), impasto.Request(quality="draft"))
-    assert np.abs(images.unit(painted.pixels) - own.picture.pixels).max() < 0.51 / 255
+    assert np.abs(images.as_float(painted.pixels) - own.picture.pixels).max() < 0.51 / 255
     assert chunks[0].media_type == "image/png"
     assert chunks[0].file_name.startswith("photo-")
     assert json.loads(chunks[0].record_json)["method"] == "adain"

@@ -189,7 +189,7 @@ class Engine:
         Raises:
             InputError, ResourceError: as `stylize`.
         """
-        content, request = images.held(task.content), _with_pipes_read(task.request)
+        content, request = images.buffered(task.content), _with_pipes_read(task.request)
         header = images.probe(content, max_pixels=request.max_pixels)
         plan = make_plan(
             task.styles, request, header, device_name=self._device, precision=self._precision, on_note=silence

@@ -358,7 +358,7 @@ def paint_together(runs: Sequence[Run], listeners: Sequence[OnProgress]) -> list
         What became of each; the fault of one is not that of the others.
     """
     outcomes: list[Result | Exception | None] = [None] * len(runs)
-    together = _Together(runs, [_Keeper(*pair) for pair in zip(runs, listeners, strict=True)], outcomes)
+    together = _Together(runs, [_SnapshotSaver(*pair) for pair in zip(runs, listeners, strict=True)], outcomes)
     together.paint()
     for index, run in enumerate(runs):
         if outcomes[index] is None:  # the pass failed: alone it is seen whose fault it was
@@ -379,7 +379,7 @@ class _Together:
     """One pass over several pictures."""
 
     runs: Sequence[Run]
-    keepers: Sequence[_Keeper]
+    savers: Sequence[_SnapshotSaver]
     outcomes: list[Result | Exception | None]
 
     @gradients_on()
@@ -404,7 +404,7 @@ class _Together:
     def _load(self, index: int) -> tuple[LoadedStage, Tensor, Job] | None:
         run = self.runs[index]
         try:
-            loaded = run.load(run.stages[-1], run.placements[-1], self.keepers[index])
+            loaded = run.load(run.stages[-1], run.placements[-1], self.savers[index])
             return loaded, *run.batch_item(loaded)
         except Exception as error:
             self.outcomes[index] = error
@@ -418,14 +418,14 @@ class _Together:
                 continue
             own = replace(progress, preview=None if preview is None else preview[row : row + 1], snapshot=None)
             try:
-                self.keepers[index](own)
+                self.savers[index](own)
             except Exception as error:
                 self.outcomes[index] = error
         if all(self.outcomes[index] is not None for index in places):
             raise Cancelled
 
     def _result(self, index: int, pastiche: Tensor, started: float) -> Result:
-        return self.runs[index]._painted(pastiche, self.keepers[index].losses, started)
+        return self.runs[index]._painted(pastiche, self.savers[index].losses, started)
 
 
 def _seen(picture: Picture, device: str = "cpu") -> Tensor | None:

@@ -127,7 +127,7 @@ class Calls:
     def _decoded(self, frame: pb.Frame) -> Pixels:
         if frame.encoding == pb.ENCODING_RGB:
             return from_rgb(frame.data, frame.width, frame.height)
-        return images.unit(self._service.decode(Upload("content", "frame", frame.data)).pixels)
+        return images.as_float(self._service.decode(Upload("content", "frame", frame.data)).pixels)
 
     def _painted(self, stream: FrameStream, frame: pb.Frame, encoding: pb.Encoding) -> pb.Frame:
         strength = frame.strength if frame.HasField("strength") else None
