@@ -137,7 +137,7 @@ class Run:
         """
         height, width = self.content.pixels.shape[:2]
         picture = images.read(content, max_pixels=self.request.max_pixels, longest=max(height, width))
-        picture = images.without_place(picture) if self.request.drop_gps else picture
+        picture = images.without_location(picture) if self.request.drop_gps else picture
         if path is not None:
             picture = replace(picture, origin=replace(picture.origin, path=path))
         return replace(self, content=picture.resized(height, width))
