@@ -1,0 +1,199 @@
+"""Networks as plain modules that exporters can follow: no views, no writing in place, padding and cropping inside.
+
+Annotations of classes are for TorchScript, which reads no text: so this module does not put them off.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impasto.models import networks
+from impasto.models.decoders import steps
+from impasto.models.encoder_specs import VGG19, Convolution, Pooling
+from impasto.ops.stats import EPSILON
+
+ADAIN_LAYER = "relu4_1"
+_TAPS = (((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)), ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)))
+
+
+class Normalisation(nn.Module):
+    """Mean 0 and deviation 1 for each channel of each item, then a scale and a shift `(B, C)` of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epsilon = EPSILON
+
+    def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """`(B, C, H, W)`, as `ops.stats.instance_norm`."""
+        mean = x.mean((2, 3), keepdim=True)
+        apart = x - mean
+        variance = (apart * apart).mean((2, 3), keepdim=True)
+        return apart * (torch.rsqrt(variance + self.epsilon) * scale[:, :, None, None]) + shift[:, :, None, None]
+
+
+def mirrored_to_multiple(x: Tensor, stride: int) -> Tensor:
+    """`x (B, C, H, W)`, extended at the lower and the right edge by mirroring, to sides that `stride` divides."""
+    below = (stride - x.shape[2] % stride) % stride
+    beside = (stride - x.shape[3] % stride) % stride
+    return F.pad(x, [0, beside, 0, below], mode="reflect")
+
+
+class PlainConvolution(nn.Module):
+    """A convolution with reflection padding."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.border, self.stride, self.groups = weight.shape[2] // 2, stride, groups
+        self.register_buffer("weight", weight.detach().clone(memory_format=torch.contiguous_format))
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, C, H / stride, W / stride)`."""
+        border = self.border
+        if border > 0:
+            x = F.pad(x, (border, border, border, border), mode="reflect")
+        return F.conv2d(x, self.weight, self.bias, [self.stride, self.stride], [0, 0], [1, 1], self.groups)
+
+
+class PlainDoubling(nn.Module):
+    """Doubles by nearest neighbours and convolves, as `networks.Network` does: four pixels for each 2x2 window."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        outputs, inputs = weight.shape[:2]
+        taps = weight.new_tensor(_TAPS)
+        kernels = torch.einsum("pak,qbl,oikl->opqiab", taps, taps, weight.detach().float())
+        self.register_buffer("weight", kernels.reshape(4 * outputs, inputs, 2, 2).contiguous())
+        self.register_buffer("bias", None if bias is None else bias.detach().repeat_interleave(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, C, 2 H, 2 W)`; the doubled picture mirrored is the small one with its edge repeated."""
+        windows = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), self.weight, self.bias)
+        return F.pixel_shuffle(windows, 2)[:, :, 1:-1, 1:-1]
+
+
+class PlainNetwork(nn.Module):
+    """A trained network: `image (B, 3, H, W)` in [0, 1] and `code (B, N)` to the pastiche, of the same shape.
+
+    Args:
+        network: the shared convolutions.
+        whole: whether sides that are no multiples of the stride are mirrored inside and cut off again.
+    """
+
+    skip: Tensor | None
+
+    def __init__(self, network: networks.Network, *, whole: bool = True) -> None:
+        super().__init__()
+        self.inner_stride = network.stride if whole else 1
+        self.stem = _plain(network.stem)
+        self.down = nn.ModuleList(_plain(layer) for layer in network.down)
+        blocks: list[Any] = list(network.blocks)
+        self.first = nn.ModuleList(_half(block.first) for block in blocks)
+        self.second = nn.ModuleList(_half(block.second) for block in blocks)
+        up: list[Any] = list(network.up)
+        self.up = nn.ModuleList(PlainDoubling(layer.weight, layer.bias) for layer in up)
+        self.register_buffer("skip", None if network.skip is None else network.skip.detach()[:, None, None].clone())
+        full = network.full
+        self.full = nn.Identity() if full is None else PlainDoubling(full.weight, full.bias)
+        self.head = _plain(network.head)
+        self.doubled = full is not None
+        self.normalisation = Normalisation()
+        widths = network.architecture.widths
+        layers = [*widths, *[widths[-1]] * (2 * len(network.blocks)), *reversed(widths[:-1])]
+        self.pieces = [size for channels in layers for size in (channels, channels)]
+
+    def forward(self, image: Tensor, code: Tensor) -> Tensor:
+        """See the class."""
+        height, width = image.shape[2], image.shape[3]
+        x = mirrored_to_multiple(image, self.inner_stride) if self.inner_stride > 1 else image
+        x = self.stem(x - 0.5)
+        pieces = torch.split(code, self.pieces, dim=1)
+        x = F.relu(self.normalisation(x, pieces[0], pieces[1]))
+        at, before, skip = 2, x, self.skip
+        for layer in self.down:
+            before = x
+            x = F.relu(self.normalisation(layer(x), pieces[at], pieces[at + 1]))
+            at += 2
+        for first, second in zip(self.first, self.second):  # noqa: B905 - TorchScript knows no strict
+            inner = F.relu(self.normalisation(first(x), pieces[at], pieces[at + 1]))
+            x = x + self.normalisation(second(inner), pieces[at + 2], pieces[at + 3])
+            at += 4
+        for index, layer in enumerate(self.up):
+            x = F.relu(self.normalisation(layer(x), pieces[at], pieces[at + 1]))
+            at += 2
+            if index == 0 and skip is not None:
+                x = x + before * skip
+        if self.doubled:
+            x = F.relu(self.full(x))
+        x = torch.sigmoid(self.head(x))
+        return x[:, :, :height, :width] if self.inner_stride > 1 else x
+
+
+def _plain(layer: Any) -> PlainConvolution:
+    return PlainConvolution(layer.weight, layer.bias, stride=layer.stride, groups=layer.groups)
+
+
+def _half(layer: Any) -> nn.Module:
+    if hasattr(layer, "depthwise"):
+        return nn.Sequential(_plain(layer.depthwise), _plain(layer.pointwise))
+    return _plain(layer)
+
+
+class PlainAdaIN(nn.Module):
+    """AdaIN: `image (B, 3, H, W)` and `style (B, 3, h, w)`, both in [0, 1], to the pastiche `(B, 3, H, W)`.
+
+    Args:
+        encoder: tensors of the asset vgg19-normalised.
+        decoder: tensors of the asset adain-decoder.
+    """
+
+    def __init__(self, encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.epsilon = EPSILON
+        units = VGG19.units
+        last = next(i for i, unit in enumerate(units) if isinstance(unit, Convolution) and unit.layer == ADAIN_LAYER)
+        down = [PlainConvolution(encoder["preprocess.weight"], encoder["preprocess.bias"])]
+        self.encoder = nn.Sequential(*down, *(_down(unit, encoder) for unit in units[: last + 1]))
+        undone = steps(ADAIN_LAYER)
+        up = [_up(unit, decoder, relu=at < len(undone)) for at, unit in enumerate(undone, start=1)]
+        self.decoder = nn.Sequential(*up)
+
+    def forward(self, image: Tensor, style: Tensor) -> Tensor:
+        """See the class."""
+        height, width = image.shape[2], image.shape[3]
+        features = self.encoder(mirrored_to_multiple(image, 8))
+        mean, std = _moments(self.encoder(mirrored_to_multiple(style, 8)), self.epsilon)
+        own_mean, own_std = _moments(features, self.epsilon)
+        pastiche = self.decoder((features - own_mean) * (std / own_std) + mean)
+        clamped: Tensor = pastiche.clamp(0.0, 1.0)
+        return clamped[:, :, :height, :width]
+
+
+def _moments(features: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    mean = features.mean((2, 3), keepdim=True)
+    apart = features - mean
+    return mean, torch.sqrt((apart * apart).mean((2, 3), keepdim=True) + epsilon)
+
+
+def _down(unit: object, weights: Mapping[str, Tensor]) -> nn.Module:
+    if isinstance(unit, Pooling):
+        return nn.MaxPool2d(unit.kernel, unit.stride)
+    assert isinstance(unit, Convolution)
+    return nn.Sequential(PlainConvolution(weights[f"{unit.key}.weight"], weights[f"{unit.key}.bias"]), nn.ReLU())
+
+
+def _up(unit: object, weights: Mapping[str, Tensor], *, relu: bool) -> nn.Module:
+    if isinstance(unit, Pooling):
+        return nn.Upsample(scale_factor=float(unit.stride), mode="nearest")
+    assert isinstance(unit, Convolution)
+    convolution = PlainConvolution(weights[f"{unit.key}.weight"], weights[f"{unit.key}.bias"])
+    return nn.Sequential(convolution, nn.ReLU()) if relu else convolution
