@@ -1,6 +1,5 @@
 """The service over gRPC, by a real server on loopback and a stub that is generated afresh."""
 
-import asyncio
 import importlib
 import io
 import json
@@ -24,6 +23,7 @@ from impasto.serve import messages
 from impasto.serve.grpc import NAME, GrpcServer
 from impasto.serve.service import Service
 from impasto.serve.settings import BusyError, Listening, NotFoundError, ServeSettings
+from serving import GrpcRunning
 from tiny import noise
 
 KEY = "a-long-key-0123456789"
@@ -41,32 +41,6 @@ def png(seed=0, width=64, height=48, *, light=1):
 
 
 PHOTO, PAINTING, DARK = png(0), png(1), png(5, light=np.float32(0.2))
-
-
-class Running:
-    """A server in a thread of its own."""
-
-    def __init__(self, service, listening=None):
-        self.service = service
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self.server = self.call(self._made(listening or Listening(grpc_port=0)))
-        self.port = self.call(self.server.start())
-
-    async def _made(self, listening):
-        return GrpcServer(self.service, listening)
-
-    def call(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
-
-    def close(self):
-        self.call(self.server.stop(0.2))
-        self.call(self._loop.shutdown_default_executor())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        self.service.close(0)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +63,7 @@ def serve(engine, stubs):
     opened = []
 
     def start(limits=None, listening=None, options=()):
-        running = Running(Service(engine, limits or ServeSettings()), listening)
+        running = GrpcRunning(Service(engine, limits or ServeSettings()), listening)
         channel = grpc.insecure_channel(f"127.0.0.1:{running.port}", options=options)
         opened.extend((channel.close, running.close))
         return running, stubs.ImpastoStub(channel), channel
@@ -396,6 +370,7 @@ class Counted:
         assert self.steps < 5000
 
 
+SHORT = pb.Options(method="optimize", settings={"steps": "1"}, styles=[pb.Style(source="painting")])
 LONG = pb.Options(method="optimize", settings={"steps": "5000"}, styles=[pb.Style(source="painting")])
 
 
@@ -411,8 +386,9 @@ def test_a_cancel_reaches_the_optimiser_within_one_step(serve, name):
 
 def test_a_deadline_reaches_the_optimiser_within_one_step(serve):
     running, stub, _ = serve()
+    list(stub.Stylize(request(SHORT)))
     counted = Counted(running.service)
-    error = refused(stub.Stylize(request(LONG), timeout=1.5))
+    error = refused(stub.Stylize(request(LONG), timeout=3))
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     counted.check()
 

@@ -1,0 +1,125 @@
+"""The client for threads: `AsyncClient` in an event loop of its own, so that nothing is written twice."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from impasto.client._async import ADDRESS, AsyncClient, OnEvent
+from impasto.client._request import PictureLike, Setting
+from impasto.client._values import Event, Job, Method, Page, Painting, Style
+
+T = TypeVar("T")
+
+
+class Client:
+    """A client for threads; use it as a context manager, or `close` it. See `AsyncClient` for the arguments."""
+
+    def __init__(
+        self,
+        address: str = ADDRESS,
+        *,
+        key: str | None = None,
+        timeout: float | None = None,
+        certificate: str | Path | None = None,
+    ) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="impasto-client", daemon=True)
+        self._thread.start()
+        try:
+            self._client = self._do(_made(address, key, timeout, certificate))
+        except BaseException:
+            self._end()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections; what is being painted for them stops."""
+        if self._thread.is_alive():
+            self._do(self._client.close())
+            self._do(self._loop.shutdown_asyncgens())
+            self._do(self._loop.shutdown_default_executor())
+            self._end()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for work of the loop; it is cancelled when the waiting is broken off, by Ctrl-C for example."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stylize(
+        self, content: PictureLike, style: Any = (), *, on_event: OnEvent | None = None, **settings: Setting
+    ) -> Painting:
+        """Paint a picture and wait for it; see `AsyncClient.stylize`. `on_event` is called in another thread."""
+        return self._do(self._client.stylize(content, style, on_event=on_event, **settings))
+
+    def submit(
+        self, content: PictureLike, style: Any = (), *, idempotency_key: str | None = None, **settings: Setting
+    ) -> Job:
+        """Hand in a job; see `AsyncClient.submit`."""
+        return self._do(self._client.submit(content, style, idempotency_key=idempotency_key, **settings))
+
+    def watch(self, job: Job | str, *, after: int = 0) -> Iterator[Event]:
+        """The events of a job, as they come, to the last; see `AsyncClient.watch`."""
+        events = self._client.watch(job, after=after)
+        try:
+            while (event := self._do(_following(events))) is not None:
+                yield event
+        finally:
+            self._do(_close(events))
+
+    def job(self, job: Job | str) -> Job:
+        """What has become of a job."""
+        return self._do(self._client.job(job))
+
+    def jobs(self, *, state: str | None = None, before: str | None = None, limit: int = 20) -> Page:
+        """Your jobs, the newest first; see `AsyncClient.jobs`."""
+        return self._do(self._client.jobs(state=state, before=before, limit=limit))
+
+    def cancel(self, job: Job | str) -> Job:
+        """Stop a job within one step; see `AsyncClient.cancel`."""
+        return self._do(self._client.cancel(job))
+
+    def result(self, job: Job | str) -> Painting:
+        """The picture of a job that is done."""
+        return self._do(self._client.result(job))
+
+    def styles(self, query: str = "") -> list[Style]:
+        """Named styles; see `AsyncClient.styles`."""
+        return self._do(self._client.styles(query))
+
+    def methods(self) -> list[Method]:
+        """The methods, with their settings."""
+        return self._do(self._client.methods())
+
+
+async def _made(address: str, key: str | None, timeout: float | None, certificate: str | Path | None) -> AsyncClient:
+    """Made in the loop that uses it."""
+    return AsyncClient(address, key=key, timeout=timeout, certificate=certificate)
+
+
+async def _following(events: AsyncIterator[Event]) -> Event | None:
+    return await anext(events, None)
+
+
+async def _close(events: Any) -> None:
+    await events.aclose()
