@@ -46,7 +46,7 @@ def _version() -> int:
 
 
 def _ignore_interrupts() -> None:
-    """What is left is Python's own end, in which a Ctrl-C would only print a traceback."""
+    """Ignore Ctrl-C while Python shuts down: it would only print a traceback."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

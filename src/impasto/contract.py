@@ -37,7 +37,7 @@ class Snapshot(Protocol):
         ...
 
     def state(self) -> Mapping[str, Tensor]:
-        """All that `Job.resume` takes to go on from here, by name, not copied; `steps` tells how many are done."""
+        """The state that `Job.resume` takes, by name, not copied; `steps` is the number of steps done."""
         ...
 
 
@@ -225,7 +225,7 @@ class Stylizer(Protocol):
 
 
 class Costs:
-    """What a method needs and takes, beside what its row of the registry says.
+    """Needs and costs of a method that its row in the registry does not state.
 
     A method whose settings decide derives its class from this and overrides what differs; others need not.
     """
@@ -307,7 +307,7 @@ class PlacedObjective(Objective, Protocol):
         ...
 
     def partial(self, features: Features, tile: Tile) -> Stats:
-        """What a tile adds to the statistics of the whole picture; the sum over all tiles is `statistics`.
+        """A tile's contribution to the statistics of the whole picture; the sum over all tiles is `statistics`.
 
         Args:
             features: layers over the tile alone; "image" over `tile.margins(self.margin)` too.

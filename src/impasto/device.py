@@ -88,7 +88,7 @@ def _fast_precision(device: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=1)
 def cpu_features() -> frozenset[str]:
-    """Those instruction sets of avx2, avx512, avx512_bf16 and amx_tile that this CPU has."""
+    """The instruction sets among avx2, avx512, avx512_bf16 and amx_tile that this CPU has."""
     import torch
 
     names = {"avx2": "avx2", "avx512": "avx512", "avx512_bf16": "avx512_bf16", "amx_tile": "amx_tile"}
@@ -223,7 +223,7 @@ def synchronize(device: str) -> None:
 
 
 def hardware() -> dict[str, Any]:
-    """What `impasto doctor` tells of the machine."""
+    """The report of `impasto doctor`."""
     import torch
 
     return {

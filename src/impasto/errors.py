@@ -112,7 +112,7 @@ class StyleError(Exception):
 
 
 class InputError(StyleError):
-    """What the user gave cannot be used: a file, a number, a name."""
+    """Unusable input of the user: a file, a number, a name."""
 
     exit_code = 2
     http_status = 422

@@ -68,7 +68,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def of_system(error: OSError) -> StyleError:
-    """What the system says of a file, a folder or a stream, as an error of ours."""
+    """An OSError as a StyleError."""
     reason = error.strerror or str(error)
     if error.errno in DISK_FULL:
         place = "standard output" if error.filename is None else plain(error.filename)

@@ -80,7 +80,7 @@ class Knob:
         return re.sub(r"^[\w-]{2,}:", "", value)  # a single letter is a drive
 
     def bounds(self) -> str:
-        """What is allowed, in words."""
+        """The allowed values, in words."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if self.type is tuple:

@@ -1,4 +1,4 @@
-"""What is declared: the rows of assets.toml."""
+"""The rows of assets.toml."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Source:
 
     @property
     def label(self) -> str:
-        """What to call it in messages."""
+        """Its name in messages."""
         return self.package or PurePosixPath(self.url).name
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with an asset, in the words that people see."""
+"""Errors of assets, with their messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def gravest(failures: list[AssetError]) -> AssetError:
 
 
 def mismatch(source: Source, what: str) -> Mismatch:
-    """What was found is another file, or was altered on its way."""
+    """A file that differs from the declared one."""
     return Mismatch(
         f"{source.label} is not the declared file: {what}",
         "a proxy or package mirror may have altered it; try another index (PIP_INDEX_URL) or network",
@@ -43,10 +43,10 @@ def corrupt(source: Source, what: str) -> AssetError:
 
 
 def damaged(asset: Asset, what: str) -> AssetError:
-    """What lies in the cache has changed since it was stored."""
+    """A stored file that has changed in the cache."""
     return AssetError(f"{asset.id}: {what}", f"impasto assets fetch {asset.id} --force")
 
 
 def one_line(error: object) -> str:
-    """What an error says, without line breaks; its type when it says nothing."""
+    """An error's message without line breaks; its type when the message is empty."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -55,7 +55,7 @@ class _Reader(pickle.Unpickler):
         self.storage: Callable[[str], bytes] | None = None
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for `module.name`. Raises UnpicklingError for a name that is not allowed."""
+        """The stand-in for `module.name`. Raises UnpicklingError for a name that is not allowed."""
         found = self._allow(module, name)
         if found is None:
             raise pickle.UnpicklingError(f"the pickle asks for {module}.{name}, which is not allowed")

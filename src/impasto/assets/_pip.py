@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PipSettings:
-    """What pip's configuration says about where packages are; all empty when nothing is configured."""
+    """Pip's settings for package indexes; all empty when nothing is configured."""
 
     index_urls: tuple[str, ...] = ()
     extra_index_urls: tuple[str, ...] = ()

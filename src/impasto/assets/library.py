@@ -95,7 +95,7 @@ class Library:
         return [entries[index].painting for _, index in ranked][:limit]
 
     def find(self, query: str, *, on_progress: OnProgress = ignore) -> Painting:
-        """The one painting that `query` means.
+        """The one painting that matches `query`.
 
         The first of these that leaves exactly one decides: its number or id, its exact title, all words in the title,
         all words in title and artist, all words anywhere.
@@ -176,7 +176,7 @@ class _Entry:
         return cls(painting, (_words(painting.title), _words(painting.artist), _words(rest)))
 
     def rank(self, words: Iterable[str]) -> tuple[int, int, int, int] | None:
-        """What to sort by, least first; None when some word matches nowhere.
+        """Sort key, best match first; None when some word matches nowhere.
 
         The outermost field needed, then the sum of the fields, then words that match only as beginnings, then the
         length of the title: of two titles that hold all words, the one with less else in it is meant.

@@ -130,7 +130,7 @@ def _scores(read: Sequence[Pixels], painted: Sequence[Pixels], style: Pixels, ju
 
 
 def _lpips(read: Sequence[Pixels], painted: Sequence[Pixels], distance: int, judge: Judge) -> float:
-    """Mean LPIPS (AlexNet) of a painted frame and an earlier one brought to it; hidden places are made equal."""
+    """Mean LPIPS (AlexNet) of a painted frame and an earlier one warped to it; hidden places are made equal."""
     network = judge.lpips("alexnet")
     values = []
     for later in range(distance, len(read), max(1, (len(read) - distance) // _LPIPS_PAIRS)):

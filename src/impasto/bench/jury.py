@@ -136,7 +136,7 @@ def find_cases(
 
 
 def jury_contenders(names: str) -> tuple[Contender, ...]:
-    """Who paints, from a list with commas; the draft comes first, since ratios are taken to it."""
+    """The contenders of a comma-separated list; the draft comes first, as the base of the ratios."""
     others = [name.strip() for name in names.split(",") if name.strip() not in ("", BASE)]
     return find_contenders(",".join([BASE, *others]))
 

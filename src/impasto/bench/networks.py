@@ -314,7 +314,7 @@ def _size_row(name: str, adain: Mapping[str, Mapping[str, torch.Tensor]]) -> dic
 
 
 def _painters(path: Path, store: Store, paint: Paint | None) -> dict[str, Callable[[Floats, Floats, str], Floats]]:
-    """Who paints a photograph in a painting's style, the last argument being the style's name in the network."""
+    """Painters of a photograph in a painting's style; the last argument is the style's name in the network."""
     placement = device.place(tested=registry.find("feedforward").precisions)
     network = _network(path, placement)
     adain = AdaIN({asset: load_weights(store.path(asset)) for asset in _ADAIN}, placement)
@@ -339,7 +339,7 @@ def _painters(path: Path, store: Store, paint: Paint | None) -> dict[str, Callab
 
 
 def _network(path: Path, placement: Placement) -> Callable[[torch.Tensor, str], Callable[[torch.Tensor], torch.Tensor]]:
-    """What paints with a file, once it is told the painting and the style's name."""
+    """A painter by the network of a file, for a painting and a style's name."""
     about, _ = checkpoint.read_header(path)
     if about.get("kind") == predictors.KIND:
         taking = Arbitrary({predictors.KIND: predictors.read(path)[0]}, placement)

@@ -122,7 +122,7 @@ _KINDS = {"integer": "a whole number", "number": "a number", "boolean": "yes or 
 
 
 def _plainly(message: str, hint: str, arguments: list[str]) -> InputError:
-    """What the parsing library says of a value, in the words of our own errors."""
+    """A message of the parsing library about a value, reworded as our own errors are."""
     found = re.match(r"Invalid value for '(--[\w-]+)'[^:]*: .*valid (\w+)", message)
     if found is None:
         return InputError(message.rstrip("."), hint)

@@ -137,7 +137,7 @@ def _find(
 
 
 class ComparisonJob:
-    """What to paint, and where."""
+    """The pictures of a comparison, and where they are painted."""
 
     def __init__(
         self,

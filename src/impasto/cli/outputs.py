@@ -79,7 +79,7 @@ class Targets:
 
     @property
     def file(self) -> str | None:
-        """The one file that results go to; None where they get names of their own, which replace nothing."""
+        """The one file that results go to; None where each gets a new name."""
         return None if self._folder else self._out
 
     def check(self, content: str) -> None:

@@ -1,4 +1,4 @@
-"""What words on the command line mean: styles with weights, regions, sizes, memory, times.
+"""Parsers of command-line values: styles with weights, regions, sizes, memory, times.
 
 Each takes text and returns a value, or raises InputError with what was given and what is allowed.
 """

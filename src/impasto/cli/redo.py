@@ -163,14 +163,14 @@ class _Inputs:
 
     @property
     def inputs(self) -> list[str]:
-        """All that is read beside the photograph, as paths or words."""
+        """All inputs beside the photograph, as paths or words."""
         controls = self.controls
         inside = [style for _, own in controls.regions for style in own]
         masks = [controls.preserve, controls.strength_map, *(mask for mask, _ in controls.regions)]
         return [*(name for name, _ in (*self.styles, *inside)), *(str(one) for one in (*masks, self.init) if one)]
 
     def request(self, record: Record, size: int | None) -> Request:
-        """What is asked of the engine."""
+        """The request for the engine."""
         from impasto.engine.request import Request
 
         knobs = dict(self.knobs)

@@ -12,10 +12,10 @@ from typing import Any
 
 
 def prepare_streams() -> None:
-    """Make the standard streams such that nothing that is told can end a command.
+    """Make the standard streams safe to write to.
 
-    What is closed leads nowhere, so that no file of ours gets its number; letters that the terminal lacks are escaped;
-    and standard error may fail, since there is nobody left to tell.
+    A closed stream is opened on the null device, so that no file gets its number; letters that the terminal lacks are
+    escaped; and failures of standard error are ignored.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -35,12 +35,12 @@ def _open_devnull(number: int, name: str) -> None:
 
 
 def is_closed(stream: Any) -> bool:
-    """Whether a standard stream was closed when the command began, and leads nowhere."""
+    """Whether a standard stream was closed when the command began."""
     return isinstance(getattr(stream, "name", None), int)
 
 
 def redirect_to_devnull(number: int = 1) -> None:
-    """Let a stream that failed lead nowhere, so that the end of Python does not stumble over it again."""
+    """Redirect a stream that failed to the null device, so that it does not fail again when Python exits."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, number)
@@ -48,7 +48,7 @@ def redirect_to_devnull(number: int = 1) -> None:
 
 
 class _SilentStderr(io.TextIOWrapper):
-    """Standard error whose failures go unheard."""
+    """Standard error whose failures are ignored."""
 
     def write(self, text: str) -> int:
         with suppress(OSError):
@@ -61,7 +61,7 @@ class _SilentStderr(io.TextIOWrapper):
 
 
 class Interrupts:
-    """Notes Ctrl-C, so that it is known for what it is where a library makes another error of it."""
+    """Notes Ctrl-C, so that it is recognised even if a library turns it into another error."""
 
     def __init__(self) -> None:
         self.asked = False

@@ -73,7 +73,7 @@ class Watching:
             images.check_output(Path(self.preview), ())
 
     def shown(self) -> Preview | None:
-        """What the reporter shows beside the bar."""
+        """The preview that the reporter shows beside the bar."""
         if self.preview is None:
             return None
         from impasto.cli.preview import Preview

@@ -24,7 +24,7 @@ _WRITING = 16.0  # while a result is encoded
 
 @dataclass(frozen=True)
 class Budget:
-    """What a job may take.
+    """The memory limits of a job.
 
     Attributes:
         memory: bytes in all; None where there is room for one piece.

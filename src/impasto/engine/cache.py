@@ -1,4 +1,4 @@
-"""What stays loaded between pictures: stylizers, style codes and runtimes, shared by all threads of an engine.
+"""Caches between pictures: stylizers, style codes and runtimes, shared by all threads of an engine.
 
 A key is locked while its value is fetched, loaded or encoded, and nothing else is: other keys go on meanwhile. The
 least recently used values leave when those that are kept take more bytes than allowed.

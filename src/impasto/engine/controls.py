@@ -74,7 +74,7 @@ class Controls:
         return kept + (self.strength_map is not None or bool(self.protect_faces))
 
     def record(self) -> dict[str, Any]:
-        """What was asked for as plain values; defaults and regions (recorded with their styles) are left out."""
+        """The controls as plain values; defaults and regions (recorded with their styles) are left out."""
         values = {
             "keep_color": self.keep_color,
             "color_only": self.color_only or None,
@@ -87,7 +87,7 @@ class Controls:
 
 
 def mask_name(mask: Any) -> str | None:
-    """What finds a mask again: a word or a file name; "mask" for pixels in memory."""
+    """A mask's name in records: a word or a file name; "mask" for pixels in memory."""
     if mask is None:
         return None
     named = getattr(mask, "name", mask)

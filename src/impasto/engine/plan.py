@@ -61,7 +61,7 @@ class Plan:
         Those with a strength or masks of their own are apart from plain ones, which take less time.
         """
         last, controls = self.stages[-1], self.request.controls
-        strength = getattr(last.knobs, "strength", 1.0)
+        strength = last.knobs.strength
         if len(self.stages) > 1 or last.method.kind != "map" or self.room.tiled or controls.color_only or strength == 0:
             return None
         plain = strength == 1 and not controls.guide_fields()

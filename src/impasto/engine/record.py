@@ -1,4 +1,4 @@
-"""What a saved picture says of how it was made, checked before it is believed.
+"""The record of how a saved picture was made, validated when it is read.
 
 A record comes with the picture, and a picture may come from anyone: types, bounds and names are checked by the rules of
 the settings themselves, and files are known by their names alone, so that a record opens nothing but what lies beside

@@ -260,7 +260,7 @@ _version = lru_cache(maxsize=8)(version)  # it reads and parses a file each time
 
 
 def _file_name(source: Any) -> str:
-    """What finds a picture again: the name of its file; "picture" for pixels in memory."""
+    """A picture's name in records: its file's; "picture" for pixels in memory."""
     return name_alone(str(source)) if isinstance(source, str | Path) else "picture"
 
 

@@ -169,7 +169,7 @@ class Run:
         }
 
     def finished(self, image: Tensor) -> Picture:
-        """What would be saved of an image that a method has come to."""
+        """The picture that would be saved for a method's current image."""
         return replace(self.content, pixels=self._finished(image))
 
     def load(self, stage: recipes.Stage, placement: Placement, on_progress: OnProgress = ignore) -> LoadedStage:
@@ -197,7 +197,7 @@ class Run:
         return self.models.code(stage.method, placement, style, stage.knobs, network)
 
     def guide(self, loaded: LoadedStage, *, init: Tensor | None = None, anchors: tuple[Anchor, ...] = ()) -> Guide:
-        """What a stage may honour: the masks, an image to start from and images to stay near, if its method does."""
+        """The guide of a stage: the masks, an image to start from and images to stay near, if its method does."""
         device, honours = loaded.placement.device, loaded.stage.method.honours
         pairs = zip(self.parts(), loaded.codes, strict=True)
         strength = self.layout.strength
@@ -437,7 +437,7 @@ def _seen(picture: Picture, device: str = "cpu") -> Tensor | None:
 
 
 def _visible(pixels: Tensor, seen: Tensor | None) -> Tensor:
-    """Those pixels, `(1, 3, 1, N)`, of which more than half can be seen; all where too few can."""
+    """The pixels `(1, 3, 1, N)` that are at least half opaque; all pixels where too few are."""
     inside = None if seen is None else seen.flatten() > 0.5
     if inside is None or inside.sum() < _LEAST_PALETTE:
         return pixels

@@ -168,7 +168,7 @@ class Snapshots:
 
 
 def different(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """What differs between two identities, in words: names, and values where they are short."""
+    """The differences between two identities, in words: names, and values where they are short."""
     found: list[str] = []
     for name in sorted(kept.keys() | asked.keys()):
         one, other = kept.get(name), asked.get(name)

@@ -32,7 +32,7 @@ _DEFLATE = 4  # a fifth of the time of 6, zlib's default, for a file that is 5 %
 
 @dataclass(frozen=True)
 class _Extras:
-    """What goes beside the pixels."""
+    """The metadata that goes into a file beside the pixels."""
 
     exif: Image.Exif
     xmp: bytes

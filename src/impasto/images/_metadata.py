@@ -1,4 +1,4 @@
-"""What a file says about its picture: EXIF, XMP, and our own record of how it was made."""
+"""Metadata of pictures: EXIF, XMP, and our own record of how a picture was made."""
 
 from __future__ import annotations
 

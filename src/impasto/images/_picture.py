@@ -1,4 +1,4 @@
-"""What a picture is between packages, and the arithmetic on its pixels."""
+"""The `Picture` that packages pass to each other, and arithmetic on its pixels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BAND = 1 << 20
 
 @dataclass(frozen=True)
 class Origin:
-    """What is needed to write a picture back like its source.
+    """Properties of the source file, to write a picture back like it.
 
     Attributes:
         bits: 8 or 16 a channel.
@@ -97,7 +97,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture's header says, before anything is decoded.
+    """Properties of a picture, from its header.
 
     Attributes:
         width: columns, after orientation.

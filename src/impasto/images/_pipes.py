@@ -21,7 +21,7 @@ _PAUSE = 0.02
 
 
 class BufferedPipe(BytesIO):
-    """What a pipe gave, to be read as often as needed.
+    """The bytes of a pipe, to be read as often as needed.
 
     Attributes:
         name: of the pipe.
@@ -42,7 +42,7 @@ def is_pipe(source: Any) -> bool:
 
 
 def buffered(source: Any) -> Any:
-    """What a pipe gives, if the source is the path of one; any other source as it is.
+    """The contents of a pipe, if the source is the path of one; any other source as it is.
 
     Raises:
         InputError: nothing writes into the pipe for two seconds, or it gives more than a picture can have.
@@ -51,7 +51,7 @@ def buffered(source: Any) -> Any:
 
 
 def read_pipe(path: Path) -> bytes:
-    """All that a pipe gives. Raises InputError as `buffered` does."""
+    """All bytes of a pipe. Raises InputError as `buffered` does."""
     name = name_of(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a blocking open would wait for a writer for ever
     try:

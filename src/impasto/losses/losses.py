@@ -109,7 +109,7 @@ class PlacedContentLoss:
 
 @dataclass(frozen=True)
 class StyleLoss(ABC):
-    """What all style losses share: statistics of each layer's feature vectors, and a relative distance of them.
+    """Base class of style losses: statistics of each layer's feature vectors, and a relative distance of them.
 
     A subclass says what the statistics are (`summary`) and how far apart two are (`distance`).
 
@@ -287,7 +287,7 @@ class TotalVariation:
 
 @dataclass(frozen=True)
 class TemporalLoss:
-    """Squared difference from an earlier painting that was brought along: keeps a film from boiling.
+    """Squared difference from a warped earlier painting, which keeps a film from flickering.
 
     Attributes:
         image: `(1, 3, H, W)`, the earlier painting.
@@ -454,7 +454,7 @@ class PlacedLaplacianLoss:
 
 
 def _outline_scale(wanted: Tensor) -> Tensor:
-    """What an error of the Laplacian is relative to."""
+    """The scale that an error of the Laplacian is divided by."""
     return wanted.flatten(1).square().sum(1) + 1e-4 * wanted[0].numel()
 
 

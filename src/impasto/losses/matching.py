@@ -268,7 +268,7 @@ def visible_positions(features: Tensor, seen: Tensor | None) -> Tensor:
 
 
 def _counted(vectors: Tensor, weight: Tensor | None) -> Tensor:
-    """Those of `vectors (N, C)` that count for half at least, by `weight (1, N)`, or most of all."""
+    """The `vectors (N, C)` whose `weight (1, N)` is at least a half, or the heaviest one."""
     return vectors if weight is None else vectors[weight[0] >= min(0.5, float(weight.max()))]
 
 

@@ -203,7 +203,7 @@ class AdaIN(Costs):
 
 @dataclass(frozen=True)
 class _Plan:
-    """What one job makes of the photograph's features, over its whole padded size.
+    """The stylized features of one job, and how they are blended, over the whole padded size.
 
     Attributes:
         stylized: `(1, C, h, w)`, features at full strength, those of the regions joined.

@@ -15,7 +15,7 @@ _LEAST = 4  # positions along a side at the coarsest level, for reflection paddi
 
 
 class CodedPainter:
-    """What all methods share whose StyleCode is `code (1, N)`.
+    """Base class of methods whose StyleCode is `code (1, N)`.
 
     Args:
         network: the shared convolutions.

@@ -69,7 +69,7 @@ def plan(method: str, quality: str | None, values: Mapping[str, Any]) -> tuple[S
 
 
 def _presets(method: str, quality: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a quality sets, unless the user does."""
+    """The values that a quality sets, unless the user does."""
     presets = dict(_PRESETS.get(method, {}).get(quality, {}))
     if method != "optimize":
         return presets

@@ -66,7 +66,7 @@ class Method:
         return _load(self.target, self.extra)
 
     def costs(self) -> type[Costs]:
-        """What tells the needs and costs of its settings: the class itself if it does, else this row alone."""
+        """The class that states needs and costs by settings: the method's own if it derives from `Costs`."""
         cls = self.load_class()
         return cls if isinstance(cls, type) and issubclass(cls, Costs) else Costs
 

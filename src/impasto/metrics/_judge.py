@@ -95,7 +95,7 @@ class Judge:
         """Measures of one pastiche by name.
 
         Args:
-            content, style, pastiche: `(H, W, 3)`, sRGB in [0, 1], of any size. Content and style are brought to longest
+            content, style, pastiche: `(H, W, 3)`, sRGB in [0, 1], of any size. Content and style are resized to longest
                 side 512 and the pastiche to the content's size; `checkerboard` and `weave` see it as it is.
             names: keys of METRICS of the kind "picture"; by default all that pictures of these sizes allow.
 
@@ -145,7 +145,7 @@ class Judge:
         return {name: found[name] for name in wanted}
 
     def vectors(self, pictures: Sequence[Any], stage: str = "", on_progress: OnProgress = ignore) -> _sets.Vectors:
-        """Inception features `(N, 2048)` of pictures, each brought to 299x299 with antialiasing, aspect not kept."""
+        """Inception features `(N, 2048)` of pictures, each resized to 299x299 with antialiasing, aspect not kept."""
         found = np.empty((len(pictures), INCEPTION_FEATURES))
         for number, picture in enumerate(pictures):
             on_progress(Progress(stage, number, len(pictures), unit="picture"))

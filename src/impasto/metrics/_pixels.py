@@ -167,7 +167,7 @@ def grain_ratio(pastiche: Picture, style: Picture) -> float:
 
 
 def _fine_detail(values: _Doubles, sigma: float) -> _Doubles:
-    """What a Gaussian blur takes away; its window reaches 4 sigma, and the picture is reflected at its edges."""
+    """Detail that a Gaussian blur removes; its window reaches 4 sigma, and the picture is reflected at its edges."""
     side = 2 * round(4 * sigma) + 1
     return values - np.asarray(cv2.GaussianBlur(values, (side, side), sigma), dtype=np.float64)
 
@@ -225,7 +225,7 @@ def _finer(least: float) -> NDArray[np.bool_]:
 
 
 def _grid_share(power: _Doubles, *, period: int, fine: float, around: tuple[int, ...]) -> float:
-    """What stands out at all waves of a period, as a share of the energy at frequencies of `fine` and more."""
+    """Energy of the peaks at all waves of a period, as a share of that at frequencies of `fine` and more."""
     total, step = power[_finer(fine)].sum(), PATCH // period
     waves = [(row * step, column * step) for row, column in np.ndindex(period, period) if row or column]
     excess = sum(_peak(power, row, column, around) for row, column in waves)

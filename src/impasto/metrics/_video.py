@@ -22,7 +22,7 @@ _QUARTER = 4
 
 
 def warping_error(later: Frame, earlier: Frame, back: Flow, seen: NDArray[np.bool_]) -> float:
-    """Mean squared difference of a painted frame and the earlier one brought to it, over pixels that are `seen`.
+    """Mean squared difference of a painted frame and the earlier one warped to it, over pixels that are `seen`.
 
     later, earlier: `(H, W, 3)`; back: flow from later to earlier; seen: `(H, W)`, somewhere true. In [0, 1].
     Paper: arXiv:1808.00449, eq. 10.

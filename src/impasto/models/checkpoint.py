@@ -27,7 +27,7 @@ HINT = "give one that impasto train has written"
 
 @dataclass(frozen=True)
 class WeightsRef:
-    """What names weights: an asset's id, or `NAME:FILE` for a file of the user's.
+    """The name of weights: an asset's id, or `NAME:FILE` for a file of the user's.
 
     Attributes:
         name: the asset's id; or what kind of network the file holds.
@@ -48,7 +48,7 @@ class WeightsRef:
 
     @property
     def version(self) -> tuple[str | int, ...] | None:
-        """What the user's file is now, since it may be another tomorrow; None where there is none."""
+        """The file's version: it changes when the file does; None without a file."""
         return None if self.file is None or not self.file.exists() else file_version(self.file)
 
 
@@ -62,7 +62,7 @@ def file_version(path: Path) -> tuple[str | int, ...]:
 
 
 def read_header(path: str | Path) -> tuple[dict[str, Any], frozenset[str]]:
-    """What a network's file says of itself, and the names of its tensors.
+    """The metadata of a network's file, and the names of its tensors.
 
     Raises:
         InputError: it cannot be read, or is no safetensors file.
@@ -111,7 +111,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -
 
 
 def up_to_date(about: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
-    """What a file says of itself, in today's format. Files without a version are format 0: tensors alone.
+    """The metadata of a file, in today's format. Files without a version are format 0: tensors alone.
 
     Raises:
         InputError: the format is newer than this impasto.

@@ -433,7 +433,7 @@ def find(encoder: str) -> EncoderSpec:
 
 
 def weights_of(encoder: str) -> str:
-    """What names the weights of an encoder: an asset's id, or `NAME:FILE`. Raises InputError as `find`."""
+    """The name of an encoder's weights: an asset's id, or `NAME:FILE`. Raises InputError as `find`."""
     return encoder if WeightsRef.parse(encoder).file else find(encoder).asset
 
 

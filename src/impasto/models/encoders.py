@@ -171,7 +171,7 @@ class Encoder:
     def _pass_checkpointed(
         self, blocks: Sequence[Block], x: Tensor, border: Border, wanted: frozenset[str]
     ) -> tuple[Tensor, Border, dict[str, Tensor]]:
-        """`_pass`, after what others have left is given back: the C library would keep half of what is saved."""
+        """`_pass`, after freed memory is returned to the system: the C library would keep half of what is saved."""
         trim_memory()
         return self._pass(blocks, x, border, wanted)
 
@@ -293,11 +293,11 @@ class Border:
 
     @classmethod
     def least(cls, borders: Sequence[Border], like: Border) -> Border:
-        """The one with the narrowest margins of all."""
+        """The border with the narrowest margins."""
         return replace(like, margins=tuple(map(min, zip(*(each.margins for each in borders), strict=True))))
 
     def pass_window(self, x: Tensor, kernel: int, stride: int, pads: tuple[int, ...]) -> tuple[Tensor, Border]:
-        """What a window needs to see of `x`, and the border of what comes out of it.
+        """The input that a window needs of `x`, and the border of its output.
 
         At a cut nothing is padded, and so the margin shrinks by what windows overlap. Before the first row or column,
         positions that no window starts at are dropped, which keeps windows where they are in the whole picture.
@@ -357,7 +357,7 @@ def _folded(architecture: EncoderSpec, weights: Mapping[str, Tensor]) -> dict[st
 
 
 def _preprocessing(architecture: EncoderSpec, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """What precedes the first convolution, as a matrix `(3, 3)` and an offset `(3,)`."""
+    """The preprocessing, as a matrix `(3, 3)` and an offset `(3,)`."""
     if architecture.mean is None:
         return weights["preprocess.weight"][:, :, 0, 0], weights["preprocess.bias"]
     scale = 1 / torch.tensor(architecture.deviation)

@@ -25,7 +25,7 @@ SIDE = 256
 """Longest side in pixels at which a painting is looked at."""
 
 KIND = "arbitrary"
-"""What the file of such a network says that it is."""
+"""The kind in the metadata of such a network's file."""
 
 _WIDTHS = (3, 24, 48, 96, 96)
 _HIDDEN = 128

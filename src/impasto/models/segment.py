@@ -104,7 +104,7 @@ def find_faces(image: Tensor, network: Path) -> list[Box]:
 
 
 def _salient(image: Tensor, network: Path) -> Tensor:
-    """What stands out. Paper: arXiv:2005.09007 (U2-Net); this is its small form of 4.7 MB."""
+    """The salient subject. Paper: arXiv:2005.09007 (U2-Net); this is its small form of 4.7 MB."""
     small = F.interpolate(image, (_SALIENT, _SALIENT), mode="bilinear", antialias=True)
     small = small / small.max().clamp_min(1e-3)
     mean = torch.tensor([0.485, 0.456, 0.406], device=small.device)[:, None, None]  # of ImageNet

@@ -82,7 +82,7 @@ def _visible(seen: Tensor | None, colors: Tensor) -> Tensor | slice:
 
 
 def color_sums(pixels: Tensor, weight: Tensor | None = None) -> Tensor:
-    """What mean and covariance of colours follow from: `(1, 4, 4)` float64, the sum of `h h^T` with h = (r, g, b, 1).
+    """Sums for mean and covariance of colours: `(1, 4, 4)` float64, the sum of `h h^T` with h = (r, g, b, 1).
 
     Sums of parts add up to that of the whole; a weighted mean of pictures' sums is that of their mixture.
 

@@ -128,7 +128,7 @@ class Canvas(Protocol):
         ...
 
     def parameters(self) -> Sequence[Tensor]:
-        """What is moved."""
+        """The tensors that are optimised."""
         ...
 
     def render(self) -> Tensor:
@@ -255,7 +255,7 @@ def gradient_preconditioner(gradient: Tensor, *, wrap: bool = False) -> Tensor:
 
 
 def _correction_levels(height: int, width: int, *, wrap: bool) -> int:
-    """As many as leave `_LEAST_SIDE` pixels; in a tile, as many as divide it evenly too."""
+    """Number of levels that leave `_LEAST_SIDE` pixels; in a seamless tile they also divide its sides evenly."""
     levels = max(1, 1 + int(math.log2(max(1, min(height, width) // _LEAST_SIDE))))
     if wrap:
         levels = min(levels, *(1 + (side & -side).bit_length() - 1 for side in (height, width)))

@@ -119,7 +119,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class DescentResult:
-    """What a descent leaves: the best image `(B, 3, H, W)`, and losses and time in seconds of each step it took."""
+    """The result of a descent: the best image `(B, 3, H, W)`, and losses and time in seconds of each step it took."""
 
     image: Tensor
     losses: tuple[Mapping[str, float], ...]
@@ -266,7 +266,7 @@ class _Adam:
             monitor.evaluate()
             for group in self._adam.param_groups:
                 group["lr"] = rate
-            if not monitor.exhausted:  # nobody would see what the last step gives
+            if not monitor.exhausted:  # the last step's image is never evaluated
                 self._adam.step()
                 self._canvas.project()
 

@@ -149,7 +149,7 @@ class Evaluator:
         return {name: loss.detach() for name, loss in losses.items()}, gradient
 
     def _parts(self, window: Tensor, tile: Tile, reach: int, layers: frozenset[str]) -> list[Stats]:
-        """What a tile adds to each term's statistics. window: the picture over the tile and its margins."""
+        """A tile's contribution to each term's statistics. window: the picture over the tile and its margins."""
         if self._backdrop is not None:
             below, cover = (tile.crop(part, reach) for part in self._backdrop)
             window = torch.lerp(below, window, cover)
@@ -215,7 +215,7 @@ def _margin(term: Term) -> int:
 
 
 def _narrowed(window: Tensor, tile: Tile, wide: int, narrow: int) -> Tensor:
-    """What a crop with the margins within `wide` would be with those within `narrow`."""
+    """A crop with margins within `wide`, cut down to margins within `narrow`."""
     above, below, left, right = (
         more - less for more, less in zip(tile.margins(wide), tile.margins(narrow), strict=True)
     )

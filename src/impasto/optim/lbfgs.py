@@ -75,7 +75,7 @@ class LBFGS:
             on_move()
 
     def state(self) -> dict[str, Tensor]:
-        """All that `load` needs, as it was when `on_move` was last told; not copied."""
+        """The state that `load` takes, as of the last call of `on_move`; not copied."""
         tensors = {"base": self._base, "loss": torch.tensor(self._loss, dtype=torch.float64)}
         if self._gradient is not None:
             tensors["gradient"] = self._gradient

@@ -52,7 +52,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Painted:
-    """What a painter hands back: pixels `(H, W, 3)` in [0, 1], computing time in seconds, and the knobs it ran with."""
+    """The result of a painter: pixels `(H, W, 3)` in [0, 1], computing time in seconds, and the knobs it ran with."""
 
     pixels: Floats
     seconds: float
@@ -257,7 +257,7 @@ def _scored(cell: Cell, task: Task, folder: Path, score: Scorer) -> Cell:
 
 
 class _Costs:
-    """What a cell of each contender costs in seconds, as far as it is known."""
+    """Expected seconds of a cell for each contender, from those measured so far."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         self._seconds: dict[str, list[float]] = {}

@@ -23,7 +23,7 @@ Pair: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that a report tells.
+    """The contents of a report.
 
     Attributes:
         folder: where it lies.

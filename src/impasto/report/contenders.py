@@ -1,4 +1,4 @@
-"""Who takes part in a comparison: methods, qualities and peers, by name."""
+"""The contenders of a comparison: methods, qualities and peers, by name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Contender:
         return not self.method
 
     def identity(self) -> dict[str, Any]:
-        """All that shapes its pictures, as plain values: settings of every stage, weights by sha256, versions."""
+        """All that its pictures depend on, as plain values: settings of every stage, weights by sha256, versions."""
         if self.is_peer:
             return {"peer": self.name, **PEERS[self.name].identity()}
         declared = declared_assets()

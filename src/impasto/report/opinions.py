@@ -1,4 +1,4 @@
-"""What people say: mean opinion scores of ratings, and a Bradley-Terry ranking of blind comparisons.
+"""Ratings by people: mean opinion scores of ratings, and a Bradley-Terry ranking of blind comparisons.
 
 Raters differ, and one rater's answers hang together; so the uncertainty is taken over raters, not over answers,
 wherever there are enough of them.

@@ -1,4 +1,4 @@
-"""What a user would pick instead of Impasto, ready to run side by side on the same pictures."""
+"""Other packages for style transfer, to be compared with Impasto on the same pictures."""
 
 from __future__ import annotations
 

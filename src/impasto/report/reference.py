@@ -1,4 +1,4 @@
-"""What a good tutorial would write: AdaIN and Gatys' method in plain float32 PyTorch.
+"""Reference implementations: AdaIN and Gatys' method in plain float32 PyTorch, as a good tutorial would have them.
 
 Nothing of ours is used but the weights. Nothing is tuned, and nothing is made slow on purpose: layers as modules, the
 default memory layout, Adam on the pixels.

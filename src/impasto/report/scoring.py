@@ -73,7 +73,7 @@ def find_scores(names: str | None) -> tuple[Score, ...]:
 
 
 def scorer(store: Store, scores: Sequence[Score]) -> Scorer:
-    """What gives pictures these scores; weights are loaded when the first picture comes."""
+    """A function that computes these scores of a picture; weights are loaded for the first one."""
     names = [score.key for score in scores]
     judges: list[Judge] = []
 

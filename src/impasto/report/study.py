@@ -85,7 +85,7 @@ def study_page(comparison: Comparison, asked: tuple[Trial, ...], *, seed: int) -
 
 
 def key_csv(comparison: Comparison, *, seed: int) -> str:
-    """What each code means."""
+    """The picture that each code stands for."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["code", "method", "content", "style"])

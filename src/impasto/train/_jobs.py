@@ -1,4 +1,4 @@
-"""What can be trained: networks that paint in styles, networks for any painting, and decoders."""
+"""The training jobs: networks that paint in styles, networks for any painting, and decoders."""
 
 from __future__ import annotations
 

@@ -325,7 +325,7 @@ class _Callback(lightning.Callback):
         self._saved = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the callback."""
+        """The callback's part of a checkpoint."""
         return {"validations": self.validations}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -53,7 +53,7 @@ class Photographs:
         return len(self.pixels)
 
     def split(self, *, seed: int) -> tuple[Photographs, Photographs]:
-        """Those to train on, and a tenth (4 to 30) to validate on."""
+        """Photographs to train on, and a tenth (4 to 30) to validate on."""
         held = min(30, max(4, len(self) // 10))
         order = np.random.default_rng([seed, 1]).permutation(len(self))
         return self._of(order[held:]), self._of(order[:held])

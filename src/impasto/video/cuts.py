@@ -41,7 +41,7 @@ _REST = 0.2  # of the difference of two frames, that a blend leaves unexplained
 
 @dataclass(frozen=True)
 class FrameSummary:
-    """What is compared of a frame.
+    """The features of a frame that cuts are found by.
 
     Attributes:
         colors: `(h, w, 3)` in [0, 1], the frame made small.
@@ -101,7 +101,7 @@ class FrameSummary:
         return _structure(self.luma[inside])[1] > _FLAT
 
     def _inside(self, other: FrameSummary) -> tuple[slice, slice]:
-        """What the bars leave that both have: their edges would be alike in all shots."""
+        """The area within the bars of both frames: bars look alike in all shots."""
         height, width = self.luma.shape
         top, bottom, left, right = (min(pair) for pair in zip(self.bars, other.bars, strict=True))
         if height - top - bottom < _LEAST_SIDE or width - left - right < _LEAST_SIDE:

@@ -121,7 +121,7 @@ def _prepared(
     on_progress: OnProgress,
     on_note: OnNote,
 ) -> tuple[FramePainter, MovingMasks | None]:
-    """What paints, and the masks where they move."""
+    """The painter, and the masks if they move."""
     first = _first(reader)
     moving = MovingMasks.wanted(request.controls)
     asked = replace(request, controls=MovingMasks.stilled(request.controls)) if moving else request

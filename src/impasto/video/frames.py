@@ -70,7 +70,7 @@ class FramePainter:
         on_progress: OnProgress = ignore,
         on_note: OnNote = silence,
     ) -> FramePainter:
-        """What paints one frame after the other in the same styles.
+        """A painter of frames in the same styles.
 
         Args:
             engine: whose weights and styles are used.
@@ -103,7 +103,7 @@ class FramePainter:
         return sum(each) + (_PASS_STEPS * (passes - 1) * each[-1] if self.takes_anchors else 0.0)
 
     def record(self) -> dict[str, Any]:
-        """What makes the frames again, as plain values."""
+        """The record of how the frames are made, as plain values."""
         return dict(self.run.result(self.run.content, (), 0.0).record)
 
     @gradients_on()

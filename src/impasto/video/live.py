@@ -33,7 +33,7 @@ _SMOOTH = 0.9  # of the number shown is what it was before
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """What the viewer wants to see.
+    """The choices of the viewer.
 
     Attributes:
         style: index of the style.
@@ -160,7 +160,7 @@ class Live:
             return self.settings
 
     def screens(self) -> Iterator[Screen]:
-        """What is to be shown, until they are `stopped`. Raises InputError when the source ends."""
+        """Painted screens, until the settings say `stopped`. Raises InputError when the source ends."""
         motion_estimator, stabilizer, last = MotionEstimator(LIVE), Stabilizer(LIVE), self.settings
         before = time.perf_counter()
         while not self.settings.stopped:

@@ -22,7 +22,7 @@ from impasto.videos import Segment
 
 
 def fingerprint(source: Path, styles: Any, request: Request, film: Film) -> str:
-    """What a job that goes on must have in common with the one before: styles and settings by their content.
+    """A digest that a resumed job must share with the one before: styles and settings by their content.
 
     Raises:
         InputError: a style or a mask cannot be read.

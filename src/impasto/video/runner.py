@@ -42,7 +42,7 @@ from impasto.videos import (
 
 @dataclass(frozen=True)
 class FilmResult:
-    """What came of it.
+    """The result of painting a film.
 
     Attributes:
         path: of the output.

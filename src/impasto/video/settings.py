@@ -1,4 +1,4 @@
-"""What to paint of a film, and how to write it."""
+"""Settings of a film: which part to paint, and how to write it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALLEST_SIDE = 16
 
 @dataclass(frozen=True)
 class Film:
-    """What to paint of a video, and how to write it.
+    """Which part of a video to paint, and how to write it.
 
     Attributes:
         start, end: in seconds.

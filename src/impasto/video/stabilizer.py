@@ -80,7 +80,7 @@ TEMPORAL_PRESETS = {
     "fast": TemporalSettings(flow_preset="brisk", anchor_share=0.32, anchor_every=2, forward_check=False),
     "best": TemporalSettings(flow_side=None, passes=3),
 }
-"""What `--temporal` names."""
+"""Settings by value of `--temporal`."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class MotionEstimator:
         return _upsampled(link, size)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """What `keep` needs to resume: for each frame that is kept, whether it is `odd`, and its `source`."""
+        """The state for `keep`: for each frame that is kept, whether it is `odd`, and its `source`."""
         return {
             "odd": np.array([one.odd for one in self._kept], np.bool_),
             "source": np.array([one.source for one in self._kept], np.uint8),
@@ -293,7 +293,7 @@ class Stabilizer:
         return np.asarray(cv2.resize(wear, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """What `restore` needs to resume."""
+        """The state for `restore`."""
         moved = {} if self.moved is None else {"moved": self.moved}
         return {"paintings": np.array(self.paintings), **moved}
 
@@ -407,7 +407,7 @@ def with_contrast_of(picture: Frame, model: Frame) -> Frame:
 
 
 def _missing_detail(picture: Frame, model: Frame, share: float) -> Frame:
-    """What to add to the detail of `picture` for a share of the contrast that it lacks."""
+    """The addition to `picture` that restores a share of the contrast that its detail lacks."""
     height, width = picture.shape[:2]
     fine, wanted = (np.asarray(cv2.filter2D(each, -1, _DETAIL), np.float32) for each in (picture, model))
     have, want = (_blurred_small(flow.mean_of_channels(band * band), 8.0) for band in (fine, wanted))

@@ -24,7 +24,7 @@ from impasto.video.stabilizer import Motion
 from impasto.videos import VideoFrame, VideoReader
 
 CLIP_EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif")
-"""What a mask clip's name ends in."""
+"""Extensions of mask clips."""
 
 KEY = 12
 """Frames from one on which a subject is looked for to the next."""
@@ -174,7 +174,7 @@ class MovingMasks:
         return Layout.of(regions, rest=self.rest, preserve=preserve)[0]
 
     def state(self) -> dict[str, NDArray[np.uint16]]:
-        """What the next frames need to know of those before."""
+        """The state to resume from."""
         return {
             f"{kind} {name}": np.rint(65535 * getattr(source, kind)).astype(np.uint16)
             for name, source in self._sources.items()

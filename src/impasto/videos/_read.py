@@ -30,7 +30,7 @@ _CLEAR_FORMATS = {False: "rgba", True: "rgba64le"}
 
 @dataclass(frozen=True)
 class VideoHeader:
-    """What a video is, before a frame is decoded.
+    """Properties of a video, from its header.
 
     Attributes:
         name: of the file, for messages.

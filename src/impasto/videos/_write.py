@@ -231,7 +231,7 @@ def assemble(
 ) -> None:
     """Join segments to the output, which appears under its name when it is whole.
 
-    Sound and subtitles are copied packet for packet; what the container cannot hold is told of.
+    Sound and subtitles are copied packet for packet; what the container cannot hold is reported by `on_note`.
 
     Raises:
         InputError: it cannot be written there.

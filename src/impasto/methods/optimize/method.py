@@ -360,7 +360,7 @@ class _Picture:
         return resample(self.start.whole(), *sides, wrap=self.wrap)
 
     def begun(self, sides: tuple[int, int], change: Tensor) -> Tensor:
-        """What a level begins with: the start as the levels before have changed it."""
+        """The image that a level starts from: the start plus the change of the levels before."""
         return (self.origin(sides) + resample(change, *sides, wrap=self.wrap)).clamp_(0, 1)
 
     def seen(self, image: Tensor) -> Tensor:
@@ -378,7 +378,7 @@ class _Picture:
 
 
 def _canvas(image: Tensor, score: Score, knobs: OptimizeKnobs, place: Fit) -> tuple[PixelPyramid | Pixels, Score]:
-    """What is moved from `image` on, and what scores it."""
+    """The canvas that starts from `image`, and its score."""
     wrap = knobs.border == "wrap"
     if place.low_memory:
         return Pixels(image), score

@@ -45,7 +45,7 @@ class WeightedObjective:
 
 
 def style_loss(knobs: OptimizeKnobs, architecture: EncoderSpec) -> StyleLoss:
-    """What measures the style, on the layers that the knobs name."""
+    """The style loss that the knobs choose, on their layers."""
     weights = dict.fromkeys(knobs.style_layers, 1.0)
     if knobs.style_loss == "patches":
         low, high = _PATCH_STRIDES
@@ -74,7 +74,7 @@ def stroke_layers(knobs: OptimizeKnobs, architecture: EncoderSpec) -> frozenset[
 
 
 def content_objectives(knobs: OptimizeKnobs) -> tuple[WeightedObjective, ...]:
-    """What keeps the photograph: its content where that counts, and its outlines where they are asked for."""
+    """The losses that keep the photograph: its content and its outlines, each where its weight is above 0."""
     layers = frozenset(knobs.content_layers)
     held: list[WeightedObjective] = []
     if knobs.content_weight > 0 and layers:

@@ -73,7 +73,7 @@ def regional_style(loss: StyleLoss, content: Tensor, job: Job, level: Level) -> 
 
 
 def regional_strokes(content: Tensor, job: Job, level: Level) -> tuple[StrokeLoss, ...]:
-    """What asks for the painting's strokes: one loss for each part, each with the share of the picture that it has."""
+    """The stroke losses: one for each part, each with its share of the picture."""
 
     def places(code: StyleCode) -> Stats:
         found = with_prefix(code.tensors, f"strokes/{level.scale}/")
@@ -114,7 +114,7 @@ def padded_guide(guide: Guide, device: torch.device) -> Guide:
 
 
 def anchor_loss(anchor: Anchor, sides: tuple[int, int]) -> TemporalLoss:
-    """What holds the picture to an anchor, at the size of a level."""
+    """The loss that keeps the picture near an anchor, at the size of a level."""
     return TemporalLoss(resample(anchor.image, *sides).clamp(0, 1), resample(anchor.reliability, *sides).clamp(0, 1))
 
 
