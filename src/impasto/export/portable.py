@@ -159,12 +159,12 @@ class PlainAdaIN(nn.Module):
     def __init__(self, encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.epsilon = EPSILON
-        units = VGG19.units
-        last = next(i for i, unit in enumerate(units) if isinstance(unit, Convolution) and unit.layer == ADAIN_LAYER)
+        units = VGG19.blocks
+        last = next(i for i, block in enumerate(units) if isinstance(block, Convolution) and block.layer == ADAIN_LAYER)
         down = [PlainConvolution(encoder["preprocess.weight"], encoder["preprocess.bias"])]
-        self.encoder = nn.Sequential(*down, *(_down(unit, encoder) for unit in units[: last + 1]))
+        self.encoder = nn.Sequential(*down, *(_down(block, encoder) for block in units[: last + 1]))
         undone = steps(ADAIN_LAYER)
-        up = [_up(unit, decoder, relu=at < len(undone)) for at, unit in enumerate(undone, start=1)]
+        up = [_up(block, decoder, relu=at < len(undone)) for at, block in enumerate(undone, start=1)]
         self.decoder = nn.Sequential(*up)
 
     def forward(self, image: Tensor, style: Tensor) -> Tensor:
@@ -184,16 +184,16 @@ def _moments(features: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     return mean, torch.sqrt((apart * apart).mean((2, 3), keepdim=True) + epsilon)
 
 
-def _down(unit: object, weights: Mapping[str, Tensor]) -> nn.Module:
-    if isinstance(unit, Pooling):
-        return nn.MaxPool2d(unit.kernel, unit.stride)
-    assert isinstance(unit, Convolution)
-    return nn.Sequential(PlainConvolution(weights[f"{unit.key}.weight"], weights[f"{unit.key}.bias"]), nn.ReLU())
+def _down(block: object, weights: Mapping[str, Tensor]) -> nn.Module:
+    if isinstance(block, Pooling):
+        return nn.MaxPool2d(block.kernel, block.stride)
+    assert isinstance(block, Convolution)
+    return nn.Sequential(PlainConvolution(weights[f"{block.key}.weight"], weights[f"{block.key}.bias"]), nn.ReLU())
 
 
-def _up(unit: object, weights: Mapping[str, Tensor], *, relu: bool) -> nn.Module:
-    if isinstance(unit, Pooling):
-        return nn.Upsample(scale_factor=float(unit.stride), mode="nearest")
-    assert isinstance(unit, Convolution)
-    convolution = PlainConvolution(weights[f"{unit.key}.weight"], weights[f"{unit.key}.bias"])
+def _up(block: object, weights: Mapping[str, Tensor], *, relu: bool) -> nn.Module:
+    if isinstance(block, Pooling):
+        return nn.Upsample(scale_factor=float(block.stride), mode="nearest")
+    assert isinstance(block, Convolution)
+    convolution = PlainConvolution(weights[f"{block.key}.weight"], weights[f"{block.key}.bias"])
     return nn.Sequential(convolution, nn.ReLU()) if relu else convolution
