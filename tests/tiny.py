@@ -5,6 +5,7 @@ from safetensors.torch import save_file
 
 from impasto.assets import Store
 from impasto.contract import Style, StyleImage
+from impasto.errors import AssetError
 
 CHANNELS = {1: 4, 2: 6, 3: 8, 4: 12, 5: 12}
 BLOCKS = (2, 2, 4, 4, 4)
@@ -92,6 +93,8 @@ class TinyStore(Store):
         assert set(asset_ids) <= set(self.files)
 
     def path(self, asset_id, on_progress=None):
+        if asset_id not in self.files:
+            raise AssetError(f"there is no {asset_id} here", "give a file")
         return self.files[asset_id]
 
 

@@ -223,7 +223,7 @@ def json_schema(cls: type) -> dict[str, Any]:
     return {
         "type": "object",
         "additionalProperties": False,
-        "properties": {knob.name: _property(knob) for knob in knobs_of(cls)},
+        "properties": {knob.name: property_of(knob) for knob in knobs_of(cls)},
     }
 
 
@@ -237,7 +237,8 @@ def close_names(name: str, known: Iterable[str]) -> str:
     return f"{prefix}known: {', '.join(names)}"
 
 
-def _property(knob: Knob) -> dict[str, Any]:
+def property_of(knob: Knob) -> dict[str, Any]:
+    """JSON schema of one setting."""
     kind: dict[str, Any] = {"type": {int: "integer", float: "number", str: "string", tuple: "array"}[knob.type]}
     if knob.type is tuple:
         kind["items"] = {"type": "string"}

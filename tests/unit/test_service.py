@@ -10,6 +10,7 @@ from impasto import images
 from impasto.errors import InputError
 from impasto.serve.fields import Upload, clean_name, plain_settings
 from impasto.serve.jobs import public_error
+from impasto.serve.schema import common_schema
 from impasto.serve.service import Service
 from impasto.serve.settings import BusyError, ClosingError, ConflictError, NotFoundError, ServeSettings, restored
 from tiny import noise
@@ -41,8 +42,8 @@ class Blocked:
     """Holds the lanes of a service until it is released."""
 
     def __init__(self, service):
-        self.gate, self.paint = threading.Event(), service.engine.stylize
-        service.engine.stylize = self
+        self.gate, self.paint = threading.Event(), service.engine.paint_all
+        service.engine.paint_all = self
 
     def __call__(self, *given, **named):
         self.gate.wait(20)
@@ -219,4 +220,4 @@ def test_methods_and_styles_are_described(service):
     rows = {row["name"]: row for row in service.methods()}
     assert rows["optimize"]["lane"] == "slow"
     assert rows["adain"]["settings"]["properties"]["strength"]["maximum"] == 1
-    assert {"style", "region", "keep-color"} <= set(service.common_settings()["properties"])
+    assert {"style", "region", "keep-color"} <= set(common_schema()["properties"])

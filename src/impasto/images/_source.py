@@ -23,10 +23,10 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from impasto.errors import InputError, ResourceError, StyleError
+from impasto.errors import InputError, ResourceError, StyleError, plain
 from impasto.files import name_of, refuse_address
 from impasto.images import _png
-from impasto.images._pipes import is_pipe, read_pipe
+from impasto.images._pipes import BufferedPipe, is_pipe, read_pipe
 
 Stream: TypeAlias = IO[bytes]
 READABLE = "PNG, JPEG, WebP, TIFF, GIF, BMP, HEIC, AVIF"
@@ -73,9 +73,10 @@ def opened(source: Any) -> Iterator[tuple[Stream, str]]:
     if isinstance(source, bytes | bytearray | memoryview):
         yield BytesIO(source), "the picture"
     elif hasattr(source, "read"):
-        with decoding("the picture"):
+        name = plain(source.name) if isinstance(source, BufferedPipe) else "the picture"
+        with decoding(name):
             held = _held(source)
-        yield held, "the picture"
+        yield held, name
     else:
         if isinstance(source, str) and not source:
             raise InputError("the name of the picture is empty", "give a path or an array")

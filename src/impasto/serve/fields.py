@@ -19,7 +19,7 @@ from impasto import images, settings
 from impasto.assets.library import Library
 from impasto.engine.controls import FACE_AMOUNT, Controls
 from impasto.engine.plan import stages_of
-from impasto.engine.request import Request
+from impasto.engine.request import Request, Task
 from impasto.errors import InputError, counted, plain, quoted
 from impasto.files import is_folder
 from impasto.images import EXTENSIONS, Picture
@@ -90,8 +90,6 @@ class Order:
         content: the photograph.
         styles: each with its weight.
         request: as the engine takes it.
-        ending: of the result's file, such as ".png".
-        jpeg_quality: None for 92.
         slow: whether it is an optimisation.
         method: the method that paints last.
     """
@@ -99,10 +97,13 @@ class Order:
     content: Picture
     styles: tuple[tuple[Any, float], ...]
     request: Request
-    ending: str
-    jpeg_quality: int | None
     slow: bool
     method: str
+
+    @property
+    def task(self) -> Task:
+        """As the engine paints it."""
+        return Task(self.content, list(self.styles), self.request)
 
 
 def clean_name(name: str) -> str:
@@ -158,6 +159,12 @@ def knob_table() -> dict[str, settings.Knob]:
     return table
 
 
+def file_format(given: Values) -> tuple[str, int | None]:
+    """Ending and quality of the result's file. Raises InputError."""
+    quality = _maybe(_whole("jpeg-quality"), given.get("jpeg-quality"))
+    return images.check_format(_text(given.get("format", "png")), quality), quality
+
+
 def request_digest(uploads: Iterable[Upload], given: Values) -> str:
     """sha256 that tells whether two requests ask for the same."""
     pictures = [(upload.field, clean_name(upload.name), upload.digest) for upload in uploads]
@@ -208,12 +215,11 @@ class OrderReader:
             drop_gps=_flag("drop-gps", given.get("drop-gps")),
         )
         stages = stages_of(styles, request)
-        quality = _maybe(_whole("jpeg-quality"), given.get("jpeg-quality"))
-        ending = images.check_format(_text(given.get("format", "png")), quality)
+        file_format(given)
         picture = self.decode(content)
         request.sides(picture.width, picture.height)
         slow = not controls.color_only and any(stage.method.kind == "objective" for stage in stages)
-        return Order(picture, styles, request, ending, quality, slow, stages[-1].method.name)
+        return Order(picture, styles, request, slow, stages[-1].method.name)
 
     def _styles(self, uploads: Sequence[Upload], given: Values, words: _Words) -> tuple[tuple[Any, float], ...]:
         sent = [self.decode(upload) for upload in uploads if upload.field == "style"]

@@ -10,31 +10,41 @@ import io
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from impasto import images, settings
 from impasto.contract import Progress
+from impasto.engine.batcher import Batcher, BatchSettings, Statistics
 from impasto.engine.engine import Engine
-from impasto.engine.request import Result
-from impasto.errors import Cancelled, StyleError
+from impasto.engine.request import Result, Task
+from impasto.errors import AssetError, Cancelled, StyleError
 from impasto.methods import registry
 from impasto.models import catalog
+from impasto.serve.access import LOCAL
 from impasto.serve.feed import Event, Feed
-from impasto.serve.fields import OWN, Order, OrderReader, Upload, Values, clean_name, plain_settings, request_digest
+from impasto.serve.fields import (
+    Order,
+    OrderReader,
+    Upload,
+    Values,
+    clean_name,
+    file_format,
+    plain_settings,
+    request_digest,
+)
 from impasto.serve.jobs import MEDIA_TYPES, Job, Page, Painted, new_id, public_error
-from impasto.serve.lanes import Lanes
 from impasto.serve.settings import BusyError, ClosingError, ConflictError, NotFoundError, ServeSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 LOG = logging.getLogger("impasto.serve")
-LOCAL = "local"
-"""The client where there are no API keys."""
 
 
 @dataclass
@@ -47,9 +57,24 @@ class _Live:
     keep: bool
     feed: Feed = field(default_factory=Feed)
     stop: threading.Event = field(default_factory=threading.Event)
-    future: Future[tuple[Order, Result]] | None = None
+    future: Future[Result] | None = None
     painted: Painted | None = None
     previewed: float = 0.0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What has become of jobs since the start.
+
+    Attributes:
+        open: jobs by state and lane.
+        ended: number and painting seconds by state and method.
+        lanes: what waits and was painted together.
+    """
+
+    open: Mapping[tuple[str, str], int]
+    ended: Mapping[tuple[str, str], tuple[int, float]]
+    lanes: Statistics
 
 
 class Service:
@@ -66,9 +91,19 @@ class Service:
         self._lock = threading.RLock()
         self._live: dict[str, _Live] = {}
         self._keys: dict[tuple[str, str], str] = {}
-        self._lanes = Lanes(engine, quick=self.limits.quick_workers, slow=self.limits.slow_workers)
+        self._batcher = Batcher(
+            engine,
+            BatchSettings(
+                max_delay=self.limits.max_delay,
+                max_batch=self.limits.max_batch,
+                quick_workers=self.limits.quick_workers,
+                slow_workers=self.limits.slow_workers,
+                max_queue=self.limits.queue_length,
+            ),
+        )
         self._reader = OrderReader(self.limits, engine.library, self.decode)
         self._closing = False
+        self._totals: dict[tuple[str, str], tuple[int, float]] = {}
         self._ended = threading.Condition(self._lock)
 
     def start(self) -> None:
@@ -87,8 +122,9 @@ class Service:
         """
         from pathlib import Path
 
-        picture = images.read(upload.data, max_pixels=self.limits.max_pixels, compact=True)
-        return replace(picture, origin=replace(picture.origin, path=Path(clean_name(upload.name))))
+        name = clean_name(upload.name)
+        picture = images.read(images.BufferedPipe(upload.data, name), max_pixels=self.limits.max_pixels, compact=True)
+        return replace(picture, origin=replace(picture.origin, path=Path(name)))
 
     def order(self, uploads: Sequence[Upload], given: Values) -> Order:
         """What a request asks for, without taking it as a job. Raises InputError."""
@@ -145,8 +181,18 @@ class Service:
             live = self._live[job.id] = _Live(job, tuple(uploads), order, keep)
             if idempotency_key:
                 self._keys[client, idempotency_key] = job.id
-        self._begin(live)
+        try:
+            self._begin(live)
+        except StyleError:
+            self._drop(live)
+            raise
         return job
+
+    def _drop(self, live: _Live) -> None:
+        """Forget a job that was not taken after all."""
+        with self._lock:
+            self._live.pop(live.job.id, None)
+            self._keys.pop((live.job.client, live.job.key), None)
 
     def _earlier(self, client: str, key: str | None, digest: str) -> Job | None:
         found = self._keys.get((client, key)) if key else None
@@ -168,19 +214,20 @@ class Service:
             raise BusyError(f"{self.limits.jobs_per_client} jobs of yours are not done", hint)
 
     def _begin(self, live: _Live) -> None:
+        """Hand a job to the lanes. Raises as `Batcher.submit`."""
         live.feed.publish("state", live.job.public())
-        live.future = self._lanes.submit(
-            partial(self._order, live),
-            slow=live.job.slow,
-            client=live.job.client,
-            on_progress=partial(self._progress, live),
-        )
-        live.future.add_done_callback(partial(self._finish, live))
+        client, report, order = live.job.client, partial(self._progress, live), live.order
+        if order is None:
+            read = partial(self._read, live)
+            future = self._batcher.submit_later(read, slow=live.job.slow, client=client, on_progress=report)
+        else:
+            future = self._batcher.submit(order.task, client=client, on_progress=report)
+        live.order, live.future = None, future
+        future.add_done_callback(partial(self._finish, live))
 
-    def _order(self, live: _Live) -> Order:
-        """What is to be painted; read again where it was not kept."""
-        order, live.order = live.order, None
-        return order or self._reader.read(live.uploads, live.job.settings)
+    def _read(self, live: _Live) -> Task:
+        """What is to be painted, when its turn has come."""
+        return self._reader.read(live.uploads, live.job.settings).task
 
     def _progress(self, live: _Live, progress: Progress) -> None:
         """Tell what a job reports; stop it where it is to be stopped."""
@@ -200,11 +247,10 @@ class Service:
             data, image = small_jpeg(progress.preview, self.limits.preview_side)
             live.feed.publish("preview", data, image)
 
-    def _finish(self, live: _Live, future: Future[tuple[Order, Result]]) -> None:
+    def _finish(self, live: _Live, future: Future[Result]) -> None:
         """Keep what a job came to."""
         try:
-            order, result = future.result()
-            self._store_result(live, result, order.ending, order.jpeg_quality)
+            self._store_result(live, future.result())
             self._end(live, "done")
         except (Cancelled, CancelledError) as error:
             self._stopped(live, error)
@@ -218,11 +264,11 @@ class Service:
         best = getattr(error, "result", None)
         if best is not None:
             told["hint"] = told["hint"] or "the best picture so far is the result"
-            with_ending = live.job.settings.get("format", "png")
-            self._store_result(live, best, images.check_format(str(with_ending)), None)
+            self._store_result(live, best)
         self._end(live, "cancelled", told)
 
-    def _store_result(self, live: _Live, result: Result, ending: str, quality: int | None) -> None:
+    def _store_result(self, live: _Live, result: Result) -> None:
+        ending, quality = file_format(live.job.settings)
         stream = io.BytesIO()
         result.save(stream, format=ending, jpeg_quality=quality)
         live.painted = Painted(stream.getvalue(), _result_name(result, ending), MEDIA_TYPES[ending], result.record)
@@ -246,8 +292,21 @@ class Service:
                 return
             self._change(live, state=state, finished=time.time(), error=error)
             live.uploads, live.order = (), None
+            self._count(live.job)
             self._ended.notify_all()
         live.feed.publish(state, live.job.public())
+
+    def _count(self, job: Job) -> None:
+        number, seconds = self._totals.get((job.state, job.method), (0, 0.0))
+        took = job.result["seconds"] if job.result else 0.0
+        self._totals[job.state, job.method] = number + 1, seconds + took
+
+    def counts(self) -> Counts:
+        """How many jobs there are and were."""
+        with self._lock:
+            jobs = [live.job for live in self._live.values() if not live.job.ended]
+            waiting = Counter((job.state, "slow" if job.slow else "quick") for job in jobs)
+            return Counts(dict(waiting), dict(self._totals), self._batcher.statistics())
 
     def _of(self, job_id: str, client: str) -> _Live:
         live = self._live.get(job_id)
@@ -317,16 +376,23 @@ class Service:
     def _pack(self) -> dict[str, catalog.TrainedStyle]:
         return {style.id: style for style in catalog.pack()}
 
-    def styles(self) -> list[dict[str, Any]]:
-        """All named styles: those of the pack, then the paintings of the library."""
-        paintings = self.engine.library.paintings()
-        known = {painting.id: painting for painting in paintings}
+    def styles(self, words: str = "") -> list[dict[str, Any]]:
+        """Named styles that match all words: those of the pack, then the paintings of the library.
+
+        Without the library, which may not have been fetched, the pack alone.
+        """
+        try:
+            found, paintings = self.engine.library.search(words), self.engine.library.paintings()
+        except AssetError:
+            found, paintings = [], ()
+        known, ids = {painting.id: painting for painting in paintings}, {painting.id for painting in found}
         rows = []
         for style in self._pack.values():
-            own = known.get(style.painting)
-            row = _style(style.id, style.name, own.artist if own else "", own.date if own else "", style.licence)
-            rows.append({**row, "source": "pack", "method": "feedforward"})
-        for one in paintings:
+            if not words or style.painting in ids or words.lower() in (style.name, style.id):
+                own = known.get(style.painting)
+                row = _style(style.id, style.name, own.artist if own else "", own.date if own else "", style.licence)
+                rows.append({**row, "source": "pack", "method": "feedforward"})
+        for one in found:
             row = _style(one.id, one.title, one.artist, one.date, one.licence)
             rows.append({**row, "source": one.source, "method": "auto"})
         return rows
@@ -340,13 +406,14 @@ class Service:
         return _jpeg(picture, side)
 
     def _painting(self, style_id: str) -> Any:
-        for painting in self.engine.library.paintings():
-            if painting.id == style_id:
-                return painting
+        with suppress(AssetError):
+            for painting in self.engine.library.paintings():
+                if painting.id == style_id:
+                    return painting
         raise NotFoundError("there is no such style", "GET /v1/styles lists them")
 
     def methods(self) -> list[dict[str, Any]]:
-        """All methods, with the JSON schema of each one's settings, and that of the settings that all take."""
+        """All methods, with the JSON schema of each one's settings."""
         return [
             {
                 "name": row.name,
@@ -361,10 +428,6 @@ class Service:
             for row in registry.methods().values()
         ]
 
-    def common_settings(self) -> dict[str, Any]:
-        """JSON schema of the settings that every method takes."""
-        return common_schema()
-
     def close(self, drain_seconds: float = 30.0) -> None:
         """Take no more jobs, give those that run time to end, then stop the rest."""
         with self._ended:
@@ -377,20 +440,7 @@ class Service:
             rest = [live for live in self._live.values() if not live.job.ended]
         for live in rest:
             live.stop.set()
-        self._lanes.close()
-
-
-_JSON_TYPES = {"text": "string", "number": "number", "whole": "integer", "flag": "boolean"}
-
-
-def common_schema() -> dict[str, Any]:
-    """JSON schema (draft 2020-12) of `fields.OWN`."""
-    several = ("style", "weight", "region")
-    properties = {}
-    for name, (kind, about) in OWN.items():
-        one: dict[str, Any] = {"type": _JSON_TYPES[kind]}
-        properties[name] = {**({"type": "array", "items": one} if name in several else one), "description": about}
-    return {"type": "object", "properties": properties}
+        self._batcher.close(0)
 
 
 def _style(style_id: str, title: str, artist: str, date: str, licence: str) -> dict[str, Any]:

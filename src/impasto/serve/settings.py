@@ -28,7 +28,10 @@ class ServeSettings:
         held_bytes: decoded pictures that are kept, so that a repeated style is decoded once.
         quick_workers: threads for methods of one pass.
         slow_workers: threads for optimisations, which so never keep quick requests waiting.
+        max_delay: seconds that a picture waits for others to be painted together with.
+        max_batch: pictures painted together at most; 1 for never.
         queue_length: jobs that wait, of both lanes together.
+        queue_bytes: uploads that waiting jobs hold together.
         jobs_per_client: jobs of one client that wait or run.
         job_seconds: after which a running job is stopped; what it has come to is kept.
         job_memory: bytes that one job may take; None for what is available.
@@ -42,7 +45,7 @@ class ServeSettings:
     """
 
     body_bytes: int = 64 << 20
-    max_pixels: int = 24_000_000
+    max_pixels: int = 50_000_000
     pictures: int = 16
     decode_bytes: int = 1 << 30
     decode_seconds: float = 20.0
@@ -50,8 +53,11 @@ class ServeSettings:
     held_bytes: int = 256 << 20
     quick_workers: int = 1
     slow_workers: int = 1
-    queue_length: int = 64
-    jobs_per_client: int = 32
+    max_delay: float = 0.005
+    max_batch: int = 8
+    queue_length: int = 128
+    queue_bytes: int = 512 << 20
+    jobs_per_client: int = 64
     job_seconds: float = 3600.0
     job_memory: int | None = None
     keep_seconds: float = 7 * 24 * 3600.0

@@ -1,0 +1,132 @@
+"""`impasto serve`: painting over a network."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from impasto.cli import flags
+from impasto.cli.printing import say
+from impasto.errors import InputError, require
+from impasto.memory import parse_memory
+
+if TYPE_CHECKING:
+    from impasto.serve.run import Addresses
+    from impasto.serve.settings import ServeSettings
+
+KEYS_VARIABLE = "IMPASTO_KEYS"
+"""The environment variable with API keys, separated by commas."""
+
+_EXAMPLES = """\b
+Examples:
+  impasto serve
+  impasto serve --http 8080 --grpc 50051 --log-json
+  curl -F content=@photo.jpg -F style=museum:436535 -F quality=draft http://127.0.0.1:8000/v1/stylize -o out.png
+  IMPASTO_KEYS=$(openssl rand -hex 32) impasto serve --host 0.0.0.0 --tls-certificate cert.pem --tls-key key.pem"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("serve", epilog=_EXAMPLES)(serve)
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but this machine's own needs a key.")
+    ] = "127.0.0.1",
+    http: Annotated[int, typer.Option(help="Port of HTTP; 0 takes any free one, -1 none.", min=-1, max=65535)] = 8000,
+    grpc: Annotated[
+        int, typer.Option(help="Port of gRPC, such as 50051; 0 takes any free one; none by default.", min=-1, max=65535)
+    ] = -1,
+    key_file: Annotated[
+        Path | None, typer.Option(help=f"File with API keys, one a line; {KEYS_VARIABLE} works, too.")
+    ] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="Certificate for TLS, a PEM file.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, a PEM file.")] = None,
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Site whose pages may call, such as https://example.org (CORS); none.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Optimisations that are painted at a time.", min=1, max=64)] = 1,
+    quick_workers: Annotated[int, typer.Option(help="Pictures of one pass that are painted at a time.", min=1)] = 1,
+    max_delay: Annotated[
+        float, typer.Option(help="Milliseconds that a picture waits for others to be painted with.", min=0, max=10_000)
+    ] = 5.0,
+    max_batch: Annotated[int, typer.Option(help="Pictures painted together at most; 1 for never.", min=1, max=256)] = 8,
+    queue: Annotated[int, typer.Option(help="Jobs that may wait.", min=1)] = 128,
+    jobs_per_client: Annotated[int, typer.Option(help="Jobs of one client that may wait or run.", min=1)] = 64,
+    max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.", min=64)] = 50_000_000,
+    max_body: Annotated[str, typer.Option(help="Refuse requests with more bytes.")] = "64MB",
+    max_memory: Annotated[str | None, typer.Option(help="Memory that one job may take, such as 2GB.")] = None,
+    job_seconds: Annotated[float, typer.Option(help="Stop a job that runs longer.", min=0.1)] = 3600.0,
+    drain_seconds: Annotated[
+        float, typer.Option(help="Time that running jobs get to end when the service is stopped.", min=0)
+    ] = 30.0,
+    device: flags.Device = "auto",
+    precision: flags.Precision = "auto",
+    threads: flags.Threads = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Write the log as one JSON object a line.")] = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Serve painting over HTTP and gRPC, for applications and the studio."""
+    flags.use_threads(threads)
+    require("fastapi", "serve")
+    require("uvicorn", "serve")
+    if http < 0 and grpc < 0:
+        raise InputError("neither HTTP nor gRPC is to be served", "leave out --http -1, or give --grpc PORT")
+    from impasto.engine.engine import Engine
+    from impasto.serve import run
+    from impasto.serve.access import check_listening
+    from impasto.serve.service import Service
+    from impasto.serve.settings import Listening
+
+    listening = Listening(
+        host=host,
+        http_port=None if http < 0 else http,
+        grpc_port=None if grpc < 0 else grpc,
+        keys=_keys(key_file),
+        certificate=tls_certificate,
+        private_key=tls_key,
+        origins=tuple(origin or ()),
+    )
+    check_listening(listening)
+    limits = replace(
+        _limits(max_body, max_memory),
+        max_pixels=max_pixels,
+        slow_workers=workers,
+        quick_workers=quick_workers,
+        max_delay=max_delay / 1000,
+        max_batch=max_batch,
+        queue_length=queue,
+        jobs_per_client=jobs_per_client,
+        job_seconds=job_seconds,
+    )
+    run.log_to_stderr(as_json=log_json, level="WARNING" if quiet else "INFO")
+    service = Service(Engine(device=device, precision=precision), limits)
+    run.serve(service, listening, drain_seconds=drain_seconds, on_ready=_tell)
+
+
+def _limits(max_body: str, max_memory: str | None) -> ServeSettings:
+    from impasto.serve.settings import ServeSettings
+
+    body = parse_memory(max_body)
+    assert body is not None
+    return ServeSettings(body_bytes=body, job_memory=parse_memory(max_memory))
+
+
+def _keys(path: Path | None) -> tuple[str, ...]:
+    lines = os.environ.get(KEYS_VARIABLE, "").split(",")
+    if path is not None:
+        if not path.is_file():
+            raise InputError(f"there is no file {path}", "write one key a line into it")
+        lines += [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    return tuple(key for line in lines if (key := line.strip()))
+
+
+def _tell(addresses: Addresses) -> None:
+    for kind, address in (("HTTP", addresses.http), ("gRPC", addresses.grpc)):
+        if address is not None:
+            say(f"serving {kind} on {address}")

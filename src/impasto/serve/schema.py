@@ -1,0 +1,193 @@
+"""The shapes of requests and answers in the OpenAPI document, with examples."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from impasto import settings
+from impasto.serve.fields import MANY, OWN, knob_table
+
+_JOB: Any = {
+    "id": "01a21ac2de47d89b20fca0a7456f2176",
+    "state": "done",
+    "method": "adain",
+    "created": 1795745308.23,
+    "started": 1795745308.24,
+    "finished": 1795745308.73,
+    "settings": {"quality": "draft", "strength": "0.8"},
+    "error": None,
+    "result": {
+        "name": "photo-painting.png",
+        "media_type": "image/png",
+        "bytes": 391822,
+        "width": 512,
+        "height": 384,
+        "seconds": 0.42,
+    },
+}
+
+
+class ErrorBody(BaseModel):
+    """What went wrong, and what to do."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "error": "strength is 'nan'",
+                    "hint": "it takes a number from 0 to 1",
+                    "request_id": "5b0f4f8c0de1",
+                }
+            ]
+        }
+    )
+    error: str
+    hint: str
+    request_id: str
+
+
+class JobError(BaseModel):
+    """Why a job failed or was stopped."""
+
+    kind: str
+    error: str
+    hint: str
+    status: int
+
+
+class ResultBody(BaseModel):
+    """What is known of a finished picture."""
+
+    name: str
+    media_type: str
+    bytes: int
+    width: int
+    height: int
+    seconds: float
+
+
+class JobBody(BaseModel):
+    """A job; times are seconds since 1970."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_JOB]})
+    id: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    method: str
+    created: float
+    started: float | None
+    finished: float | None
+    settings: dict[str, Any]
+    error: JobError | None
+    result: ResultBody | None
+
+
+class PageBody(BaseModel):
+    """Some jobs, the newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"jobs": [_JOB], "next": None}]})
+    jobs: list[JobBody]
+    next: str | None = Field(description="what `before` takes for the next page; null at the end")
+
+
+class StyleBody(BaseModel):
+    """A named style."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "museum:436535",
+                    "title": "Wheat Field with Cypresses",
+                    "artist": "Vincent van Gogh",
+                    "date": "1889",
+                    "licence": "CC0",
+                    "source": "museum",
+                    "method": "auto",
+                }
+            ]
+        }
+    )
+    id: str
+    title: str
+    artist: str
+    date: str
+    licence: str
+    source: str
+    method: str
+
+
+class StylesBody(BaseModel):
+    """All named styles that match."""
+
+    styles: list[StyleBody]
+
+
+class MethodBody(BaseModel):
+    """A method, with the JSON schema of its settings."""
+
+    name: str
+    summary: str
+    paper: str
+    kind: Literal["map", "objective"]
+    lane: Literal["quick", "slow"]
+    honours: list[str]
+    trained: bool
+    settings: dict[str, Any]
+
+
+class MethodsBody(BaseModel):
+    """All methods, and the JSON schema of the settings that every method takes."""
+
+    methods: list[MethodBody]
+    common: dict[str, Any]
+
+
+class HealthBody(BaseModel):
+    """Whether the service is there, or takes jobs."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
+    status: str
+
+
+def request_body() -> dict[str, Any]:
+    """The OpenAPI request body of a picture to be painted: `multipart/form-data` with a field for each setting."""
+    picture = {"type": "string", "format": "binary"}
+    properties: dict[str, Any] = {
+        "content": {**picture, "description": "the photograph"},
+        "file": {
+            "type": "array",
+            "items": picture,
+            "description": "pictures that other fields name by their file names",
+        },
+        "settings": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "any of the other settings as one JSON object",
+        },
+    }
+    properties |= {name: _property(name, kind, about) for name, (kind, about) in OWN.items()}
+    properties |= {
+        name.replace("_", "-"): settings.property_of(knob) for name, knob in knob_table().items() if name not in OWN
+    }
+    for name in ("style", "preserve", "strength-map", "init"):
+        either = {"anyOf": [picture, {"type": "string"}]}
+        about = {"description": f"a picture, or: {OWN[name][1]}"}
+        properties[name] = {"type": "array", "items": either, **about} if name in MANY else {**either, **about}
+    example = {"content": "(photo.jpg)", "style": ["museum:436535"], "quality": "draft", "strength": 0.8, "size": 512}
+    schema = {"type": "object", "required": ["content"], "properties": properties}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema, "example": example}}}
+
+
+_TYPES = {"text": "string", "number": "number", "whole": "integer", "flag": "boolean"}
+
+
+def common_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of the settings that every method takes."""
+    return {"type": "object", "properties": {name: _property(name, *row) for name, row in OWN.items()}}
+
+
+def _property(name: str, kind: str, about: str) -> dict[str, Any]:
+    one: dict[str, Any] = {"type": _TYPES[kind]}
+    return {**({"type": "array", "items": one} if name in MANY else one), "description": about}

@@ -1,0 +1,234 @@
+"""The HTTP interface, by a client in this process: pictures, jobs, events, lists, and who is turned away."""
+
+import io
+import json
+import threading
+
+import pytest
+from starlette.testclient import TestClient
+
+from impasto import images
+from impasto.serve.http import make_app
+from impasto.serve.service import Service
+from impasto.serve.settings import Listening, ServeSettings
+from tiny import noise
+
+KEY = "k" * 32
+
+
+def png(seed=0, width=64, height=48):
+    stream = io.BytesIO()
+    pixels = noise(height, width, seed=seed)[0].permute(1, 2, 0).contiguous().numpy()
+    images.write(images.read(pixels), stream, format="PNG")
+    return stream.getvalue()
+
+
+FILES = [("content", ("photo.png", png(0))), ("style", ("painting.png", png(1)))]
+DRAFT = {"quality": "draft"}
+
+
+@pytest.fixture
+def serving(engine):
+    """Makes a client of a service with some limits."""
+    made = []
+
+    def make(listening=None, **limits):
+        service = Service(engine, ServeSettings(**limits))
+        service.start()
+        made.append(service)
+        client = TestClient(make_app(service, listening), raise_server_exceptions=False)
+        client.service = service
+        return client
+
+    yield make
+    for service in made:
+        service.close(0)
+
+
+@pytest.fixture
+def client(serving):
+    return serving()
+
+
+def wrong(reply, status):
+    """The error of a reply that must be one, in three fields and nothing more."""
+    assert reply.status_code == status, reply.text
+    told = reply.json()
+    assert set(told) == {"error", "hint", "request_id"}
+    assert told["request_id"] == reply.headers["x-request-id"]
+    assert "Traceback" not in reply.text
+    return told["error"]
+
+
+def events_of(client, job_id, **headers):
+    found = []
+    with client.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as reply:
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        for block in reply.read().decode().split("\n\n"):
+            lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+            if lines:
+                found.append((int(lines["id"]), lines["event"], json.loads(lines["data"])))
+    return found
+
+
+def test_a_picture_comes_back_painted(client):
+    reply = client.post("/v1/stylize", files=FILES, data={**DRAFT, "format": "jpg", "strength": "0.5"})
+    assert reply.status_code == 200, reply.text
+    assert reply.headers["content-type"] == "image/jpeg"
+    assert 'filename="photo-painting.jpg"' in reply.headers["content-disposition"]
+    assert (images.probe(reply.content).width, images.probe(reply.content).height) == (64, 48)
+    assert images.read_record(reply.content)["knobs"]["strength"] == 0.5
+    assert client.get("/v1/jobs").json()["jobs"] == []  # whoever waits keeps the picture
+
+
+def test_settings_come_as_fields_or_as_json(client):
+    replies = [
+        client.post("/v1/stylize", files=FILES, data=data).content
+        for data in ({**DRAFT, "strength": "0.5"}, {"settings": json.dumps({**DRAFT, "strength": 0.5})})
+    ]
+    records = [images.read_record(reply) for reply in replies]
+    assert records[0]["knobs"] == records[1]["knobs"]
+
+
+def test_a_job_tells_of_itself_and_gives_its_picture(client):
+    reply = client.post("/v1/jobs", files=FILES, data={"method": "optimize", "steps": "3"})
+    assert reply.status_code == 202
+    job = reply.json()
+    assert reply.headers["location"] == f"/v1/jobs/{job['id']}"
+    told = events_of(client, job["id"])
+    assert [kind for _, kind, _ in told][-1] == "done"
+    previews = [data for _, kind, data in told if kind == "preview"]
+    assert previews[-1]["image"].startswith("data:image/jpeg;base64,/9j/")
+    later = events_of(client, job["id"], **{"Last-Event-ID": str(told[-2][0])})
+    assert [number for number, _, _ in later] == [told[-1][0]]
+    assert client.get(f"/v1/jobs/{job['id']}").json()["state"] == "done"
+    painted = client.get(f"/v1/jobs/{job['id']}/result")
+    assert images.probe(painted.content).format == "PNG"
+
+
+def test_a_job_can_be_cancelled(client):
+    job = client.post("/v1/jobs", files=FILES, data={"method": "optimize", "steps": "9000"}).json()["id"]
+    threading.Timer(0.5, lambda: client.delete(f"/v1/jobs/{job}")).start()
+    assert events_of(client, job)[-1][1] == "cancelled"
+    wrong(client.get("/v1/jobs/" + "0" * 32), 404)
+
+
+def test_idempotency_keys(client):
+    headers = {"Idempotency-Key": "one"}
+    first, second = (client.post("/v1/jobs", files=FILES, data=DRAFT, headers=headers).json() for _ in range(2))
+    assert first["id"] == second["id"]
+    other = client.post("/v1/jobs", files=FILES, data={**DRAFT, "strength": "0.1"}, headers=headers)
+    assert "another request" in wrong(other, 409)
+    painted = client.post("/v1/stylize", files=FILES, data=DRAFT, headers=headers)
+    assert painted.headers["x-job-id"] == first["id"]
+
+
+@pytest.mark.parametrize(
+    ("files", "data", "words"),
+    [
+        (FILES[1:], DRAFT, "no content"),
+        (FILES[:1], DRAFT, "no style"),
+        ([*FILES, ("colour", ("a.png", png(2)))], DRAFT, "a file was sent as"),
+        ([*FILES, ("content", ("a.png", png(2)))], DRAFT, "2 files were sent as content"),
+        ([("content", ("photo.png", b"no picture")), FILES[1]], DRAFT, "photo.png"),
+        ([("content", ("photo.png", png(0)[:200])), FILES[1]], DRAFT, "photo.png"),
+        (FILES, {**DRAFT, "content": "photo.jpg"}, "content is text"),
+        (FILES, {**DRAFT, "settings": "[1]"}, "no JSON object"),
+        (FILES, {**DRAFT, "settings": "[" * 60000}, "no JSON object"),
+        (FILES, {**DRAFT, "style": "/etc/passwd"}, "names no picture"),
+        (FILES, {**DRAFT, "settings": '{"style": {"a": 1}}'}, "text is wanted"),
+        (FILES, {**DRAFT, "settings": '{"strength": NaN}'}, "strength is nan"),
+    ],
+)
+def test_bad_requests_are_told_in_two_lines(client, files, data, words):
+    assert words in wrong(client.post("/v1/stylize", files=files, data=data), 422)
+
+
+def test_other_bad_requests(client, serving):
+    wrong(client.post("/v1/stylize", json={"a": 1}), 422)
+    wrong(client.post("/v1/stylize", content=b"--x\r\n", headers={"content-type": "multipart/form-data"}), 422)
+    wrong(client.get("/v1/jobs?limit=0"), 422)
+    wrong(client.get("/v1/jobs/none"), 422)
+    wrong(client.get("/nothing"), 404)
+    wrong(client.put("/v1/jobs"), 405)
+    small = serving(body_bytes=1000)
+    wrong(small.post("/v1/stylize", files=FILES), 413)
+    wrong(
+        small.post(
+            "/v1/stylize",
+            content=(b"x" * 600 for _ in range(3)),
+            headers={"content-type": "multipart/form-data; boundary=x"},
+        ),
+        413,
+    )
+    assert "3,072 in all; at most 1,000" in wrong(serving(max_pixels=1000).post("/v1/stylize", files=FILES), 422)
+
+
+def test_a_full_queue_says_when_to_come_back(serving):
+    client = serving(jobs_per_client=1)
+    client.service.engine.paint_all = lambda *given, **named: threading.Event().wait(2)
+    client.post("/v1/jobs", files=FILES, data=DRAFT)
+    reply = client.post("/v1/jobs", files=FILES, data=DRAFT)
+    wrong(reply, 429)
+    assert int(reply.headers["retry-after"]) > 0
+
+
+def test_keys(serving):
+    client = serving(Listening(keys=(KEY, "o" * 32)))
+    reply = client.get("/v1/jobs")
+    assert "key" in wrong(reply, 401)
+    assert reply.headers["www-authenticate"] == "Bearer"
+    wrong(client.get("/v1/jobs", headers={"Authorization": "Bearer no"}), 401)
+    assert client.get("/healthz").status_code == 200
+    one, two = {"Authorization": f"Bearer {KEY}"}, {"X-API-Key": "o" * 32}
+    job = client.post("/v1/jobs", files=FILES, data=DRAFT, headers=one).json()["id"]
+    assert client.get(f"/v1/jobs/{job}", headers=one).status_code == 200
+    wrong(client.get(f"/v1/jobs/{job}", headers=two), 404)
+    assert client.get("/v1/jobs", headers=two).json()["jobs"] == []
+
+
+def test_pages_of_other_sites_may_not_call(client, serving):
+    wrong(client.post("/v1/jobs", files=FILES, headers={"Origin": "https://evil.example"}), 403)
+    wrong(client.get("/v1/jobs", headers={"Host": "evil.example"}), 403)
+    assert "access-control-allow-origin" not in client.get("/v1/jobs").headers
+    assert client.get("/v1/jobs", headers={"Origin": "http://testserver"}).status_code == 200
+    allowed = serving(Listening(origins=("https://good.example",)))
+    reply = allowed.get("/v1/jobs", headers={"Origin": "https://good.example"})
+    assert reply.headers["access-control-allow-origin"] == "https://good.example"
+
+
+def test_every_answer_is_guarded_and_counted(client):
+    for reply in (client.get("/healthz"), client.get("/nothing"), client.post("/v1/stylize", files=FILES, data=DRAFT)):
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in reply.headers["content-security-policy"]
+    assert client.get("/healthz", headers={"X-Request-Id": "mine-1"}).headers["x-request-id"] == "mine-1"
+    assert "\n" not in client.get("/healthz", headers={"X-Request-Id": "a b"}).headers["x-request-id"]
+    counts = client.get("/metrics").text
+    assert 'impasto_http_requests_total{method="POST",route="/v1/stylize",status="200"} 1.0' in counts
+    assert 'impasto_jobs_ended_total{method="adain",state="done"} 1.0' in counts
+
+
+def test_lists_and_probes(client):
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+    styles = client.get("/v1/styles").json()["styles"]
+    assert styles[0]["id"].startswith("pack:")
+    picture = client.get(f"/v1/styles/{styles[0]['id']}/thumbnail")
+    assert picture.content[:2] == b"\xff\xd8"
+    wrong(client.get("/v1/styles/museum:0/thumbnail"), 404)
+    methods = client.get("/v1/methods").json()
+    assert {row["name"] for row in methods["methods"]} >= {"adain", "optimize"}
+    client.service.close(0)
+    assert client.get("/readyz").status_code == 503
+
+
+def test_openapi_names_every_setting_with_examples(client):
+    document = client.get("/openapi.json").json()
+    form = document["paths"]["/v1/stylize"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    assert {"content", "style", "region", "strength", "style-weight", "keep-color"} <= set(form["schema"]["properties"])
+    assert form["example"]["content"]
+    assert document["components"]["schemas"]["JobBody"]["examples"]
+    for path, entry in document["paths"].items():
+        for method, operation in entry.items():
+            assert operation["summary"], (path, method)
+            assert "422" in operation["responses"]
