@@ -140,7 +140,7 @@ def test_one_fault_does_not_end_the_worker(held, batcher):
     with pytest.raises(ValueError, match="fault"):
         batcher.submit(quick("fault")).result(SECONDS)
     with pytest.raises(KeyError):
-        batcher.submit_later({}.popitem, slow=False).result(SECONDS)
+        batcher.submit_later({}.popitem, Demand(slow=False)).result(SECONDS)
     assert batcher.submit(quick("sound")).result(SECONDS) == "sound"
 
 
@@ -153,7 +153,7 @@ def test_a_picture_can_be_read_when_its_turn_comes(held, batcher):
 
     first = batcher.submit(slow("first"))
     assert held.began["slow"].acquire(timeout=SECONDS)
-    future = batcher.submit_later(later, slow=True)
+    future = batcher.submit_later(later, Demand(slow=True))
     assert not read
     held.release()
     assert (first.result(SECONDS), future.result(SECONDS)) == ("first", "later")

@@ -160,20 +160,40 @@ class Batcher:
             InputError, ResourceError, AssetError: what is told before painting.
             QueueFullError: too many wait.
         """
-        self._check_room()  # before the work of looking at it
-        return self._add(lambda: task, self._painter.demand(task), client, on_progress)
+        self._check_open()  # before the work of looking at it
+        return self.submit_later(lambda: task, self._painter.demand(task), client=client, on_progress=on_progress)
 
     def submit_later(
-        self, read: Callable[[], Task], *, slow: bool, client: str = "", on_progress: OnProgress = ignore
+        self, read: Callable[[], Task], demand: Demand, *, client: str = "", on_progress: OnProgress = ignore
     ) -> Future[Result]:
         """The same for a picture that is read when its turn comes, so that it takes no memory before.
 
         Args:
             read: gives it.
-            slow: whether it is an optimisation.
+            demand: as `Engine.demand` told; where that is not known, `Demand(slow=...)`: it is then painted alone.
             client, on_progress: as for `submit`.
+
+        Raises:
+            ResourceError, QueueFullError: as for `submit`.
         """
-        return self._add(read, Demand(slow=slow, seconds=1.0), client, on_progress)
+        item = _Item(read, demand, client, on_progress, self._clock(), self._stopped)
+        lane = self._lanes[item.lane]
+        with self._changed:
+            self._check_open()
+            if len(lane) >= self.settings.max_queue:
+                hint = f"try again in {QueueFullError.retry_after} seconds"
+                raise QueueFullError("the queue is full: too many pictures wait", hint)
+            lane.add(
+                item,
+                client=client,
+                size_class=demand.size_class,
+                seconds=max(demand.seconds, 1e-3),
+                fits=demand.fits,
+                now=item.arrived,
+            )
+            self._changed.notify_all()
+        item.future.add_done_callback(partial(self._drop_cancelled, item))
+        return item.future
 
     def statistics(self) -> Statistics:
         """What is done and has been done."""
@@ -211,29 +231,9 @@ class Batcher:
     def _is_idle(self) -> bool:
         return not any(self._running.values()) and not any(map(len, self._lanes.values()))
 
-    def _check_room(self) -> None:
+    def _check_open(self) -> None:
         if self._closing:
             raise ResourceError("the service is stopping", "try again in a minute")
-
-    def _add(self, read: Callable[[], Task], demand: Demand, client: str, on_progress: OnProgress) -> Future[Result]:
-        item = _Item(read, demand, client, on_progress, self._clock(), self._stopped)
-        lane = self._lanes[item.lane]
-        with self._changed:
-            self._check_room()
-            if len(lane) >= self.settings.max_queue:
-                hint = f"try again in {QueueFullError.retry_after} seconds"
-                raise QueueFullError("the queue is full: too many pictures wait", hint)
-            lane.add(
-                item,
-                client=client,
-                size_class=demand.size_class,
-                seconds=max(demand.seconds, 1e-3),
-                fits=demand.fits,
-                now=item.arrived,
-            )
-            self._changed.notify_all()
-        item.future.add_done_callback(partial(self._drop_cancelled, item))
-        return item.future
 
     def _drop_cancelled(self, item: _Item, future: Future[Result]) -> None:
         if future.cancelled():

@@ -42,13 +42,13 @@ class Demand:
 
     Attributes:
         slow: whether it is an optimisation.
-        seconds: predicted.
+        seconds: predicted; what clients are charged with.
         size_class: what pictures have in common that can be painted in one pass; None for those painted alone.
         fits: pictures like it that memory holds at once.
     """
 
     slow: bool
-    seconds: float = 0.0
+    seconds: float = 1.0
     size_class: Hashable | None = None
     fits: int = 1
 
