@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -73,7 +73,7 @@ def _find(
 ) -> StyleSource:
     if catalog.is_trained(style):
         found = catalog.find(style)
-        return StyleSource(found.name, found.id, images.read(found.thumbnail or _BLANK), weight, found)
+        return StyleSource(found.name, found.id, _specimen(found.thumbnail), weight, found)
     if isinstance(style, str) and not means_file(style):
         painting = library.find(style, on_progress=on_progress)
         picture = library.read(painting, read=read, on_progress=on_progress)
@@ -82,6 +82,12 @@ def _find(
     named = style.name if isinstance(style, images.BufferedPipe | images.Picture) else style
     name = Path(named).name if isinstance(named, str | Path) else "picture"
     return StyleSource(Path(name).stem, name, picture, weight)
+
+
+@lru_cache(maxsize=64)
+def _specimen(thumbnail: bytes) -> images.Picture:
+    """A small picture in a trained style. Kept: decoding it takes as long as a fifth of painting a small one."""
+    return images.read(thumbnail or _BLANK)
 
 
 def _checked(weight: Any) -> float:
