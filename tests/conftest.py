@@ -12,7 +12,7 @@ import torch
 from hypothesis import settings
 
 from impasto.contract import Placement
-from tiny import TinyStore, noise, tiny_decoder_weights, tiny_encoder_weights
+from tiny import TinyStore, noise, tiny_decoder_weights, tiny_encoder_weights, tiny_microast, tiny_wct
 
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)  # the same examples everywhere
 settings.load_profile("steady")
@@ -71,7 +71,12 @@ def engine(tmp_path, tiny_weights):
 
 @pytest.fixture(scope="session")
 def tiny_weights():
-    return {"vgg19-normalised": tiny_encoder_weights(), "adain-decoder": tiny_decoder_weights()}
+    return {
+        "vgg19-normalised": tiny_encoder_weights(),
+        "adain-decoder": tiny_decoder_weights(),
+        "wct-small": tiny_wct(),
+        "microast": tiny_microast(),
+    }
 
 
 @pytest.fixture(scope="session")

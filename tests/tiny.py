@@ -43,6 +43,51 @@ def tiny_decoder_weights():
     return weights
 
 
+def tiny_wct():
+    """WCT's five encoders and decoders with few channels."""
+    from impasto.models import decoders
+
+    generator, encoder, weights = torch.Generator().manual_seed(3), tiny_encoder_weights(), {}
+    for level in range(1, 6):
+        layer = f"relu{level}_1"
+        mirror = decoders.Mirror(encoder, layer, generator)
+        weights |= {f"encoder.{layer}.{name}": tensor.clone() for name, tensor in encoder.items()}
+        weights |= {f"decoder.{layer}.{name}": one.detach().clone() for name, one in mirror.state_dict().items()}
+    return weights
+
+
+def tiny_microast():
+    """MicroAST's networks with random weights, at their own size, which is small."""
+    generator, weights = torch.Generator().manual_seed(4), {}
+
+    def put(name, outputs, inputs, kernel):
+        scale = (2 / (inputs * kernel**2)) ** 0.5
+        weights[f"{name}.conv_layer.weight"] = scale * torch.randn(outputs, inputs, kernel, kernel, generator=generator)
+        weights[f"{name}.conv_layer.bias"] = 0.1 * torch.randn(outputs, generator=generator)
+
+    for network in ("content", "style"):
+        for number, outputs, inputs, kernel in (
+            (0, 16, 3, 9),
+            (2, 32, 1, 3),
+            (4, 32, 32, 1),
+            (6, 64, 1, 3),
+            (8, 64, 64, 1),
+        ):
+            put(f"{network}.enc1.{number}", outputs, inputs, kernel)
+        for layer in ("enc1.10", "enc2.0"):
+            for part in ("conv1", "conv2"):
+                put(f"{network}.{layer}.{part}", 64, 64, 3)
+    for part in ("weight1", "bias1", "weight2", "bias2"):
+        put(f"modulator.{part}.0", 64, 1, 3)
+    for layer in ("dec1", "dec2"):
+        for part in ("conv1", "conv2"):
+            put(f"decoder.{layer}.{part}", 64, 64, 3)
+    plan = ((1, 32, 2, 3), (3, 32, 32, 1), (6, 16, 2, 3), (8, 16, 16, 1), (10, 3, 16, 9))
+    for number, outputs, inputs, kernel in plan:
+        put(f"decoder.dec3.{number}", outputs, inputs, kernel)
+    return weights
+
+
 def noise(height, width, *, seed=0, batch=1):
     """A smooth random picture `(B, 3, H, W)` in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
@@ -89,7 +134,7 @@ class TinyStore(Store):
             self.files[asset] = folder / f"{asset}.safetensors"
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, self.files[asset])
 
-    def fetch(self, asset_ids, on_progress=None, *, force=False):
+    def fetch(self, asset_ids, on_progress=None, *, force=False, folder=None):
         assert set(asset_ids) <= set(self.files)
 
     def path(self, asset_id, on_progress=None):

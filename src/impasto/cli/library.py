@@ -169,9 +169,15 @@ def list_assets(
 def fetch_assets(
     ids: Annotated[
         list[str] | None,
-        typer.Argument(help="Which ones; by default all except sample, the photographs to train on."),
+        typer.Argument(
+            help="Which ones; by default all but sample, the photographs to train on, and what one method alone needs."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is in the cache.")] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--from", help="Take the files out of this folder, by their hashes, and reach for no network."),
+    ] = None,
 ) -> None:
     """Fetch weights and paintings, so that everything works without a network."""
     from impasto.cli.console import Reporter
@@ -179,16 +185,18 @@ def fetch_assets(
     store = Store()
     sample = store.of_kind(SAMPLE)
     asked = [one for name in ids or () for one in (sample if name == SAMPLE else (name,))]
-    wanted = asked or [one for one in store.declared if one not in sample]
+    wanted = asked or [one for one, asset in store.declared.items() if one not in sample and not asset.by_request]
     with Reporter() as reporter:
-        fetch_with_progress(store, wanted, reporter, force=force)
+        fetch_with_progress(store, wanted, reporter, force=force, folder=folder)
     for asset_id in wanted:
         say(f"{asset_id}: {store.path(asset_id)}")
 
 
-def fetch_with_progress(store: Store, ids: Sequence[str], reporter: Reporter, *, force: bool = False) -> None:
+def fetch_with_progress(
+    store: Store, ids: Sequence[str], reporter: Reporter, *, force: bool = False, folder: Path | None = None
+) -> None:
     """Fetch assets; of photographs to train on, whose owners may ask for a word of thanks, the licence is told."""
-    store.fetch(ids, on_progress=reporter, force=force)
+    store.fetch(ids, on_progress=reporter, force=force, folder=folder)
     for asset_id in ids:
         if store.declared[asset_id].kind == SAMPLE:
             reporter.note(f"{asset_id}: {store.declared[asset_id].licence}")

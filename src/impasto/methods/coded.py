@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from impasto.contract import Job, OnProgress, Placement, Progress, StyleCode, ignore
-from impasto.models.networks import Network
 from impasto.ops.tiles import crop_to, pad_to_multiple
 
 _LEAST = 4  # positions along a side at the coarsest level, for reflection padding and statistics
+
+
+class CodedNetwork(Protocol):
+    """Paints `(B, 3, H, W)` by codes `(B, N)`; sides are multiples of its stride."""
+
+    @property
+    def stride(self) -> int:
+        """See above."""
+        ...
+
+    def __call__(self, images: Tensor, codes: Tensor, /) -> Tensor:
+        """See above."""
+        ...
 
 
 class CodedPainter:
     """Base class of methods whose StyleCode is `code (1, N)`.
 
     Args:
-        network: the shared convolutions.
+        network: the shared convolutions, frozen and in its place.
         placement: where to compute.
     """
 
-    def __init__(self, network: Network, placement: Placement) -> None:
-        self._network = network.requires_grad_(False).to(placement.device)
+    def __init__(self, network: CodedNetwork, placement: Placement) -> None:
+        self._network = network
         self._placement = placement
 
     def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:

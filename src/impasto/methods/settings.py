@@ -19,6 +19,32 @@ class AdaINKnobs(Knobs):
 
 
 @dataclass(frozen=True)
+class WCTKnobs(Knobs):
+    """Settings of `wct`."""
+
+    strength: float = knob(1.0, "from the photograph (0) to the full style (1)", low=0, high=1)
+    style_scale: float = knob(
+        1.0, "size of the style image relative to the photograph: larger strokes above 1", low=0.1, high=8
+    )
+    decoders: str = knob(
+        "small",
+        "small: the narrow networks; or a folder of decoder1.safetensors to decoder5.safetensors for the full VGG-19",
+        shapes_style=True,
+        names_file=True,
+    )
+
+
+@dataclass(frozen=True)
+class MicroASTKnobs(Knobs):
+    """Settings of `microast`."""
+
+    strength: float = knob(1.0, "from the photograph (0) to the full style (1)", low=0, high=1)
+    style_scale: float = knob(
+        1.0, "size of the style image relative to the photograph: larger strokes above 1", low=0.1, high=8
+    )
+
+
+@dataclass(frozen=True)
 class OptimizeKnobs(Knobs):
     """Settings of `optimize`."""
 

@@ -7,7 +7,7 @@ they see, what weights are needed and of which shape, and the work of a pass.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from impasto.contract import STYLE_LAYERS
@@ -169,6 +169,17 @@ class EncoderSpec:
         unknown = [layer for layer in layers if layer not in known]
         if unknown:
             raise InputError(f"{self.name} has no layer {unknown[0]!r}", f"its layers are {', '.join(known)}")
+
+    def down_to(self, layer: str) -> EncoderSpec:
+        """The same network without what lies deeper than `layer`.
+
+        Raises:
+            InputError: the network has no such layer.
+        """
+        self.check([layer])
+        names = [(getattr(unit, "raw", ""), getattr(unit, "layer", "")) for unit in self.units]
+        last = next(at for at, own in enumerate(names) if layer in own)
+        return replace(self, units=self.units[: last + 1])
 
     def convolutions(self) -> Iterator[Convolution]:
         """All convolutions, in order."""

@@ -96,6 +96,15 @@ def as_float(pixels: Tensor) -> Tensor:
     return pixels.to(torch.float32) / torch.iinfo(pixels.dtype).max
 
 
+def to_codes(pixels: Tensor, bits: int) -> Tensor:
+    """Integer codes of 8 or 16 bits as codes of the other size, rounded."""
+    if pixels.element_size() * 8 == bits:
+        return pixels
+    if bits == 16:
+        return (pixels.to(torch.int32) * 257).to(torch.uint16)
+    return ((pixels.to(torch.int32) + 128) // 257).to(torch.uint8)
+
+
 def put(picture: Tensor, part: Tensor, tile: Tile) -> None:
     """Write a tile's pixels, in [0, 1], into a picture that may end earlier than the tile, and may be codes."""
     target = picture[:, :, slice(*tile.rows), slice(*tile.columns)]

@@ -1,0 +1,46 @@
+"""Any painting in one quick pass of 472 thousand parameters, whose filters the painting modulates.
+
+Paper: arXiv:2211.15313 (Wang, Zhao, Li and Xing 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from impasto.contract import Job, OnProgress, Placement, Style, StyleCode, ignore
+from impasto.methods.coded import CodedPainter
+from impasto.methods.settings import MicroASTKnobs
+from impasto.models.microast import STRIDE
+from impasto.models.microast import MicroAST as Networks
+from impasto.ops.tiles import pad_to_multiple
+
+_LEAST = 8 * STRIDE
+
+
+class MicroAST:
+    """Paints with the published networks. Departs from them in `strength`, which mixes pictures, not features.
+
+    Args:
+        weights: `microast`.
+        placement: where to compute.
+    """
+
+    def __init__(self, weights: Mapping[str, Mapping[str, Tensor]], placement: Placement) -> None:
+        self._networks = Networks(weights["microast"], placement)
+        self._painter = CodedPainter(self._networks, placement)
+
+    def encode_style(self, style: Style, knobs: MicroASTKnobs) -> StyleCode:  # noqa: ARG002 - nothing in it shapes the code
+        """The codes of the paintings, averaged by weight: `code (1, 512)` float32."""
+        code = torch.zeros(())
+        with torch.inference_mode():
+            for image, share in zip(style.images, style.shares(), strict=True):
+                pixels = pad_to_multiple(image.pixels.float(), STRIDE, least=_LEAST)
+                code = code + share * self._networks.encode_style(pixels).cpu()
+        return StyleCode({"code": code.clone()})
+
+    def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:
+        """One pass for the whole batch, regions included; see `Stylizer`."""
+        return self._painter.stylize(content, jobs, on_progress)

@@ -1,0 +1,429 @@
+"""What methods share that change the statistics of one layer's features and decode them: AdaIN, and each level of WCT.
+
+    encode -> statistics of photograph and painting -> a linear map of the channels -> decode
+
+In one piece, or under a limit of memory in tiles: a first pass adds up the statistics of the whole picture, a second
+paints. The result is the same to rounding, and has no seams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impasto.contract import Job, Placement, Style, StyleCode
+from impasto.memory import trim_memory
+from impasto.models import decoders
+from impasto.models.encoder_specs import VGG19
+from impasto.models.encoders import Encoder
+from impasto.ops import grids, masks
+from impasto.ops.stats import EPSILON, mean_std, precise
+from impasto.ops.tiles import Tile, WindowedImage, crop_to, pad_to_multiple, put, side_within, thumbnail, tiles_of
+from impasto.ops.whitening import whitening_colouring
+
+_LEAST_TILE = 128  # pixels: with smaller tiles nearly everything would be margin
+# of the whole picture in the statistics of a region: a small one has flat channels, which would blow up
+_SHRINKAGE = 0.1
+_PIECE = 1 << 16  # positions that are turned to float64 at a time
+_SMALL_MAPS = 1.0  # bytes a pixel for region masks at the size of the features
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean of each channel and its spread: deviations `(1, C, 1, 1)`, or the covariance `(C, C)`."""
+
+    mean: Tensor
+    spread: Tensor
+
+
+StyleOf: TypeAlias = Callable[[StyleCode], Moments]
+"""The moments that a method keeps in its style codes."""
+
+Report: TypeAlias = Callable[[int, int, Tensor | None], None]
+"""Called with what is done, how much there is to do, and a preview at the end."""
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """`features -> scale * features + shift`; the scale is a number a channel `(1, C, 1, 1)`, or a matrix `(C, C)`."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Apply it to `features (B, C, h, w)`; the same type comes out."""
+        device = features.device
+        if self.scale.dim() == 4:
+            return features * self.scale.to(device, features.dtype) + self.shift.to(device, features.dtype)
+        exact = precise(features)  # whitening enlarges what is small: half a type's digits would become grain
+        matrix, shift = self.scale.to(exact), self.shift.to(exact)
+        return (torch.einsum("oc,bchw->bohw", matrix, exact) + shift).to(features.dtype)
+
+
+class Statistics(Protocol):
+    """Which statistics of features make a style, and how features are given them."""
+
+    def whole(self, features: Tensor, weight: Tensor | None) -> Moments:
+        """Of `features (1, C, h, w)`, each position as `weight (1, 1, h, w)` says."""
+        ...
+
+    def squares(self, flat: Tensor, weight: Tensor) -> Tensor:
+        """What a tile's `flat (C, N)` adds to the sum of squares (or products), weighted by `weight (N,)`."""
+        ...
+
+    def spread(self, mean: Tensor, square: Tensor) -> Tensor:
+        """The spread, of the mean and the mean square, both float64."""
+        ...
+
+    def fit(self, content: Moments, mean: Tensor, spread: Tensor) -> LinearMap:
+        """The map that gives features of those moments the mean and spread of a style."""
+        ...
+
+
+class Deviations:
+    """Mean and standard deviation channel by channel. Paper: arXiv:1703.06868, eq. 8."""
+
+    def whole(self, features: Tensor, weight: Tensor | None) -> Moments:
+        """See `Statistics`."""
+        return Moments(*mean_std(features, weight))
+
+    def squares(self, flat: Tensor, weight: Tensor) -> Tensor:
+        """See `Statistics`."""
+        return flat.square() @ weight
+
+    def spread(self, mean: Tensor, square: Tensor) -> Tensor:
+        """See `Statistics`."""
+        return (square - mean.square()).clamp_min(0).add(EPSILON).sqrt()[None, :, None, None]
+
+    def fit(self, content: Moments, mean: Tensor, spread: Tensor) -> LinearMap:
+        """See `Statistics`."""
+        scale = spread.to(content.spread.device) / content.spread
+        return LinearMap(scale, mean.to(content.mean.device) - content.mean * scale)
+
+
+class Covariance:
+    """Mean and covariance of all channels. Paper: arXiv:1705.08086."""
+
+    def whole(self, features: Tensor, weight: Tensor | None) -> Moments:
+        """See `Statistics`."""
+        flat = features[0].flatten(1)
+        own = torch.ones(flat.shape[1], device=flat.device) if weight is None else weight.flatten()
+        total = own.double().sum()
+        mean = (precise(flat) @ own.to(precise(flat))).double() / total
+        return Moments(mean[None, :, None, None], self.spread(mean, self.squares(flat, own) / total))
+
+    def squares(self, flat: Tensor, weight: Tensor) -> Tensor:
+        """See `Statistics`. In float64, piece by piece: whitening divides by what is left of a difference of these."""
+        pieces = zip(torch.split(flat, _PIECE, 1), torch.split(weight, _PIECE), strict=True)
+        return torch.stack([(part.double() * own.double()) @ part.double().mT for part, own in pieces]).sum(0)
+
+    def spread(self, mean: Tensor, square: Tensor) -> Tensor:
+        """See `Statistics`."""
+        return square - mean[:, None] * mean
+
+    def fit(self, content: Moments, mean: Tensor, spread: Tensor) -> LinearMap:
+        """See `Statistics`."""
+        matrix = whitening_colouring(content.spread.cpu(), spread.cpu())
+        middle = matrix @ content.mean.flatten().cpu().double()
+        return LinearMap(matrix, mean.cpu().double() - middle[None, :, None, None])
+
+
+class FeatureTransfer:
+    """Gives the features of one layer of VGG-19 a style's statistics, and decodes them.
+
+    Args:
+        layer: of VGG-19.
+        encoder: weights of VGG-19 down to that layer, or of a narrower one.
+        decoder: weights of the decoder that mirrors it.
+        placement: where to compute.
+        statistics: which ones.
+        window_bytes: of memory in float32, for a pixel of a tile's window, at the peak.
+        levels: how many of these work one after the other on a picture; each then blends in only so much of the style
+            that strength stays even over all.
+        removes_grid: take the decoder's grid out of what it paints.
+    """
+
+    def __init__(
+        self,
+        layer: str,
+        encoder: Mapping[str, Tensor],
+        decoder: Mapping[str, Tensor],
+        placement: Placement,
+        *,
+        statistics: Statistics,
+        window_bytes: float,
+        levels: int = 1,
+        removes_grid: bool = False,
+    ) -> None:
+        self._levels = levels
+        self._layer, self._placement, self._statistics = layer, placement, statistics
+        self._encoder = Encoder(VGG19.down_to(layer), encoder, placement)
+        self._decoder = decoders.Decoder(decoder, placement, layer)
+        self._stride, self._decoder_margin = VGG19.stride(layer), decoders.margin(layer)
+        self._reach = VGG19.reach([layer])
+        self._grid_margin = _grid_margin(layer) if removes_grid else 0
+        self._cells = max(1, self._decoder_margin // self._stride - 1)  # that the decoder sees beyond a region's edge
+        self._window_bytes = window_bytes
+
+    @staticmethod
+    def least_memory(
+        layer: str, height: int, width: int, window_bytes: float, placement: Placement, *, removes_grid: bool = False
+    ) -> int:
+        """Bytes that a picture of any size needs in tiles."""
+        margin = decoders.margin(layer) + VGG19.reach([layer]) + (_grid_margin(layer) if removes_grid else 0)
+        side = _LEAST_TILE + 2 * margin
+        return int(_per_pixel(window_bytes, placement) * side**2 + _SMALL_MAPS * height * width)
+
+    @torch.inference_mode()
+    def encode(self, style: Style) -> Moments:
+        """The style's moments, averaged over its images by weight."""
+        mean, spread = torch.zeros(()), torch.zeros(())
+        for image, share in zip(style.images, style.shares(), strict=True):
+            if style.memory is None:
+                pixels = pad_to_multiple(image.pixels, self._stride, least=2 * self._stride)
+                features = self._encoder(pixels, [self._layer])[self._layer]
+                one = self._statistics.whole(features, self._shrunk_seen(image.seen, features))
+            else:
+                sheet = self._windowed(image.pixels)
+                tiles = tiles_of(sheet.sides, self._side(style.memory), stride=self._stride)
+                seen = [] if image.seen is None else [self._small_map(self._windowed(image.seen), tiles)]
+                (one,) = self._moments(sheet, tiles, seen)
+            mean, spread = mean + share * one.mean.cpu(), spread + share * one.spread.cpu()
+        return Moments(mean, spread)
+
+    def stylize(self, content: Tensor, jobs: Sequence[Job], style_of: StyleOf, report: Report) -> Tensor:
+        """One pass for the whole batch; see `Stylizer`.
+
+        The strength blends features (the alpha of both papers). What the decoder cannot rebuild of the photograph is
+        added back in proportion, so that strength 0 is the photograph itself and not a blurred copy.
+
+        Args:
+            content: `(B, 3, H, W)` in [0, 1]; or, where jobs have `memory`, codes.
+            jobs: one a picture.
+            style_of: the moments of a style code.
+            report: called as work is done.
+        """
+        if any(job.memory is not None for job in jobs):
+            parts = [self._in_tiles(content[i : i + 1], job, style_of, report) for i, job in enumerate(jobs)]
+            return torch.cat(parts)
+        height, width = content.shape[2:]
+        report(0, 1, None)
+        with torch.inference_mode():
+            padded = self._padded(content)
+            features = self._encoder(padded, [self._layer])[self._layer]
+            plans = [self._plan(job, features[i : i + 1], padded, style_of) for i, job in enumerate(jobs)]
+            strength = self._own_strength(torch.cat([plan.strength for plan in plans]))
+            stylized = torch.cat([plan.stylized for plan in plans])
+            blend = _shrunk(strength, features).to(features.dtype)
+            pastiche = self._decoded(features + blend * (stylized - features)).to(padded)
+            if (strength < 1).any():
+                pastiche = pastiche + (1 - strength) * (padded - self._decoded(features).to(padded))
+            cover = torch.cat([plan.cover for plan in plans])
+            pastiche = masks.compose(padded, pastiche.clamp(0, 1), cover)
+        report(1, 1, pastiche)
+        return crop_to(pastiche, height, width).to(content.dtype)
+
+    def _plan(self, job: Job, features: Tensor, padded: Tensor, style_of: StyleOf) -> _Plan:
+        """What one job makes of the photograph's features, over its whole padded size."""
+        whole = torch.ones(1, 1, *padded.shape[2:], device=features.device, dtype=padded.dtype)
+        strength = whole * float(job.knobs.strength)
+        covered = whole if job.knobs.strength > 0 else torch.zeros_like(whole)
+        given = None
+        if job.guide.strength is not None:
+            given = self._padded(job.guide.strength.to(whole))
+            strength = strength * given
+        maps = [self._padded(region.mask.to(whole)) for region in job.guide.regions]
+        cover = masks.painted_cover(maps, given)
+        cover = covered if cover is None else covered * cover
+        seen = self._shrunk_seen(job.guide.seen, features)
+        if not maps:
+            return _Plan(self._map(features, style_of(job.code), seen)(features), strength, cover)
+        small = _shrunk(torch.cat(maps), features)
+        # regions reach beyond their masks here, and are cut out by the pixel below: no edge fades into the photograph
+        shares = masks.widen(small, self._cells)
+        counted = [(weight[None] + _SHRINKAGE) * (1 if seen is None else seen) for weight in small]
+        moves = [
+            self._map(features, style_of(region.code), own)
+            for region, own in zip(job.guide.regions, counted, strict=True)
+        ]
+        return _Plan(_moved(features, moves, shares), strength, cover)
+
+    def _map(self, features: Tensor, style: Moments, weight: Tensor | None) -> LinearMap:
+        return self._statistics.fit(self._statistics.whole(features, weight), style.mean, style.spread)
+
+    @torch.inference_mode()
+    def _in_tiles(self, content: Tensor, job: Job, style_of: StyleOf, report: Report) -> Tensor:
+        """One picture, floats or codes, in tiles of `job.memory`; returns the same kind."""
+        picture = self._windowed(content)
+        small = _SMALL_MAPS * picture.sides[0] * picture.sides[1] * max(1, len(job.guide.regions))
+        tiles = tiles_of(picture.sides, self._side((job.memory or 0) - int(small)), stride=self._stride)
+        regions = [self._windowed(region.mask) for region in job.guide.regions]
+        strengths = None if job.guide.strength is None else self._windowed(job.guide.strength)
+        report(0, 2 * len(tiles), None)
+        weights = [self._small_map(mask, tiles) for mask in regions]
+        shares = masks.widen(torch.cat(weights), self._cells) if regions else None
+        counted = [weight + _SHRINKAGE for weight in weights]
+        if job.guide.seen is not None:
+            seen = self._small_map(self._windowed(job.guide.seen), tiles)
+            counted = [weight * seen for weight in counted] or [seen]
+        moments = self._moments(picture, tiles, counted, lambda done: report(done, 2 * len(tiles), None))
+        styles = [style_of(region.code) for region in job.guide.regions] or [style_of(job.code)]
+        moves = [
+            self._statistics.fit(own, style.mean, style.spread) for own, style in zip(moments, styles, strict=True)
+        ]
+        result = picture.blank()
+        for index, tile in enumerate(tiles):
+            own = None if shares is None else shares[:, :, *self._wide(tile).cells(self._stride)]
+            features = self._features(picture, self._wide(tile))
+            pixels = picture.crop(tile)
+            mask_parts = [mask.crop(tile) for mask in regions]
+            part = self._tile(features, _moved(features, moves, own), pixels, job, tile, mask_parts, strengths)
+            put(result, part, tile)
+            trim_memory()
+            last = index + 1 == len(tiles)
+            report(len(tiles) + index + 1, 2 * len(tiles), thumbnail(result) if last else None)
+        return result
+
+    def _tile(
+        self,
+        features: Tensor,
+        stylized: Tensor,
+        pixels: Tensor,
+        job: Job,
+        tile: Tile,
+        regions: Sequence[Tensor],
+        strengths: WindowedImage | None,
+    ) -> Tensor:
+        """One tile's pixels, of its features with the decoder's margin before and after the map."""
+        strength = pixels.new_full((1, 1, 1, 1), job.knobs.strength)
+        covered = (strength > 0).to(pixels)
+        blend, given = strength, None
+        if strengths is not None:
+            blend = strength * _shrunk(strengths.crop(self._wide(tile)), features)
+            given = strengths.crop(tile)
+            strength = strength * given
+        cover = masks.painted_cover(regions, given)
+        cover = covered if cover is None else covered * cover
+        blend, strength = self._own_strength(blend), self._own_strength(strength)
+        painted = features + blend.to(features.dtype) * (stylized - features)
+        pastiche = self._decoded(painted, tile).to(pixels)
+        if (strength < 1).any():
+            pastiche = pastiche + (1 - strength) * (pixels - self._decoded(features, tile).to(pixels))
+        return masks.compose(pixels, pastiche.clamp(0, 1), cover)
+
+    def _own_strength(self, strength: Tensor) -> Tensor:
+        """What this level adds to the style, so that all together come to `strength`."""
+        return strength if self._levels == 1 else 1 - (1 - strength).clamp_min(0) ** (1 / self._levels)
+
+    def _decoded(self, features: Tensor, tile: Tile | None = None) -> Tensor:
+        """The picture of features, those of the whole or of a tile with its margins, without the decoder's grid."""
+        if not self._grid_margin:
+            return self._decoder(features, tile)
+        if tile is None:
+            return grids.without_grid(self._decoder(features))
+        above, _, before, _ = tile.margins(self._grid_margin)
+        picture = grids.without_grid(self._decoder(features, tile.grown(self._grid_margin)))
+        (top, bottom), (left, right) = tile.rows, tile.columns
+        return picture[:, :, above : above + bottom - top, before : before + right - left]
+
+    def _wide(self, tile: Tile) -> Tile:
+        """The tile with what its decoded picture depends on."""
+        return tile.grown(self._grid_margin).grown(self._decoder_margin)
+
+    def _features(self, picture: WindowedImage, tile: Tile) -> Tensor:
+        return self._encoder(picture.crop(tile, self._reach), [self._layer], tile=tile)[self._layer]
+
+    def _small_map(self, mask: WindowedImage, tiles: Sequence[Tile]) -> Tensor:
+        """A mask averaged down to the positions of the features, `(1, 1, h, w)`."""
+        height, width = (side // self._stride for side in mask.sides)
+        small = torch.empty(1, 1, height, width, device=mask.pixels.device)
+        for tile in tiles:
+            small[:, :, *tile.cells(self._stride)] = F.avg_pool2d(mask.crop(tile), self._stride)
+        return small
+
+    def _moments(
+        self,
+        picture: WindowedImage,
+        tiles: Sequence[Tile],
+        weights: Sequence[Tensor] = (),
+        report: Callable[[int], None] | None = None,
+    ) -> list[Moments]:
+        """Of the picture's features, for each of the weights `(1, 1, h, w)`; evenly where there is none."""
+        sums: list[tuple[float, Tensor, Tensor]] = [(0.0, torch.zeros(()), torch.zeros(()))] * max(1, len(weights))
+        for index, tile in enumerate(tiles):
+            flat = precise(self._features(picture, tile)[0].flatten(1))
+            owns = [(weight[:, :, *tile.cells(self._stride)].flatten()).to(flat) for weight in weights]
+            for region, own in enumerate(owns or [flat.new_ones(flat.shape[1])]):
+                total, first, square = sums[region]
+                first = first + (flat @ own).double().cpu()
+                square = square + self._statistics.squares(flat, own).double().cpu()
+                sums[region] = total + own.sum().item(), first, square
+            if report is not None:
+                report(index + 1)
+        kept = torch.float64 if self._placement.precision == "float64" else torch.float32
+        return [
+            Moments(
+                (first / total).to(kept)[None, :, None, None],
+                self._statistics.spread(first / total, square / total).to(kept),
+            )
+            for total, first, square in sums
+        ]
+
+    def _side(self, memory: int) -> int:
+        per_pixel = _per_pixel(self._window_bytes, self._placement)
+        return side_within(memory, per_pixel, margin=self._grid_margin + self._decoder_margin + self._reach, stride=self._stride)
+
+    def _padded(self, maps: Tensor) -> Tensor:
+        return pad_to_multiple(maps, self._stride, least=2 * self._stride)
+
+    def _windowed(self, pixels: Tensor) -> WindowedImage:
+        return WindowedImage(pixels, self._stride, least=2 * self._stride)
+
+    def _shrunk_seen(self, seen: Tensor | None, features: Tensor) -> Tensor | None:
+        """How much each position counts, `(1, 1, h, w)`, of how much each pixel does; None for evenly."""
+        return None if seen is None else _shrunk(self._padded(seen.to(features.device)), features)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What one job makes of the photograph's features.
+
+    Attributes:
+        stylized: `(1, C, h, w)`, features at full strength, those of the regions joined.
+        strength: `(1, 1, H, W)` in [0, 1], by pixel.
+        cover: `(1, 1, H, W)` in [0, 1]; where it is 0 the photograph stays as it is.
+    """
+
+    stylized: Tensor
+    strength: Tensor
+    cover: Tensor
+
+
+def _moved(features: Tensor, moves: Sequence[LinearMap], shares: Tensor | None) -> Tensor:
+    """Features mapped, by each region's map where its share `(R, 1, h, w)` says so."""
+    if shares is None:
+        return moves[0](features)
+    shares = shares.to(features.dtype)
+    moved = features * (1 - shares.sum(0, keepdim=True))
+    for move, share in zip(moves, shares, strict=True):
+        moved = moved + share * move(features)
+    return moved
+
+
+def _shrunk(maps: Tensor, features: Tensor) -> Tensor:
+    return F.adaptive_avg_pool2d(maps, (features.shape[2], features.shape[3]))
+
+
+def _per_pixel(window_bytes: float, placement: Placement) -> float:
+    return window_bytes * (1.0 if placement.precision == "float32" else 0.55)
+
+
+def _grid_margin(layer: str) -> int:
+    """Pixels beyond a tile that taking the grid out sees, in whole positions of `layer`."""
+    stride = VGG19.stride(layer)
+    return -(-grids.REACH // stride) * stride

@@ -1,0 +1,105 @@
+"""MicroAST's networks: two small encoders, a modulator, and a decoder whose filters and features the painting sets.
+
+Paper: arXiv:2211.15313 (Wang, Zhao, Li and Xing 2023). 472 thousand parameters. Widths and layers are those of the
+published weights; the names of tensors too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impasto.contract import Placement
+from impasto.ops.stats import EPSILON, precise
+
+STRIDE = 4
+WIDTH = 64
+CODE_SIZE = 8 * WIDTH
+"""Numbers in a code: for each of the two depths the mean and deviation of features, a filter's scale and its bias."""
+
+_DEPTHS = (1, 2)
+_ENCODER = ((0, 1), (2, 2), (4, 1), (6, 2), (8, 1))  # number in the file, stride
+_DECODER = ((1, 3), (6, 8))  # the depthwise and the pointwise convolution after each doubling
+
+
+class MicroAST:
+    """The four networks, frozen.
+
+    Args:
+        weights: `content.*`, `style.*`, `modulator.*` and `decoder.*`, the rest as in the published files.
+        placement: where, and in which precision.
+    """
+
+    stride = STRIDE
+
+    def __init__(self, weights: Mapping[str, Tensor], placement: Placement) -> None:
+        self._weights = {name: tensor.to(placement.device, placement.dtype) for name, tensor in weights.items()}
+
+    def encode_style(self, painting: Tensor) -> Tensor:
+        """The code `(1, CODE_SIZE)` float32 of a painting `(1, 3, H, W)` in [0, 1]."""
+        parts: list[Tensor] = []
+        for depth, features in zip(_DEPTHS, self._encode("style", painting), strict=True):
+            parts += _mean_std(features)
+            parts += [
+                precise(self._convolve(f"modulator.{kind}{depth}.0", features, groups=WIDTH)).mean((2, 3))
+                for kind in ("weight", "bias")
+            ]
+        return torch.cat([part.reshape(1, WIDTH) for part in parts], 1)
+
+    def __call__(self, images: Tensor, codes: Tensor) -> Tensor:
+        """Paint `images (B, 3, H, W)` by codes `(B, CODE_SIZE)`; unclamped, in the placement's precision.
+
+        Sides are multiples of the stride.
+        """
+        shallow, deep = (torch.split(part, WIDTH, 1) for part in torch.split(codes, CODE_SIZE // 2, 1))
+        _, x = self._encode("content", images)
+        x = self._modulated("decoder.dec1", _renormalised(x, deep[0], deep[1]), deep[2], deep[3])
+        x = self._modulated("decoder.dec2", _renormalised(x, shallow[0], shallow[1]), shallow[2], shallow[3])
+        for apart, across in _DECODER:
+            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            inputs = x.shape[1] // self._weights[f"decoder.dec3.{apart}.conv_layer.weight"].shape[1]
+            x = F.relu_(self._convolve(f"decoder.dec3.{apart}", x, groups=inputs))
+            x = F.relu_(self._convolve(f"decoder.dec3.{across}", x))
+        return self._convolve("decoder.dec3.10", x)
+
+    def _encode(self, name: str, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features at both depths, `(B, WIDTH, H / 4, W / 4)`."""
+        x = images
+        for number, stride in _ENCODER:
+            groups = x.shape[1] if stride > 1 else 1
+            x = F.relu_(self._convolve(f"{name}.enc1.{number}", x, stride=stride, groups=groups))
+        first = self._residual(f"{name}.enc1.10", x)
+        return first, self._residual(f"{name}.enc2.0", first)
+
+    def _residual(self, name: str, x: Tensor) -> Tensor:
+        return x + self._convolve(f"{name}.conv2", F.relu_(self._convolve(f"{name}.conv1", x)))
+
+    def _modulated(self, name: str, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+        """A residual layer whose filters the painting scales, with a share of their input added (section 3.3)."""
+        scale, bias = (part.to(x)[:, :, None, None] for part in (scale, bias))
+        inner = F.relu_(scale * self._convolve(f"{name}.conv1", x) + bias * x)
+        return x + scale * self._convolve(f"{name}.conv2", inner) + bias * inner
+
+    def _convolve(self, name: str, x: Tensor, *, stride: int = 1, groups: int = 1) -> Tensor:
+        weight, bias = self._weights[f"{name}.conv_layer.weight"], self._weights[f"{name}.conv_layer.bias"]
+        pad = weight.shape[2] // 2
+        x = x.to(weight.dtype)
+        x = F.pad(x, (pad,) * 4, mode="reflect") if pad else x
+        return F.conv2d(x, weight, bias, stride, groups=groups)
+
+
+def _mean_std(features: Tensor) -> tuple[Tensor, Tensor]:
+    """`(B, C)` each, the deviation over one position less, as the networks were trained."""
+    variance, mean = torch.var_mean(precise(features).flatten(2), dim=2)
+    return mean, (variance + EPSILON).sqrt()
+
+
+def _renormalised(features: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Features with another mean and deviation, channel by channel."""
+    own_mean, own_std = _mean_std(features)
+    scale = std / own_std
+    shift = mean - own_mean * scale
+    return features * scale.to(features)[:, :, None, None] + shift.to(features)[:, :, None, None]

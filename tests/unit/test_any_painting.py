@@ -1,0 +1,218 @@
+"""WCT and MicroAST: closed forms, and slow references that share no code with them."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from impasto.contract import Guide, Job, Placement, Region, Style, StyleImage
+from impasto.errors import InputError
+from impasto.methods.settings import MicroASTKnobs, WCTKnobs
+from impasto.methods.wct import LEVELS, WCT
+from impasto.models import checkpoint
+from impasto.models import microast as networks
+from impasto.ops.tiles import to_codes
+from impasto.ops.whitening import power, whitening_colouring
+from tiny import noise, style_of, tiny_microast, tiny_wct
+
+DOUBLE = Placement(precision="float64")
+
+
+def features(channels, positions, seed):
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(channels, channels, generator=generator, dtype=torch.float64)
+    return mixing @ torch.randn(channels, positions, generator=generator, dtype=torch.float64)
+
+
+def test_whitened_features_have_identity_covariance_and_coloured_ones_the_styles():
+    content, style = torch.cov(features(12, 900, 1)), torch.cov(features(12, 700, 2))
+    white = power(content, -0.5)
+    torch.testing.assert_close(white @ content @ white.mT, torch.eye(12, dtype=torch.float64))
+    matrix = whitening_colouring(content, style)
+    torch.testing.assert_close(matrix @ content @ matrix.mT, style)
+
+
+def test_directions_without_variance_are_left_out():
+    flat = torch.diag(torch.tensor([4.0, 1.0, 1e-9]))
+    torch.testing.assert_close(torch.diag(power(flat, -0.5)), torch.tensor([0.5, 1.0, 0.0], dtype=torch.float64))
+    assert not power(torch.zeros(3, 3), -0.5).any()
+
+
+def doubled(weights):
+    return {name: tensor.double() for name, tensor in weights.items()}
+
+
+@pytest.fixture(scope="module")
+def wct():
+    return WCT({"wct-small": doubled(tiny_wct())}, DOUBLE)
+
+
+def plain_wct(weights, content, style):  # noqa: C901 - a network in one place
+    """The paper's equations, level by level, on pictures whose sides need no padding."""
+
+    def convolved(x, name, *, relu=True):
+        x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), weights[f"{name}.weight"], weights[f"{name}.bias"])
+        return x.relu() if relu else x
+
+    def encode(x, level):
+        prefix = f"encoder.relu{level}_1."
+        x = F.conv2d(x, weights[f"{prefix}preprocess.weight"], weights[f"{prefix}preprocess.bias"])
+        for block, count in enumerate((2, 2, 4, 4), start=1):
+            for number in range(1, count + 1):
+                x = convolved(x, f"{prefix}conv{block}_{number}")
+                if block == level:
+                    return x
+            x = F.max_pool2d(x, 2)
+        return convolved(x, f"{prefix}conv5_1")
+
+    def decode(x, level):
+        prefix = f"decoder.relu{level}_1."
+        x = convolved(x, f"{prefix}conv{level}_1", relu=level > 1)
+        for block, count in ((4, 4), (3, 4), (2, 2), (1, 2)):
+            if block < level:
+                x = F.interpolate(x, scale_factor=2, mode="nearest")
+                for number in range(count, 0, -1):
+                    x = convolved(x, f"{prefix}conv{block}_{number}", relu=(block, number) != (1, 1))
+        return x
+
+    for level in (5, 4, 3, 2, 1):
+        own, given = (encode(picture, level) for picture in (content, style))
+        content = decode(plain_transform(own[0].flatten(1), given[0].flatten(1)).view(own.shape), level).clamp(0, 1)
+    return content
+
+
+def plain_transform(own, given):
+    """Equations 1 and 2 of the paper, on `(C, N)`."""
+    matrices = []
+    for flat, exponent in ((own, -0.5), (given, 0.5)):
+        values, vectors = torch.linalg.eigh(torch.cov(flat, correction=0))
+        kept = values >= 1e-5
+        matrices.append(vectors[:, kept] @ torch.diag(values[kept] ** exponent) @ vectors[:, kept].mT)
+    return matrices[1] @ matrices[0] @ (own - own.mean(1, keepdim=True)) + given.mean(1, keepdim=True)
+
+
+def test_wct_is_the_papers_equations(wct):
+    content, style = noise(64, 96, seed=1).double(), noise(80, 64, seed=2).double()
+    code = wct.encode_style(Style((StyleImage(style),)), WCTKnobs())
+    painted = wct.stylize(content, [Job(code, WCTKnobs())])
+    torch.testing.assert_close(painted, plain_wct(doubled(tiny_wct()), content, style), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("guide", ["plain", "strength", "regions"])
+def test_wct_in_tiles_is_wct_in_one_piece(wct, monkeypatch, guide):
+    monkeypatch.setattr("impasto.methods.transfer.side_within", lambda *_, stride, **__: 3 * max(16, stride))
+    content = noise(101, 155).double()
+    codes = [wct.encode_style(style_of(noise(72, 64, seed=seed).double()), WCTKnobs()) for seed in (5, 6)]
+    mask = torch.rand(1, 1, 101, 155, generator=torch.Generator().manual_seed(9))
+    mask[..., :40] = 0
+    given = {
+        "plain": Guide(),
+        "strength": Guide(strength=mask),
+        "regions": Guide(regions=(Region(mask, codes[0]), Region((1 - mask) * 0.5, codes[1]))),
+    }[guide]
+    whole = wct.stylize(content, [Job(codes[0], WCTKnobs(), given)])
+    tiled = wct.stylize(content, [Job(codes[0], WCTKnobs(), given, memory=1)])
+    torch.testing.assert_close(tiled, whole, atol=1e-4, rtol=0)
+
+
+def test_wct_paints_codes(wct):
+    codes = (noise(64, 96) * 255).round().to(torch.uint8)
+    style = wct.encode_style(style_of(noise(72, 64, seed=5).double()), WCTKnobs())
+    painted = wct.stylize(codes, [Job(style, WCTKnobs(), memory=1 << 28)])
+    exact = wct.stylize((codes / 255).double(), [Job(style, WCTKnobs())])
+    assert painted.dtype == torch.uint8
+    assert (painted / 255 - exact).abs().max() < 0.02
+
+
+def test_a_painting_of_one_colour_still_gives_a_picture(wct):
+    flat = torch.full((1, 3, 64, 64), 0.4, dtype=torch.float64)
+    code = wct.encode_style(style_of(flat), WCTKnobs())
+    for content in (noise(64, 64).double(), flat):
+        painted = wct.stylize(content, [Job(code, WCTKnobs())])
+        assert torch.isfinite(painted).all()
+
+
+def test_codes_of_one_size_as_codes_of_the_other():
+    codes = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    assert torch.equal(to_codes(to_codes(codes, 16), 8), codes)
+    assert int(to_codes(codes, 16)[0, 0, -1, -1]) == 65535
+
+
+def test_own_decoders_are_named_by_their_folder(tmp_path):
+    knobs = WCTKnobs(decoders=str(tmp_path))
+    with pytest.raises(InputError, match=r"there is no decoder .*decoder5\.safetensors"):
+        WCT.needs(knobs)
+    for layer in LEVELS:
+        tensors = {"conv1_1.weight": torch.zeros(3, 4, 3, 3)}
+        checkpoint.write(tmp_path / f"decoder{layer[4]}.safetensors", tensors, {"kind": "decoder", "layer": layer})
+    names = WCT.needs(knobs)
+    assert names[0] == "vgg19-normalised"
+    assert WCT.read_weights(names[1]).keys() == {"conv1_1.weight"}
+    checkpoint.write(tmp_path / "decoder5.safetensors", tensors, {"kind": "decoder", "layer": "relu4_1"})
+    with pytest.raises(InputError, match=r"is not a decoder of relu5_1"):
+        WCT.read_weights(names[1])
+
+
+class Layer(nn.Module):
+    """A convolution of the slow reference, reflection padding and all."""
+
+    def __init__(self, weights, name, *, stride=1, groups=1):
+        super().__init__()
+        kernel = weights[f"{name}.conv_layer.weight"]
+        self.pad = nn.ReflectionPad2d(kernel.shape[2] // 2)
+        self.inner = nn.Conv2d(kernel.shape[1] * groups, kernel.shape[0], kernel.shape[2], stride, groups=groups)
+        self.inner.weight.data, self.inner.bias.data = kernel, weights[f"{name}.conv_layer.bias"]
+
+    def forward(self, x):
+        return self.inner(self.pad(x))
+
+
+def plain_microast(weights, content, style):
+    """The paper's figure 2, module by module."""
+
+    def encode(name, x):
+        for number, stride, groups in ((0, 1, 1), (2, 2, 16), (4, 1, 1), (6, 2, 32), (8, 1, 1)):
+            x = Layer(weights, f"{name}.enc1.{number}", stride=stride, groups=groups)(x).relu()
+        found = []
+        for layer in ("enc1.10", "enc2.0"):
+            one, two = (Layer(weights, f"{name}.{layer}.conv{index}") for index in (1, 2))
+            x = x + two(one(x).relu())
+            found.append(x)
+        return found
+
+    def moved(x, like):
+        whitened = (x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), keepdim=True) + 1e-5).sqrt()
+        return whitened * (like.var((2, 3), keepdim=True) + 1e-5).sqrt() + like.mean((2, 3), keepdim=True)
+
+    painting, x = encode("style", style), encode("content", content)[1]
+    for layer, depth in (("dec1", 2), ("dec2", 1)):
+        like = painting[depth - 1]
+        scale, bias = (
+            Layer(weights, f"modulator.{part}{depth}.0", groups=64)(like).mean((2, 3), keepdim=True)
+            for part in ("weight", "bias")
+        )
+        x = moved(x, like)
+        one, two = (Layer(weights, f"decoder.{layer}.conv{index}") for index in (1, 2))
+        inner = (scale * one(x) + bias * x).relu()
+        x = x + scale * two(inner) + bias * inner
+    for apart, across, groups in ((1, 3, 32), (6, 8, 16)):
+        x = nn.Upsample(scale_factor=2, mode="bilinear")(x)
+        x = Layer(weights, f"decoder.dec3.{apart}", groups=groups)(x).relu()
+        x = Layer(weights, f"decoder.dec3.{across}")(x).relu()
+    return Layer(weights, "decoder.dec3.10")(x)
+
+
+@torch.no_grad()
+def test_microast_is_the_papers_network():
+    weights, content, style = tiny_microast(), noise(48, 64, seed=1), noise(64, 40, seed=2)
+    model = networks.MicroAST(weights, Placement())
+    painted = model(content, model.encode_style(style))
+    torch.testing.assert_close(painted, plain_microast(weights, content, style), atol=1e-4, rtol=1e-4)
+
+
+def test_microast_has_the_published_number_of_parameters():
+    assert sum(tensor.numel() for tensor in tiny_microast().values()) == 471_987
+
+
+def test_settings_of_both_are_few():
+    assert MicroASTKnobs() == MicroASTKnobs(strength=1.0, style_scale=1.0)
