@@ -24,7 +24,18 @@ import pytest
 import torch
 
 import impasto
-from impasto.assets import Asset, Member, Store, _archive, _convert, _pip, declared_assets, load_weights, parse_assets
+from impasto.assets import (
+    Asset,
+    Member,
+    Store,
+    _archive,
+    _convert,
+    _download,
+    _pip,
+    declared_assets,
+    load_weights,
+    parse_assets,
+)
 from impasto.cli import app
 from impasto.cli.console import Reporter
 from impasto.cli.train import _sample
@@ -766,11 +777,79 @@ def test_declared_assets_are_complete() -> None:
         hashes = [asset.stored]
         for item in asset.sources:
             assert bool(item.package) != bool(item.url)
-            assert item.format in ("sdist", "wheel", "file")
+            assert item.format in ("sdist", "wheel", "file", "files")
             assert files.setdefault(item.sha256, (item.label, item.bytes)) == (item.label, item.bytes)
             hashes += [item.sha256, *(member.sha256 for member in item.members)]
             assert item.members
         assert all(re.fullmatch(r"[0-9a-f]{64}", pin) for pin in hashes)
+
+
+# Files that only a repository has, and files out of a folder
+
+
+def repository(server: Server) -> dict[str, Asset]:
+    """An asset of two files below one address."""
+    members = {"a/one.png": b"one" * 900, "two.png": b"two" * 800}
+    (server.folder / "a").mkdir(exist_ok=True)
+    for name, payload in members.items():
+        (server.folder / name).write_bytes(payload)
+    taken = [{"name": name, "bytes": len(payload), "sha256": sha(payload)} for name, payload in members.items()]
+    place = {"url": server.index.replace("/simple", "/files"), "format": "files", "members": taken}
+    return declare({"pair": row([place], members, by_request=True)})
+
+
+def test_files_below_one_address_are_fetched_each(server: Server, tmp_path: Path) -> None:
+    store = Store(tmp_path / "cache", declared=repository(server))
+    assert store.file("pair", "one.png").read_bytes() == b"one" * 900
+    assert server.downloads == ["a/one.png", "two.png"]
+    assert store.declared["pair"].download == 5100
+
+
+def test_an_altered_file_below_an_address_is_told(server: Server, tmp_path: Path) -> None:
+    store = Store(tmp_path / "cache", declared=repository(server))
+    (server.folder / "two.png").write_bytes(b"TWO" * 800)
+    with pytest.raises(AssetError, match=r"two\.png is not the declared file: expected sha256"):
+        store.path("pair")
+    assert not list((tmp_path / "cache").rglob("*.png"))
+
+
+def test_files_come_out_of_a_folder_by_their_hash(server: Server, tmp_path: Path) -> None:
+    declared = repository(server)
+    folder = tmp_path / "copied" / "below"
+    folder.mkdir(parents=True)
+    (folder / "renamed.bin").write_bytes(b"one" * 900)
+    (folder / "same size.bin").write_bytes(b"six" * 900)
+    store = Store(tmp_path / "cache", declared=declared, offline=True)
+    with pytest.raises(AssetError, match=r"has neither files nor one\.png, two\.png, by their hashes"):
+        store.fetch(["pair"], folder=tmp_path / "copied")
+    (folder / "other.bin").write_bytes(b"two" * 800)
+    store.fetch(["pair"], folder=tmp_path / "copied")
+    assert store.file("pair", "two.png").read_bytes() == b"two" * 800
+    assert server.downloads == []
+
+
+def test_a_package_comes_out_of_a_folder(server: Server, tmp_path: Path) -> None:
+    package = make_sdist(server.folder / "tiny-1.0.tar.gz", PICTURES)
+    store = Store(tmp_path / "cache", declared=declare({"pictures": row([source(package, PICTURES)], PICTURES)}))
+    store.fetch(["pictures"], folder=server.folder)
+    assert store.file("pictures", "cat.png").read_bytes() == b"cat" * 1000
+    assert server.downloads == []
+
+
+def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"there is no folder"):
+        Store(tmp_path / "cache").fetch(["microast"], folder=tmp_path / "nowhere", force=True)
+
+
+def test_no_server_leads_away_from_tls() -> None:
+    (one,) = Store(declared=declare({"tiny": row([PLAIN], {"x.png": b"x"})})).declared["tiny"].sources
+    _download._check_scheme("https://a.example/x.png", "https://b.example/x.png", one)
+    _download._check_scheme("http://a.example/x.png", "http://b.example/x.png", one)
+    with pytest.raises(AssetError, match=r"a\.example led to an address without TLS"):
+        _download._check_scheme("https://a.example/x.png", "http://b.example/x.png", one)
+
+
+PLAIN = {"url": "https://a.example/x.png", "format": "file", "sha256": sha(b"x"), "bytes": 1}
 
 
 @pytest.mark.process

@@ -94,11 +94,18 @@ def _chunks(client: PyPIClient, address: str, source: Source) -> Iterator[bytes]
         with client.get_stream(address, headers={"Accept-Encoding": "identity"}) as response:
             if response.status_code >= 400:
                 raise unreachable(source, f"the server answered {response.status_code}")
+            _check_scheme(address, str(response.url or address), source)
             yield from response.iter_bytes(chunk_size=_CHUNK)
     except AssetError:
         raise
     except Exception as error:  # unearth chooses the HTTP library, and with it the errors: they share no base
         raise unreachable(source, f"{type(error).__name__}: {one_line(error)}") from error
+
+
+def _check_scheme(asked: str, answered: str, source: Source) -> None:
+    """Refuse an answer from an unprotected place that a protected one led to."""
+    if asked.lower().startswith("https:") and not answered.lower().startswith("https:"):
+        raise unreachable(source, f"{asked.split('/')[2]} led to an address without TLS")
 
 
 def _find(

@@ -177,9 +177,9 @@ class EncoderSpec:
             InputError: the network has no such layer.
         """
         self.check([layer])
-        names = [(getattr(unit, "raw", ""), getattr(unit, "layer", "")) for unit in self.units]
+        names = [(getattr(block, "raw", ""), getattr(block, "layer", "")) for block in self.blocks]
         last = next(at for at, own in enumerate(names) if layer in own)
-        return replace(self, units=self.units[: last + 1])
+        return replace(self, blocks=self.blocks[: last + 1])
 
     def convolutions(self) -> Iterator[Convolution]:
         """All convolutions, in order."""

@@ -1,0 +1,44 @@
+"""WCT and MicroAST with the published weights, where a folder beside the checkout has them or they were fetched."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import impasto
+from impasto.assets import Store
+from impasto.errors import AssetError
+
+pytestmark = pytest.mark.real
+
+WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
+
+
+@pytest.fixture(scope="module")
+def published():
+    store = Store()
+    missing = [asset for asset in ("wct-small", "microast") if not store.is_present(asset)]
+    if missing and not WEIGHTS.is_dir():
+        pytest.skip(f"{', '.join(missing)}: not fetched, and no folder of published weights lies beside the checkout")
+    try:
+        store.fetch(missing, folder=WEIGHTS if missing else None)
+    except AssetError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("method", ["wct", "microast"])
+def test_paints_by_the_published_weights(published, photos, painting, method):
+    """The palette moves to the painting's, and the photograph can still be made out."""
+    photo = Image.open(photos / "chelsea.png").convert("RGB").resize((320, 213))
+    result = impasto.stylize(photo, painting, method=method)
+    painted, before = np.asarray(result.image) / 255, np.asarray(photo) / 255
+    with Image.open(painting) as wanted:
+        palette = np.asarray(wanted.convert("RGB").resize((64, 64))) / 255
+
+    def away(pixels):
+        return np.abs(pixels.mean((0, 1)) - palette.mean((0, 1))).sum()
+
+    assert away(painted) < 0.6 * away(before)
+    lumas = [pixels.mean(2)[4:-4, 4:-4].ravel() for pixels in (painted, before)]
+    assert np.corrcoef(*lumas)[0, 1] > 0.35
