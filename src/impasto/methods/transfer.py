@@ -217,9 +217,10 @@ class FeatureTransfer:
             padded = self._padded(content)
             features = self._encoder(padded, [self._layer])[self._layer]
             plans = [self._plan(job, features[i : i + 1], padded, style_of) for i, job in enumerate(jobs)]
-            strength = self._own_strength(torch.cat([plan.strength for plan in plans]))
+            whole = torch.cat([plan.strength for plan in plans])
+            strength = self._own_strength(whole)
             stylized = torch.cat([plan.stylized for plan in plans])
-            blend = _shrunk(strength, features).to(features.dtype)
+            blend = self._own_strength(_shrunk(whole, features)).to(features.dtype)
             pastiche = self._decoded(features + blend * (stylized - features)).to(padded)
             if (strength < 1).any():
                 pastiche = pastiche + (1 - strength) * (padded - self._decoded(features).to(padded))
@@ -376,7 +377,9 @@ class FeatureTransfer:
 
     def _side(self, memory: int) -> int:
         per_pixel = _per_pixel(self._window_bytes, self._placement)
-        return side_within(memory, per_pixel, margin=self._grid_margin + self._decoder_margin + self._reach, stride=self._stride)
+        return side_within(
+            memory, per_pixel, margin=self._grid_margin + self._decoder_margin + self._reach, stride=self._stride
+        )
 
     def _padded(self, maps: Tensor) -> Tensor:
         return pad_to_multiple(maps, self._stride, least=2 * self._stride)
