@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from impasto import images, settings
 from impasto.contract import Progress
 from impasto.engine.batcher import Batcher, BatchSettings, Statistics
-from impasto.engine.engine import Engine
+from impasto.engine.engine import Demand, Engine
 from impasto.engine.request import Result, Task
 from impasto.errors import AssetError, Cancelled, StyleError
 from impasto.methods import registry
@@ -219,7 +219,7 @@ class Service:
         client, report, order = live.job.client, partial(self._progress, live), live.order
         if order is None:
             read = partial(self._read, live)
-            future = self._batcher.submit_later(read, slow=live.job.slow, client=client, on_progress=report)
+            future = self._batcher.submit_later(read, Demand(slow=live.job.slow), client=client, on_progress=report)
         else:
             future = self._batcher.submit(order.task, client=client, on_progress=report)
         live.order, live.future = None, future
