@@ -1,3 +1,4 @@
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -12,6 +13,26 @@ def test_listing_names_and_papers():
     assert {"adain", "optimize"} <= set(table)
     assert all(row.paper and row.summary for row in table.values())
     assert all(row.bytes_per_pixel(row.load_knobs()(), Placement()) > 0 for row in table.values())
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Settings that do not derive from `Knobs`."""
+
+    strength: float = 1.0
+
+
+def test_settings_that_the_engine_cannot_read_are_refused():
+    row = replace(registry.find("adain"), name="mine", knobs=f"{__name__}:Plain")
+    with pytest.raises(StyleError) as caught:
+        row.load_knobs()
+    assert "'mine'" in caught.value.message
+    assert f"{__name__}:Plain" in caught.value.hint
+
+
+def test_values_of_knobs_that_a_method_has_not_are_left_out():
+    knobs = registry.find("adain").load_knobs()().with_values(strength=0.5, steps=3)
+    assert (knobs.strength, knobs.steps, knobs.init) == (0.5, 1, "")
 
 
 def test_unknown_method_suggests_the_near_one():
