@@ -30,6 +30,14 @@ def one_thread_for_tiny_networks(request):
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def runtimes_are_not_measured(monkeypatch):
+    """The first one paints, torch where it may: what is the fastest on this machine shall decide no test."""
+    from impasto.runtimes import choice
+
+    monkeypatch.setattr(choice, "measured", lambda _network, candidates, _folder: dict.fromkeys(candidates, 1.0))
+
+
 UNIT_SECONDS = 5.0
 """Processor time after which a unit test needs the mark `slow`."""
 

@@ -90,12 +90,14 @@ class Placement:
         precision: "float32", "bfloat16" or "float16": the type of convolutions. Losses are summed in float32.
         channels_last: memory layout of feature maps.
         reason: why this precision, for `impasto doctor`.
+        runtime: what runs the network: "torch", "onnx" (ONNX Runtime) or "openvino".
     """
 
     device: str = "cpu"
     precision: str = "float32"
     channels_last: bool = True
     reason: str = ""
+    runtime: str = "torch"
 
     @property
     def dtype(self) -> torch.dtype:

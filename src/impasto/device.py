@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,14 @@ from impasto.errors import InputError, ResourceError
 
 _MOST_THREADS = 256
 PRECISIONS = ("float32", "bfloat16", "float16")
+_FEATURES = {
+    "avx2": "avx2",
+    "avx512": "avx512f",
+    "avx512_bf16": "avx512_bf16",
+    "avx512_vnni": "avx512_vnni",
+    "amx_tile": "amx_tile",
+}
+"""Instruction sets by our name, with the flag that Linux lists."""
 
 
 def place(device: str = "auto", precision: str = "auto", *, tested: Sequence[str] = ("float32",)) -> Placement:
@@ -42,6 +51,8 @@ def place(device: str = "auto", precision: str = "auto", *, tested: Sequence[str
 
 
 def _auto_device() -> str:
+    if not has_torch():
+        return "cpu"
     import torch
 
     if torch.cuda.is_available():
@@ -51,6 +62,8 @@ def _auto_device() -> str:
 
 def check_device(device: str) -> str:
     """The device, if it can be used here. Raises InputError when there is none of that name."""
+    if device == "cpu":
+        return device
     present = available_devices()
     if device.partition(":")[0] not in {name.partition(":")[0] for name in present}:
         raise InputError(f"there is no device {device!r} here", f"this machine has {', '.join(present)}")
@@ -62,6 +75,8 @@ def check_device(device: str) -> str:
 
 def available_devices() -> tuple[str, ...]:
     """Device strings that can be used here, the CPU last."""
+    if not has_torch():
+        return ("cpu",)
     import torch
 
     found = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
@@ -71,9 +86,9 @@ def available_devices() -> tuple[str, ...]:
 
 
 def _fast_precision(device: str) -> tuple[str, str]:
-    import torch
-
     if device.startswith("cuda"):
+        import torch
+
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bfloat16", "this GPU multiplies bfloat16 natively"
         return "float32", "this GPU has no native bfloat16"
@@ -88,12 +103,21 @@ def _fast_precision(device: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=1)
 def cpu_features() -> frozenset[str]:
-    """The instruction sets among avx2, avx512, avx512_bf16 and amx_tile that this CPU has."""
+    """The instruction sets among avx2, avx512, avx512_bf16, avx512_vnni and amx_tile that this CPU has."""
+    told = _cpuinfo("flags").split()
+    if told:  # of the kernel: no torch is loaded for it
+        return frozenset(name for name, flag in _FEATURES.items() if flag in told)
+    if not has_torch():
+        return frozenset()
     import torch
 
-    names = {"avx2": "avx2", "avx512": "avx512", "avx512_bf16": "avx512_bf16", "amx_tile": "amx_tile"}
-    checks = {name: getattr(torch.cpu, f"_is_{probe}_supported", None) for name, probe in names.items()}
+    checks = {name: getattr(torch.cpu, f"_is_{name}_supported", None) for name in _FEATURES}
     return frozenset(name for name, check in checks.items() if check is not None and check())
+
+
+def has_torch() -> bool:
+    """Whether PyTorch is installed."""
+    return find_spec("torch") is not None
 
 
 def available_memory(device: str = "cpu") -> int:
@@ -224,12 +248,15 @@ def synchronize(device: str) -> None:
 
 def hardware() -> dict[str, Any]:
     """The report of `impasto doctor`."""
-    import torch
+    threads = cores()
+    if has_torch():
+        import torch
 
+        threads = torch.get_num_threads()
     return {
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_name(),
-        "threads": torch.get_num_threads(),
+        "cpu": cpu_name(),
+        "threads": threads,
         "cores": os.cpu_count() or 1,
         "cpu_features": sorted(cpu_features()),
         "memory_available": available_memory(),
@@ -237,11 +264,15 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """What the processor calls itself."""
+    return _cpuinfo("model name") or platform.processor() or "unknown"
+
+
+def _cpuinfo(name: str) -> str:
+    """A line of the first processor that Linux lists; empty elsewhere."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        pass
-    return platform.processor() or "unknown"
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

@@ -20,6 +20,7 @@ import re
 import reprlib
 import unicodedata
 from importlib import import_module
+from importlib.util import find_spec
 from numbers import Integral, Real
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -190,3 +191,17 @@ def require(module: str, extra: str) -> ModuleType:
         raise MissingExtra(
             f"{missing} is not installed, and this needs it", f'pip install "impasto[{extra}]"'
         ) from error
+
+
+def require_torch() -> None:
+    """Raises MissingExtra where PyTorch is not installed, in an environment for trained styles alone."""
+    if find_spec("torch") is None:
+        raise without_torch()
+
+
+def without_torch() -> MissingExtra:
+    """What is said where torch would have to be loaded and is not there."""
+    return MissingExtra(
+        "PyTorch is not installed; without it only plain pictures in trained styles are painted",
+        "pip install torch, or use a style such as pack:irises with no other options",
+    )

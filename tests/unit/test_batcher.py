@@ -389,7 +389,9 @@ def test_what_an_engine_demands(engine):
     slow = engine.demand(Task(picture(), STYLE, Request()))
     assert (slow.slow, slow.size_class) == (True, None)
     assert engine.demand(Task(picture(), STYLE, replace(DRAFT, max_memory=2 << 30))).size_class is None
-    assert Engine(store=engine.store, runtime="onnx").demand(TASKS[0]).size_class is None
+    trained = Task(TASKS[0].content, "pack:irises", Request(size=64))
+    assert Engine(store=engine.store, runtime="onnx").demand(trained).size_class is None
+    assert Engine(store=engine.store).demand(trained).size_class is not None
     with pytest.raises(InputError):
         engine.demand(Task(picture(), STYLE, replace(DRAFT, size=4)))
 

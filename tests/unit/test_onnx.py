@@ -16,16 +16,17 @@ from impasto.cli import app
 from impasto.engine.controls import Controls
 from impasto.engine.engine import Engine
 from impasto.engine.request import Request
-from impasto.errors import Cancelled, InputError
+from impasto.errors import Cancelled, InputError, MissingExtra
 from impasto.export import check
 from impasto.models import checkpoint, networks
 from impasto.ops import stats
 from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.runtimes import graphs
-from impasto.runtimes import onnx as runtimes
 from tiny import TinyStore, noise, tiny_network
 
 ROWS = {**networks.ARCHITECTURES, "wide": networks.NetworkSpec("", "", (4, 6, 8), 2, False, 9, 1, 5, 0, False)}
+
+MASK = np.kron(np.eye(2, dtype=np.float32), np.ones((25, 36), np.float32))[:, :71]
 
 
 def tensors_of(row):
@@ -123,8 +124,7 @@ def test_what_is_no_network_makes_no_graph():
             graphs.build(changed)
 
 
-@pytest.mark.parametrize("sides", [(50, 71), (9, 40)])
-@pytest.mark.parametrize("strength", [1.0, 0.4, 0.0])
+@pytest.mark.parametrize(("sides", "strength"), [((50, 71), 1.0), ((9, 40), 0.4), ((50, 71), 0.0)])
 def test_the_fast_path_paints_what_the_engine_paints(network, tmp_path, sides, strength):
     pixels = noise(*sides)[0].permute(1, 2, 0).contiguous().numpy()
     styles = [(f"{network}:s3", 2.0), (f"{network}:s4", 1.0)]
@@ -139,47 +139,31 @@ def test_the_fast_path_paints_what_the_engine_paints(network, tmp_path, sides, s
     }
 
 
-@pytest.mark.parametrize(
-    ("options", "request_"),
-    [
-        ({"precision": "bfloat16"}, Request()),
-        ({"runtime": "torch"}, Request()),
-        ({}, Request(controls=Controls(keep_color="luminance"))),
-        ({}, Request(max_memory=10**9)),
-    ],
-)
-def test_what_the_fast_path_cannot_do_the_engine_does(network, pixels, options, request_):
-    result = Engine(**{"runtime": "onnx", **options}).stylize(pixels, [(f"{network}:s3", 1.0)], request_)
-    assert "torch" in result.record
-
-
-def test_without_onnx_runtime_or_memory_the_engine_paints(network, pixels, monkeypatch):
-    def record():
-        return Engine(runtime="onnx").stylize(pixels, [(f"{network}:s3", 1.0)], Request()).record
-
-    with monkeypatch.context() as patched:
-        patched.setattr(runtimes, "find_spec", lambda name: None)
-        assert "torch" in record()
-    with monkeypatch.context() as patched:
-        patched.setattr(runtimes, "memory_of", lambda tensors: 1e15)
-        assert "torch" in record()
-    assert "onnxruntime" in record()
+@pytest.mark.parametrize("controls", [Controls(keep_color="luminance"), Controls(regions=((MASK, "NET:s4"),))])
+def test_what_is_more_than_a_plain_picture_the_engine_paints_by_the_same_runtime(network, pixels, controls):
+    controls = replace(controls, regions=tuple((mask, f"{network}:s4") for mask, _ in controls.regions))
+    results = [
+        Engine(precision="float32", runtime=runtime).stylize(pixels, f"{network}:s3", Request(controls=controls))
+        for runtime in ("onnx", "torch")
+    ]
+    assert [set(one.record) & {"torch", "onnxruntime"} for one in results] == [{"onnxruntime"}, {"torch"}]
+    assert np.abs(results[0].picture.pixels - results[1].picture.pixels).max() < 1e-4
 
 
 def test_a_graph_is_built_once_for_each_network(network, tmp_path, monkeypatch):
-    folder, tensors = tmp_path / "graphs", runtimes.read(network)[0]
+    folder, tensors = tmp_path / "graphs", graphs.read(network)[0]
     first = graphs.cached(network, tensors, folder)
     assert first == graphs.build(tensors)
     with monkeypatch.context() as patched:
         patched.setattr(graphs, "build", None)  # is not called
         assert graphs.cached(network, tensors, folder) == first
     networks.Trained(tensors_of(ROWS["tiny"])).save(network)
-    assert graphs.cached(network, runtimes.read(network)[0], folder) != first
+    assert graphs.cached(network, graphs.read(network)[0], folder) != first
     assert len(list(folder.iterdir())) == 2
 
 
 def test_a_kept_graph_with_an_altered_byte_is_built_again(network, tmp_path):
-    folder, tensors = tmp_path / "graphs", runtimes.read(network)[0]
+    folder, tensors = tmp_path / "graphs", graphs.read(network)[0]
     first = graphs.cached(network, tensors, folder)
     (kept,) = folder.iterdir()
     for damaged in (first[:-1], first[:500] + bytes([first[500] ^ 1]) + first[501:]):
@@ -194,32 +178,28 @@ def test_only_the_newest_graphs_are_kept(network, tmp_path, monkeypatch):
     for number in range(4):
         tensors = tiny_network()
         networks.Trained({**tensors, "style.s3": tensors["style.s3"] + number}).save(network)
-        graphs.cached(network, runtimes.read(network)[0], folder)
+        graphs.cached(network, graphs.read(network)[0], folder)
     assert len(list(folder.iterdir())) == 2
 
 
 def test_a_folder_that_takes_no_graph_is_no_reason_not_to_paint(network, tmp_path):
     (tmp_path / "file").touch()
-    tensors = runtimes.read(network)[0]
+    tensors = graphs.read(network)[0]
     assert graphs.cached(network, tensors, tmp_path / "file") == graphs.build(tensors)
 
 
-def test_where_onnx_is_missing_a_kept_graph_paints_and_else_torch_does(network, pixels, monkeypatch):
+def test_where_onnx_is_missing_a_kept_graph_paints_and_else_it_is_said(network, pixels, monkeypatch):
     def paint():
-        notes = []
-        result = Engine(runtime="onnx").stylize(pixels, [(f"{network}:s3", 1.0)], Request(), on_note=notes.append)
-        return result.record, notes
+        return Engine(runtime="onnx").stylize(pixels, [(f"{network}:s3", 1.0)], Request()).record
 
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "onnx", None)
-        record, notes = paint()
-        assert "torch" in record
-        assert [note for note in notes if 'pip install "impasto[onnx]"' in note]
-    assert "onnxruntime" in paint()[0]
+        with pytest.raises(MissingExtra) as caught:
+            paint()
+        assert 'pip install "impasto[onnx]"' in caught.value.hint
+    assert "onnxruntime" in paint()
     monkeypatch.setitem(sys.modules, "onnx", None)
-    record, notes = paint()
-    assert "onnxruntime" in record
-    assert notes == []
+    assert "onnxruntime" in paint()
 
 
 def test_wrong_styles_are_refused_in_the_words_of_the_engine(network, pixels, tmp_path):
@@ -258,10 +238,10 @@ def test_the_command_line_paints_without_torch(network, picture_file, tmp_path):
     photo, out, again = picture_file(width=90), tmp_path / "out.png", tmp_path / "whole.png"
     words = ["stylize", str(photo), "--style", f"{network}:s3", "--strength", "0.8", "--size", "80"]
     program = (
-        "import sys; from impasto.cli import app; code = app.run(sys.argv[1:]); "
+        "import sys; sys.modules['openvino'] = None; from impasto.cli import app; code = app.run(sys.argv[1:]); "
         "assert not {'torch', 'onnx'} & set(sys.modules); sys.exit(code)"
     )
-    graphs.cached(network, runtimes.read(network)[0], Store().root / "graphs")  # as the run before has left it
+    graphs.cached(network, graphs.read(network)[0], Store().root / "graphs")  # as the run before has left it
     command = [sys.executable, "-c", program, *words, "-o", str(out), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -282,7 +262,7 @@ def test_both_read_newer_formats_alike(network, tmp_path):
     tensors = {name: tensor.contiguous() for name, tensor in tiny_network().items()}
     save_file(tensors, network, metadata={"impasto": json.dumps({"format": checkpoint.FORMAT + 1})})
     with pytest.raises(InputError, match="reads up to"):
-        runtimes.read(network)
+        graphs.read(network)
 
 
 def test_sides_of_a_request():

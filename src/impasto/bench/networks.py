@@ -35,7 +35,7 @@ from impasto.models import catalog, checkpoint, networks, predictors
 from impasto.report.cells import Paint
 from impasto.report.contenders import Contender
 from impasto.report.peers import PEERS, PaintPeer
-from impasto.runtimes import onnx as graphs
+from impasto.runtimes.sessions import RUNTIMES, NetworkGraph, Runtime
 
 Floats = NDArray[np.float32]
 SIDES = {"512": (384, 512), "1080p": (1080, 1920)}
@@ -63,7 +63,7 @@ def sizes(*, runs: int) -> list[dict[str, Any]]:
         tensors = _untrained(architecture)
         runners[name] = _feedforward(FeedForward({"network": tensors}, placement), "neutral")
         runners[f"{name} float32"] = _feedforward(FeedForward({"network": tensors}, plain), "neutral")
-        if graphs.is_installed():
+        if RUNTIMES["onnx"].is_installed:
             runners[f"{name} onnx"] = _onnx(tensors)
     taking = Arbitrary({_ARBITRARY: _untrained_arbitrary()}, placement)
     runners[_ARBITRARY] = _arbitrary(taking, torch.full((1, 3, 256, 256), 0.5, device=placement.device))
@@ -258,7 +258,8 @@ def _untrained_arbitrary() -> dict[str, torch.Tensor]:
 
 
 def _onnx(tensors: Mapping[str, torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-    runtime = graphs.Runtime({name: tensor.numpy() for name, tensor in tensors.items()})
+    graph = NetworkGraph.of({name: tensor.numpy() for name, tensor in tensors.items()})
+    runtime = Runtime(graph, graph.open("onnx"), "onnx", "float32")
     return lambda content: torch.from_numpy(runtime.paint(images.from_tensor(content), {"neutral": 1.0}))
 
 

@@ -18,7 +18,7 @@ from impasto.cli.front import Front, mend_completion
 from impasto.cli.parse import refuse_empty, spell_out
 from impasto.cli.printing import writing
 from impasto.cli.streams import Interrupts, redirect_to_devnull
-from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated, quoted
+from impasto.errors import Cancelled, InputError, ResourceError, StyleError, Terminated, quoted, without_torch
 from impasto.files import of_system
 
 _COMPLETION = "_IMPASTO_COMPLETE"
@@ -111,6 +111,12 @@ def _as_style_error(error: BaseException, arguments: list[str]) -> StyleError:
         if error.filename is None:
             redirect_to_devnull()
         return of_system(error)
+    return _as_bug(error)
+
+
+def _as_bug(error: BaseException) -> StyleError:
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        return without_torch()
     name = type(error).__name__
     return StyleError(
         f"a bug in impasto: {name}: {_one_line(str(error))}",

@@ -93,6 +93,12 @@ Recursive = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and no notes, only errors.")]
 Threads = Annotated[int | None, typer.Option(help="Processor threads to use; OMP_NUM_THREADS or all cores by default.")]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        help="What runs a trained network: torch, onnx (ONNX Runtime), openvino, or auto: the fastest, by measurement."
+    ),
+]
 DropGps = Annotated[bool, typer.Option("--drop-gps", help="Remove the place of the photograph from the metadata.")]
 Format = Annotated[
     str | None,

@@ -44,7 +44,7 @@ COMMANDS: Mapping[str, Row] = {
     ),
     "export": Row(
         "export",
-        "Write a trained network as an ONNX file for any size, batch and style; it is checked against PyTorch.",
+        "Write a trained network, or AdaIN, for another program; photographs are painted with it to check it.",
     ),
     "styles": Row(
         "library",
@@ -54,7 +54,7 @@ COMMANDS: Mapping[str, Row] = {
     "demo": Row(
         "demo", "Paint a photograph in the style of a Van Gogh as draft, good and best, and show all side by side."
     ),
-    "doctor": Row("system", "Show the hardware, the chosen precision and why, versions, and assets."),
+    "doctor": Row("system", "Show the hardware, the chosen precision and runtime and why, versions, and assets."),
     "train": Row(
         "train",
         "Train a network that paints one style or several in a single pass; or any painting (arbitrary), or a decoder.",

@@ -79,6 +79,7 @@ def live(
     ] = None,
     frames: Annotated[int | None, typer.Option(help="Stop after this many frames.", min=1)] = None,
     device: flags.Device = "auto",
+    runtime: flags.Runtime = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
     """Paint what a camera sees, live; frames that come too fast are dropped."""
@@ -97,8 +98,9 @@ def live(
         camera = Camera(source, size=size)
         try:
             request = Request(method, "draft" if method == "auto" else None)
+            engine = Engine(device=device, runtime=runtime)
             painter = FramePainter.of(
-                Engine(device=device), styles, request, sample(camera), on_progress=reporter, on_note=reporter.note
+                engine, styles, request, sample(camera), on_progress=reporter, on_note=reporter.note
             )
             names = tuple(found.label for found in painter.run.sources)
             running = Live(painter, camera, names, steady=temporal == "fast", labelled=to is None)

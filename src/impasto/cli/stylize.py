@@ -63,6 +63,7 @@ def stylize(
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = 100_000_000,
     device: flags.Device = "auto",
     precision: flags.Precision = "auto",
+    runtime: flags.Runtime = "auto",
     threads: flags.Threads = None,
     keep_color: flags.KeepColor = None,
     color_only: flags.ColorOnly = False,
@@ -123,7 +124,8 @@ def stylize(
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
 
-    engine = Engine(device=device, precision=precision, runtime="auto" if preview is None else "torch")
+    chosen = runtime if preview is None else _with_previews(runtime)
+    engine = Engine(device=device, precision=precision, runtime=chosen)
     with Reporter(silent=quiet, preview=watched.shown()) as reporter:
         painter.paint_all(engine, contents, reporter)
 
@@ -135,6 +137,11 @@ def _targets(
     folders = [Path(item) for item in given if item != "-" and is_folder(item)]
     several = len(contents) > 1 or bool(folders)
     return Targets(out, several=several, trees=folders, format=extension, jpeg_quality=jpeg_quality)
+
+
+def _with_previews(runtime: str) -> str:
+    """The runtime of a job that is watched: torch, unless another was asked for; they show nothing before the end."""
+    return "torch" if runtime == "auto" else runtime
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +15,9 @@ from impasto.cli.printing import say_json
 from impasto.errors import plain
 from impasto.methods import registry
 
+_NEEDED = ("numpy", "pillow", "opencv-python-headless", "safetensors")
+_OPTIONAL = ("torch", "onnxruntime", "openvino", "onnx")
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
@@ -25,25 +27,23 @@ def register(app: typer.Typer) -> None:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show the hardware, the chosen precision and why, versions, and assets."""
+    """Show the hardware, the chosen precision and runtime and why, versions, and assets."""
     from impasto import device
+    from impasto.engine.choosing import measure_pack
 
     store = Store()
     placements = {row.name: device.place(tested=row.precisions) for row in registry.methods().values()}
     first = next(iter(placements.values()))
-    packages = ("torch", "numpy", "pillow", "opencv-python-headless", "safetensors")
     report: dict[str, Any] = {
         "impasto": version("impasto"),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
-        "onnxruntime": version("onnxruntime")
-        if find_spec("onnxruntime")
-        else "not installed: trained styles need torch",
+        "versions": {name: _version(name) for name in (*_NEEDED, *_OPTIONAL)},
         **device.hardware(),
         "device": first.device,
         "precision": {name: placement.precision for name, placement in placements.items()},
         "reason": first.reason,
-        "convolution_gflops": round(device.convolution_rate(first) / 1e9),
+        **measure_pack(store).report(),
+        "convolution_gflops": round(device.convolution_rate(first) / 1e9) if device.has_torch() else None,
         "cache": str(store.root),
         "offline": store.offline,
         "assets": {asset_id: store.is_present(asset_id) for asset_id in store.declared},
@@ -55,6 +55,13 @@ def doctor(
     for key, value in report.items():
         table.add_row(key.replace("_", " "), plain(_in_words(key, value)))
     Console().print(table, highlight=False, markup=False)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _in_words(key: str, value: Any) -> str:

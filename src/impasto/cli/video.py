@@ -99,6 +99,7 @@ def video(
     ] = None,
     device: flags.Device = "auto",
     precision: flags.Precision = "auto",
+    runtime: flags.Runtime = "auto",
     threads: flags.Threads = None,
     keep_color: flags.KeepColor = None,
     region: flags.RegionFlags = None,
@@ -149,7 +150,7 @@ def video(
         ),
     )
     _check_part(film)
-    engine = Engine(device=device, precision=precision)
+    engine = Engine(device=device, precision=precision, runtime=runtime)
     result = _paint(engine, source, inputs, target, request, film, resume=resume, preview=preview, quiet=quiet)
     if as_json:
         say_json(_summary(result))

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from impasto import settings
 from impasto.assets import Store, load_weights
 from impasto.contract import OnProgress, Placement, Style, StyleCode, Stylizer, ignore
+from impasto.models import onnx_files
 from impasto.models.checkpoint import WeightsRef, file_version
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from impasto.methods.registry import Method
-    from impasto.runtimes.onnx import Runtime
+    from impasto.runtimes.sessions import NetworkGraph, Runtime
 
 MODEL_BYTES = 2 << 30
 """Weights that an engine keeps loaded; VGG-19 and AdaIN's decoder take 95 MB in float32."""
@@ -30,8 +31,8 @@ MODEL_BYTES = 2 << 30
 CODE_BYTES = 256 << 20
 """Style codes that an engine keeps; AdaIN's take 4 kB each, those of `optimize` some 2 MB a level."""
 
-GRAPHS = "graphs"
-"""Folder of the cache in which built ONNX graphs lie."""
+GRAPHS, COMPILED = "graphs", "compiled"
+"""Folders of the cache in which built ONNX graphs lie, and what OpenVINO has compiled."""
 
 V = TypeVar("V")
 
@@ -114,6 +115,11 @@ class ModelCache:
         self._codes: Cache[StyleCode] = Cache(code_bytes)
         self._runtimes: Cache[Runtime] = Cache(model_bytes)
 
+    @property
+    def folder(self) -> Path:
+        """Where weights lie, and what is measured and built once."""
+        return self._store.root
+
     def stylizer(
         self,
         row: Method,
@@ -157,8 +163,13 @@ class ModelCache:
 
         return self._codes.get(key, encode)
 
-    def runtime(self, network: Path) -> Runtime:
-        """A trained network's file in ONNX Runtime. Loads no torch.
+    def runtime(self, network: Path, name: str, precision: str) -> Runtime:
+        """A trained network's file in ONNX Runtime or OpenVINO. Loads no torch.
+
+        Args:
+            network: the file.
+            name: of the runtime.
+            precision: one of the runtime's.
 
         Raises:
             InputError: the file is not an Impasto network.
@@ -166,11 +177,18 @@ class ModelCache:
         """
 
         def load() -> tuple[Runtime, int]:
-            from impasto.runtimes import onnx
+            from impasto.runtimes.sessions import Runtime
 
-            return onnx.Runtime.load(network, self._store.root / GRAPHS), network.stat().st_size
+            graph = self._graph(network)
+            session = graph.open(name, precision, self._store.root / COMPILED)
+            return Runtime(graph, session, name, precision), len(graph.data)
 
-        return self._runtimes.get(_version(network), load)
+        return self._runtimes.get((_version(network), name, precision), load)
+
+    def _graph(self, network: Path) -> NetworkGraph:
+        from impasto.runtimes.sessions import NetworkGraph
+
+        return NetworkGraph.read(network, self._store.root / GRAPHS)
 
     def clear_style_codes(self) -> None:
         """Drop the style codes, so that the next picture's time includes encoding."""
@@ -185,10 +203,24 @@ class ModelCache:
         weights: dict[str, Mapping[str, Tensor]] = {name: load_weights(self._store.path(name)) for name in assets}
         weights |= {name: row.costs().read_weights(name) for name in own}
         if network is not None:
-            from impasto.models import networks
-
-            weights["network"] = dict(networks.read(network).tensors)
+            weights["network"] = _network_tensors(network)
         return weights
+
+
+def _network_tensors(network: Path) -> Mapping[str, Tensor]:
+    """Of its file; of an ONNX file its bytes, and the codes."""
+    import torch
+
+    if network.suffix != onnx_files.SUFFIX:
+        from impasto.models import networks
+
+        return networks.read(network).tensors
+    data = network.read_bytes()
+    codes = onnx_files.header_of(data, network)[1]
+    return {
+        "graph": torch.frombuffer(bytearray(data), dtype=torch.uint8),
+        **{f"style.{name}": torch.tensor(code, dtype=torch.float32) for name, code in codes.items()},
+    }
 
 
 def _bytes_of(tensors: Iterable[Tensor]) -> int:

@@ -20,18 +20,21 @@ from impasto import images
 from impasto.assets import Store
 from impasto.assets.library import Library
 from impasto.contract import OnProgress, Progress, ignore
+from impasto.engine import choosing
 from impasto.engine.cache import ModelCache
 from impasto.engine.plan import Plan, make_plan
 from impasto.engine.request import OnNote, Request, Result, Sources, Task, check_result, silence
 from impasto.engine.styles import StyleLike, find_styles, held_bytes
-from impasto.errors import Cancelled, InputError, MissingExtra, as_whole
+from impasto.errors import Cancelled, InputError, MissingExtra, as_whole, require_torch
 from impasto.images import Picture
+from impasto.runtimes.sessions import RUNTIMES
 
 if TYPE_CHECKING:
+    from impasto.engine.fast_path import FastJob
     from impasto.engine.run import Run
+    from impasto.runtimes.sessions import Runtime
 
 
-RUNTIMES = ("auto", "torch", "onnx")
 _SMALLEST_TEXTURE = 64
 _BATCH_SHARE = 0.5  # of free memory, for pictures that are painted in one pass
 
@@ -60,9 +63,9 @@ class Engine:
         store: where weights and paintings are; the user's cache by default.
         device: "auto" or a torch device.
         precision: "auto" or one that the method is tested in.
-        runtime: what runs a trained network on a plain picture: "torch"; "onnx", ONNX Runtime in float32 on the CPU,
-            whose progress has no previews; "auto", ONNX Runtime as long as torch is not loaded, which takes longer to
-            load than a picture to paint. What ONNX Runtime cannot do goes to torch.
+        runtime: what runs networks: "torch"; "onnx", ONNX Runtime in float32; "openvino"; or "auto", the fastest that
+            is installed, measured with each network the first time. As long as torch is not loaded, which takes longer
+            than a picture, the others alone are measured for plain pictures in trained styles.
 
     Raises:
         InputError: there is no such device, precision or runtime.
@@ -71,8 +74,8 @@ class Engine:
     def __init__(
         self, *, store: Store | None = None, device: str = "auto", precision: str = "auto", runtime: str = "auto"
     ) -> None:
-        if runtime not in RUNTIMES:
-            raise InputError(f"there is no runtime {runtime!r}", f"it is one of {', '.join(RUNTIMES)}")
+        if runtime not in choosing.NAMES:
+            raise InputError(f"there is no runtime {runtime!r}", f"it is one of {', '.join(choosing.NAMES)}")
         if device not in ("auto", "cpu"):
             hardware.check_device(device)
         if precision not in ("auto", *hardware.PRECISIONS):
@@ -104,6 +107,8 @@ class Engine:
             InputError: something given cannot be used.
             ResourceError: the job does not fit into memory.
             AssetError: weights or paintings cannot be fetched.
+            MissingExtra: the runtime is not installed, or torch is not, which all but plain pictures in trained styles
+                need.
             Cancelled: `on_progress` asked to stop; its `result` holds the best picture so far, if there is one.
         """
         request, content = request or Request(), images.buffered(content)
@@ -134,11 +139,28 @@ class Engine:
         content, request = images.buffered(content), _with_pipes_read(request)
         header = images.probe(content, max_pixels=request.max_pixels)
         tell = on_note if announce_time else silence
-        plan = make_plan(styles, request, header, device_name=self._device, precision=self._precision, on_note=tell)
+        plan = make_plan(
+            styles,
+            request,
+            header,
+            device_name=self._device,
+            precision=self._precision,
+            runtime=self._runtime,
+            on_note=tell,
+        )
+        require_torch()
         from impasto.engine.run import gradients_on  # not before: what is wrong is told without torch
 
         with gradients_on():
+            if self._runtime == "auto" and not plan.room.tiled:
+                plan = self._with_fastest(plan)
             return self._read(content, styles, plan, on_progress, on_note)
+
+    def _with_fastest(self, plan: Plan) -> Plan:
+        """The plan with the fastest runtime for its last stage, where there is a choice."""
+        stage, placement = plan.stages[-1], plan.placements[-1]
+        chosen = choosing.fastest(self.models, stage, placement, plan.network)
+        return replace(plan, placements=(*plan.placements[:-1], chosen))
 
     def _read(
         self,
@@ -192,13 +214,19 @@ class Engine:
         content, request = images.buffered(task.content), _with_pipes_read(task.request)
         header = images.probe(content, max_pixels=request.max_pixels)
         plan = make_plan(
-            task.styles, request, header, device_name=self._device, precision=self._precision, on_note=silence
+            task.styles,
+            request,
+            header,
+            device_name=self._device,
+            precision=self._precision,
+            runtime=self._runtime,
+            on_note=silence,
         )
         room = hardware.available_memory(plan.placements[-1].device) if request.max_memory is None else 0
         return Demand(
             slow=plan.stages[-1].method.kind == "objective" and not request.controls.color_only,
             seconds=plan.seconds,
-            size_class=None if self._runtime == "onnx" or request.max_memory is not None else plan.size_class,
+            size_class=None if self._runtime in RUNTIMES or request.max_memory is not None else plan.size_class,
             fits=max(1, int(room * _BATCH_SHARE) // max(1, plan.room.needed)),
         )
 
@@ -338,10 +366,9 @@ class Engine:
     def _by_fast_path(
         self, content: Any, styles: Any, request: Request, on_progress: OnProgress, on_note: OnNote
     ) -> Result | None:
-        """The result by ONNX Runtime where that is the runtime and can do the job, else None."""
-        cold = self._runtime == "auto" and "torch" not in sys.modules
-        here = self._device in ("auto", "cpu") and self._precision in ("auto", "float32")
-        if not (here and (cold or self._runtime == "onnx")):
+        """The result without torch, where another runtime was asked for, or torch is not loaded; else None."""
+        asked, here = self._runtime not in ("auto", "torch"), self._device in ("auto", "cpu")
+        if self._runtime == "torch" or not (asked or (here and "torch" not in sys.modules)):
             return None
         from impasto.engine.fast_path import FastJob
 
@@ -351,17 +378,31 @@ class Engine:
         header = images.probe(content, max_pixels=request.max_pixels)
         height, width = request.sides(header.width, header.height)
         try:
-            runtime = self.models.runtime(job.path)
+            runtime = self._fast_runtime(job)
         except MissingExtra as error:
-            if self._runtime == "onnx":
-                on_note(f"painted by PyTorch: {error.message} to build the ONNX graph ({error.hint})")
+            if asked or not hardware.has_torch():
+                raise
+            on_note(f"painted by PyTorch: {error.message} ({error.hint})")
             return None
-        if height * width * runtime.memory > hardware.available_memory():
+        if runtime is None or height * width * runtime.graph.memory > hardware.available_memory():
             return None
         picture = _read(content, request)
         for note in picture.notes:
             on_note(note)
         return job.paint(runtime, request, picture.resized(height, width), on_progress)
+
+    def _fast_runtime(self, job: FastJob) -> Runtime | None:
+        """What paints a job without torch; None where nothing that is installed could."""
+        (stage,) = job.stages
+        names: list[str] = [self._runtime]
+        if self._runtime == "auto":
+            able = choosing.candidates(stage.method, job.path, cold=True)
+            names = [name for name in able if self._precision in ("auto", *RUNTIMES[name].precisions)]
+        placements = [choosing.in_runtime(stage.method, self._device, self._precision, name) for name in names]
+        painters = {each.runtime: self.models.runtime(job.path, each.runtime, each.precision) for each in placements}
+        if len(painters) < 2:
+            return next(iter(painters.values()), None)
+        return painters[choosing.fastest_of(painters, job.path, self.models.folder)]
 
 
 def _with_pipes_read(request: Request) -> Request:

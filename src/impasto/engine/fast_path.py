@@ -1,6 +1,4 @@
-"""The ONNX fast path: styles of a trained network by ONNX Runtime, without torch, which takes longer to load than to
-paint.
-"""
+"""The fast path: styles of a trained network by ONNX Runtime or OpenVINO, without torch, which takes long to load."""
 
 from __future__ import annotations
 
@@ -19,10 +17,9 @@ from impasto.engine.styles import weighted
 from impasto.images import Picture
 from impasto.methods import recipes
 from impasto.models import catalog
-from impasto.runtimes import onnx
+from impasto.runtimes.sessions import Runtime
 
 _METHOD = "feedforward"
-_PLACEMENT = Placement("cpu", "float32", channels_last=False)
 _NO_PICTURE = Picture(np.zeros((1, 1, 3), np.float32))
 
 
@@ -46,7 +43,7 @@ class FastJob:
         plain = request.controls == Controls() and not any((request.init, request.max_memory, request.snapshots))
         pairs = weighted(styles)
         named = plain and bool(pairs) and all(catalog.is_trained(style) for style, _ in pairs)
-        if not (named and request.method in ("auto", _METHOD) and onnx.is_installed()):
+        if not (named and request.method in ("auto", _METHOD)):
             return None
         found = [(catalog.find(style), weight) for style, weight in pairs]
         if len({one.path for one, _ in found}) > 1:
@@ -54,12 +51,11 @@ class FastJob:
         sources = tuple(StyleSource(one.name, one.id, _NO_PICTURE, weight, one) for one, weight in found)
         return cls(sources, recipes.plan(_METHOD, request.quality, request.knobs), found[0][0].path)
 
-    def paint(self, runtime: onnx.Runtime, request: Request, content: Picture, on_progress: OnProgress) -> Result:
+    def paint(self, runtime: Runtime, request: Request, content: Picture, on_progress: OnProgress) -> Result:
         """Paint a picture that was read and resized."""
         strength = self.stages[-1].knobs.strength
-        made = record_of(
-            request, self.stages, _PLACEMENT, content=content, sources=self.sources, computed_by="onnxruntime"
-        )
+        placement = Placement("cpu", runtime.precision, runtime=runtime.name)
+        made = record_of(request, self.stages, placement, content=content, sources=self.sources)
         if strength == 0:
             return Result.of(content, (), 0.0, made)  # exactly the photograph
         on_progress(Progress("painting", 0, 1))

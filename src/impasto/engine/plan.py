@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from impasto import device, images, settings
 from impasto.contract import STRENGTH_LEVELS, Placement
-from impasto.engine import budget
+from impasto.engine import budget, choosing
 from impasto.engine.request import OnNote, Request
 from impasto.engine.styles import weighted
 from impasto.errors import InputError
 from impasto.methods import recipes, registry
-from impasto.models import catalog
+from impasto.models import catalog, onnx_files
 from impasto.models.checkpoint import file_version
 
 if TYPE_CHECKING:
@@ -75,7 +75,14 @@ class Plan:
 
 
 def make_plan(
-    styles: Any, request: Request, header: images.Header, *, device_name: str, precision: str, on_note: OnNote
+    styles: Any,
+    request: Request,
+    header: images.Header,
+    *,
+    device_name: str,
+    precision: str,
+    runtime: str = "auto",
+    on_note: OnNote,
 ) -> Plan:
     """Stages, places, sizes and memory of a job.
 
@@ -83,12 +90,13 @@ def make_plan(
         styles: as for `Engine.stylize`.
         request: how to paint.
         header: of the photograph.
-        device_name, precision: as for `Engine`.
+        device_name, precision, runtime: as for `Engine`.
         on_note: called with what takes long, and with what is painted in tiles.
 
     Raises:
         InputError: something cannot be had together.
         ResourceError: the job does not fit into memory.
+        MissingExtra: the runtime is not installed.
     """
     request.controls.check()
     sides = request.sides(header.width, header.height)
@@ -96,7 +104,7 @@ def make_plan(
     stages = _stages(request) if network is None else _sized(_stages(request), network)
     if request.snapshots is not None:
         _check_kept(stages[-1].method, request.snapshots)
-    placements = tuple(device.place(device_name, precision, tested=stage.method.precisions) for stage in stages)
+    placements = tuple(choosing.place(stage, device_name, precision, runtime, network=network) for stage in stages)
     room, seconds = budget.IN_ONE_PIECE, 0.0
     if not request.controls.color_only:
         room, seconds = _check_fits(stages, placements, sides, header, request, on_note)
@@ -194,6 +202,8 @@ def duration(seconds: float) -> str:
 
 def _sized(stages: tuple[recipes.Stage, ...], path: Path) -> tuple[recipes.Stage, ...]:
     """Stages whose rows tell the work and the memory of this network, not of the largest."""
+    if path.suffix == onnx_files.SUFFIX:  # which tells neither
+        return stages
     work, memory = _costs_of(path, file_version(path))
     return tuple(replace(stage, method=replace(stage.method, operations=work, memory=memory)) for stage in stages)
 

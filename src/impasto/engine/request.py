@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 SMALLEST_CONTENT = 8
 
+_PACKAGES = {"onnx": "onnxruntime"}
+"""Packages of runtimes whose version is recorded, where they have other names."""
+
 OnNote: TypeAlias = Callable[[str], None]
 """Receives one-line remarks for people: what was assumed, how long it will take."""
 
@@ -220,7 +223,6 @@ def record_of(
     content: Picture,
     sources: Sources,
     regions: Regions = (),
-    computed_by: str = "torch",
 ) -> dict[str, Any]:
     """Everything needed to paint a picture again, as plain values; `Result.of` adds what is known when it is painted.
 
@@ -232,9 +234,9 @@ def record_of(
         placement: where the last one computes.
         content: the photograph at the size of the result.
         sources, regions: the styles.
-        computed_by: the package whose version matters.
     """
     last = stages[-1]
+    computed_by = _PACKAGES.get(placement.runtime, placement.runtime)
     return {
         "impasto": _version("impasto"),
         computed_by: _version(computed_by),

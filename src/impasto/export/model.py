@@ -21,8 +21,7 @@ from impasto.methods.adain import AdaIN
 from impasto.methods.settings import AdaINKnobs
 from impasto.models import catalog, networks
 from impasto.ops.tiles import crop_to, pad_to_multiple
-from impasto.runtimes.graphs import Tensors
-from impasto.runtimes.onnx import read
+from impasto.runtimes.graphs import Tensors, read
 
 Array: TypeAlias = NDArray[np.float32]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from impasto import images
 from impasto.contract import Costs, Job, OnProgress, Placement, Style, StyleCode, ignore
 from impasto.errors import InputError
-from impasto.methods.coded import CodedPainter
+from impasto.methods.coded import CodedPainter, placed
 from impasto.methods.settings import ArbitraryKnobs
 from impasto.models import catalog, predictors
 from impasto.models.checkpoint import WeightsRef
@@ -33,7 +33,7 @@ class Arbitrary(Costs):
         (tensors,) = weights.values()
         network, predictor = predictors.unpack(tensors)
         self._predictor = predictor.requires_grad_(False).to(placement.device)
-        self._painter = CodedPainter(network, placement)
+        self._painter = CodedPainter(placed(lambda: network, network.state_dict(), placement), placement)
 
     @staticmethod
     def needs(knobs: ArbitraryKnobs) -> tuple[str, ...]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from impasto.contract import Job, OnProgress, Placement, Progress, StyleCode, ignore
+from impasto.models.networks import Network
 from impasto.ops.tiles import crop_to, pad_to_multiple
+from impasto.runtimes.sessions import NetworkGraph
+
+GRAPH = "graph"
+"""Among a network's tensors: the bytes of its ONNX file, where it is one and has no others beside its codes."""
 
 _LEAST = 4  # positions along a side at the coarsest level, for reflection padding and statistics
 
@@ -71,8 +76,38 @@ class CodedPainter:
         height, width = content.shape[2:]
         stride = self._network.stride
         padded = pad_to_multiple(content, stride, least=_LEAST * stride)
-        inside = padded.to(self._placement.dtype).contiguous(memory_format=torch.channels_last)
-        return crop_to(self._network(inside, codes), height, width).float()
+        if self._placement.runtime == "torch":
+            padded = padded.to(self._placement.dtype).contiguous(memory_format=torch.channels_last)
+        return crop_to(self._network(padded, codes), height, width).float()
+
+
+def placed(network: Callable[[], Network], tensors: Mapping[str, Tensor], placement: Placement) -> CodedNetwork:
+    """A network in the runtime of its placement.
+
+    Args:
+        network: loads the shared convolutions in torch.
+        tensors: the same by name, for other runtimes; or `GRAPH`.
+        placement: where to compute.
+    """
+    if placement.runtime == "torch":
+        return network().requires_grad_(False).to(placement.device)
+    return _InRuntime(tensors, placement)
+
+
+class _InRuntime:
+    """A network in ONNX Runtime or OpenVINO, called as one of torch."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], placement: Placement) -> None:
+        if GRAPH in tensors:
+            graph = NetworkGraph(tensors[GRAPH].numpy().tobytes(), {})
+        else:
+            graph = NetworkGraph.of({name: tensor.detach().float().numpy() for name, tensor in tensors.items()})
+        self.stride = graph.stride
+        self._session = graph.open(placement.runtime, placement.precision)
+
+    def __call__(self, images: Tensor, codes: Tensor, /) -> Tensor:
+        pastiches = self._session.run(images.float().contiguous().numpy(), codes.float().contiguous().numpy())
+        return torch.from_numpy(pastiches)
 
 
 def _is_plain(job: Job) -> bool:

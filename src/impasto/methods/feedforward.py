@@ -12,7 +12,7 @@ from torch import Tensor
 
 from impasto.contract import Job, OnProgress, Placement, Style, StyleCode, ignore
 from impasto.errors import InputError
-from impasto.methods.coded import CodedPainter
+from impasto.methods.coded import CodedPainter, placed
 from impasto.methods.settings import FeedForwardKnobs
 from impasto.models import networks
 from impasto.settings import close_names
@@ -30,7 +30,8 @@ class FeedForward:
 
     def __init__(self, weights: Mapping[str, Mapping[str, Tensor]], placement: Placement) -> None:
         self._trained = networks.Trained(weights[NETWORK])
-        self._painter = CodedPainter(self._trained.network(), placement)
+        network = placed(self._trained.network, self._trained.tensors, placement)
+        self._painter = CodedPainter(network, placement)
 
     def encode_style(self, style: Style, knobs: FeedForwardKnobs) -> StyleCode:  # noqa: ARG002 - nothing in it shapes the code
         """The code of the named styles, averaged by weight: `code (1, N)` float32.

@@ -42,6 +42,7 @@ class Method:
             `Costs` tell its `least_memory`), else "no".
         extra: optional dependency group, or empty.
         trained: its styles are those of a trained network's file, which comes with the style.
+        runtimes: what can run it; the class finds which one in its placement.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Method:
     tiling: str = "no"
     extra: str = ""
     trained: bool = False
+    runtimes: tuple[str, ...] = ("torch",)
 
     def load_class(self) -> Any:
         """The Stylizer class. Raises MissingExtra when its optional packages are not there."""
@@ -167,6 +169,7 @@ BUILT_IN = (
         operations=310e3,
         memory=1500.0,
         trained=True,
+        runtimes=("torch", "onnx", "openvino"),
     ),
     Method(
         name="arbitrary",
@@ -181,6 +184,7 @@ BUILT_IN = (
         smallest_side=1,
         operations=44e3,
         memory=510.0,
+        runtimes=("torch", "onnx", "openvino"),
     ),
 )
 

@@ -1,4 +1,5 @@
-"""Styles of trained networks by name: `pack:irises` of the pack that ships, `my.safetensors`, `my.safetensors:irises`.
+"""Styles of trained networks by name: `pack:irises` of the pack that ships, `my.safetensors`, `my.safetensors:irises`,
+`my.onnx:irises`.
 
 A network's file says in its header which styles it holds, so nothing here loads torch or a network.
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto.errors import InputError, counted
+from impasto.models import onnx_files
 from impasto.models.checkpoint import SUFFIX, file_version, read_header
 from impasto.settings import close_names
 
@@ -89,8 +91,7 @@ def listing(path: Path) -> tuple[TrainedStyle, ...]:
 
 @lru_cache(maxsize=8)
 def _listing(path: Path, version: tuple[str | int, ...]) -> tuple[TrainedStyle, ...]:  # noqa: ARG001 - a part of the key
-    about, tensors = read_header(path)
-    names = [name.removeprefix("style.") for name in tensors if name.startswith("style.")]
+    about, names = _header(path)
     if about.get("kind") == "arbitrary":
         hint = f"use --method arbitrary --network {path} --style PAINTING"
         raise InputError(f"{path} takes any painting and has no style of its own", hint)
@@ -113,14 +114,24 @@ def _listing(path: Path, version: tuple[str | int, ...]) -> tuple[TrainedStyle, 
     )
 
 
+def _header(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """What a network's file says of itself, and the names of its styles."""
+    if path.suffix == onnx_files.SUFFIX:
+        about, codes = onnx_files.read_header(path)
+        return about, [*codes]
+    about, tensors = read_header(path)
+    return about, [name.removeprefix("style.") for name in tensors if name.startswith("style.")]
+
+
 def _split(style: str) -> tuple[Path, str] | None:
     """File and name, the name empty where none was given; None for what names no trained network."""
     if match := re.fullmatch(r"pack:([\w-]+)", style):
         return PACK, match.group(1)
-    head, dot, tail = style.rpartition(SUFFIX)
-    if not dot or (tail and not re.fullmatch(r":[\w-]+", tail)):
-        return None
-    return Path(head + dot), tail[1:]
+    for suffix in (SUFFIX, onnx_files.SUFFIX):
+        head, dot, tail = style.rpartition(suffix)
+        if dot and (not tail or re.fullmatch(r":[\w-]+", tail)):
+            return Path(head + dot), tail[1:]
+    return None
 
 
 def _decoded(text: Any) -> bytes:

@@ -1,0 +1,199 @@
+"""Chooses what runs a stage: the runtime that was asked for, or the fastest here by measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from impasto import device
+from impasto.contract import Placement
+from impasto.errors import InputError, MissingExtra
+from impasto.methods import recipes
+from impasto.models import catalog, onnx_files
+from impasto.models.checkpoint import WeightsRef
+from impasto.runtimes import choice
+from impasto.runtimes.sessions import RUNTIMES, installed
+
+if TYPE_CHECKING:
+    from impasto.assets import Store
+    from impasto.engine.cache import ModelCache
+    from impasto.methods.registry import Method
+    from impasto.runtimes.sessions import Runtime
+
+NAMES = ("auto", "torch", *RUNTIMES)
+"""What `--runtime` takes."""
+
+
+def place(
+    stage: recipes.Stage, device_name: str, precision: str, runtime: str, *, network: Path | None = None
+) -> Placement:
+    """Where a stage computes, in which precision, and what runs it; `auto` takes torch, where torch can.
+
+    Args:
+        stage: the method and its settings.
+        device_name, precision, runtime: as for `Engine`.
+        network: the file of the trained network whose styles are painted.
+
+    Raises:
+        InputError: what was asked for cannot run the method, on this device or in this precision.
+        MissingExtra: the runtime is not installed.
+    """
+    row, only_graph = stage.method, network is not None and network.suffix == onnx_files.SUFFIX
+    if runtime == "auto" and only_graph:
+        runtime = next(iter(installed()), "onnx")
+    if runtime in ("auto", "torch"):
+        if only_graph:
+            raise InputError(f"{network} is an ONNX file, which torch cannot run", "leave out --runtime")
+        return device.place(device_name, precision, tested=row.precisions)
+    return in_runtime(row, device_name, precision, runtime)
+
+
+def in_runtime(row: Method, device_name: str, precision: str, runtime: str) -> Placement:
+    """The placement of a method in ONNX Runtime or OpenVINO; raises as `place`."""
+    if runtime not in row.runtimes:
+        hint = "leave out --runtime, or use a style of a trained network, such as pack:irises"
+        raise InputError(f"method {row.name} cannot be run by {RUNTIMES[runtime].title}", hint)
+    RUNTIMES[runtime].check_installed()
+    if device_name not in ("auto", "cpu"):
+        raise InputError(f"--runtime {runtime} computes on the CPU, not on {device_name}", "leave out --device")
+    known = RUNTIMES[runtime].precisions
+    if precision not in ("auto", *known):
+        raise InputError(f"--runtime {runtime} does not compute in {precision}", f"it takes {', '.join(known)}")
+    placed = device.place("cpu", precision, tested=tuple(one for one in row.precisions if one in known))
+    return replace(placed, runtime=runtime)
+
+
+def candidates(row: Method, network: Path | None, *, cold: bool) -> tuple[str, ...]:
+    """Runtimes that could run a method here.
+
+    Args:
+        row: the method.
+        network: the file of the trained network whose styles are painted.
+        cold: torch is not loaded, which takes longer than a picture.
+    """
+    found = tuple(name for name in installed() if name in row.runtimes)
+    without = cold or (network is not None and network.suffix == onnx_files.SUFFIX)
+    return found if without else ("torch", *found)
+
+
+def fastest(models: ModelCache, stage: recipes.Stage, placement: Placement, network: Path | None) -> Placement:
+    """The placement with the fastest runtime, all of which are loaded and measured where that was not done before."""
+    row = stage.method
+    file = network or _own_network(row, stage)
+    if placement.device != "cpu" or file is None:
+        return placement
+    placements = {placement.runtime: placement}
+    for name in candidates(row, network, cold=False):
+        if name not in placements and placement.precision in (*RUNTIMES[name].precisions, "bfloat16"):
+            placements[name] = in_runtime(row, "cpu", "auto", name)
+    if len(placements) == 1:
+        return placement
+    painters = {name: _painter(models, stage, each, network) for name, each in placements.items()}
+    try:
+        seconds = choice.measured(choice.network_key(file), painters, models.folder)
+    except MissingExtra:  # its graph was never built, and the package onnx is not there
+        return placement
+    return placements[choice.fastest(seconds)]
+
+
+def fastest_of(painters: Mapping[str, Runtime], network: Path, folder: Path) -> str:
+    """The fastest of the runtimes that have loaded a network, without torch.
+
+    Args:
+        painters: by name.
+        network: the file.
+        folder: where measurements are kept.
+    """
+    grey = np.full((*choice.SIDES, 3), 0.5, np.float32)
+    name = catalog.listing(network)[0].name
+    runs = {key: partial(painter.paint, grey, {name: 1.0}) for key, painter in painters.items()}
+    return choice.fastest(choice.measured(choice.network_key(network), runs, folder))
+
+
+def _own_network(row: Method, stage: recipes.Stage) -> Path | None:
+    """The file that the settings name."""
+    files = [WeightsRef.parse(name).file for name in row.needs(stage.knobs)]
+    return next((file for file in files if file is not None), None)
+
+
+def _painter(
+    models: ModelCache, stage: recipes.Stage, placement: Placement, network: Path | None
+) -> Callable[[], object]:
+    """Paints a grey picture; loads what it needs when it is first called."""
+
+    def paint() -> object:
+        import torch
+
+        from impasto.contract import Job, Style, StyleImage
+
+        name = "" if network is None else catalog.listing(network)[0].name
+        style = Style((StyleImage(torch.full((1, 3, 64, 64), 0.5), name=name),))
+        stylizer = models.stylizer(stage.method, placement, stage.knobs, network=network)
+        given: Any = stage.knobs
+        knobs = replace(given, strength=1.0)
+        job = Job(stylizer.encode_style(style, knobs), knobs)
+        return stylizer.stylize(torch.full((1, 3, *choice.SIDES), 0.5), [job])
+
+    return paint
+
+
+@dataclass(frozen=True)
+class PackTimes:
+    """How fast the runtimes of this machine paint in a style of the pack.
+
+    Attributes:
+        seconds: for a picture of `choice.SIDES`, by name.
+        without_torch: the runtime that paints as long as torch is not loaded; empty where there is none.
+        with_torch: the one that paints films, cameras and further pictures; empty where torch is not there.
+    """
+
+    seconds: Mapping[str, float]
+    without_torch: str = ""
+    with_torch: str = ""
+
+    def report(self) -> dict[str, Any]:
+        """Lines of `impasto doctor`."""
+        height, width = choice.SIDES
+        times = {name: f"{1000 * one:.0f} ms" for name, one in self.seconds.items()}
+        reason = f"the least time at {width}x{height}, measured here with the pack, torch once it is loaded"
+        return {
+            "runtime": {"a picture": self.without_torch or "torch", "films and cameras": self.with_torch or "torch"},
+            "runtime_times": times,
+            "runtime_reason": reason if len(times) > 1 else "the only one that is installed",
+        }
+
+
+def measure_pack(store: Store) -> PackTimes:
+    """Measure all runtimes that are installed, unless that is known."""
+    from impasto.engine.cache import ModelCache
+
+    if not catalog.PACK.exists():
+        return PackTimes({})
+    models = ModelCache(store)
+    (stage,) = recipes.plan("feedforward", None, {})
+    names = candidates(stage.method, catalog.PACK, cold=not device.has_torch())
+    placements = [place(stage, "cpu", "auto", name, network=catalog.PACK) for name in names]
+    try:
+        return _pack_times(models, stage, placements)
+    except MissingExtra:  # no graph of the pack was ever built, and the package onnx is not there
+        return PackTimes({})
+
+
+def _pack_times(models: ModelCache, stage: recipes.Stage, placements: Sequence[Placement]) -> PackTimes:
+    cold = {
+        each.runtime: models.runtime(catalog.PACK, each.runtime, each.precision)
+        for each in placements
+        if each.runtime != "torch"
+    }
+    quick = fastest_of(cold, catalog.PACK, models.folder) if cold else ""
+    if not device.has_torch():
+        seconds = choice.measured(choice.network_key(catalog.PACK), dict.fromkeys(cold, lambda: None), models.folder)
+        return PackTimes(seconds, quick)
+    painters = {each.runtime: _painter(models, stage, each, catalog.PACK) for each in placements}
+    seconds = choice.measured(choice.network_key(catalog.PACK), painters, models.folder)
+    return PackTimes(seconds, quick, choice.fastest(seconds))
