@@ -10,6 +10,7 @@
 # make decoders  train a decoder for each of relu1_1 .. relu5_1 on CONTENT=FOLDER, each for DECODER_TIME="--minutes 120"
 # make docs    the documentation as a site, in two languages, into out/site
 # make protos  the Python messages of the gRPC interface, from src/impasto/protos/*.proto
+# make integrations  the plug-ins for ComfyUI, GIMP and Krita, ready to be copied, into out/integrations
 # make install everything into .venv
 #
 # EXTRA_INDEX=URL hands pip one more index, such as PyTorch's for its CPU build (see the README).
@@ -26,7 +27,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
 SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -o -name '*.proto') pyproject.toml README.md LICENSE
 
-.PHONY: install demo video-demo test check docs format protos bench report jury pack arbitrary decoders clean
+.PHONY: install demo video-demo test check docs format protos integrations bench report jury pack arbitrary decoders clean
 
 install: $(VENV)/installed
 
@@ -71,6 +72,15 @@ PROTOS := src/impasto/protos
 
 protos: $(VENV)/packages
 	cd $(PROTOS) && $(abspath $(BIN))/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. impasto_v1.proto
+
+integrations:
+	@rm -rf out/integrations
+	@mkdir -p out
+	cp -r integrations out/integrations
+	for folder in comfyui gimp/impasto-stylize krita/impasto_stylize; do \
+	    cp integrations/impasto_service.py out/integrations/$$folder/; done
+	mv out/integrations/comfyui out/integrations/comfyui-impasto
+	rm out/integrations/impasto_service.py
 
 bench: install
 	$(BIN)/impasto bench adain --csv bench/adain.csv

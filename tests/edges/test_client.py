@@ -95,7 +95,7 @@ def test_pictures_of_any_kind_are_sent(client, picture_file, form):
         "file": lambda: io.BytesIO(data),
         "image": lambda: Image.open(io.BytesIO(data)),
         "array": lambda: np.asarray(Image.open(io.BytesIO(data))),
-        "tensor": lambda: images.to_tensor(images.unit(images.read(path).pixels)),
+        "tensor": lambda: images.to_tensor(images.as_float(images.read(path).pixels)),
     }
     painting = client.stylize(kinds[form](), kinds[form](), quality="draft")
     assert painting.image.size == (64, 48)
@@ -342,8 +342,11 @@ def test_closing_the_client_stops_what_it_waits_for(serve):
         time.sleep(0.05)
     client.close()
     waiting.join(20)
-    assert failed
+    assert [type(error) for error in failed] == [Cancelled]
     ended(running)
+    client.close()
+    with pytest.raises(InputError, match="closed"):
+        client.methods()
 
 
 def test_asyncio_has_the_same(serve):

@@ -51,10 +51,10 @@ def client(serving):
 
 
 def wrong(reply, status):
-    """The error of a reply that must be one, in three fields and nothing more."""
+    """The error of a reply that must be one, in four fields and nothing more."""
     assert reply.status_code == status, reply.text
     told = reply.json()
-    assert set(told) == {"error", "hint", "request_id"}
+    assert set(told) == {"kind", "error", "hint", "request_id"}
     assert told["request_id"] == reply.headers["x-request-id"]
     assert "Traceback" not in reply.text
     return told["error"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -12,6 +13,7 @@ from typing import Any, Self, TypeVar
 from impasto.client._async import ADDRESS, AsyncClient, OnEvent
 from impasto.client._request import PictureLike, Setting
 from impasto.client._values import Event, Job, Method, Page, Painting, Style
+from impasto.errors import Cancelled, InputError
 
 T = TypeVar("T")
 
@@ -47,9 +49,7 @@ class Client:
     def close(self) -> None:
         """Close all connections; what is being painted for them stops."""
         if self._thread.is_alive():
-            self._do(self._client.close())
-            self._do(self._loop.shutdown_asyncgens())
-            self._do(self._loop.shutdown_default_executor())
+            self._do(_shut(self._client))
             self._end()
 
     def _end(self) -> None:
@@ -59,9 +59,14 @@ class Client:
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work of the loop; it is cancelled when the waiting is broken off, by Ctrl-C for example."""
+        if self._loop.is_closed():
+            work.close()
+            raise InputError("the client is closed", "make another")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise Cancelled("the client was closed", "close it when its calls have ended") from None
         except BaseException:
             future.cancel()
             raise
@@ -115,6 +120,18 @@ class Client:
 async def _made(address: str, key: str | None, timeout: float | None, certificate: str | Path | None) -> AsyncClient:
     """Made in the loop that uses it."""
     return AsyncClient(address, key=key, timeout=timeout, certificate=certificate)
+
+
+async def _shut(client: AsyncClient) -> None:
+    """Close the client, and end what still runs in its loop."""
+    loop = asyncio.get_running_loop()
+    others = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await client.close()
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
 
 
 async def _following(events: AsyncIterator[Event]) -> Event | None:

@@ -251,7 +251,7 @@ def error_answer(error: BaseException, request_id: str) -> tuple[int, dict[str, 
     headers = {} if wait is None else {"retry-after": str(wait)}
     if isinstance(error, KeyRefusedError):
         headers["www-authenticate"] = "Bearer"
-    body = {"error": told["error"], "hint": told["hint"], "request_id": request_id}
+    body = {"kind": told["kind"], "error": told["error"], "hint": told["hint"], "request_id": request_id}
     return told["status"], headers, json.dumps(body).encode()
 
 

@@ -26,7 +26,7 @@ from impasto.serve.guard import REQUEST_ID, Guard, error_answer
 from impasto.serve.jobs import Job, Painted
 from impasto.serve.metrics import Metrics
 from impasto.serve.service import LOG, Service
-from impasto.serve.settings import Listening, restored
+from impasto.serve.settings import Listening, NotFoundError, restored
 
 _PAUSE = 15.0  # seconds after which a silent stream of events says that it lives
 _FIELDS = 200  # form fields of one request
@@ -340,8 +340,9 @@ async def _told(_request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         headers = dict(error.headers or {})
         status = 422 if error.status_code == 400 else error.status_code
-        body = {"error": str(error.detail), "hint": "see /openapi.json", "request_id": REQUEST_ID.get()}
-        return JSONResponse(body, status_code=status, headers=headers)
+        kind = (NotFoundError if status == 404 else InputError).__name__
+        told = {"kind": kind, "error": str(error.detail), "hint": "see /openapi.json", "request_id": REQUEST_ID.get()}
+        return JSONResponse(told, status_code=status, headers=headers)
     if not isinstance(error, StyleError):
         LOG.error("request %s failed", REQUEST_ID.get(), exc_info=error)
     status, headers, data = error_answer(error, REQUEST_ID.get())

@@ -36,6 +36,7 @@ class ErrorBody(BaseModel):
         json_schema_extra={
             "examples": [
                 {
+                    "kind": "InputError",
                     "error": "strength is 'nan'",
                     "hint": "it takes a number from 0 to 1",
                     "request_id": "5b0f4f8c0de1",
@@ -43,6 +44,7 @@ class ErrorBody(BaseModel):
             ]
         }
     )
+    kind: str
     error: str
     hint: str
     request_id: str
