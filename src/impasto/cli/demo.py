@@ -1,20 +1,26 @@
-"""`impasto demo`: one photograph at three qualities, and the sheet that compares them."""
+"""`impasto demo`: one photograph at three qualities, and the sheet that compares them, with a close-up of the last."""
 
 from __future__ import annotations
 
 import time
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from impasto.cli.outputs import keeping_best
 from impasto.cli.printing import say
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 PHOTO = "chelsea.png"
 PAINTING = "museum:436535"
 SIZE = 512
+_CLOSER = 3
+_EYES = (0.42, 0.52)  # the middle of the close-up, as shares of height and width
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +53,20 @@ def demo(
             elapsed = time.perf_counter() - started
             say(f"{path}: painted in {result.seconds:.1f} s, {elapsed:.0f} s after the start")
             cells.append((result.picture.pixels, f"{quality}: {result.seconds:.1f} s"))
+        cells.append((_close_up(result.picture.pixels), f"{quality}, {_CLOSER} times as large"))
         sheet = out / "sheet.png"
-        images.write(images.read(images.contact_sheet(cells, columns=3)), sheet)
+        images.write(images.read(images.contact_sheet(cells, columns=3, cell=SIZE, lines=1)), sheet)
     say(sheet)
+
+
+def _close_up(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A part of a picture enlarged to the size of the whole, so that strokes can be seen."""
+    from impasto import images
+
+    height, width = pixels.shape[:2]
+    rows, columns = height // _CLOSER, width // _CLOSER
+    top, left = (
+        min(max(0, round(middle * whole) - part // 2), whole - part)
+        for middle, whole, part in zip(_EYES, (height, width), (rows, columns), strict=True)
+    )
+    return images.resize(pixels[top : top + rows, left : left + columns].copy(), height, width)
