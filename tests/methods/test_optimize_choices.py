@@ -10,10 +10,10 @@ from impasto.losses.losses import GramLoss
 from impasto.methods import recipes, registry
 from impasto.methods.optimize import levels
 from impasto.methods.optimize.method import Optimize
-from impasto.methods.optimize.objectives import CONTENT_BALANCE, STYLE_BALANCE
+from impasto.methods.optimize.objectives import CONTENT_BALANCE, STYLE_BALANCE, style_loss
 from impasto.methods.optimize.start import start_image
 from impasto.methods.settings import OptimizeKnobs
-from impasto.models.encoder_specs import ARCHITECTURES
+from impasto.models.encoder_specs import ARCHITECTURES, VGG19
 from impasto.ops.tiles import as_float, resample
 from tiny import noise, style_of, tiny_encoder_weights
 
@@ -293,6 +293,35 @@ def test_content_counts_more_at_the_coarse_levels():
     plain, changed = (levels.levels_of(128, 128, knobs_of(coarse_content=times)) for times in (1.0, 2.5))
     assert [level.content_factor for level in plain] == [1, 1, 1]
     assert [level.content_factor for level in changed] == [2.5, 2.5, 1]
+
+
+def test_layers_that_see_whole_motifs_count_less_in_the_style_unless_they_are_all_of_it():
+    weights = style_loss(knobs_of(deep_style=0.1), VGG19).weights
+    assert weights == {"relu1_1": 1, "relu2_1": 1, "relu3_1": 1, "relu4_1": 1, "relu5_1": 0.1}
+    assert style_loss(knobs_of(deep_style=0.0, style_layers=("relu5_1",)), VGG19).weights == {"relu5_1": 1}
+    (stage,) = recipes.plan("auto", "good", {})
+    assert style_loss(stage.knobs, VGG19).weights == weights
+    assert recipes.plan("auto", "good", {"encoder": "squeezenet"})[-1].knobs.deep_style == 1
+
+
+def test_with_less_deep_style_what_it_sees_moves_less(stylizer):
+    deep, sides = GramLoss({"relu5_1": 1.0}), (96, 128)
+    content, style = noise(*sides), noise(*sides, seed=7)
+    wanted = deep.statistics(stylizer._encoder(style, deep.layers))
+
+    def far(weight):
+        knobs = knobs_of(deep_style=weight, steps=8, content_weight=1)
+        job = Job(stylizer.encode_style(style_of(style, sides), knobs), knobs)
+        painted = stylizer.stylize(content, [job])
+        return deep.bind(wanted)(deep.statistics(stylizer._encoder(painted, deep.layers))).item()
+
+    assert far(1.0) < 0.9 * far(0.0)
+
+
+def test_deep_layers_count_least_at_the_coarse_levels():
+    plain, changed = (levels.levels_of(128, 128, knobs_of(deep_style=weight)) for weight in (1.0, 0.09))
+    assert [level.deep_style for level in plain] == [1, 1, 1]
+    assert [level.deep_style for level in changed] == pytest.approx([0.09, 0.09, 0.3])
 
 
 def test_octaves_go_down_to_the_coarsest_level():

@@ -13,27 +13,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from impasto import device, images, settings
+from impasto import device, images
 from impasto.assets import Store, load_weights
 from impasto.bench.results import machine_row
 from impasto.bench.sets import load_set, sized
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import Cancelled, InputError
-from impasto.methods import registry
-from impasto.methods.optimize.objectives import STYLE_BALANCE
+from impasto.methods import recipes, registry
+from impasto.methods.optimize.levels import levels_of
+from impasto.methods.optimize.objectives import OCTAVE_BALANCE, STROKE_BALANCE, style_weight
 from impasto.methods.settings import OptimizeKnobs
 from impasto.metrics import Judge
 from impasto.report import reference
 from impasto.report.cells import Paint
 from impasto.report.contenders import Contender
 
-_LOSS: Mapping[str, Any] = {
-    "content_layer": "relu4_1",
-    "style_weight": STYLE_BALANCE["gram"],
-}  # the loss that `good` minimises
 RATES = (0.01, 0.02, 0.04)
 _TOLERANCE = 1.1  # times the goal: only pictures of a lower loss are checked by the reference
-_CONTENT_WEIGHT = 1.07  # weight of the content in ours: at 1 it would keep less of the photograph than the reference
+_CONTENT_FACTOR = 1.07  # times its weight in ours: else it would keep less of the photograph than the reference
 _MAX_STEPS_RATIO = 4  # times the steps of the recipe: the most that ours may take
 _HISTORY = 20  # steps that L-BFGS remembers: the fastest here
 
@@ -75,7 +72,7 @@ def equal_loss(
     content, style = (sized(subject.pixels, size) for subject in pairs[pair])
     weights = load_weights(store.path("vgg19-normalised"))
     rate, losses = _best_rate(weights, content, style, size // 2, steps, on_progress)
-    plain = reference.Gatys(weights, images.to_tensor(content), images.to_tensor(style), **_LOSS)
+    plain = _reference(weights, images.to_tensor(content), images.to_tensor(style))
     goal, reference_seconds = _run_reference(plain, steps, rate, f"reference at {size} px", on_progress)
     candidates, seconds_all = _run_ours(paint, content, style, goal, on_progress)
     reached = next((candidate for candidate in candidates if _loss(plain, candidate.picture) <= goal), None)
@@ -129,7 +126,7 @@ def _best_rate(
 ) -> tuple[float, dict[float, float]]:
     """The learning rate with the lowest loss, and the lowest loss of each. The best has a worse one on either side."""
     small = [images.to_tensor(sized(pixels, size)) for pixels in (content, style)]
-    plain = reference.Gatys(weights, *small, **_LOSS)
+    plain = _reference(weights, *small)
     ends: dict[float, float] = {}
     rates = list(RATES)
     while rates:
@@ -161,12 +158,41 @@ def _run_ours(
         if total < goal / 1.02:  # surely below, whatever bfloat16 has rounded
             raise Cancelled("near enough")
 
-    recipe = next(knob for knob in settings.knobs_of(OptimizeKnobs) if knob.name == "steps").default
-    knobs = {"steps": _MAX_STEPS_RATIO * recipe, "content_weight": _CONTENT_WEIGHT, "history": _HISTORY}
+    good = _good()
+    knobs = {
+        "steps": _MAX_STEPS_RATIO * good.steps,
+        "content_weight": _CONTENT_FACTOR * good.content_weight,
+        "history": _HISTORY,
+    }
     contender = Contender("ours", "optimize", "good", knobs)
     with contextlib.suppress(Cancelled):
         paint(contender, content, style, watch)
     return candidates, time.perf_counter() - started
+
+
+def _good() -> OptimizeKnobs:
+    """The settings of quality good."""
+    knobs = recipes.plan("auto", "good", {})[-1].knobs
+    assert isinstance(knobs, OptimizeKnobs)
+    return knobs
+
+
+def _reference(weights: Mapping[str, Tensor], content: Tensor, style: Tensor) -> reference.Gatys:
+    """The plain reference, held to the whole loss that `good` minimises at full size."""
+    good = _good()
+    (content_layer,) = good.content_layers
+    balance = style_weight(good)
+    shares = [0.5**octave for octave in range(1, good.octaves)]
+    longest = max(content.shape[2:])
+    held_to = reference.Loss(
+        content_layer=content_layer,
+        content_weight=good.content_weight,
+        style_weight=balance,
+        deep_style=levels_of(content.shape[2], content.shape[3], good)[-1].deep_style,
+        stroke_weight=STROKE_BALANCE * good.stroke_weight,
+        smaller={share: 2 * share * OCTAVE_BALANCE * balance for share in shares if share * longest >= good.coarsest},
+    )
+    return reference.Gatys(weights, content, style, held_to)
 
 
 @torch.no_grad()

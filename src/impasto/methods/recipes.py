@@ -18,11 +18,17 @@ DEFAULT_QUALITY = "good"
 
 # Measured in bench/NOTES.md. The content layer is not Gatys' relu4_2: at equal style distance the photograph stays more
 # readable. Both begin without the photograph's fine detail and far smaller than they end, so that all of it is painted.
-_PAINTED: Mapping[str, Any] = {"content_layers": ("relu4_1",), "coarsest": 128, "detail": 0.0, "octaves": 3}
+_PAINTED: Mapping[str, Any] = {
+    "content_layers": ("relu4_1",),
+    "coarsest": 128,
+    "detail": 0.0,
+    "octaves": 3,
+    "deep_style": 0.1,
+}
 _PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "optimize": {
-        "good": {"steps": 24, **_PAINTED, "stroke_weight": 1.5, "content_weight": 2.0, "coarse_content": 2.0},
-        "best": {"steps": 50, **_PAINTED, "stroke_weight": 1.5, "content_weight": 2.0, "coarse_content": 2.0},
+        "good": {"steps": 24, **_PAINTED, "stroke_weight": 1.5, "content_weight": 2.0, "coarse_content": 3.0},
+        "best": {"steps": 50, **_PAINTED, "stroke_weight": 1.5, "content_weight": 2.0, "coarse_content": 3.0},
     },
 }
 # The photorealistic canvas moves colours, so there is nothing to paint anew, and no stroke.

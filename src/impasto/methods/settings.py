@@ -96,6 +96,12 @@ class OptimizeKnobs(Knobs):
         low=0,
         high=100,
     )
+    deep_style: float = knob(
+        1.0,
+        "weight of relu5_1 in the style at half the size and below (its root above): lower, fewer motifs are pasted in",
+        low=0,
+        high=1,
+    )
     octaves: int = knob(
         1,
         "sizes at which the style is compared: 2 adds the picture at half its size, 3 a quarter, down to the coarsest",

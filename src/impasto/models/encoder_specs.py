@@ -461,5 +461,5 @@ def presets(encoder: str) -> Mapping[str, Any]:
     fitting: dict[str, Any] = {"style_layers": row.style_layers, "content_layers": row.content_layers}
     if row is not VGG19:
         # from the photograph the others end in grain that they take for strokes (docs/encoders.md)
-        fitting["init"] = "draft"
+        fitting |= {"init": "draft", "deep_style": 1.0}  # their deep layers were not looked at with less weight
     return fitting

@@ -17,6 +17,9 @@ COARSER_STEPS = 1.5
 _LONG = 60  # steps at full size, from which a level of three quarters of the size comes before it
 
 
+_COARSE = 0.5  # of the size, and below
+
+
 _BETWEEN = 0.2  # share of these steps that it takes
 
 
@@ -32,6 +35,7 @@ class Level:
         sides: its height and width.
         steps: how long to stay.
         content_factor: times that the content counts.
+        deep_style: weight in the style of layers that see whole motifs.
         octaves: smaller scales at which the style counts too.
     """
 
@@ -39,6 +43,7 @@ class Level:
     sides: tuple[int, int]
     steps: int
     content_factor: float = 1.0
+    deep_style: float = 1.0
     octaves: tuple[float, ...] = ()
 
     @property
@@ -56,10 +61,12 @@ def levels_of(height: int, width: int, knobs: OptimizeKnobs) -> tuple[Level, ...
     """Coarse first. A long descent ends lower from three quarters of the size than from all or half of it."""
 
     def level(scale: float, steps: float, content_factor: float = 1.0) -> Level:
-        content_factor *= knobs.coarse_content if scale <= 0.5 else 1.0
+        coarse = scale <= _COARSE  # there motifs settle; later they only grow sharp
+        content_factor *= knobs.coarse_content if coarse else 1.0
+        deep_style = knobs.deep_style if coarse else math.sqrt(knobs.deep_style)
         smaller = (scale * 0.5**octave for octave in range(1, knobs.octaves))
         octaves = tuple(each for each in smaller if each * max(height, width) >= knobs.coarsest)
-        return Level(scale, sides_at(height, width, scale), round(steps), content_factor, octaves)
+        return Level(scale, sides_at(height, width, scale), round(steps), content_factor, deep_style, octaves)
 
     *coarser, finest = (
         level(scale, knobs.steps * COARSER_STEPS ** -math.log2(scale))

@@ -178,7 +178,9 @@ class Optimize(Costs):
             place = fit(sides, knobs, self.placement, job.memory)
             taken = LevelSnapshot(index, picture.start.pixels, change, picture.seen)
             resume = None if job.resume is None or index > first else with_prefix(job.resume, "descent/")
-            held = replace(knobs, content_weight=level.content_factor * knobs.content_weight)
+            held = replace(
+                knobs, content_weight=level.content_factor * knobs.content_weight, deep_style=level.deep_style
+            )
             own = replace(job, guide=picture.guide, knobs=held)
             score = self._score(picture.photograph_at(sides), own, level, place)
             canvas, cached = _canvas(picture.begun(sides, change), score, knobs, place)

@@ -32,6 +32,7 @@ STROKE_BALANCE = 2.5
 STROKE_PLACES = 4096
 """How many places of the painting are kept."""
 _STROKE_STRIDES = (4, 8)  # in pixels, of the layers that see a stroke: more than specks, and less than a motif
+_DEEP_STRIDE = 16  # in pixels: a place of such a layer sees a whole moon, or a boat
 _PATCH_STRIDES = (4, 16)  # in pixels; finer layers see specks, and there are none coarser
 
 
@@ -46,7 +47,9 @@ class WeightedObjective:
 
 def style_loss(knobs: OptimizeKnobs, architecture: EncoderSpec) -> StyleLoss:
     """The style loss that the knobs choose, on their layers."""
-    weights = dict.fromkeys(knobs.style_layers, 1.0)
+    strides = {name: architecture.stride(name) for name in knobs.style_layers}
+    deep = {name: knobs.deep_style if stride >= _DEEP_STRIDE else 1.0 for name, stride in strides.items()}
+    weights = deep if any(deep.values()) else dict.fromkeys(deep, 1.0)  # of deep layers alone: they are the style
     if knobs.style_loss == "patches":
         low, high = _PATCH_STRIDES
         return PatchLoss(
