@@ -297,7 +297,11 @@ def test_what_cannot_be_painted_together_is_painted_alone(engine, monkeypatch):
         Task(picture(32, 40), STYLE, DRAFT),
         Task(picture(), STYLE, replace(DRAFT, knobs={"strength": 0})),
         Task(picture(), STYLE, Request(controls=Controls(color_only=True))),
-        Task(picture(), STYLE, Request(method="optimize", knobs={"steps": 1, "coarsest": 32, "init": "content"})),
+        Task(
+            picture(),
+            STYLE,
+            Request(method="optimize", knobs={"steps": 1, "coarsest": 32, "stroke_weight": 0, "octaves": 1}),
+        ),
     ]
     expected, sizes = apart(engine, tasks), passes(engine, monkeypatch)
     assert_alike(together(engine, tasks), expected)

@@ -66,7 +66,7 @@ def test_two_ways_are_driven_in_turn():
     ways = {"off": way("off", 0.004), "on": way("on", 0.001)}
     rows = asyncio.run(compare(ways, Load((1, 2), 0.05, 2), on_progress=told.append))
     rounds = [order[0]] + [after for before, after in pairwise(order) if before != after]
-    assert rounds == ["off", "on", "off", "on", "off"]  # off on | on off | off on | on off
+    assert rounds == ["off", "on", "off", "on", "off", "on", "off"]  # off on off on | on off on off
     assert [(row["batching"], row["clients"]) for row in rows] == [("off", 1), ("on", 1), ("off", 2), ("on", 2)]
     assert rows[0]["throughput_ratio"] == 1
     for name, ratio in (("pictures_a_second", "throughput_ratio"), ("p50_ms", "p50_ratio")):

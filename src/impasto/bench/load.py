@@ -1,6 +1,6 @@
 """Load on a service: clients that each send their next picture when the one before has come back.
 
-Two ways are driven in turn, round by round, so that what else the machine does meanwhile falls on both.
+All ways and numbers of clients are driven in turn, round by round, so that what else the machine does falls on all.
 """
 
 from __future__ import annotations
@@ -92,27 +92,31 @@ async def compare(ways: Mapping[str, Send], load: Load, *, on_progress: OnProgre
         load: how much to send.
         on_progress: called before each round.
     """
-    rows, done, total = [], 0, len(load.clients) * load.rounds * len(ways)
-    alone = 0.0  # p50 of the first way with the least clients
-    for clients in load.clients:
-        heard = {name: Heard() for name in ways}
-        for number in range(load.rounds):
-            for name in list(ways) if number % 2 == 0 else list(ways)[::-1]:
-                on_progress(Progress(f"{clients} clients, {name}", done, total, unit="round"))
-                await drive(ways[name], clients, load.seconds, heard[name])
-                done += 1
-        first = next(iter(heard.values())).row()
-        alone = alone or first["p50_ms"]
-        for name, found in heard.items():
-            row = found.row()
-            more = {
-                "throughput_ratio": _ratio(row["pictures_a_second"], first["pictures_a_second"]),
-                "p50_ratio": _ratio(row["p50_ms"], first["p50_ms"]),
-                "p99_to_p50_alone": _ratio(row["p99_ms"], alone),
-            }
-            rows.append({"benchmark": "serve", "batching": name, "clients": clients, **row, **more})
+    heard = {(clients, name): Heard() for clients in load.clients for name in ways}
+    done, total = 0, load.rounds * len(heard)
+    for number in range(load.rounds):
+        for clients, name in list(heard) if number % 2 == 0 else list(heard)[::-1]:
+            on_progress(Progress(f"{clients} clients, {name}", done, total, unit="round"))
+            await drive(ways[name], clients, load.seconds, heard[clients, name])
+            done += 1
     on_progress(Progress("done", total, total, unit="round"))
-    return rows
+    found = {key: own.row() for key, own in heard.items()}
+    return [_compared(found, clients, name) for clients, name in heard]
+
+
+def _compared(found: Mapping[tuple[int, str], Mapping[str, Any]], clients: int, name: str) -> dict[str, Any]:
+    """One row beside the first way with as many clients, and the waiting time of a client alone."""
+    row, (least, first) = found[clients, name], next(iter(found))
+    other, alone = found[clients, first], found[least, first]
+    return {
+        "benchmark": "serve",
+        "batching": name,
+        "clients": clients,
+        **row,
+        "throughput_ratio": _ratio(row["pictures_a_second"], other["pictures_a_second"]),
+        "p50_ratio": _ratio(row["p50_ms"], other["p50_ms"]),
+        "p99_to_p50_alone": _ratio(row["p99_ms"], alone["p50_ms"]),
+    }
 
 
 def _ratio(value: float, other: float) -> float:
