@@ -20,7 +20,7 @@ def close_up(pixels):
 
 
 def main() -> None:
-    """The three pastiches and below each its close-up; photograph and painting themselves are not part of this project."""
+    """Show the pastiches, each close-up below its own; photograph and painting are not part of this project."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out/demo")
     painted = [images.read(folder / f"{quality}.png").pixels for quality in QUALITIES]
     cells = list(zip(painted, QUALITIES, strict=True))
