@@ -138,3 +138,48 @@ def small_disk(tmp_path):
         pytest.skip("may not mount a file system here")
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+POSTGRESQL = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory):
+    """A real PostgreSQL of Debian's package, run by another user than root; gives the URL of its first database."""
+    import shutil
+    import socket
+
+    if not POSTGRESQL:
+        pytest.skip("PostgreSQL is not installed here; .ci/run installs it where it can (apt-get)")
+    pytest.importorskip("psycopg", reason="psycopg is not installed: it is in the extra postgres")
+    bin_folder, folder = POSTGRESQL[-1], Path(tmp_path_factory.mktemp("postgresql"))
+    user = "postgres" if os.getuid() == 0 else None
+    if user is not None:
+        for place in (folder, *folder.parents[:3]):
+            place.chmod(0o755)
+        shutil.chown(folder, user)
+
+    def run(*words):
+        subprocess.run(words, user=user, cwd=folder, check=True, capture_output=True, timeout=60)
+
+    run(bin_folder / "initdb", "-D", folder / "data", "-U", "impasto", "-A", "trust", "--no-sync", "-E", "UTF8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+    run(bin_folder / "pg_ctl", "-D", folder / "data", "-w", "-o", options, "-l", folder / "log", "start")
+    yield f"postgresql://impasto@127.0.0.1:{port}/postgres"
+    run(bin_folder / "pg_ctl", "-D", folder / "data", "-W", "-m", "immediate", "stop")
+
+
+@pytest.fixture
+def postgresql(postgresql_server):
+    """The URL of an empty database."""
+    import secrets
+
+    import psycopg
+
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return postgresql_server.rpartition("/")[0] + f"/{name}"

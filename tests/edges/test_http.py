@@ -113,6 +113,38 @@ def test_a_job_can_be_cancelled(client):
     wrong(client.get("/v1/jobs/" + "0" * 32), 404)
 
 
+def test_a_job_that_has_ended_can_be_forgotten(client):
+    job = client.post("/v1/jobs", files=FILES, data=DRAFT).json()["id"]
+    events_of(client, job)
+    assert client.get(f"/v1/jobs/{job}/result").status_code == 200
+    assert client.delete(f"/v1/jobs/{job}").json()["state"] == "done"  # too late to cancel: it stays
+    assert client.delete(f"/v1/jobs/{job}?forget=true").status_code == 200
+    wrong(client.get(f"/v1/jobs/{job}"), 404)
+
+
+def test_ratings_are_kept_and_exported(client):
+    job = client.post("/v1/jobs", files=FILES, data=DRAFT).json()["id"]
+    events_of(client, job)
+    assert client.post(f"/v1/jobs/{job}/rating", json={"stars": 2}).json()["style"] == "painting"
+    client.post(f"/v1/jobs/{job}/rating", json={"stars": 5, "note": "=1+1"})
+    (row,) = client.get("/v1/ratings").json()["ratings"]
+    assert (row["job"], row["stars"], row["note"], row["method"]) == (job, 5, "=1+1", "adain")
+    table = client.get("/v1/ratings?format=csv")
+    assert table.headers["content-type"].startswith("text/csv")
+    assert table.text.splitlines()[1].startswith(f"{job},5,'=1+1,adain,painting,")
+    for bad in (
+        {"stars": 0},
+        {"stars": 6},
+        {"stars": "5"},
+        {"stars": 1.5},
+        {},
+        {"stars": 3, "note": "x" * 1001},
+        {"stars": 3, "a": 1},
+    ):
+        wrong(client.post(f"/v1/jobs/{job}/rating", json=bad), 422)
+    wrong(client.post(f"/v1/jobs/{'0' * 32}/rating", json={"stars": 3}), 404)
+
+
 def test_idempotency_keys(client):
     headers = {"Idempotency-Key": "one"}
     first, second = (client.post("/v1/jobs", files=FILES, data=DRAFT, headers=headers).json() for _ in range(2))

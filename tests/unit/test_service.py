@@ -3,16 +3,19 @@
 import asyncio
 import io
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from impasto import images
-from impasto.errors import InputError
+from impasto.errors import InputError, ResourceError
 from impasto.serve.fields import Upload, clean_name, plain_settings
 from impasto.serve.jobs import public_error
 from impasto.serve.schema import common_schema
 from impasto.serve.service import Service
 from impasto.serve.settings import BusyError, ClosingError, ConflictError, NotFoundError, ServeSettings, restored
+from impasto.serve.store import JobStore
 from tiny import noise
 
 
@@ -221,3 +224,83 @@ def test_methods_and_styles_are_described(service):
     assert rows["optimize"]["lane"] == "slow"
     assert rows["adain"]["settings"]["properties"]["strength"]["maximum"] == 1
     assert {"style", "region", "keep-color"} <= set(common_schema()["properties"])
+
+
+def test_jobs_that_were_not_done_go_on_in_the_next_service(engine, tmp_path):
+    service = Service(engine, store=JobStore(tmp_path / "state"))
+    blocked = Blocked(service)
+    ids = [service.submit([PHOTO, STYLE], {**DRAFT, "format": "jpg"}).id for _ in range(3)]
+    watched = service.watch(ids[0])
+    threading.Timer(0.3, blocked.gate.set).start()
+    service.close(0)
+    assert not [event for event in watched if event.last]  # let go, not told an end
+    service.store.close()
+    engine.paint_all = blocked.paint
+    second = Service(engine, store=JobStore(tmp_path / "state"))
+    assert {job.state for job in second.jobs().jobs} <= {"queued", "running"}
+    second.start()
+    for job in ids:
+        assert list(second.watch(job))[-1].kind == "done"
+        assert second.result(job).media_type == "image/jpeg"
+    second.close(0)
+    second.store.close()
+
+
+def test_a_job_that_ends_the_process_each_time_is_given_up(engine, tmp_path):
+    store = JobStore(tmp_path / "state")
+    service = Service(engine, store=store)
+    Blocked(service)
+    job = service.submit([PHOTO, STYLE], DRAFT)
+    next(event for event in service.watch(job.id) if event.data.get("state") == "running")
+    store.update(replace(service.job(job.id), attempts=3))
+    again = Service(engine, store=store)
+    again.start()
+    assert again.job(job.id).state == "failed"
+    assert "broken off 3 times" in again.job(job.id).error["error"]
+    again.close(0)
+    store.close()
+
+
+def test_an_idempotency_key_holds_after_a_restart_and_for_requests_at_once(engine, tmp_path):
+    service = Service(engine, store=JobStore(tmp_path / "state"))
+    with ThreadPoolExecutor(8) as pool:
+        jobs = list(pool.map(lambda _: service.submit([PHOTO, STYLE], DRAFT, idempotency_key="k"), range(8)))
+    assert len({job.id for job in jobs}) == 1
+    ended(service, jobs[0])
+    service.close(5)
+    service.store.close()
+    second = Service(engine, store=JobStore(tmp_path / "state"))
+    found = second.submit([PHOTO, STYLE], DRAFT, idempotency_key="k")
+    assert (found.id, found.state) == (jobs[0].id, "done")
+    assert [event.kind for event in second.watch(found.id)] == ["done"]
+    second.close(0)
+    second.store.close()
+
+
+def test_a_failing_disk_ends_jobs_and_nothing_else(service):
+    def full(job, data):
+        raise ResourceError("a file of the service cannot be written: No space left on device", "free some disk space")
+
+    service.store.write_result = full
+    job = service.submit([PHOTO, STYLE], DRAFT)
+    last = ended(service, job)
+    assert (last.kind, last.data["error"]["status"]) == ("failed", 507)
+    waited = service.submit([PHOTO, STYLE], DRAFT, keep=False)
+    assert ended(service, waited).kind == "done"
+
+
+def test_odd_keys_are_refused(service):
+    for key in ("", "x" * 201, "a\0b", "a\nb"):
+        with pytest.raises(InputError, match="idempotency key"):
+            service.submit([PHOTO, STYLE], DRAFT, idempotency_key=key)
+
+
+def test_large_pictures_wait_outside_memory_or_not_at_all(engine):
+    service = Service(engine, ServeSettings(held_bytes=20_000))
+    blocked = Blocked(service)
+    first, second = (service.submit([PHOTO, STYLE], DRAFT) for _ in range(2))  # 18 kB each
+    with pytest.raises(BusyError, match="large pictures"):
+        service.submit([PHOTO, STYLE], DRAFT, keep=False)
+    blocked.gate.set()
+    assert {ended(service, job).kind for job in (first, second)} == {"done"}
+    service.close(0)

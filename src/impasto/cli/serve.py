@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +10,11 @@ import typer
 
 from impasto.cli import flags
 from impasto.cli.printing import say
-from impasto.errors import InputError, require
+from impasto.errors import InputError, quoted, require
 from impasto.memory import parse_memory
 
 if TYPE_CHECKING:
     from impasto.serve.run import Addresses
-    from impasto.serve.settings import ServeSettings
 
 KEYS_VARIABLE = "IMPASTO_KEYS"
 """The environment variable with API keys, separated by commas."""
@@ -61,6 +59,14 @@ def serve(
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.", min=64)] = 50_000_000,
     max_body: Annotated[str, typer.Option(help="Refuse requests with more bytes.")] = "64MB",
     max_memory: Annotated[str | None, typer.Option(help="Memory that one job may take, such as 2GB.")] = None,
+    database: Annotated[
+        str | None, typer.Option(help="PostgreSQL instead of SQLite: postgresql://USER:PASSWORD@HOST/NAME.")
+    ] = None,
+    keep_days: Annotated[float, typer.Option(help="Days for which finished jobs and results are kept.", min=0)] = 7.0,
+    max_disk: Annotated[str, typer.Option(help="Disk that uploads and results may take.")] = "4GB",
+    backup: Annotated[
+        Path | None, typer.Option(help="Write all jobs, results and ratings into this tar file, and end.")
+    ] = None,
     job_seconds: Annotated[float, typer.Option(help="Stop a job that runs longer.", min=0.1)] = 3600.0,
     drain_seconds: Annotated[
         float, typer.Option(help="Time that running jobs get to end when the service is stopped.", min=0)
@@ -73,6 +79,9 @@ def serve(
 ) -> None:
     """Serve painting over HTTP and gRPC, for applications and the studio."""
     flags.use_threads(threads)
+    if backup is not None:
+        _back_up(backup)
+        return
     require("fastapi", "serve")
     require("uvicorn", "serve")
     if http < 0 and grpc < 0:
@@ -81,7 +90,8 @@ def serve(
     from impasto.serve import run
     from impasto.serve.access import check_listening
     from impasto.serve.service import Service
-    from impasto.serve.settings import Listening
+    from impasto.serve.settings import Listening, ServeSettings, state_folder
+    from impasto.serve.store import JobStore
 
     listening = Listening(
         host=host,
@@ -93,8 +103,9 @@ def serve(
         origins=tuple(origin or ()),
     )
     check_listening(listening)
-    limits = replace(
-        _limits(max_body, max_memory),
+    limits = ServeSettings(
+        body_bytes=_bytes("--max-body", max_body),
+        job_memory=parse_memory(max_memory),
         max_pixels=max_pixels,
         slow_workers=workers,
         quick_workers=quick_workers,
@@ -103,18 +114,30 @@ def serve(
         queue_length=queue,
         jobs_per_client=jobs_per_client,
         job_seconds=job_seconds,
+        keep_seconds=keep_days * 24 * 3600,
     )
     run.log_to_stderr(as_json=log_json, level="WARNING" if quiet else "INFO")
-    service = Service(Engine(device=device, precision=precision), limits)
+    store = JobStore(state_folder(), url=database, quota=_bytes("--max-disk", max_disk))
+    service = Service(Engine(device=device, precision=precision), limits, store)
     run.serve(service, listening, drain_seconds=drain_seconds, on_ready=_tell)
 
 
-def _limits(max_body: str, max_memory: str | None) -> ServeSettings:
-    from impasto.serve.settings import ServeSettings
+def _bytes(flag: str, text: str) -> int:
+    try:
+        size = parse_memory(text)
+    except InputError as error:
+        raise InputError(f"{flag} is {quoted(text)}", error.hint) from error
+    assert size is not None
+    return size
 
-    body = parse_memory(max_body)
-    assert body is not None
-    return ServeSettings(body_bytes=body, job_memory=parse_memory(max_memory))
+
+def _back_up(target: Path) -> None:
+    require("sqlalchemy", "serve")
+    from impasto.serve.settings import state_folder
+    from impasto.serve.store import backup
+
+    backup(state_folder(), target)
+    say(target)
 
 
 def _keys(path: Path | None) -> tuple[str, ...]:

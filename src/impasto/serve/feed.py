@@ -47,6 +47,7 @@ class Feed:
         self._events: deque[Event] = deque(maxlen=KEPT)
         self._listeners: set[Callable[[], None]] = set()
         self._number = 0
+        self._closed = False
 
     @property
     def watched(self) -> bool:
@@ -65,6 +66,19 @@ class Feed:
             listeners = list(self._listeners)
         for wake in listeners:
             wake()
+
+    def close(self) -> None:
+        """Let watchers go; nothing more will be told."""
+        with self._lock:
+            self._closed = True
+            listeners = list(self._listeners)
+        for wake in listeners:
+            wake()
+
+    def ended(self, after: int) -> bool:
+        """Whether nothing follows that number."""
+        with self._lock:
+            return self._number <= after and (self._closed or bool(self._events and self._events[-1].last))
 
     def since(self, number: int) -> list[Event]:
         """The kept events after that number."""
@@ -89,8 +103,8 @@ class Feed:
                 for event in self.since(after):
                     after = event.number
                     yield event
-                    if event.last:
-                        return
+                if self.ended(after):
+                    return
                 woken.wait()
                 woken.clear()
 
@@ -107,7 +121,7 @@ class Feed:
                 for event in self.since(after):
                     after = event.number
                     yield event
-                    if event.last:
-                        return
+                if self.ended(after):
+                    return
                 await woken.wait()
                 woken.clear()

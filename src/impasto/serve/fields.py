@@ -101,6 +101,15 @@ class Order:
     method: str
 
     @property
+    def bytes(self) -> int:
+        """Memory of the decoded pictures."""
+        controls = self.request.controls
+        everything = [self.content, self.request.init, controls.preserve, controls.strength_map]
+        everything += [style for style, _ in self.styles] + [one for pair in controls.regions for one in pair]
+        pictures = {id(one): one for one in everything if isinstance(one, Picture)}
+        return sum(picture.pixels.nbytes for picture in pictures.values())
+
+    @property
     def task(self) -> Task:
         """As the engine paints it."""
         return Task(self.content, list(self.styles), self.request)

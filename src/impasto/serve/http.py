@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import csv
+import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
@@ -26,7 +28,8 @@ from impasto.serve.guard import REQUEST_ID, Guard, error_answer
 from impasto.serve.jobs import Job, Painted
 from impasto.serve.metrics import Metrics
 from impasto.serve.service import LOG, Service
-from impasto.serve.settings import Listening, NotFoundError, restored
+from impasto.serve.settings import ClosingError, Listening, NotFoundError, restored
+from impasto.serve.store import Rating
 
 _PAUSE = 15.0  # seconds after which a silent stream of events says that it lives
 _FIELDS = 200  # form fields of one request
@@ -55,6 +58,7 @@ def make_app(service: Service, listening: Listening | None = None) -> FastAPI:
         app.add_exception_handler(kind, _told)
     _add_painting(app, service)
     _add_jobs(app, service)
+    _add_ratings(app, service)
     _add_lists(app, service)
     _add_probes(app, service, metrics)
     if listening.origins:
@@ -197,7 +201,7 @@ async def _last(service: Service, job: Job) -> Event:
         async for event in events:
             if event.last:
                 return event
-    raise AssertionError("events end with the last")
+    raise ClosingError("the service is stopping", "the job goes on when it starts again: ask for it by its id")
 
 
 async def _gone(request: Request) -> None:
@@ -243,7 +247,7 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
     async def events(request: Request, job_id: JobId) -> Response:
         after = request.headers.get("last-event-id", "0")
         seen = int(after) if after.isdecimal() and len(after) < 10 else 0
-        found = service.watch_async(job_id, client=request.state.client, after=seen)
+        found = await run_in_threadpool(lambda: service.watch_async(job_id, client=request.state.client, after=seen))
         return StreamingResponse(_lines(found), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     about: dict[str, Any] = {
@@ -253,12 +257,50 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
     answers = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, **_ABSENT}
     app.get("/v1/jobs/{job_id}/events", responses=answers, **about)(events)
 
-    async def stop(request: Request, job_id: JobId) -> Response:
-        job = await run_in_threadpool(lambda: service.cancel(job_id, client=request.state.client))
+    async def stop(request: Request, job_id: JobId, forget: bool = False) -> Response:
+        act = service.remove if forget else service.cancel
+        job = await run_in_threadpool(lambda: act(job_id, client=request.state.client))
         return JSONResponse(job.public())
 
-    answers = {200: {"model": schema.JobBody}, **_ABSENT}
-    app.delete("/v1/jobs/{job_id}", summary="Cancel a job; its best picture so far stays", responses=answers)(stop)
+    answers = {200: {"model": schema.JobBody}, **_ABSENT, 409: {"model": schema.ErrorBody}}
+    summary = "Cancel a job, whose best picture so far stays; or forget one that has ended, and its picture"
+    app.delete("/v1/jobs/{job_id}", summary=summary, responses=answers)(stop)
+
+
+def _add_ratings(app: FastAPI, service: Service) -> None:
+    async def rate(request: Request, job_id: JobId, given: schema.RatingGiven) -> Response:
+        client = request.state.client
+        rating = await run_in_threadpool(
+            lambda: service.rate(job_id, stars=given.stars, note=given.note, client=client)
+        )
+        return JSONResponse(_rating(rating))
+
+    answers = {200: {"model": schema.RatingBody}, **_ABSENT, 409: {"model": schema.ErrorBody}}
+    app.post("/v1/jobs/{job_id}/rating", summary="Rate a result, once or again", responses=answers)(rate)
+
+    async def ratings(request: Request, format: Literal["json", "csv"] = "json") -> Response:  # noqa: A002
+        found = await run_in_threadpool(lambda: service.ratings(client=request.state.client))
+        rows = [_rating(rating) for rating in found]
+        if format == "json":
+            return JSONResponse({"ratings": rows})
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, list(schema.RatingBody.model_fields))
+        writer.writeheader()
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+        named = {"Content-Disposition": 'attachment; filename="ratings.csv"'}
+        return Response(stream.getvalue(), media_type="text/csv", headers=named)
+
+    answers = {200: {"model": schema.RatingsBody, "content": {"text/csv": {"schema": {"type": "string"}}}}}
+    app.get("/v1/ratings", summary="Your ratings, as JSON or CSV", responses=answers)(ratings)
+
+
+def _rating(rating: Rating) -> dict[str, Any]:
+    return {name: getattr(rating, name) for name in schema.RatingBody.model_fields}
+
+
+def _cell(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
 async def _lines(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:

@@ -67,7 +67,7 @@ def serve(
     """Serve until SIGTERM or SIGINT; then take no more jobs, and give those that run time to end.
 
     Args:
-        service: not yet started.
+        service: not yet started; its store is closed at the end.
         listening: where.
         drain_seconds: for running jobs; what is left then is taken up by the next start.
         on_ready: called once requests are answered.
@@ -81,6 +81,7 @@ def serve(
         service.start()
         asyncio.run(_serve(service, listening, bound, drain_seconds, on_ready))
     finally:
+        service.store.close()
         if bound is not None:
             bound.close()
 

@@ -93,6 +93,31 @@ class PageBody(BaseModel):
     next: str | None = Field(description="what `before` takes for the next page; null at the end")
 
 
+class RatingGiven(BaseModel):
+    """What a client thinks of a result."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"stars": 4, "note": "a fine sky"}]})
+    stars: int = Field(ge=1, le=5, strict=True)
+    note: str = Field("", max_length=1000)
+
+
+class RatingBody(BaseModel):
+    """A rating; `created` is seconds since 1970."""
+
+    job: str
+    stars: int
+    note: str
+    method: str
+    style: str
+    created: float
+
+
+class RatingsBody(BaseModel):
+    """All ratings of a client, the oldest first."""
+
+    ratings: list[RatingBody]
+
+
 class StyleBody(BaseModel):
     """A named style."""
 

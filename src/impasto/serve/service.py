@@ -1,7 +1,7 @@
 """The service behind HTTP and gRPC: takes jobs, paints them in two lanes, and tells what becomes of them.
 
-All methods may be called from any thread; none blocks but for reading and checking what was sent. A client sees its own
-jobs alone.
+All methods may be called from any thread; none blocks but for reading and checking what was sent, and for the disk. A
+client sees its own jobs alone.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from impasto import images, settings
+from impasto import images
 from impasto.contract import Progress
 from impasto.engine.batcher import Batcher, BatchSettings, Statistics
 from impasto.engine.engine import Demand, Engine
 from impasto.engine.request import Result, Task
-from impasto.errors import AssetError, Cancelled, StyleError
-from impasto.methods import registry
-from impasto.models import catalog
+from impasto.errors import Cancelled, InputError, ResourceError, StyleError
+from impasto.serve import listing
 from impasto.serve.access import LOCAL
 from impasto.serve.feed import Event, Feed
 from impasto.serve.fields import (
@@ -40,26 +39,52 @@ from impasto.serve.fields import (
 )
 from impasto.serve.jobs import MEDIA_TYPES, Job, Page, Painted, new_id, public_error
 from impasto.serve.settings import BusyError, ClosingError, ConflictError, NotFoundError, ServeSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from impasto.serve.store import JobStore, Rating
 
 LOG = logging.getLogger("impasto.serve")
+
+_LATER = f"try again in {BusyError.retry_after} seconds"
+_SWEEP_SECONDS = 60.0
+_LINGER_SECONDS = 60.0  # for which a job that has ended is held in memory, events and all
+_NO_LIMIT = 1 << 30  # of the lanes' queues: the service counts jobs itself
+_KEY_LENGTH = 200
+_NOTE_LENGTH = 1000
 
 
 @dataclass
 class _Live:
-    """A job while it waits and runs, and for a while after."""
+    """A job while it waits and runs, and for a while after.
+
+    Attributes:
+        job: as it is now.
+        keep: whether it is in the store.
+        order: until it is handed to the lanes; None where it is to be read again when its turn comes.
+        weight: bytes of decoded pictures that it holds until it has ended.
+        feed: its events.
+        stop: set to stop it.
+        cancelled: whether its client stopped it.
+        parked: whether it is left to the next start.
+        future: of the lanes.
+        painted: the picture of one that is not kept.
+        previewed: when it last gave a preview.
+    """
 
     job: Job
-    uploads: Sequence[Upload]
-    order: Order | None
     keep: bool
+    order: Order | None = None
+    weight: int = 0
     feed: Feed = field(default_factory=Feed)
     stop: threading.Event = field(default_factory=threading.Event)
+    cancelled: bool = False
+    parked: bool = False
     future: Future[Result] | None = None
     painted: Painted | None = None
     previewed: float = 0.0
+
+    @property
+    def open(self) -> bool:
+        """Whether something is still to become of it here."""
+        return not (self.job.ended or self.parked)
 
 
 @dataclass(frozen=True)
@@ -83,36 +108,69 @@ class Service:
     Args:
         engine: what paints.
         limits: all limits.
+        store: where jobs outlive the process; by default they do not. Who made it closes it.
     """
 
-    def __init__(self, engine: Engine, limits: ServeSettings | None = None) -> None:
+    def __init__(self, engine: Engine, limits: ServeSettings | None = None, store: JobStore | None = None) -> None:
         self.engine = engine
         self.limits = limits or ServeSettings()
+        self.store = store or JobStore.temporary()
         self._lock = threading.RLock()
+        self._ended = threading.Condition(self._lock)
         self._live: dict[str, _Live] = {}
-        self._keys: dict[tuple[str, str], str] = {}
-        self._batcher = Batcher(
-            engine,
-            BatchSettings(
-                max_delay=self.limits.max_delay,
-                max_batch=self.limits.max_batch,
-                quick_workers=self.limits.quick_workers,
-                slow_workers=self.limits.slow_workers,
-                max_queue=self.limits.queue_length,
-            ),
-        )
+        self._totals: dict[tuple[str, str], tuple[int, float]] = {}
+        self._batcher = Batcher(engine, _batching(self.limits))
         self._reader = OrderReader(self.limits, engine.library, self.decode)
         self._closing = False
-        self._totals: dict[tuple[str, str], tuple[int, float]] = {}
-        self._ended = threading.Condition(self._lock)
+        self._sweeping = threading.Event()
+        self._sweeper = threading.Thread(target=self._sweep, name="impasto-sweeper", daemon=True)
 
     def start(self) -> None:
-        """Take up what an earlier process left."""
+        """Take up the jobs that an earlier process left, and begin to let old ones go."""
+        for job in self.store.open_jobs():
+            live = self._live[job.id] = _Live(replace(job, state="queued", started=None), keep=True)
+            if job.attempts < self.limits.attempts:
+                self._begin(live)
+                continue
+            hint = "the picture may be too large for this machine: use a smaller size"
+            self._end(live, "failed", public_error(ResourceError(f"it was broken off {job.attempts} times", hint)))
+        self._sweeper.start()
+
+    def close(self, drain_seconds: float = 30.0) -> None:
+        """Take no more jobs, give those there are time to end, then stop the rest.
+
+        Jobs that are kept and have not ended go on after the next start; their watchers are let go.
+        """
+        with self._ended:
+            if self._closing:
+                return
+            self._closing = True
+            until = time.monotonic() + drain_seconds
+            while any(live.open for live in self._live.values()):
+                left = until - time.monotonic()
+                if left <= 0 or not self._ended.wait(left):
+                    break
+            rest = [live for live in self._live.values() if live.open]
+        for live in rest:
+            live.stop.set()
+        self._batcher.close(0)
+        for live in rest:
+            live.feed.close()
+        self._sweeping.set()
 
     @property
     def ready(self) -> bool:
-        """Whether jobs are taken."""
-        return not self._closing
+        """Whether jobs are taken, and the database answers."""
+        if self._closing:
+            return False
+        try:
+            self.store.check()
+        except Exception:
+            LOG.exception("the database does not answer")
+            return False
+        return True
+
+    # --- taking jobs
 
     def decode(self, upload: Upload) -> images.Picture:
         """The picture in a file that was sent.
@@ -120,8 +178,6 @@ class Service:
         Raises:
             InputError: it is not one, damaged, or too large.
         """
-        from pathlib import Path
-
         name = clean_name(upload.name)
         picture = images.read(images.BufferedPipe(upload.data, name), max_pixels=self.limits.max_pixels, compact=True)
         return replace(picture, origin=replace(picture.origin, path=Path(name)))
@@ -146,21 +202,22 @@ class Service:
             given: settings by the names of the flags, as text or as JSON has them; see `fields.OWN` and `methods`.
             client: whose it is.
             idempotency_key: a second request of that client with this key gets the job of the first.
-            keep: whether it is to outlive this process, and to be listed; one whose client waits for it need not.
+            keep: whether it is to outlive this process, and to be listed; one whose client waits for it need not. One
+                with a key is kept.
 
         Raises:
             InputError: something cannot be used.
             BusyError: too many jobs wait, or this client has too many.
             ConflictError: the key was used for another request.
             ClosingError: the service is stopping.
+            ResourceError: there is no room on the disk, or the picture needs too much memory.
         """
         values = plain_settings(given)
         digest = request_digest(uploads, values)
-        with self._lock:
-            earlier = self._earlier(client, idempotency_key, digest)
-            if earlier is not None:
-                return earlier
-            self._check_room(client)
+        key = _checked_key(idempotency_key)
+        if key and (earlier := self.store.by_key(client, key)) is not None:
+            return self._same(earlier, digest)
+        self._check_room(client)
         order = self._reader.read(uploads, values)
         job = Job(
             id=new_id(),
@@ -170,64 +227,82 @@ class Service:
             method=order.method,
             slow=order.slow,
             created=time.time(),
-            key=idempotency_key or "",
+            key=key,
             request_digest=digest,
         )
-        with self._lock:
-            earlier = self._earlier(client, idempotency_key, digest)
-            if earlier is not None:
-                return earlier
-            self._check_room(client)
-            live = self._live[job.id] = _Live(job, tuple(uploads), order, keep)
-            if idempotency_key:
-                self._keys[client, idempotency_key] = job.id
+        return self._accept(_Live(job, keep or bool(key), order, order.bytes), uploads)
+
+    def _accept(self, live: _Live, uploads: Sequence[Upload]) -> Job:
+        """Count a job in, keep it, and hand it to the lanes; all of that, or nothing."""
+        job = live.job
+        self._count_in(live)
+        kept = False
         try:
+            if live.keep:
+                first = self.store.add(job, uploads)
+                if first is not job:
+                    self._count_out(live)
+                    return self._same(first, job.request_digest)
+                kept = True
             self._begin(live)
-        except StyleError:
-            self._drop(live)
+        except BaseException:
+            self._count_out(live)
+            if kept:
+                self.store.delete(job)
             raise
         return job
 
-    def _drop(self, live: _Live) -> None:
-        """Forget a job that was not taken after all."""
+    def _same(self, earlier: Job, digest: str) -> Job:
+        """The earlier job as it is now. Raises ConflictError where it was asked for something else."""
+        if earlier.request_digest != digest:
+            raise ConflictError("this idempotency key was used for another request", "use a new key")
+        live = self._live.get(earlier.id)
+        return earlier if live is None else live.job
+
+    def _count_in(self, live: _Live) -> None:
+        with self._lock:
+            self._check_room(live.job.client)
+            held = sum(other.weight for other in self._live.values() if other.open)
+            if held + live.weight > self.limits.held_bytes:
+                if not live.keep:
+                    raise BusyError("too many large pictures are waiting", _LATER)
+                live.order, live.weight = None, 0
+            self._live[live.job.id] = live
+
+    def _count_out(self, live: _Live) -> None:
         with self._lock:
             self._live.pop(live.job.id, None)
-            self._keys.pop((live.job.client, live.job.key), None)
-
-    def _earlier(self, client: str, key: str | None, digest: str) -> Job | None:
-        found = self._keys.get((client, key)) if key else None
-        if found is None:
-            return None
-        job = self._live[found].job
-        if job.request_digest != digest:
-            raise ConflictError("this idempotency key was used for another request", "use a new key")
-        return job
 
     def _check_room(self, client: str) -> None:
+        """Raise BusyError or ClosingError where a client cannot have another job now."""
         if self._closing:
             raise ClosingError("the service is stopping", "try again in a minute")
-        open_jobs = [live.job for live in self._live.values() if not live.job.ended]
-        if sum(job.state == "queued" for job in open_jobs) >= self.limits.queue_length:
-            raise BusyError("too many jobs are waiting", f"try again in {BusyError.retry_after} seconds")
-        if sum(job.client == client for job in open_jobs) >= self.limits.jobs_per_client:
+        with self._lock:
+            jobs = [live.job for live in self._live.values() if live.open]
+        if sum(job.state == "queued" for job in jobs) >= self.limits.queue_length:
+            raise BusyError("too many jobs are waiting", _LATER)
+        if sum(job.client == client for job in jobs) >= self.limits.jobs_per_client:
             hint = "wait until one is done, or cancel one"
             raise BusyError(f"{self.limits.jobs_per_client} jobs of yours are not done", hint)
+
+    # --- painting
 
     def _begin(self, live: _Live) -> None:
         """Hand a job to the lanes. Raises as `Batcher.submit`."""
         live.feed.publish("state", live.job.public())
         client, report, order = live.job.client, partial(self._progress, live), live.order
+        live.order = None
         if order is None:
             read = partial(self._read, live)
             future = self._batcher.submit_later(read, Demand(slow=live.job.slow), client=client, on_progress=report)
         else:
             future = self._batcher.submit(order.task, client=client, on_progress=report)
-        live.order, live.future = None, future
+        live.future = future
         future.add_done_callback(partial(self._finish, live))
 
     def _read(self, live: _Live) -> Task:
         """What is to be painted, when its turn has come."""
-        return self._reader.read(live.uploads, live.job.settings).task
+        return self._reader.read(self.store.read_uploads(live.job), live.job.settings).task
 
     def _progress(self, live: _Live, progress: Progress) -> None:
         """Tell what a job reports; stop it where it is to be stopped."""
@@ -235,6 +310,8 @@ class Service:
             raise Cancelled("cancelled", "")
         if live.job.started is None:
             self._change(live, state="running", started=time.time(), attempts=live.job.attempts + 1)
+            if live.keep:
+                self.store.update(live.job)
             live.feed.publish("state", live.job.public())
         if time.time() - (live.job.started or 0) > self.limits.job_seconds:
             limit = f"{self.limits.job_seconds:g}"
@@ -244,13 +321,12 @@ class Service:
             return
         if time.monotonic() - live.previewed > self.limits.preview_seconds:
             live.previewed = time.monotonic()
-            data, image = small_jpeg(progress.preview, self.limits.preview_side)
-            live.feed.publish("preview", data, image)
+            live.feed.publish("preview", *listing.preview(progress.preview, self.limits.preview_side))
 
     def _finish(self, live: _Live, future: Future[Result]) -> None:
         """Keep what a job came to."""
         try:
-            self._store_result(live, future.result())
+            self._keep_result(live, future.result())
             self._end(live, "done")
         except (Cancelled, CancelledError) as error:
             self._stopped(live, error)
@@ -260,22 +336,34 @@ class Service:
             self._end(live, "failed", public_error(error))
 
     def _stopped(self, live: _Live, error: BaseException) -> None:
-        told = public_error(error) if isinstance(error, StyleError) else public_error(Cancelled("cancelled"))
+        if self._closing and live.keep and not live.cancelled:
+            with self._ended:
+                live.parked = True
+                self._ended.notify_all()
+            return
+        told = public_error(error if isinstance(error, StyleError) else Cancelled("cancelled"))
         best = getattr(error, "result", None)
-        if best is not None:
-            told["hint"] = told["hint"] or "the best picture so far is the result"
-            self._store_result(live, best)
+        try:
+            if best is not None:
+                told["hint"] = told["hint"] or "the best picture so far is the result"
+                self._keep_result(live, best)
+        except StyleError as failed:
+            told = public_error(failed)
         self._end(live, "cancelled", told)
 
-    def _store_result(self, live: _Live, result: Result) -> None:
+    def _keep_result(self, live: _Live, result: Result) -> None:
         ending, quality = file_format(live.job.settings)
         stream = io.BytesIO()
         result.save(stream, format=ending, jpeg_quality=quality)
-        live.painted = Painted(stream.getvalue(), _result_name(result, ending), MEDIA_TYPES[ending], result.record)
+        data, name = stream.getvalue(), _result_name(result, ending)
+        if live.keep:
+            self.store.write_result(live.job, data)
+        else:
+            live.painted = Painted(data, name, MEDIA_TYPES[ending], result.record)
         told = {
-            "name": live.painted.name,
-            "media_type": live.painted.media_type,
-            "bytes": len(live.painted.data),
+            "name": name,
+            "media_type": MEDIA_TYPES[ending],
+            "bytes": len(data),
             "width": result.picture.width,
             "height": result.picture.height,
             "seconds": round(result.seconds, 3),
@@ -287,36 +375,35 @@ class Service:
             live.job = replace(live.job, **changes)
 
     def _end(self, live: _Live, state: str, error: Mapping[str, Any] | None = None) -> None:
-        with self._ended:
+        with self._lock:
             if live.job.ended:
                 return
-            self._change(live, state=state, finished=time.time(), error=error)
-            live.uploads, live.order = (), None
-            self._count(live.job)
+            ended = replace(live.job, state=state, finished=time.time(), error=error)
+        if live.keep:
+            try:
+                self.store.update(ended)
+            except Exception:  # its clients are told all the same; the next start finds it open, and does it again
+                LOG.exception("the end of job %s could not be kept", ended.id)
+        with self._ended:
+            live.job = ended
+            number, seconds = self._totals.get((state, ended.method), (0, 0.0))
+            took = ended.result["seconds"] if ended.result else 0.0
+            self._totals[state, ended.method] = number + 1, seconds + took
             self._ended.notify_all()
-        live.feed.publish(state, live.job.public())
+        live.feed.publish(state, ended.public())
 
-    def _count(self, job: Job) -> None:
-        number, seconds = self._totals.get((job.state, job.method), (0, 0.0))
-        took = job.result["seconds"] if job.result else 0.0
-        self._totals[job.state, job.method] = number + 1, seconds + took
+    # --- what clients ask
 
-    def counts(self) -> Counts:
-        """How many jobs there are and were."""
-        with self._lock:
-            jobs = [live.job for live in self._live.values() if not live.job.ended]
-            waiting = Counter((job.state, "slow" if job.slow else "quick") for job in jobs)
-            return Counts(dict(waiting), dict(self._totals), self._batcher.statistics())
-
-    def _of(self, job_id: str, client: str) -> _Live:
+    def _found(self, job_id: str, client: str) -> Job:
         live = self._live.get(job_id)
-        if live is None or live.job.client != client:
+        job = self.store.get(job_id) if live is None else live.job
+        if job is None or job.client != client:
             raise NotFoundError("there is no such job", "GET /v1/jobs lists yours")
-        return live
+        return job
 
     def job(self, job_id: str, *, client: str = LOCAL) -> Job:
         """One job. Raises NotFoundError."""
-        return self._of(job_id, client).job
+        return self._found(job_id, client)
 
     def jobs(
         self, *, client: str = LOCAL, state: str | None = None, before: str | None = None, limit: int = 20
@@ -329,27 +416,52 @@ class Service:
             before: the `following` of the page before.
             limit: jobs on a page.
         """
-        with self._lock:
-            own = [live.job for live in self._live.values() if live.keep and live.job.client == client]
-        found = sorted((job for job in own if state in (None, job.state)), key=lambda job: job.id, reverse=True)
-        rest = [job for job in found if before is None or job.id < before]
-        return Page(tuple(rest[:limit]), rest[limit - 1].id if len(rest) > limit else None)
+        return self.store.page(client, state=state, before=before, limit=limit)
+
+    def _feed(self, job_id: str, client: str) -> Feed:
+        """The events of a job; of one that ended long ago the end alone."""
+        job = self._found(job_id, client)
+        live = self._live.get(job_id)
+        if live is not None:
+            return live.feed
+        feed = Feed()
+        feed.publish(job.state, job.public())
+        return feed
 
     def watch(self, job_id: str, *, client: str = LOCAL, after: int = 0) -> Iterator[Event]:
         """Events of a job after a number, as they come, to its end; for threads. Raises NotFoundError at once."""
-        return self._of(job_id, client).feed.watch(after)
+        return self._feed(job_id, client).watch(after)
 
     def watch_async(self, job_id: str, *, client: str = LOCAL, after: int = 0) -> AsyncIterator[Event]:
         """The same for asyncio."""
-        return self._of(job_id, client).feed.watch_async(after)
+        return self._feed(job_id, client).watch_async(after)
 
     def cancel(self, job_id: str, *, client: str = LOCAL) -> Job:
         """Stop a job at its next report; what it has come to stays as its result. Raises NotFoundError."""
-        live = self._of(job_id, client)
+        job = self._found(job_id, client)
+        live = self._live.get(job_id)
+        if live is None or live.job.ended:
+            return job
+        live.cancelled = True
         live.stop.set()
-        if live.future is not None and live.future.cancel():
-            self._stopped(live, CancelledError())
+        if live.future is not None:
+            live.future.cancel()  # of one that waits, its callback ends it here
         return live.job
+
+    def remove(self, job_id: str, *, client: str = LOCAL) -> Job:
+        """Forget a job that has ended, and its picture.
+
+        Raises:
+            NotFoundError: there is no such job.
+            ConflictError: it has not ended.
+        """
+        job = self._found(job_id, client)
+        if not job.ended:
+            raise ConflictError(f"the job is {job.state}", "cancel it first")
+        self.store.delete(job)
+        with self._lock:
+            self._live.pop(job_id, None)
+        return job
 
     def result(self, job_id: str, *, client: str = LOCAL) -> Painted:
         """The picture of a job.
@@ -358,12 +470,15 @@ class Service:
             NotFoundError: there is no such job.
             ConflictError: it has no picture, or not yet.
         """
-        live = self._of(job_id, client)
-        if live.painted is None:
-            ended = live.job.ended
-            hint = "see its error" if ended else "wait for the event done, or ask again"
-            raise ConflictError(f"the job is {live.job.state} and has no picture{'' if ended else ' yet'}", hint)
-        return live.painted
+        job = self._found(job_id, client)
+        live = self._live.get(job_id)
+        if live is not None and live.painted is not None:
+            return live.painted
+        data = self.store.read_result(job) if job.ended and job.result else None
+        if data is None or job.result is None:
+            hint = "see its error" if job.ended else "wait for the event done, or ask again"
+            raise ConflictError(f"the job is {job.state} and has no picture{'' if job.ended else ' yet'}", hint)
+        return Painted(data, job.result["name"], job.result["media_type"], job.record or {})
 
     def forget(self, job_id: str) -> None:
         """Drop a job that is not kept, once its client has its picture."""
@@ -372,79 +487,84 @@ class Service:
             if live is not None and not live.keep:
                 del self._live[job_id]
 
-    @cached_property
-    def _pack(self) -> dict[str, catalog.TrainedStyle]:
-        return {style.id: style for style in catalog.pack()}
+    def rate(self, job_id: str, *, stars: int, note: str = "", client: str = LOCAL) -> Rating:
+        """Keep what a client thinks of a result, from 1 to 5 stars; a second rating replaces the first.
+
+        Raises:
+            NotFoundError: there is no such job.
+            ConflictError: it has no picture.
+            InputError: other stars, or a long note.
+        """
+        job = self._found(job_id, client)
+        if not 1 <= stars <= 5:
+            raise InputError(f"stars is {stars}", "it takes a whole number from 1 to 5")
+        if len(note) > _NOTE_LENGTH or "\0" in note:
+            raise InputError(f"the note has {len(note)} letters", f"it takes plain text of {_NOTE_LENGTH} at most")
+        if not job.result or not job.record:
+            raise ConflictError(f"the job is {job.state} and has no picture", "rate one that is done")
+        styles = [*job.record["styles"], *(style for region in job.record["regions"] for style in region["styles"])]
+        label = str(styles[0]["label"])[:200] if styles else ""
+        rating = Rating(job_id, client, stars, note, job.record["method"], label, time.time())
+        self.store.rate(rating)
+        return rating
+
+    def ratings(self, *, client: str = LOCAL) -> list[Rating]:
+        """The client's ratings, the oldest first; they outlive their jobs."""
+        return self.store.ratings(client)
 
     def styles(self, words: str = "") -> list[dict[str, Any]]:
-        """Named styles that match all words: those of the pack, then the paintings of the library.
-
-        Without the library, which may not have been fetched, the pack alone.
-        """
-        try:
-            found, paintings = self.engine.library.search(words), self.engine.library.paintings()
-        except AssetError:
-            found, paintings = [], ()
-        known, ids = {painting.id: painting for painting in paintings}, {painting.id for painting in found}
-        rows = []
-        for style in self._pack.values():
-            if not words or style.painting in ids or words.lower() in (style.name, style.id):
-                own = known.get(style.painting)
-                row = _style(style.id, style.name, own.artist if own else "", own.date if own else "", style.licence)
-                rows.append({**row, "source": "pack", "method": "feedforward"})
-        for one in found:
-            row = _style(one.id, one.title, one.artist, one.date, one.licence)
-            rows.append({**row, "source": one.source, "method": "auto"})
-        return rows
+        """Named styles that match all words; see `listing.styles`."""
+        return listing.styles(self.engine.library, words)
 
     def thumbnail(self, style_id: str, *, side: int = 256) -> bytes:
         """A small JPEG of a named style. Raises NotFoundError."""
-        if style_id in self._pack and self._pack[style_id].thumbnail:
-            picture = images.read(self._pack[style_id].thumbnail)
-        else:
-            picture = self.engine.library.read(self._painting(style_id))
-        return _jpeg(picture, side)
-
-    def _painting(self, style_id: str) -> Any:
-        with suppress(AssetError):
-            for painting in self.engine.library.paintings():
-                if painting.id == style_id:
-                    return painting
-        raise NotFoundError("there is no such style", "GET /v1/styles lists them")
+        return listing.thumbnail(self.engine.library, style_id, side=side)
 
     def methods(self) -> list[dict[str, Any]]:
         """All methods, with the JSON schema of each one's settings."""
-        return [
-            {
-                "name": row.name,
-                "summary": row.summary,
-                "paper": row.paper,
-                "kind": row.kind,
-                "lane": "slow" if row.kind == "objective" else "quick",
-                "honours": sorted(row.honours),
-                "trained": row.trained,
-                "settings": settings.json_schema(row.load_knobs()),
-            }
-            for row in registry.methods().values()
-        ]
+        return listing.methods()
 
-    def close(self, drain_seconds: float = 30.0) -> None:
-        """Take no more jobs, give those that run time to end, then stop the rest."""
-        with self._ended:
-            self._closing = True
-            until = time.monotonic() + drain_seconds
-            while any(not live.job.ended for live in self._live.values()):
-                left = until - time.monotonic()
-                if left <= 0 or not self._ended.wait(left):
-                    break
-            rest = [live for live in self._live.values() if not live.job.ended]
-        for live in rest:
-            live.stop.set()
-        self._batcher.close(0)
+    def counts(self) -> Counts:
+        """How many jobs there are and were."""
+        with self._lock:
+            jobs = [live.job for live in self._live.values() if live.open]
+            waiting = Counter((job.state, "slow" if job.slow else "quick") for job in jobs)
+            return Counts(dict(waiting), dict(self._totals), self._batcher.statistics())
+
+    # --- letting go
+
+    def _sweep(self) -> None:
+        """Now and then forget what is old."""
+        while not self._sweeping.wait(_SWEEP_SECONDS):
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Forget jobs that ended long ago: those that are kept after `keep_seconds`, others after a minute."""
+        now = time.time()
+        try:
+            self.store.expire(now - self.limits.keep_seconds)
+        except Exception:
+            LOG.exception("old jobs could not be removed")
+        with self._lock:
+            for job_id, live in list(self._live.items()):
+                if live.job.ended and (live.job.finished or 0) < now - _LINGER_SECONDS:
+                    del self._live[job_id]
 
 
-def _style(style_id: str, title: str, artist: str, date: str, licence: str) -> dict[str, Any]:
-    return {"id": style_id, "title": title, "artist": artist, "date": date, "licence": licence}
+def _batching(limits: ServeSettings) -> BatchSettings:
+    return BatchSettings(
+        max_delay=limits.max_delay,
+        max_batch=limits.max_batch,
+        quick_workers=limits.quick_workers,
+        slow_workers=limits.slow_workers,
+        max_queue=_NO_LIMIT,
+    )
+
+
+def _checked_key(key: str | None) -> str:
+    if key is not None and not (0 < len(key) <= _KEY_LENGTH and key.isprintable()):
+        raise InputError("the idempotency key is empty, too long or has odd characters", "use a random one: a UUID")
+    return key or ""
 
 
 def _told(progress: Progress) -> dict[str, Any]:
@@ -456,22 +576,6 @@ def _told(progress: Progress) -> dict[str, Any]:
         "share": round(progress.share, 4),
         "losses": {name: float(value) for name, value in progress.losses.items()},
     }
-
-
-def small_jpeg(preview: Tensor, side: int) -> tuple[dict[str, Any], bytes]:
-    """A preview `(B, 3, H, W)`: its size, and its first picture as a small JPEG."""
-    picture = images.Picture(images.from_tensor(preview[:1].clamp(0, 1)))
-    return {"width": picture.width, "height": picture.height}, _jpeg(picture, side)
-
-
-def _jpeg(picture: images.Picture, side: int) -> bytes:
-    if max(picture.width, picture.height) > side:
-        width, height = images.fit(picture.width, picture.height, side)
-        picture = picture.resized(height, width)
-    stream = io.BytesIO()
-    plain = images.Picture(images.as_float(picture.pixels))  # without its metadata
-    images.write(plain, stream, format="JPEG", quality=85)
-    return stream.getvalue()
 
 
 def _result_name(result: Result, ending: str) -> str:

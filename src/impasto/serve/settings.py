@@ -25,18 +25,18 @@ class ServeSettings:
         decode_bytes: memory in which a picture has to be decoded.
         decode_seconds: time in which it has to be decoded.
         decoders: processes that decode.
-        held_bytes: decoded pictures that are kept, so that a repeated style is decoded once.
+        held_bytes: decoded pictures of jobs that wait; jobs that are kept are decoded again when there are more.
+        cached_bytes: decoded pictures that are remembered, so that a repeated style is decoded once.
         quick_workers: threads for methods of one pass.
         slow_workers: threads for optimisations, which so never keep quick requests waiting.
         max_delay: seconds that a picture waits for others to be painted together with.
         max_batch: pictures painted together at most; 1 for never.
         queue_length: jobs that wait, of both lanes together.
-        queue_bytes: uploads that waiting jobs hold together.
         jobs_per_client: jobs of one client that wait or run.
         job_seconds: after which a running job is stopped; what it has come to is kept.
         job_memory: bytes that one job may take; None for what is available.
-        keep_seconds: how long a finished job, its result and its uploads are kept.
-        state_bytes: disk that uploads and results may take together.
+        attempts: how often a job is begun that does not survive the process.
+        keep_seconds: how long a job and its result are kept after its end; its uploads go with the end.
         preview_side: longest side of a preview in pixels.
         preview_seconds: least time between two previews.
         header_seconds: for a client to send the head of a request.
@@ -50,18 +50,18 @@ class ServeSettings:
     decode_bytes: int = 1 << 30
     decode_seconds: float = 20.0
     decoders: int = 1
-    held_bytes: int = 256 << 20
+    held_bytes: int = 1 << 30
+    cached_bytes: int = 128 << 20
     quick_workers: int = 1
     slow_workers: int = 1
     max_delay: float = 0.005
     max_batch: int = 8
     queue_length: int = 128
-    queue_bytes: int = 512 << 20
     jobs_per_client: int = 64
     job_seconds: float = 3600.0
     job_memory: int | None = None
+    attempts: int = 3
     keep_seconds: float = 7 * 24 * 3600.0
-    state_bytes: int = 4 << 30
     preview_side: int = 512
     preview_seconds: float = 0.5
     header_seconds: float = 10.0

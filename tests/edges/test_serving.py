@@ -1,0 +1,172 @@
+"""A service as a process of its own: it is killed, stopped, starved and flooded, by clients of this machine."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from impasto.serve.store import JobStore
+from tiny import noise
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
+SCRIPT = Path(__file__).parents[1] / "serve_script.py"
+
+
+class Server:
+    """A process that serves tiny networks."""
+
+    def __init__(self, folder, *more):
+        words = [sys.executable, SCRIPT, folder, *more]
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        self.address = self.process.stdout.readline().strip()
+        assert self.address, "it did not start"
+
+    def stop(self, number):
+        self.process.send_signal(number)
+        code = self.process.wait(60)
+        self.process.stdout.close()
+        return code
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a server on the same folder, as often as asked."""
+    servers = []
+
+    def go(*more):
+        servers.append(Server(tmp_path, *more))
+        return servers[-1]
+
+    yield go
+    for server in servers:
+        if server.process.poll() is None:
+            server.stop(signal.SIGKILL)
+
+
+def png(seed=0):
+    import io
+
+    from impasto import images
+
+    stream = io.BytesIO()
+    pixels = noise(48, 64, seed=seed)[0].permute(1, 2, 0).contiguous().numpy()
+    images.write(images.read(pixels), stream, format="PNG")
+    return stream.getvalue()
+
+
+FILES = [("content", ("photo.png", png(0))), ("style", ("painting.png", png(1)))]
+
+
+def submit(server, **data):
+    reply = httpx.post(f"{server.address}/v1/jobs", files=FILES, data=data, timeout=30)
+    assert reply.status_code == 202, reply.text
+    return reply.json()["id"]
+
+
+def state(server, job):
+    return httpx.get(f"{server.address}/v1/jobs/{job}", timeout=30).json()
+
+
+def wait_for(server, job, *states, seconds=120):
+    until = time.monotonic() + seconds
+    while (found := state(server, job))["state"] not in states:
+        assert time.monotonic() < until, found
+        time.sleep(0.1)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_an_accepted_job_survives_a_kill_and_is_done_once(start, tmp_path, request, kind):
+    more = [request.getfixturevalue("postgresql")] if kind == "postgresql" else []
+    server = start(*more)
+    running = submit(server, method="optimize", steps="40")
+    queued = submit(server, method="optimize", steps="2", format="jpg")
+    wait_for(server, running, "running")
+    server.stop(signal.SIGKILL)
+    server = start(*more)
+    assert wait_for(server, running, "done")["result"]["width"] == 64
+    wait_for(server, queued, "done")
+    for job, kind_of in ((running, "image/png"), (queued, "image/jpeg")):
+        reply = httpx.get(f"{server.address}/v1/jobs/{job}/result")
+        assert reply.headers["content-type"] == kind_of
+    listed = httpx.get(f"{server.address}/v1/jobs").json()["jobs"]
+    assert sorted(job["id"] for job in listed) == sorted([running, queued])
+    counts = httpx.get(f"{server.address}/metrics").text
+    assert 'impasto_jobs_ended_total{method="optimize",state="done"} 2.0' in counts
+    assert server.stop(signal.SIGTERM) == 0
+    with closing(JobStore(tmp_path / "state", url=more[0] if more else None)) as store:
+        assert [store.get(job).attempts for job in (running, queued)] == [2, 1]
+
+
+def test_sigterm_drains_and_leaves_the_rest_to_the_next_start(start):
+    server = start()
+    first = submit(server, method="optimize", steps="25")
+    second = submit(server, method="optimize", steps="1")
+    wait_for(server, first, "running")
+    assert server.stop(signal.SIGTERM) == 0
+    server = start()
+    assert wait_for(server, first, "done")
+    assert wait_for(server, second, "done")
+    with httpx.stream("GET", f"{server.address}/v1/jobs/{second}/events") as reply:
+        last = reply.read().decode().strip().split("\n\n")[-1]
+    assert json.loads(last.partition("data: ")[2])["state"] == "done"
+
+
+def test_slow_and_half_closed_clients_lose_their_connection(start):
+    server = start()
+    host, port = server.address.removeprefix("http://").split(":")
+    body = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    slow = {
+        "nothing": b"",
+        "half a head": b"GET /healthz HTTP/1.1\r\nHost: local",
+        "half a body": body + b"Content-Length: 1000\r\n\r\n--x\r\n",
+    }
+    sockets = {}
+    for name, data in slow.items():
+        sockets[name] = socket.create_connection((host, int(port)))
+        sockets[name].sendall(data)
+    half = sockets["half closed"] = socket.create_connection((host, int(port)))
+    half.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
+    half.shutdown(socket.SHUT_WR)
+    for name, connection in sockets.items():
+        connection.settimeout(20)
+        try:
+            while connection.recv(4096):
+                pass
+        except ConnectionResetError:
+            pass
+        except TimeoutError:
+            pytest.fail(f"a client that sends {name} keeps its connection")
+        connection.close()
+    assert urllib.request.urlopen(f"{server.address}/healthz", timeout=10).status == 200
+
+
+def test_a_client_that_goes_away_stops_its_picture(start):
+    server = start()
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{server.address}/v1/stylize", files=FILES, data={"method": "optimize", "steps": "5000"}, timeout=1.5
+        )
+    until = time.monotonic() + 20
+    while (
+        'impasto_jobs_ended_total{method="optimize",state="cancelled"} 1.0'
+        not in httpx.get(f"{server.address}/metrics").text
+    ):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
+def test_a_second_server_does_not_take_the_same_folder(start, tmp_path):
+    start()
+    words = [sys.executable, SCRIPT, tmp_path]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=60)
+    assert "another process is writing" in done.stderr
