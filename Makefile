@@ -1,6 +1,7 @@
 # make demo    paint a photograph at three qualities into out/demo
 # make video-demo  paint a short clip frame by frame and steadily into out/video
 # make test    all tests, against the built and installed wheel
+# make test-scale  what takes minutes on a Ray cluster of two nodes in this machine
 # make check   linter, type checker, layers
 # make bench   benchmarks against plain reference code, appended to bench/results.csv
 # make report  compare every method and peer on the standard pictures; tables into bench/report/, the page into out/report
@@ -27,7 +28,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
 SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -o -name '*.proto') pyproject.toml README.md LICENSE
 
-.PHONY: install demo video-demo test check docs format protos integrations bench report jury pack arbitrary decoders clean
+.PHONY: install demo video-demo test test-scale check docs format protos integrations bench report jury pack arbitrary decoders clean
 
 install: $(VENV)/installed
 
@@ -53,6 +54,9 @@ test: install
 	$(BIN)/impasto assets fetch
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report= tests/unit tests/methods tests/edges
 	$(BIN)/python -m pytest --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90 tests/real
+
+test-scale: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/scale
 
 check: install
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ from impasto import device, images, settings
 from impasto.batch import places
 from impasto.batch.journal import Entry, Journal
 from impasto.batch.places import Stamp
-from impasto.batch.plan import Styles, Work
+from impasto.batch.plan import Work
 from impasto.contract import OnProgress, ignore
 from impasto.engine.digests import content_digest
 from impasto.engine.plan import stages_of
@@ -141,6 +141,7 @@ class BatchPainter:
         journal: tells what is done, and is told.
         saving: how results are written.
         stand_ins: pictures for names of styles, where the files cannot be seen from here.
+        digests: of looks, by `look_key`, where they cannot be told from here.
     """
 
     def __init__(
@@ -152,16 +153,18 @@ class BatchPainter:
         journal: Journal,
         saving: Saving = Saving(),
         stand_ins: Mapping[str, Any] | None = None,
+        digests: Mapping[str, str] | None = None,
     ) -> None:
-        self.engine, self.out, self.journal = engine, out, journal
-        self._request, self._saving, self._stand_ins = request, saving, dict(stand_ins or {})
+        self.engine, self.request, self.out = engine, request, out
+        self.journal, self.saving = journal, saving
+        self._stand_ins, self._digests = dict(stand_ins or {}), dict(digests or {})
         self._lock = threading.Lock()
-        self._looks: dict[tuple[Styles, str], Look] = {}
+        self._looks: dict[str, Look] = {}
         self._templates: OrderedDict[Hashable, _Template] = OrderedDict()
 
     def look(self, work: Work) -> Look:
         """The look of a picture. Raises InputError for settings that cannot be."""
-        key = work.styles, repr(sorted(work.settings.items()))
+        key = look_key(work)
         with self._lock:
             found = self._looks.get(key)
         if found is None:
@@ -215,7 +218,7 @@ class BatchPainter:
                 output=work.output,
                 look=prepared.look.digest,
                 content=prepared.content,
-                source=work.content,
+                source=places.absolute(work.content),
                 source_size=prepared.source.size,
                 source_version=prepared.source.version,
                 size=0,
@@ -247,13 +250,13 @@ class BatchPainter:
         fields = {name: own.pop(name) for name in _IN_MANIFEST if name in own}
         if isinstance(fields.get("size"), str):
             fields["size"] = int(fields["size"]) if fields["size"].isdecimal() else fields["size"]
-        request = replace(self._request, knobs={**self._request.knobs, **own}, **fields)
+        request = replace(self.request, knobs={**self.request.knobs, **own}, **fields)
         styles = [(self._stand_ins.get(name, name), weight) for name, weight in work.styles]
         stages = stages_of(styles, request)
         controls = request.controls
         varying = bool(controls.map_count()) or controls.color_only or controls.keep_color == "histogram"
         made = [[stage.method.name, settings.as_record(stage.knobs)] for stage in stages]
-        digest = content_digest([styles, request, made, self._saving.jpeg_quality])
+        digest = self._digests.get(look_key(work)) or content_digest([styles, request, made, self.saving.jpeg_quality])
         return Look(styles, request, digest, not varying and request.init is None)
 
     def _read(self, work: Work) -> Prepared | Outcome:
@@ -269,27 +272,30 @@ class BatchPainter:
             return Outcome(work, "kept", entry.seconds)
         if images.read_record(BytesIO(data)) is not None:
             return Outcome(work, "passed over")
-        self._check_free(work)
+        name = places.join(self.out, work.output)
+        if not self.journal.knows(work.output) and places.stamp(name) is not None:
+            self.journal.load()  # another process may have painted it since
+            entry = self.journal.find(work.output, look.digest, digest)
+            if entry is not None:
+                return Outcome(work, "kept", entry.seconds)
+            self._check_ours(work.output, name)
         run, key = self._prepared(work, look, data)
         return Prepared(work, look, run, stamp or Stamp(len(data), ""), digest, key)
 
     def _kept(self, work: Work, look: Look, stamp: Stamp | None) -> Entry | None:
         """The entry of a picture that is done, of a photograph that has not changed since."""
-        digest = None if stamp is None else self.journal.known_digest(work.content, stamp)
+        digest = None if stamp is None else self.journal.known_digest(places.absolute(work.content), stamp)
         return None if digest is None else self.journal.find(work.output, look.digest, digest)
 
-    def _check_free(self, work: Work) -> None:
+    def _check_ours(self, output: str, name: str) -> None:
         """Refuse to replace a file that is no result of Impasto."""
-        name = places.join(self.out, work.output)
-        if self.journal.knows(work.output) or places.stamp(name) is None:
-            return
         try:
-            ours = images.read_record(BytesIO(places.read(name))) is not None
+            ours = self.journal.knows(output) or images.read_record(BytesIO(places.read(name))) is not None
         except InputError:
             ours = False
         if not ours:
             hint = "move it away, or name another folder with -o"
-            raise InputError(f"{work.output} is there already, and Impasto has not painted it", hint)
+            raise InputError(f"{output} is there already, and Impasto has not painted it", hint)
 
     def _prepared(self, work: Work, look: Look, data: bytes) -> tuple[Run, Hashable | None]:
         source = BytesIO(data)
@@ -335,10 +341,15 @@ class BatchPainter:
 
     def _encoded(self, work: Work, result: Result) -> bytes:
         buffer = BytesIO()
-        ending = PurePosixPath(work.output).suffix or self._saving.ending
-        quality = self._saving.jpeg_quality
+        ending = PurePosixPath(work.output).suffix or self.saving.ending
+        quality = self.saving.jpeg_quality
         result.save(buffer, format=images.check_format(ending, quality), jpeg_quality=quality)
         return buffer.getvalue()
+
+
+def look_key(work: Work) -> str:
+    """What tells looks apart."""
+    return repr((work.styles, sorted(work.settings.items())))
 
 
 def known(error: Exception) -> StyleError:

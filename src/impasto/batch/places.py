@@ -1,6 +1,6 @@
 """Files by path, or by address in a store such as S3: what a batch reads and writes.
 
-A path is handled here; an address (`s3://bucket/name`) goes through fsspec, whose package for the store must be there.
+A path is handled here; an address (`s3://bucket/name`) goes through fsspec over pyarrow's file systems.
 Both are read whole, and written whole or not at all.
 """
 
@@ -18,7 +18,6 @@ from impasto.errors import InputError, MissingExtra, plain, require
 from impasto.files import discard, publish, storing, temporary_beside
 
 SCHEMES = ("s3", "gs")
-_PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,11 @@ def join(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}" if is_address(folder) else str(Path(folder, *name.split("/")))
 
 
+def absolute(name: str) -> str:
+    """A path as every process of a machine writes it; an address as it is."""
+    return name if is_address(name) else str(Path(name).absolute())
+
+
 def read(name: str) -> bytes:
     """All of a file. Raises InputError where it cannot be read."""
     if not is_address(name):
@@ -54,7 +58,7 @@ def read(name: str) -> bytes:
         except IsADirectoryError as error:
             raise InputError(f"{plain(name)} is a folder, not a picture", "name a picture in it") from error
     with _reported(name):
-        data: bytes = _store(name).cat_file(name)
+        data: bytes = _store(name).cat_file(_key(name))
         return data
 
 
@@ -68,7 +72,7 @@ def stamp(name: str) -> Stamp | None:
         return Stamp(about.st_size, str(about.st_mtime_ns))
     with _reported(name):
         try:
-            told = _store(name).info(name)
+            told = _store(name).info(_key(name))
         except FileNotFoundError:
             return None
         return _stamp_of(told)
@@ -89,7 +93,7 @@ def write(name: str, data: bytes, before: Callable[[Stamp], None] = lambda _stam
     if is_address(name):
         with _reported(name):
             before(Stamp(len(data), ""))
-            _store(name).pipe_file(name, data)
+            _store(name).pipe_file(_key(name), data)
         return
     path = Path(name)
     with storing(plain(path)):
@@ -109,42 +113,42 @@ def listed(folder: str) -> Iterator[tuple[str, Stamp]]:
     scheme = folder.partition("://")[0]
     with _reported(folder):
         store = _store(folder)
-        store.invalidate_cache()
-        found = store.find(folder, detail=True)
+        found = store.find(_key(folder), detail=True) if store.exists(_key(folder)) else {}
     for name in sorted(found):
         yield f"{scheme}://{name}", _stamp_of(found[name])
 
 
 def check(folder: str) -> None:
-    """Raise what keeps a store from being reached: an unknown kind, a missing package, a refusal."""
-    with _reported(folder):
-        try:
-            _store(folder).ls(folder)
-        except FileNotFoundError:
-            bucket = "/".join(folder.split("/")[:3])
-            if folder.rstrip("/") == bucket:
-                raise
-            _store(folder).ls(bucket)
+    """Raise what keeps a store from being written to: a missing package, no such bucket, a refusal."""
+    bucket = "/".join(folder.split("/")[:3])
+    with _reported(bucket):
+        if not _store(bucket).exists(_key(bucket)):
+            raise FileNotFoundError
+
+
+def _key(name: str) -> str:
+    """Bucket and name, without the scheme."""
+    return name.partition("://")[2].rstrip("/")
 
 
 def _stamp_of(told: dict[str, Any]) -> Stamp:
-    version = told.get("ETag") or told.get("etag") or told.get("LastModified") or told.get("updated") or ""
-    return Stamp(int(told.get("size") or 0), str(version).strip('"'))
+    return Stamp(int(told.get("size") or 0), str(told.get("mtime") or ""))
 
 
 def _store(name: str) -> Any:
-    fsspec = require("fsspec", "cloud")
-    scheme = name.partition("://")[0]
-    try:
-        options = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"]} if _has_own_server(scheme) else {}
-        return fsspec.filesystem(scheme, **options)
-    except ImportError as error:
-        missing = _PACKAGES[scheme]
-        raise MissingExtra(f"{missing} is not installed, and {scheme}:// needs it", f"pip install {missing}") from error
+    """The store of an address, as fsspec has it: by pyarrow, which finds credentials where each cloud's tools do."""
+    fs, arrow = require("pyarrow.fs", "ray"), require("fsspec.implementations.arrow", "ray")
+    if name.startswith("s3:"):
+        return arrow.ArrowFSWrapper(_s3(fs))
+    return arrow.ArrowFSWrapper(fs.GcsFileSystem())
 
 
-def _has_own_server(scheme: str) -> bool:
-    return scheme == "s3" and bool(os.environ.get("AWS_ENDPOINT_URL"))
+def _s3(fs: Any) -> Any:
+    scheme, _, host = os.environ.get("AWS_ENDPOINT_URL", "").rpartition("://")
+    if not host:
+        return fs.S3FileSystem(allow_delayed_open=True)
+    own = host.rstrip("/")
+    return fs.S3FileSystem(endpoint_override=own, scheme=scheme or "https", allow_delayed_open=True)
 
 
 @contextmanager

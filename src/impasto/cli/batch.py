@@ -68,6 +68,11 @@ def batch(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Paint nothing; say how many pictures are left, and what they take.")
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", help="Paint on a Ray cluster: HOST:PORT, auto (this machine's), or local (a new one)."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Workers on the cluster, at most.", min=1)] = None,
     method: Annotated[
         str, typer.Option("--method", "-m", help="auto, or one of impasto methods.", autocompletion=flags.method_names)
     ] = "auto",
@@ -109,6 +114,9 @@ def batch(
         source=from_,
         manifest=manifest,
         watched=watch,
+        ray=ray,
+        workers=workers,
+        threads=threads,
     )
     asked.check(has_regions=bool(region))
     regions = [parse_region(text) for text in region or ()]
@@ -153,6 +161,9 @@ class _Asked:
     source: Path | None
     manifest: Path | None
     watched: bool
+    ray: str | None = None
+    workers: int | None = None
+    threads: int | None = None
 
     def check(self, *, has_regions: bool) -> None:
         """Refuse what does not fit together. Loads nothing."""
@@ -172,6 +183,18 @@ class _Asked:
                 manifest.check_ending(path, flag)
         if self.watched:
             watch.check(self.contents)
+        self._check_cluster()
+
+    def _check_cluster(self) -> None:
+        if self.ray is None:
+            if self.workers is not None:
+                raise InputError("--workers are those of a Ray cluster", "add --ray ADDRESS, or leave it out")
+            return
+        if self.watched:
+            raise InputError("--watch and --ray were given", "watch on one machine, or give the folder again later")
+        from impasto.batch.cluster import check_address
+
+        check_address(self.ray)
 
 
 def _check_out(out: str | None) -> str:
@@ -373,9 +396,33 @@ class _Run:
     def _paint_all(self, works: Sequence[Work], journal: Journal, table: Any) -> None:
         from impasto.batch.runner import paint_all
 
-        for outcome in paint_all(works, self._painter(journal), total=len(works), on_progress=self._reporter):
+        painter = self._painter(journal)
+        if self._asked.ray is None:
+            outcomes = paint_all(works, painter, total=len(works), on_progress=self._reporter)
+        else:
+            outcomes = self._on_cluster(self._asked.ray, works, painter)
+        for outcome in outcomes:
             self._teller.add(outcome)
             table.add(outcome.work, seconds=outcome.seconds, error=outcome.error.message if outcome.error else "")
+
+    def _on_cluster(self, address: str, works: Sequence[Work], painter: BatchPainter) -> Iterator[Outcome]:
+        from impasto.batch import cluster
+        from impasto.batch.painter import Outcome
+
+        left = []
+        for work in works:
+            if painter.is_done(work):
+                yield Outcome(work, "kept")
+            else:
+                left.append(work)
+        if not left:
+            return
+        with cluster.connected(address):
+            cluster.check_nodes(self._asked.out, [work.content for work in left])
+            shape = cluster.shape_of(workers=self._asked.workers, threads=self._asked.threads)
+            recipe = cluster.recipe_of(painter, left, precision=self._precision, threads=shape.cpus)
+            self._reporter.note(f"{counted(shape.workers, 'worker')} of {counted(shape.cpus, 'processor')} each")
+            yield from cluster.paint_on_cluster(left, recipe, shape, on_progress=self._reporter)
 
     def _watch(self, plan: Plan, journal: Journal, table: Any) -> None:
         from impasto.batch.plan import photographs_of

@@ -212,6 +212,54 @@ def bench_sweep(
         say(out / "sweep.csv")
 
 
+@bench_app.command("batch", epilog="Example: impasto bench batch --count 1000 --csv bench/batch.csv")
+def bench_batch(
+    count: Annotated[int, typer.Option(help="Photographs to paint.", min=4)] = 100,
+    size: _Size = 512,
+    style: Annotated[str, typer.Option("--style", "-s", help="As in stylize.")] = "436535",
+    method: Annotated[str, typer.Option("--method", "-m", help="auto paints drafts.")] = "auto",
+    format: Annotated[str, typer.Option(help="Of the results.")] = "jpg",  # noqa: A002 - the flag's name
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """Photographs out of a folder into another, against the network with nothing to read or write."""
+    from impasto import images
+    from impasto.bench.batch import batch
+    from impasto.cli.console import Reporter
+
+    ending = images.check_format(format)
+    with Reporter() as reporter:
+        row = batch(count=count, size=size, style=style, ending=ending, method=method, on_progress=reporter)
+    _show([{**row, "style": style}], csv, as_json)
+
+
+@bench_app.command("scale", epilog="Example: impasto bench scale --rate 20 --per-day 1e6,1e9 --cost 3")
+def bench_scale(
+    rate: Annotated[float, typer.Option(help="Pictures a second of a device, as impasto bench batch measured it.")],
+    per_day: Annotated[str, typer.Option(help="Pictures a day, separated by commas.")] = "1e3,1e6,1e9",
+    batch: Annotated[int, typer.Option(help="Pictures that a device paints together.")] = 8,
+    fixed: Annotated[float, typer.Option(help="Share of that time which one picture takes.", min=0, max=1)] = 0.3,
+    peak: Annotated[float, typer.Option(help="The busiest hour's rate by the day's mean, 1 to 2.")] = 2.0,
+    spare: Annotated[float, typer.Option(help="Devices by what the peak just takes.")] = 1.25,
+    cost: Annotated[float, typer.Option(help="Of an hour of a device, in any currency.")] = 0.0,
+    in_mb: Annotated[float, typer.Option(help="Megabytes of a photograph.")] = 3.0,
+    out_mb: Annotated[float, typer.Option(help="Megabytes of a result.")] = 0.5,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """Simulate a day of a service or of batches: devices, waiting, traffic, cost, and what breaks first."""
+    from impasto.bench.scale import Device, Load, row
+    from impasto.cli.parse import parse_number
+
+    device = Device(rate=rate, batch=batch, fixed=fixed, cost=cost)
+    loads = [
+        Load(parse_number(word, "--per-day"), peak, in_mb * 1e6, out_mb * 1e6) for word in per_day.split(",") if word
+    ]
+    if not loads:
+        raise InputError("--per-day is empty", "it takes numbers, such as 1e6,1e9")
+    _show([row(load, device, spare=spare) for load in loads], csv, as_json)
+
+
 @bench_app.command("cuts", epilog="Example: impasto bench cuts photographs/ --csv bench/cuts.csv")
 def bench_cuts(
     photographs: Annotated[Path, typer.Argument(help="A folder of photographs; twelve are good.")],

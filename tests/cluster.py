@@ -1,0 +1,54 @@
+"""A real Ray cluster of several nodes in this machine, started and stopped by a process of its own."""
+
+import os
+import socket
+import subprocess
+import sys
+
+SCRIPT = """
+import sys
+from ray.cluster_utils import Cluster
+nodes = int(sys.argv[1])
+each = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
+cluster = Cluster(initialize_head=True, head_node_args=each)
+for _ in range(nodes - 1):
+    cluster.add_node(**each)
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+def free_port():
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+class Cluster:
+    """Nodes of one processor each; a context manager. `address` is that of the cluster."""
+
+    def __init__(self, nodes):
+        self._nodes = nodes
+
+    def __enter__(self):
+        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(self._nodes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+        self.address = self._process.stdout.readline().strip()
+        if not self.address:
+            self.__exit__()
+            raise AssertionError("no cluster could be started")
+        return self
+
+    def __exit__(self, *_):
+        self._process.stdin.close()
+        self._process.wait(timeout=120)
+        self._process.stdout.close()

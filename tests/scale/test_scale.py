@@ -1,0 +1,121 @@
+"""What takes minutes on a Ray cluster: a driver that is killed, ten thousand pictures, one worker against two.
+
+`make test-scale` runs this; `make test` does not. Nothing here is timed but for what it prints.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cluster import Cluster
+
+PAINTING = "museum:436535"
+SETTINGS = ("-q", "draft", "-s", PAINTING, "--format", "jpg", "--threads", "1")
+MB = 1 << 20
+
+pytest.importorskip("ray", reason="the extra ray is not installed")
+pytestmark = [pytest.mark.process, pytest.mark.timeout(3600)]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(nodes=2) as started:
+        yield started
+
+
+def photographs(folder, count, side=24):
+    """Small noisy JPEGs, no two alike."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(count)
+    for number in range(count):
+        codes = generator.integers(0, 256, (side, side, 3), np.uint8)
+        Image.fromarray(codes).save(folder / f"{number:05d}.jpg", quality=80)
+    return folder
+
+
+def start(*words):
+    command = [sys.executable, "-m", "impasto", "batch", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finished(job):
+    printed, told = job.communicate()
+    assert job.returncode == 0, told
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def peak_of(job):
+    """The most memory that a process has held, in bytes, once it has ended."""
+    most = 0
+    while job.poll() is None:
+        try:
+            status = Path(f"/proc/{job.pid}/status").read_text()
+        except OSError:
+            break
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        most = max(most, 1024 * int(found[1])) if found else most
+        time.sleep(0.2)
+    return most
+
+
+def results(out):
+    return {path.name for path in out.glob("*.jpg")}
+
+
+def test_a_driver_that_is_killed_goes_on_where_it_was(cluster, tmp_path):
+    folder, out = photographs(tmp_path / "in", 300), tmp_path / "out"
+    words = (folder, *SETTINGS, "-o", out, "--ray", cluster.address, "--json")
+    for wanted in (20, 120):
+        job = start(*words)
+        until = time.monotonic() + 900
+        while len(results(out)) < wanted and job.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        os.kill(job.pid, signal.SIGKILL)
+        job.communicate()
+    before = {name: (out / name).stat().st_mtime_ns for name in results(out)}
+    statuses = [line["status"] for line in finished(start(*words))[:-1]]
+    assert len(statuses) == 300
+    assert statuses.count("kept") >= len(before) - 1  # all that the journal had a line of
+    assert len(results(out)) == 300
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_the_driver_takes_no_more_memory_for_ten_thousand_pictures(cluster, tmp_path):
+    peaks = {}
+    for count in (100, int(os.environ.get("IMPASTO_SCALE_PICTURES", "10000"))):
+        folder, out = photographs(tmp_path / f"in{count}", count), tmp_path / f"out{count}"
+        with (tmp_path / "told").open("w") as told:
+            command = [sys.executable, "-m", "impasto", "batch", folder, *SETTINGS, "-o", out, "--ray", cluster.address]
+            started = time.monotonic()
+            job = subprocess.Popen([*map(str, command), "--quiet"], stdout=told, stderr=told)
+            peaks[count] = peak_of(job)
+        assert job.returncode == 0, (tmp_path / "told").read_text()[-2000:]
+        assert len(results(out)) == count
+        rate = count / (time.monotonic() - started)
+        print(f"{count} pictures: the driver held {peaks[count] / MB:.0f} MB, {rate:.1f} pictures a second")
+    few, many = peaks.values()
+    assert many - few < 100 * MB
+
+
+def test_two_workers_paint_what_one_does(cluster, tmp_path):
+    folder, rates = photographs(tmp_path / "in", 400, side=96), {}
+    for workers in (1, 2):
+        out = tmp_path / f"out{workers}"
+        lines = finished(start(folder, *SETTINGS, "-o", out, "--ray", cluster.address, "--json", "--workers", workers))
+        assert len(results(out)) == 400
+        stamps = sorted(path.stat().st_mtime for path in out.glob("*.jpg"))
+        rates[workers] = (len(stamps) - 1) / (stamps[-1] - stamps[0])  # without the start of the workers
+        assert len(list((out / ".batch").glob("*.jsonl"))) == workers
+        assert lines[-1]["summary"]["painted"] == 400
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / f"out{n}").glob("*.jpg")} for n in (1, 2))
+    assert one.keys() == two.keys()
+    print(f"one worker {rates[1]:.2f} pictures a second, two {rates[2]:.2f}: {rates[2] / rates[1] / 2:.2f} of ideal")
