@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import traceback
 from collections import Counter
 from concurrent.futures import CancelledError, wait
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +33,9 @@ def picture(height=48, width=64, seed=0):
 STYLE, OTHER = picture(64, 64, seed=101), picture(64, 64, seed=102)
 LEFT = np.zeros((48, 64), np.float32)
 LEFT[:, :32] = 1
+
+
+QUICK = {"steps": 1, "coarsest": 32, "stroke_weight": 0, "octaves": 1}
 
 
 class Held:
@@ -198,6 +203,30 @@ def test_closing_stops_what_takes_too_long_and_cancels_what_waits(held):
     assert not closing.is_alive()
 
 
+def test_an_error_that_is_kept_holds_no_memory(engine):
+    """Its traceback leads to the calls it came through, and to all the tensors in them."""
+
+    def stop(progress):
+        if progress.step:
+            raise Cancelled
+
+    def held_by(error):
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        values = [value for frame in frames for value in frame.f_locals.values()]
+        return [value for value in values if isinstance(value, torch.Tensor)]
+
+    task = Task(picture(), STYLE, Request(method="optimize", knobs=QUICK))
+    with pytest.raises(Cancelled) as raised:
+        engine.stylize(task.content, task.styles, task.request, on_progress=stop)
+    assert held_by(raised.value)
+    batcher = Batcher(engine)
+    error = batcher.submit(task, on_progress=stop).exception(SECONDS)
+    assert isinstance(error, Cancelled)
+    assert error.result is not None
+    assert not held_by(error)
+    batcher.close(SECONDS)
+
+
 @settings(max_examples=15)
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(("quick", "slow", "fault")), st.booleans()), max_size=25)
@@ -300,7 +329,7 @@ def test_what_cannot_be_painted_together_is_painted_alone(engine, monkeypatch):
         Task(
             picture(),
             STYLE,
-            Request(method="optimize", knobs={"steps": 1, "coarsest": 32, "stroke_weight": 0, "octaves": 1}),
+            Request(method="optimize", knobs=QUICK),
         ),
     ]
     expected, sizes = apart(engine, tasks), passes(engine, monkeypatch)

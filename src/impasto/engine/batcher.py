@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
@@ -22,6 +23,7 @@ from impasto.engine.engine import Demand
 from impasto.engine.request import Result, Task
 from impasto.engine.scheduling import Lane
 from impasto.errors import Cancelled, ResourceError
+from impasto.memory import trim_memory
 
 QUICK, SLOW = "quick", "slow"
 LANES = (QUICK, SLOW)
@@ -248,6 +250,8 @@ class Batcher:
         while batch := self._next(lane):
             started = self._clock()
             self._paint(batch)
+            if lane == SLOW:
+                trim_memory()  # what descents of many sizes leave free lies in pieces, and would only grow
             with self._changed:
                 self._running[lane] -= len(batch)
                 self._lanes[lane].record(_class_of(batch), len(batch), self._clock() - started)
@@ -287,9 +291,17 @@ class Batcher:
         for index, item in enumerate(batch):
             outcome = outcomes[index]
             if isinstance(outcome, Exception):
+                _let_go(outcome)
                 item.future.set_exception(outcome)
             else:
                 item.future.set_result(outcome)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Drop the local values of the calls that an error came through: megabytes, for as long as someone keeps it."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _class_of(batch: Sequence[_Item]) -> Hashable | None:
