@@ -1,11 +1,24 @@
-"""Real servers on loopback, for tests."""
+"""Real servers on loopback, for tests, and pictures to send to them."""
 
 import asyncio
+import io
 import threading
 
 import pytest
 
+from impasto import images
 from impasto.serve.settings import Listening
+from tiny import noise
+
+
+def pixels_of(seed, width=64, height=48):
+    return noise(height, width, seed=seed)[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def png(seed=0, width=64, height=48, *, light=1):
+    stream = io.BytesIO()
+    images.write(images.read(light * pixels_of(seed, width, height)), stream, format="PNG")
+    return stream.getvalue()
 
 
 class _Running:

@@ -23,21 +23,10 @@ from impasto.serve import messages
 from impasto.serve.grpc import NAME, GrpcServer
 from impasto.serve.service import Service
 from impasto.serve.settings import BusyError, Listening, NotFoundError, ServeSettings
-from serving import GrpcRunning
-from tiny import noise
+from serving import GrpcRunning, pixels_of, png
 
 KEY = "a-long-key-0123456789"
 DRAFT = {"quality": "draft"}
-
-
-def pixels_of(seed, width=64, height=48):
-    return noise(height, width, seed=seed)[0].permute(1, 2, 0).contiguous().numpy()
-
-
-def png(seed=0, width=64, height=48, *, light=1):
-    stream = io.BytesIO()
-    images.write(images.read(light * pixels_of(seed, width, height)), stream, format="PNG")
-    return stream.getvalue()
 
 
 PHOTO, PAINTING, DARK = png(0), png(1), png(5, light=np.float32(0.2))

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -316,22 +317,43 @@ def _handler(calls: Calls, name: str) -> grpc.RpcMethodHandler[Any, Any]:
     row = pb.DESCRIPTOR.services_by_name["Impasto"].methods_by_name[name]
     work: Callable[..., Any] = getattr(calls, re.sub(r"\B([A-Z])", r"_\1", name).lower())
 
+    readable = _readable_parts if row.client_streaming else _readable
+
     async def answer(asked: Any, context: Any) -> Any:
         async with _translated(context):
-            return await work(asked, context)
+            return await work(readable(asked), context)
 
     async def answers(asked: Any, context: Any) -> AsyncIterator[Any]:
         async with _translated(context):
-            async for message in work(asked, context):
+            async for message in work(readable(asked), context):
                 yield message
 
     make = getattr(grpc, f"{_arity(row.client_streaming)}_{_arity(row.server_streaming)}_rpc_method_handler")
     made: grpc.RpcMethodHandler[Any, Any] = make(
         answers if row.server_streaming else answer,
-        request_deserializer=GetMessageClass(row.input_type).FromString,
+        request_deserializer=partial(_parsed, GetMessageClass(row.input_type)),
         response_serializer=GetMessageClass(row.output_type).SerializeToString,
     )
     return made
+
+
+def _parsed(kind: type[Message], data: bytes) -> Message | DecodeError:
+    """A message; or why it is none, which is an error of the client, where gRPC would tell of one of ours."""
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        return error
+
+
+def _readable(asked: Any) -> Any:
+    if isinstance(asked, DecodeError):
+        raise InputError("a message cannot be read", "send those of impasto_v1.proto")
+    return asked
+
+
+async def _readable_parts(parts: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for part in parts:
+        yield _readable(part)
 
 
 def _arity(streaming: bool) -> str:
