@@ -182,18 +182,20 @@ def shape_of(*, workers: int | None, threads: int | None) -> Shape:
     return Shape(min(workers or room, room), cpus, 1 if graphics else 0)
 
 
-def check_nodes(out: str, contents: Iterable[str]) -> None:
+def check_nodes(out: str | None = None, contents: Iterable[str] = ()) -> None:
     """Refuse nodes that lack Impasto, have another version, or do not see the files.
 
     Args:
-        out: the folder of results, which is there.
+        out: the folder of results, which is there; None where nodes write nothing.
         contents: some photographs.
 
     Raises:
         InputError: says which node, and what it lacks.
     """
     mine, sample = version("impasto"), [name for name in contents if not places.is_address(name)][:1]
-    probe = None if places.is_address(out) else Path(out).absolute() / FOLDER / f"probe-{secrets.token_hex(4)}"
+    probe = None
+    if out is not None and not places.is_address(out):
+        probe = Path(out).absolute() / FOLDER / f"probe-{secrets.token_hex(4)}"
     if probe is not None:
         probe.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()

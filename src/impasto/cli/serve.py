@@ -71,6 +71,13 @@ def serve(
     drain_seconds: Annotated[
         float, typer.Option(help="Time that running jobs get to end when the service is stopped.", min=0)
     ] = 30.0,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", help="Paint on a Ray cluster: HOST:PORT, auto (this machine's), or local (a new one)."),
+    ] = None,
+    replicas: Annotated[
+        int | None, typer.Option(help="Replicas of each kind on the cluster, at most.", min=1, max=10_000)
+    ] = None,
     device: flags.Device = "auto",
     precision: flags.Precision = "auto",
     threads: flags.Threads = None,
@@ -103,6 +110,8 @@ def serve(
         origins=tuple(origin or ()),
     )
     check_listening(listening)
+    if replicas is not None and ray is None:
+        raise InputError("--replicas are those of a Ray cluster", "add --ray ADDRESS, or leave it out")
     limits = ServeSettings(
         body_bytes=_bytes("--max-body", max_body),
         job_memory=parse_memory(max_memory),
@@ -118,8 +127,17 @@ def serve(
     )
     run.log_to_stderr(as_json=log_json, level="WARNING" if quiet else "INFO")
     store = JobStore(state_folder(), url=database, quota=_bytes("--max-disk", max_disk))
-    service = Service(Engine(device=device, precision=precision), limits, store)
-    run.serve(service, listening, drain_seconds=drain_seconds, on_ready=_tell)
+    engine = Engine(device=device, precision=precision)
+    if ray is None:
+        service = Service(engine, limits, store)
+        run.serve(service, listening, drain_seconds=drain_seconds, on_ready=_tell)
+        return
+    from impasto.serve.replicas import Scaling, deployed
+
+    scaling = Scaling(most=replicas)
+    with deployed(ray, engine, limits, scaling=scaling, precision=precision, threads=threads) as elsewhere:
+        service = Service(engine, limits, store, elsewhere=elsewhere)
+        run.serve(service, listening, drain_seconds=drain_seconds, on_ready=_tell)
 
 
 def _bytes(flag: str, text: str) -> int:

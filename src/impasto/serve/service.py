@@ -20,7 +20,7 @@ from typing import Any
 
 from impasto import images
 from impasto.contract import Progress
-from impasto.engine.batcher import Batcher, BatchSettings, Statistics
+from impasto.engine.batcher import Batcher, BatchSettings, Painter, Statistics
 from impasto.engine.engine import Demand, Engine
 from impasto.engine.request import Result, Task
 from impasto.errors import Cancelled, InputError, ResourceError, StyleError
@@ -109,9 +109,17 @@ class Service:
         engine: what paints.
         limits: all limits.
         store: where jobs outlive the process; by default they do not. Who made it closes it.
+        elsewhere: what paints instead of the engine, and how pictures are handed to it.
     """
 
-    def __init__(self, engine: Engine, limits: ServeSettings | None = None, store: JobStore | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        limits: ServeSettings | None = None,
+        store: JobStore | None = None,
+        *,
+        elsewhere: tuple[Painter, BatchSettings] | None = None,
+    ) -> None:
         self.engine = engine
         self.limits = limits or ServeSettings()
         self.store = store or JobStore.temporary()
@@ -119,7 +127,7 @@ class Service:
         self._ended = threading.Condition(self._lock)
         self._live: dict[str, _Live] = {}
         self._totals: dict[tuple[str, str], tuple[int, float]] = {}
-        self._batcher = Batcher(engine, _batching(self.limits))
+        self._batcher = Batcher(*(elsewhere or (engine, _batching(self.limits))))
         self._reader = OrderReader(self.limits, engine.library, self.decode)
         self._closing = False
         self._sweeping = threading.Event()
