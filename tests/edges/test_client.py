@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -368,6 +370,49 @@ def test_asyncio_has_the_same(serve):
     assert len({painting.image.tobytes() for painting in paintings}) == 1
     assert (kinds[-1], cancelled, len(page.jobs)) == ("done", True, 1)
     ended(running)
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    paths = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=impasto"
+    words += " -addext subjectAltName=IP:127.0.0.1 -out {} -keyout {}".format(*paths)
+    subprocess.run(["openssl", *words.split()], check=True, capture_output=True)
+    return paths
+
+
+@pytest.mark.process
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of connections that TLS refused
+def test_tls_hides_what_is_sent(serve, certificate):
+    _, address = serve(certificate=certificate[0], private_key=certificate[1], keys=(KEY,))
+    secure = address.replace("://", "s://")
+    with Client(secure, key=KEY, certificate=certificate[0]) as client:
+        assert client.stylize(PHOTO, PAINTING, quality="draft").image.size == (64, 48)
+    for wrong, trusted in ((secure, None), (address, certificate[0])):
+        with Client(wrong, key=KEY, certificate=trusted) as client, pytest.raises(UnreachableError):
+            client.methods()
+
+
+@pytest.mark.process
+def test_one_process_serves_both(tmp_path):
+    """What is handed in by HTTP is seen by gRPC, as health is; SIGTERM ends all."""
+    environment = {**os.environ, "IMPASTO_STATE": str(tmp_path), "IMPASTO_OFFLINE": "1", "IMPASTO_KEYS": KEY}
+    words = [sys.executable, "-m", "impasto", "serve", "--http", "0", "--grpc", "0", "--quiet"]
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            lines = [process.stdout.readline().split(";")[0].split() for _ in range(2)]
+            http, grpc = (line[-1] for line in lines)
+            with Client(http, key=KEY) as one, Client(f"grpc://{grpc}", key=KEY) as other:
+                job = one.submit(PHOTO, PAINTING, color_only=True)
+                assert list(other.watch(job))[-1].kind == "done"
+                assert one.result(job) == other.result(job)
+                assert [found.id for found in other.jobs().jobs] == [job.id]
+        finally:
+            process.terminate()
+        assert process.wait(30) == 0
 
 
 @pytest.mark.process

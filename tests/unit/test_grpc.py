@@ -590,7 +590,7 @@ def test_health_and_reflection_are_the_standard_ones(serve):
     assert answer.file_descriptor_response.file_descriptor_proto == [pb.DESCRIPTOR.serialized_pb]
     watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=NAME))
     assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
-    running.call(running.server._health.enter_graceful_shutdown())
+    running.call(running.server.announce_shutdown())
     assert next(watched).status == health_pb2.HealthCheckResponse.NOT_SERVING
     watched.cancel()
 

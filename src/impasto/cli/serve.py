@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 KEYS_VARIABLE = "IMPASTO_KEYS"
 """The environment variable with API keys, separated by commas."""
 
+DATABASE_VARIABLE = "IMPASTO_DATABASE"
+"""The environment variable with the address of a PostgreSQL, whose password other users of the machine do not see."""
+
 _EXAMPLES = """\b
 Examples:
   impasto serve
@@ -60,7 +63,10 @@ def serve(
     max_body: Annotated[str, typer.Option(help="Refuse requests with more bytes.")] = "64MB",
     max_memory: Annotated[str | None, typer.Option(help="Memory that one job may take, such as 2GB.")] = None,
     database: Annotated[
-        str | None, typer.Option(help="PostgreSQL instead of SQLite: postgresql://USER:PASSWORD@HOST/NAME.")
+        str | None,
+        typer.Option(
+            envvar=DATABASE_VARIABLE, help="PostgreSQL instead of SQLite: postgresql://USER:PASSWORD@HOST/NAME."
+        ),
     ] = None,
     keep_days: Annotated[float, typer.Option(help="Days for which finished jobs and results are kept.", min=0)] = 7.0,
     max_disk: Annotated[str, typer.Option(help="Disk that uploads and results may take.")] = "4GB",

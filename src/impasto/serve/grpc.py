@@ -452,9 +452,13 @@ class GrpcServer:
                 f"gRPC cannot listen on {address}", "choose another --grpc port, and see that the TLS files are PEM"
             ) from error
 
+    async def announce_shutdown(self) -> None:
+        """Tell the health service that no more jobs are taken; calls are still answered."""
+        await self._health.enter_graceful_shutdown()
+
     async def stop(self, grace: float) -> None:
         """Take no more calls, and give those that run some seconds to end."""
-        await self._health.enter_graceful_shutdown()
+        await self.announce_shutdown()
         await self._server.stop(grace)
         self._calls.close()
 

@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -19,6 +20,9 @@ from impasto.serve.guard import REQUEST_ID, timed
 from impasto.serve.http import make_app
 from impasto.serve.service import Service
 from impasto.serve.settings import Listening
+
+if TYPE_CHECKING:
+    from impasto.serve.grpc import GrpcServer
 
 _LINGER = 5  # seconds for answers that are on their way when the jobs have ended
 
@@ -97,7 +101,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    async with _http(service, listening, bound) as http, _grpc(service, listening) as grpc:
+    async with _http(service, listening, bound) as http, _grpc(service, listening, stopping) as grpc:
         on_ready(Addresses(http, grpc))
         await stopping.wait()
         await asyncio.to_thread(service.close, drain_seconds)
@@ -122,8 +126,8 @@ async def _http(service: Service, listening: Listening, bound: socket.socket | N
 
 
 @asynccontextmanager
-async def _grpc(service: Service, listening: Listening) -> AsyncIterator[str | None]:
-    """The same for gRPC."""
+async def _grpc(service: Service, listening: Listening, stopping: asyncio.Event) -> AsyncIterator[str | None]:
+    """The same for gRPC; its health tells at once that the service is `stopping`."""
     if listening.grpc_port is None:
         yield None
         return
@@ -131,10 +135,17 @@ async def _grpc(service: Service, listening: Listening) -> AsyncIterator[str | N
 
     server = GrpcServer(service, listening)
     port = await server.start()
+    telling = asyncio.ensure_future(_announce(server, stopping))
     try:
         yield f"{_named(listening.host)}:{port}"
     finally:
+        telling.cancel()
         await server.stop(_LINGER)
+
+
+async def _announce(server: GrpcServer, stopping: asyncio.Event) -> None:
+    await stopping.wait()
+    await server.announce_shutdown()
 
 
 def _named(host: str) -> str:

@@ -40,6 +40,7 @@ from impasto.serve.fields import (
 from impasto.serve.jobs import MEDIA_TYPES, Job, Page, Painted, new_id, public_error
 from impasto.serve.settings import BusyError, ClosingError, ConflictError, NotFoundError, ServeSettings
 from impasto.serve.store import JobStore, Rating
+from impasto.serve.tracing import JobSpan
 
 LOG = logging.getLogger("impasto.serve")
 
@@ -67,6 +68,7 @@ class _Live:
         future: of the lanes.
         painted: the picture of one that is not kept.
         previewed: when it last gave a preview.
+        span: for tracing.
     """
 
     job: Job
@@ -80,6 +82,10 @@ class _Live:
     future: Future[Result] | None = None
     painted: Painted | None = None
     previewed: float = 0.0
+    span: JobSpan = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.span = JobSpan(self.job)
 
     @property
     def open(self) -> bool:
@@ -320,6 +326,7 @@ class Service:
             self._change(live, state="running", started=time.time(), attempts=live.job.attempts + 1)
             if live.keep:
                 self.store.update(live.job)
+            live.span.started()
             live.feed.publish("state", live.job.public())
         if time.time() - (live.job.started or 0) > self.limits.job_seconds:
             limit = f"{self.limits.job_seconds:g}"
@@ -398,6 +405,7 @@ class Service:
             took = ended.result["seconds"] if ended.result else 0.0
             self._totals[state, ended.method] = number + 1, seconds + took
             self._ended.notify_all()
+        live.span.end(ended)
         live.feed.publish(state, ended.public())
 
     # --- what clients ask
