@@ -14,7 +14,7 @@ from impasto.errors import InputError, MissingExtra, StyleError
 from impasto.export import check, formats, portable
 from impasto.export.model import Exportable
 from impasto.models import networks
-from impasto.ops import stats
+from impasto.ops import grids, stats
 from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.runtimes._openvino import import_openvino
 from tiny import TinyStore, noise, tiny_decoder_weights, tiny_encoder_weights, tiny_network
@@ -215,6 +215,11 @@ def test_doubling_is_resizing_by_nearest_neighbours_and_a_convolution(sides):
     doubled = torch.nn.functional.interpolate(small, scale_factor=2.0, mode="nearest")
     meant = portable.PlainConvolution(weight, None)(doubled)
     torch.testing.assert_close(portable.PlainDoubling(weight, None)(small), meant, atol=1e-5, rtol=0)
+
+
+def test_the_grid_filter_is_that_of_adain():
+    pictures = noise(45, 37, batch=2) + 0.05 * torch.rand(2, 3, 45, 37, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(portable.PlainGridFilter()(pictures), grids.without_grid(pictures), atol=1e-5, rtol=0)
 
 
 def test_weights_lie_in_plain_order():

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from impasto.models import networks
 from impasto.models.decoders import steps
-from impasto.models.encoder_specs import VGG19, Convolution, Pooling
+from impasto.models.encoder_specs import Convolution, Pooling
+from impasto.ops.grids import FAINT, PERIODS, near_weights, span_weights
 from impasto.ops.stats import EPSILON
 
 ADAIN_LAYER = "relu4_1"
@@ -148,6 +149,46 @@ def _half(layer: Any) -> nn.Module:
     return _plain(layer)
 
 
+class PlainAverage(nn.Module):
+    """Weighted means over both axes of places so many pixels apart; beyond the edges there are none."""
+
+    kernel: Tensor
+
+    def __init__(self, weights: list[float], *, apart: int) -> None:
+        super().__init__()
+        self.apart, self.border = apart, apart * (len(weights) // 2)
+        self.register_buffer("kernel", torch.tensor(weights))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, 3, H, W)`."""
+        down, across = self.kernel[None, None, :, None], self.kernel[None, None, None, :]
+        for kernel, border, apart in (
+            (down, [self.border, 0], [self.apart, 1]),
+            (across, [0, self.border], [1, self.apart]),
+        ):
+            count = F.conv2d(torch.ones_like(x[:1, :1]), kernel, None, [1, 1], border, apart)
+            x = F.conv2d(x, kernel.repeat(3, 1, 1, 1), None, [1, 1], border, apart, 3) / count
+        return x
+
+
+class PlainGridFilter(nn.Module):
+    """As `ops.grids.without_grid`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faint = FAINT
+        self.spans = nn.ModuleList(PlainAverage(span_weights(period), apart=1) for period in PERIODS)
+        self.nears = nn.ModuleList(PlainAverage(near_weights(), apart=period) for period in PERIODS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, 3, H, W)`."""
+        for span, near in zip(self.spans, self.nears):  # noqa: B905 - TorchScript knows no strict
+            detail = x - span(x)
+            share = (1 - (detail / self.faint) ** 2).clamp(min=0.0)
+            x = x - near(detail * share * share)
+        return x
+
+
 class PlainAdaIN(nn.Module):
     """AdaIN: `image (B, 3, H, W)` and `style (B, 3, h, w)`, both in [0, 1], to the pastiche `(B, 3, H, W)`.
 
@@ -159,13 +200,11 @@ class PlainAdaIN(nn.Module):
     def __init__(self, encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.epsilon = EPSILON
-        units = VGG19.blocks
-        last = next(i for i, block in enumerate(units) if isinstance(block, Convolution) and block.layer == ADAIN_LAYER)
-        down = [PlainConvolution(encoder["preprocess.weight"], encoder["preprocess.bias"])]
-        self.encoder = nn.Sequential(*down, *(_down(block, encoder) for block in units[: last + 1]))
         undone = steps(ADAIN_LAYER)
+        colours = PlainConvolution(encoder["preprocess.weight"], encoder["preprocess.bias"])
+        self.encoder = nn.Sequential(colours, *(_down(block, encoder) for block in reversed(undone)))
         up = [_up(block, decoder, relu=at < len(undone)) for at, block in enumerate(undone, start=1)]
-        self.decoder = nn.Sequential(*up)
+        self.decoder = nn.Sequential(*up, PlainGridFilter())
 
     def forward(self, image: Tensor, style: Tensor) -> Tensor:
         """See the class."""

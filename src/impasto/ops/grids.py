@@ -11,7 +11,9 @@ from torch import Tensor
 PERIODS = (8, 4, 2)  # pixels: of a decoder that doubles three times
 _CELLS = 2  # whole periods away from a place in which the grid is looked for, in each direction
 _DEVIATION = 1.2  # periods, of the Gaussian by which they count
-_FAINT = 0.16  # what is as strong is paint, and does not count; what is weaker counts less and less up to there
+FAINT = 0.16
+"""What is as strong is paint, and does not count; what is weaker counts less and less up to there."""
+
 REACH = sum(period // 2 + _CELLS * period for period in PERIODS)
 """Pixels beyond a place that shape it."""
 
@@ -24,13 +26,21 @@ def without_grid(images: Tensor) -> Tensor:
 
     images: `(B, C, H, W)`, in [0, 1] or beyond. Returns the same.
     """
-    near = [math.exp(-0.5 * (cell / _DEVIATION) ** 2) for cell in range(-_CELLS, _CELLS + 1)]
     for period in PERIODS:
-        span = [0.5, *(1.0,) * (period - 1), 0.5]  # a whole period, with the place in its middle
-        detail = images - _averaged(images, span)
-        detail *= (1 - (detail / _FAINT).square_()).clamp_(0).square_()  # Tukey's biweight: edges throw no echoes
-        images = images - _averaged(detail, near, apart=period)
+        detail = images - _averaged(images, span_weights(period))
+        detail *= (1 - (detail / FAINT).square_()).clamp_(0).square_()  # Tukey's biweight: edges throw no echoes
+        images = images - _averaged(detail, near_weights(), apart=period)
     return images
+
+
+def span_weights(period: int) -> list[float]:
+    """Of a whole period, with the place in its middle."""
+    return [0.5, *(1.0,) * (period - 1), 0.5]
+
+
+def near_weights() -> list[float]:
+    """Of places whole periods away, by their distance."""
+    return [math.exp(-0.5 * (cell / _DEVIATION) ** 2) for cell in range(-_CELLS, _CELLS + 1)]
 
 
 def _averaged(images: Tensor, weights: Sequence[float], *, apart: int = 1) -> Tensor:
