@@ -80,6 +80,14 @@ def test_the_file_is_sound_by_the_checker_of_onnx():
     assert sides == ["batch", 3, "height", "width"]
 
 
+def test_no_node_takes_more_buffers_than_webgpu_promises():
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_from_string(
+        graphs.build({key: array.numpy() for key, array in tensors_of(ROWS["johnson"]).items()})
+    )
+    assert max(len(node.input) + len(node.output) for node in model.graph.node) <= 8
+
+
 def test_the_same_small_number_keeps_both_normalisations_finite():
     assert graphs.EPSILON == stats.EPSILON
 

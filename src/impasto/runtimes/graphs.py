@@ -36,9 +36,11 @@ _OPSET, _IR = 17, 8
 _DOUBLED = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32)
 _UNDOUBLED = np.array([[[[k == 2 * a + p - u for k in range(3)] for p in (0, 1)] for a in (0, 1)] for u in (0, 1)])
 
+_MOST_PIECES = 6  # WebGPU promises eight buffers to a shader
+
 EXTRA = "onnx"
 
-_VERSION = 1
+_VERSION = 2
 """Of what `build` makes: with another one, graphs that were kept are built again."""
 
 _KEPT = 16  # graphs, the newest; each takes twice the bytes of its network
@@ -165,10 +167,7 @@ class _Graph:
         return sum(self._pieces)
 
     def _pastiche(self, x: str) -> str:
-        sizes = self._constant("pieces", np.array(self._pieces, np.int64))
-        names = [f"piece{number}" for number in range(len(self._pieces))]
-        self._add("Split", [CODE, sizes], names, axis=1)
-        self._scales = names
+        self._scales = self._split(CODE, self._pieces, "piece")
         strided = "full.weight" in self._tensors
         x = self._relu(self._normalised(self._convolution(x, "stem", stride=2 if strided else 1)))
         before = x
@@ -187,6 +186,22 @@ class _Graph:
             return self._node("Sigmoid", [self._convolution(x, "head")])
         windows = self._mirrored(self._relu(self._windows(x, "full")), len(self._tensors["full.bias"]))
         return self._shuffled(self._node("Sigmoid", [self._between(windows)]), 3)
+
+    def _split(self, x: str, sizes: Sequence[int], name: str) -> list[str]:
+        """Cut into pieces by channel, and those into pieces where there are many: WebGPU takes few buffers at once."""
+        groups = [sizes[at : at + _MOST_PIECES] for at in range(0, len(sizes), _MOST_PIECES)]
+        if len(groups) > 1:
+            whole = self._split(x, [sum(group) for group in groups], f"{name}s")
+            return [
+                piece
+                for number, (part, group) in enumerate(zip(whole, groups, strict=True))
+                for piece in self._split(part, group, f"{name}{number}.")
+            ]
+        if len(sizes) == 1:
+            return [x]
+        names = [f"{name}{number}" for number in range(len(sizes))]
+        self._add("Split", [x, self._constant(f"{name}.sizes", np.array(sizes, np.int64))], names, axis=1)
+        return names
 
     def _take(self, name: str) -> NDArray[Any]:
         self.used.add(name)
