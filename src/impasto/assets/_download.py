@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from impasto.assets import _npm
 from impasto.assets._declare import Source
 from impasto.assets._failures import Mismatch, Unreachable, gravest, mismatch, one_line, unreachable
 from impasto.assets._pip import PipSettings, http_client, pip_files, pip_settings
@@ -29,6 +30,9 @@ _ATTEMPTS = 3
 
 def download(source: Source, target: Path, on_progress: OnProgress) -> None:
     """Stream the file to `target`, from the first place that has it, and check size and hash."""
+    if source.format == "npm":
+        _npm.download(source, target, on_progress)
+        return
     failures: list[AssetError] = []
     notes: list[str] = []
     settings = pip_settings(os.environ, pip_files(os.environ))
