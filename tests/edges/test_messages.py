@@ -34,7 +34,7 @@ ROWS = [
     ("stylize d.png -s s.png", "d.png does not exist", ""),
     ("texture -s pack:irises", "is a trained style", "a texture takes a painting"),
     ("texture -s s.png -q draft", "--quality is 'draft'", "good or best"),
-    ("export", "Missing argument 'network'", "impasto export --help"),
+    ("export", "no network was given", "impasto export pack"),
     ("styles zzzzqq", "no painting matches", "fewer words"),
     ("mix c.png -s s.png -o out.png", "1 style given", "takes two"),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     from impasto.cli.console import Reporter
     from impasto.export.formats import Exported, Format
 
+ADAIN = "adain"
+
 _EXAMPLES = """\b
 Examples:
   impasto export cypresses.safetensors -o cypresses.onnx
   impasto export pack --to litert --shape 512x384
-  impasto export adain --to openvino"""
+  impasto export adain --to openvino
+  impasto export pack cypresses.safetensors --to web -o site"""
 
 
 def register(app: typer.Typer) -> None:
@@ -30,9 +34,16 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    network: Annotated[str, typer.Argument(help="A trained network: a .safetensors file, or pack; or adain.")],
-    to: Annotated[str, typer.Option(help="onnx, openvino, torchscript, litert or coreml.")] = "onnx",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file; beside the network by default.")] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="A trained network (a .safetensors file, or pack), or adain; for web several, or none for pack."
+        ),
+    ] = None,
+    to: Annotated[str, typer.Option(help="onnx, openvino, torchscript, litert, coreml or web.")] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file or folder; beside the network by default.")
+    ] = None,
     shape: Annotated[
         str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Sides that litert (512x512) or coreml takes.")
     ] = None,
@@ -42,27 +53,37 @@ def export(
     from impasto.cli.console import Reporter
     from impasto.export import formats
 
-    row = formats.find(to)
-    target = out or _beside(network, row)
-    sides = _shape(shape)
-    if network != "adain":
-        catalog.listing(_file(network))
-    formats.check_target(row, target, "style" if network == "adain" else "code", sides)
+    row, sides = formats.find(to), _shape(shape)
+    named = _named(network, row)
+    target = out or Path(named[0]).with_suffix(row.suffix or ".web")
+    for one in named:
+        if one != ADAIN:
+            catalog.listing(_file(one))
+    formats.check_target(row, target, "style" if ADAIN in named else "code", sides)
     with Reporter() as reporter:
-        outcome = _export(network, row, target, sides, reporter)
+        outcome = _export(named, row, target, sides, reporter)
         reporter.note(str(outcome.parity))
+        if row is formats.WEB:
+            reporter.note(f"to see it: python -m http.server -d {shlex.quote(str(target))}, then open localhost:8000")
     if as_json:
         say_json({**dataclasses.asdict(outcome), "path": str(target)})
     else:
         say(target)
 
 
+def _named(networks: list[str] | None, row: Format) -> list[str]:
+    """The networks that are meant."""
+    if not networks and row.name == "web":
+        return ["pack"]
+    if not networks:
+        raise InputError("no network was given", "name one, such as impasto export pack")
+    if len(networks) > 1 and row.name != "web":
+        raise InputError(f"{len(networks)} networks were given; --to {row.name} takes one", "export each by itself")
+    return networks
+
+
 def _file(network: str) -> Path:
     return catalog.PACK if network == "pack" else Path(network)
-
-
-def _beside(network: str, row: Format) -> Path:
-    return Path(network).with_suffix(row.suffix)
 
 
 def _shape(text: str | None) -> tuple[int, int] | None:
@@ -75,15 +96,17 @@ def _shape(text: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def _export(network: str, row: Format, target: Path, sides: tuple[int, int] | None, reporter: Reporter) -> Exported:
+def _export(named: list[str], row: Format, target: Path, sides: tuple[int, int] | None, reporter: Reporter) -> Exported:
     from impasto.assets import Store
-    from impasto.export import check, formats
+    from impasto.export import check, formats, web
     from impasto.export.model import Exportable
 
     store = Store()
     photographs = check.read_photographs(store.path("photos", reporter))
-    if network == "adain":
+    if row is formats.WEB:
+        return web.export([_file(one) for one in named], target, store, photographs, on_progress=reporter)
+    if named == [ADAIN]:
         model = Exportable.of_adain(store, photographs[1:3], on_progress=reporter)
     else:
-        model = Exportable.of_network(_file(network))
+        model = Exportable.of_network(_file(named[0]))
     return formats.export(model, row, target, photographs, shape=sides, on_progress=reporter)

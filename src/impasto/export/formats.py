@@ -119,6 +119,16 @@ FORMATS: Mapping[str, Format] = {
     )
 }
 
+WEB = Format(
+    "web",
+    "",
+    "a page that paints in the browser, with ONNX Runtime Web",
+    "onnx",
+    ("onnx", "onnxruntime"),
+    marker="networks.json",
+)
+"""A folder for several networks at once; `impasto.export.web` writes it."""
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -129,7 +139,7 @@ class Exported:
         format: of the table.
         styles: names of its styles.
         bytes: its size, with what belongs to it.
-        parity: how far it is from PyTorch.
+        parity: how far it is from PyTorch; of several networks, the worst.
     """
 
     path: Path
@@ -145,9 +155,10 @@ def find(name: str) -> Format:
     Raises:
         InputError: there is none of that name.
     """
-    if name not in FORMATS:
-        raise InputError(f"there is no format {name!r}", close_names(name, FORMATS))
-    return FORMATS[name]
+    known = {**FORMATS, WEB.name: WEB}
+    if name not in known:
+        raise InputError(f"there is no format {name!r}", close_names(name, known))
+    return known[name]
 
 
 def check_target(to: Format, path: Path, second: str, shape: Shape | None) -> None:
@@ -203,7 +214,7 @@ def export(
     shape = shape or to.shape
     _check_shape(shape, model.stride)
     writer = to.writer()
-    with _workplace(path) as work:
+    with workplace(path) as work:
         made = work / path.name
         on_progress(Progress(f"writing {to.name}", 0, 1))
         writer.write(model, made, shape)
@@ -214,7 +225,7 @@ def export(
         size = sum(part.stat().st_size for part in work.rglob("*") if part.is_file())
         with storing(path.name):
             for part in sorted(work.iterdir(), key=lambda one: one.name == path.name):
-                _put(part, path.with_name(part.name))
+                put(part, path.with_name(part.name))
     return Exported(path, to.name, model.styles, size, parity)
 
 
@@ -229,7 +240,7 @@ def _check_shape(shape: Shape | None, stride: int) -> None:
 
 
 @contextmanager
-def _workplace(path: Path) -> Iterator[Path]:
+def workplace(path: Path) -> Iterator[Path]:
     """A folder beside the target, on the same disk, which vanishes with all that is left in it."""
     work = temporary_beside(path)
     with storing(path.name):
@@ -240,7 +251,7 @@ def _workplace(path: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _put(made: Path, final: Path) -> None:
+def put(made: Path, final: Path) -> None:
     """Give what was made its name; a folder takes the place of the one that has it."""
     if made.is_dir() and final.exists():
         old = temporary_beside(final)

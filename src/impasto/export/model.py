@@ -31,9 +31,6 @@ Painter: TypeAlias = Callable[[Array, Array], Array]
 IMAGE, CODE, STYLE, PASTICHE = "image", "code", "style", "pastiche"
 """Names of the inputs and of the output, in every format that has names."""
 
-ADAIN = "adain"
-"""What `impasto export` takes for AdaIN."""
-
 
 @dataclass(frozen=True)
 class Exportable:
