@@ -777,7 +777,7 @@ def test_declared_assets_are_complete() -> None:
         hashes = [asset.stored]
         for item in asset.sources:
             assert bool(item.package) != bool(item.url)
-            assert item.format in ("sdist", "wheel", "file", "files")
+            assert item.format in ("sdist", "wheel", "npm", "file", "files")
             assert files.setdefault(item.sha256, (item.label, item.bytes)) == (item.label, item.bytes)
             hashes += [item.sha256, *(member.sha256 for member in item.members)]
             assert item.members
