@@ -4,6 +4,7 @@
 # make test    all tests, against the built and installed wheel
 # make test-scale  what takes minutes on a Ray cluster of two nodes in this machine
 # make test-webgpu  the page of web-demo on an emulated graphics processor
+# make test-fuzz  5,000 random and mutated requests against the service
 # make check   linter, type checker, layers
 # make bench   benchmarks against plain reference code, appended to bench/results.csv
 # make report  compare every method and peer on the standard pictures; tables into bench/report/, the page into out/report
@@ -30,7 +31,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
 SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -o -name '*.proto' -o -path '*/web/page/*') pyproject.toml README.md LICENSE
 
-.PHONY: install demo video-demo web-demo test test-scale test-webgpu check docs format protos integrations bench report jury pack arbitrary decoders clean
+.PHONY: install demo video-demo web-demo test test-scale test-fuzz test-webgpu check docs format protos integrations bench report jury pack arbitrary decoders clean
 
 install: $(VENV)/installed
 
@@ -66,6 +67,9 @@ test-scale: install
 
 test-webgpu: install
 	WEBGPU=1 $(BIN)/python -m pytest tests/edges/test_web.py -k webgpu
+
+test-fuzz: install
+	IMPASTO_FUZZ=5000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/edges/test_fuzz.py tests/edges/test_fuzz_grpc.py
 
 check: install
 	$(BIN)/ruff check .

@@ -102,6 +102,7 @@ def serve(
     from impasto.engine.engine import Engine
     from impasto.serve import run
     from impasto.serve.access import check_listening
+    from impasto.serve.decode import DecodeProcesses
     from impasto.serve.service import Service
     from impasto.serve.settings import Listening, ServeSettings, state_folder
     from impasto.serve.store import JobStore
@@ -134,15 +135,16 @@ def serve(
     run.log_to_stderr(as_json=log_json, level="WARNING" if quiet else "INFO")
     store = JobStore(state_folder(), url=database, quota=_bytes("--max-disk", max_disk))
     engine = Engine(device=device, precision=precision)
+    decoder = DecodeProcesses(count=limits.decoders, memory=limits.decode_bytes, seconds=limits.decode_seconds)
     if ray is None:
-        service = Service(engine, limits, store)
+        service = Service(engine, limits, store, decoder)
         run.serve(service, listening, drain_seconds=drain_seconds, on_ready=_tell)
         return
     from impasto.serve.replicas import Scaling, deployed
 
     scaling = Scaling(most=replicas)
     with deployed(ray, engine, limits, scaling=scaling, precision=precision, threads=threads) as elsewhere:
-        service = Service(engine, limits, store, elsewhere=elsewhere)
+        service = Service(engine, limits, store, decoder, elsewhere=elsewhere)
         run.serve(service, listening, drain_seconds=drain_seconds, on_ready=_tell)
 
 

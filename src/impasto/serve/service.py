@@ -15,17 +15,18 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from impasto import images
 from impasto.contract import Progress
 from impasto.engine.batcher import Batcher, BatchSettings, Painter, Statistics
+from impasto.engine.cache import Cache
 from impasto.engine.engine import Demand, Engine
 from impasto.engine.request import Result, Task
 from impasto.errors import Cancelled, InputError, ResourceError, StyleError
 from impasto.serve import listing
 from impasto.serve.access import LOCAL
+from impasto.serve.decode import Decoder, LocalDecoder
 from impasto.serve.feed import Event, Feed
 from impasto.serve.fields import (
     Order,
@@ -115,6 +116,7 @@ class Service:
         engine: what paints.
         limits: all limits.
         store: where jobs outlive the process; by default they do not. Who made it closes it.
+        decoder: decodes what is sent; in this process by default. It is closed with the service.
         elsewhere: what paints instead of the engine, and how pictures are handed to it.
     """
 
@@ -123,6 +125,7 @@ class Service:
         engine: Engine,
         limits: ServeSettings | None = None,
         store: JobStore | None = None,
+        decoder: Decoder | None = None,
         *,
         elsewhere: tuple[Painter, BatchSettings] | None = None,
     ) -> None:
@@ -134,6 +137,8 @@ class Service:
         self._live: dict[str, _Live] = {}
         self._totals: dict[tuple[str, str], tuple[int, float]] = {}
         self._batcher = Batcher(*(elsewhere or (engine, _batching(self.limits))))
+        self._decoder: Decoder = decoder or LocalDecoder()
+        self._decoded: Cache[images.Picture] = Cache(self.limits.cached_bytes)
         self._reader = OrderReader(self.limits, engine.library, self.decode)
         self._closing = False
         self._sweeping = threading.Event()
@@ -171,6 +176,7 @@ class Service:
         for live in rest:
             live.feed.close()
         self._sweeping.set()
+        self._decoder.close()
 
     @property
     def ready(self) -> bool:
@@ -192,9 +198,13 @@ class Service:
         Raises:
             InputError: it is not one, damaged, or too large.
         """
-        name = clean_name(upload.name)
-        picture = images.read(images.BufferedPipe(upload.data, name), max_pixels=self.limits.max_pixels, compact=True)
-        return replace(picture, origin=replace(picture.origin, path=Path(name)))
+        name, most = clean_name(upload.name), self.limits.max_pixels
+
+        def decoded() -> tuple[images.Picture, int]:
+            picture = self._decoder.decode(upload.data, name, max_pixels=most)
+            return picture, picture.pixels.nbytes
+
+        return self._decoded.get((upload.digest, name), decoded)
 
     def order(self, uploads: Sequence[Upload], given: Values) -> Order:
         """What a request asks for, without taking it as a job. Raises InputError."""
