@@ -88,6 +88,22 @@ def test_the_example_of_javascript(folder, environment):
     assert (code, "nowhere.png" in told) == (1, True)
 
 
+@pytest.mark.parametrize("environment", ["http", "grpc"], indirect=True)
+@pytest.mark.parametrize("page", ["client.md", "client.zh.md"])
+def test_the_code_of_the_page_runs(folder, environment, monkeypatch, page):
+    """The blocks of Python in order, against this server."""
+    for name in ("photo", "painting"):
+        Image.open(folder / f"{name}.png").save(folder / f"{name}.jpg")
+    monkeypatch.chdir(folder)
+    text = (FOLDER.parents[1] / "docs" / page).read_text(encoding="utf-8")
+    here = f'Client("{environment["IMPASTO_SERVICE"]}", key="{KEY}")'
+    names = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        exec(re.sub(r'Client\("[^"]*"\)', here, block), names)
+    assert size(folder / "out.png") == size(folder / "out.jpg") == (64, 48)
+    assert len(names["paintings"]) == 3
+
+
 def test_the_notebook(folder, environment, monkeypatch):
     """Its cells run in order, made small; the last expression of each is evaluated, as a notebook does."""
     notebook = json.loads((FOLDER / "paint.ipynb").read_text())
