@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 SCRIPT = """
 import sys
@@ -47,6 +48,23 @@ class Cluster:
             self.__exit__()
             raise AssertionError("no cluster could be started")
         return self
+
+    def processes(self, title):
+        """Ids of the cluster's processes that have a word in their title."""
+        parents, titles = {}, {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                titles[int(folder.name)] = (folder / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+
+        def ours(pid):
+            while pid in parents and pid != self._process.pid:
+                pid = parents[pid]
+            return pid == self._process.pid
+
+        return sorted(pid for pid, own in titles.items() if title in own and ours(pid))
 
     def __exit__(self, *_):
         self._process.stdin.close()

@@ -20,15 +20,18 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(900), pytest.mark.filterw
 
 
 @pytest.fixture(scope="module")
-def replicas():
+def cluster():
+    with Cluster(nodes=4) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def replicas(cluster):
     """What paints on the cluster, and how pictures are handed to it."""
     from impasto.engine.engine import Engine
     from impasto.serve.replicas import Scaling, deployed
 
-    with (
-        Cluster(nodes=4) as cluster,
-        deployed(cluster.address, Engine(), ServeSettings(), scaling=Scaling(most=2), threads=1) as elsewhere,
-    ):
+    with deployed(cluster.address, Engine(), ServeSettings(), scaling=Scaling(most=2), threads=1) as elsewhere:
         yield elsewhere
 
 
@@ -52,15 +55,7 @@ def serving(replicas, store):
         service.close(0)
 
 
-def replica_pids():
-    """Processes of the replicas of quick pictures."""
-    from ray.util.state import list_actors
-
-    found = list_actors(filters=[("state", "=", "ALIVE")], limit=100)
-    return [actor.pid for actor in found if "QuickReplica" in actor.class_name or ":quick" in actor.class_name]
-
-
-def test_a_replica_that_dies_loses_no_picture(serving):
+def test_a_replica_that_dies_loses_no_picture(serving, cluster):
     client = serving()
     statuses = []
 
@@ -71,8 +66,10 @@ def test_a_replica_that_dies_loses_no_picture(serving):
     for thread in threads:
         thread.start()
     time.sleep(0.2)
-    for pid in replica_pids()[:1]:
+    killed = cluster.processes("ServeReplica")[:1]
+    for pid in killed:
         os.kill(pid, signal.SIGKILL)
     for thread in threads:
         thread.join()
+    assert killed
     assert statuses == [200] * 12
