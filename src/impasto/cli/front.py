@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, Row] = {
     "texture": Row("mix", "Paint a square of pure style, with no photograph."),
     "video": Row("video", "Paint a video without flicker; sound and subtitles are copied."),
     "live": Row("live", "Paint what a camera sees, live; frames that come too fast are dropped."),
+    "studio": Row("studio", "Open the studio: paint in a browser, on this machine."),
     "serve": Row("serve", "Serve painting over HTTP and gRPC, for applications and the studio."),
     "redo": Row("redo", "Paint a picture again from the settings in its metadata."),
     "measure": Row("measure", "Measure how much of the photograph is kept, and how near the style is."),

@@ -74,6 +74,11 @@ def plan(method: str, quality: str | None, values: Mapping[str, Any]) -> tuple[S
     return (_draft(given), last) if drafted else (last,)
 
 
+def presets(method: str, quality: str) -> dict[str, Any]:
+    """The values that a quality sets for a method, where the user gives none."""
+    return _presets(method, quality, {})
+
+
 def _presets(method: str, quality: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The values that a quality sets, unless the user does."""
     presets = dict(_PRESETS.get(method, {}).get(quality, {}))

@@ -27,8 +27,11 @@ ACCESS = logging.getLogger("impasto.serve.access")
 REQUEST_ID: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 """The id of the request that is being answered; every log line and every error carries it."""
 
-OPEN_PATHS = ("/healthz", "/readyz")
-"""What needs no key: probes have none."""
+OPEN_PATHS = ("/healthz", "/readyz", "/")
+"""What needs no key: probes have none, and the studio asks for one."""
+
+STUDIO = "/studio/"
+"""Where the files of the studio are, which need no key either."""
 
 HEADERS: Mapping[str, str] = {
     "x-content-type-options": "nosniff",
@@ -151,7 +154,7 @@ class Guard:
         if not keys:
             given = re.sub(r"[^\w.-]", "", headers.get("x-impasto-client", ""))[:40]
             return given or LOCAL
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"] in OPEN_PATHS or scope["path"].startswith(STUDIO):
             return LOCAL
         own = headers.get("x-api-key")
         return client_of(keys, headers.get("authorization") if own is None else f"Bearer {own}")

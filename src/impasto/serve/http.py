@@ -27,6 +27,7 @@ from impasto.serve.fields import UPLOADS, Upload
 from impasto.serve.guard import REQUEST_ID, Guard, error_answer
 from impasto.serve.jobs import Job, Painted
 from impasto.serve.metrics import Metrics
+from impasto.serve.pages import add_studio
 from impasto.serve.service import LOG, Service
 from impasto.serve.settings import ClosingError, Listening, NotFoundError, restored
 from impasto.serve.store import Rating
@@ -61,6 +62,7 @@ def make_app(service: Service, listening: Listening | None = None) -> FastAPI:
     _add_ratings(app, service)
     _add_lists(app, service)
     _add_probes(app, service, metrics)
+    add_studio(app, service)
     if listening.origins:
         app.add_middleware(
             CORSMiddleware,

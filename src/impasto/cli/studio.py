@@ -1,0 +1,51 @@
+"""`impasto studio`: the page for painting, in a browser of this machine."""
+
+from __future__ import annotations
+
+import webbrowser
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from impasto.cli import flags
+from impasto.cli.printing import say
+from impasto.errors import require
+
+if TYPE_CHECKING:
+    from impasto.serve.run import Addresses
+
+_EXAMPLES = """\b
+Examples:
+  impasto studio
+  impasto studio --no-browser --port 8100"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("studio", epilog=_EXAMPLES)(studio)
+
+
+def studio(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes any free one.", min=0, max=65535)] = 8000,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only start it; open no browser.")] = False,
+    device: flags.Device = "auto",
+    precision: flags.Precision = "auto",
+    threads: flags.Threads = None,
+) -> None:
+    """Open the studio: paint in a browser, on this machine."""
+    flags.use_threads(threads)
+    require("fastapi", "serve")
+    require("uvicorn", "serve")
+    from impasto.engine.engine import Engine
+    from impasto.serve import run
+    from impasto.serve.service import Service
+    from impasto.serve.settings import Listening
+
+    def tell(addresses: Addresses) -> None:
+        say(f"the studio is at {addresses.http} (Ctrl-C ends)")
+        if not no_browser and addresses.http is not None:
+            webbrowser.open(addresses.http)
+
+    run.log_to_stderr(as_json=False, level="WARNING")
+    service = Service(Engine(device=device, precision=precision))
+    run.serve(service, Listening(http_port=port), drain_seconds=2.0, on_ready=tell)

@@ -1,0 +1,72 @@
+// Pictures that people give: read, told apart from what is none, and made small enough to be sent.
+
+import { blob } from './api.js';
+
+const DRAFT_SIDE = 1024;
+const PHONE_PIXELS = 16e6;
+const SERVER_READS = /\.(heic|heif|tiff?|avif|bmp)$/i; // formats that many browsers do not know
+
+export class NotAPicture extends Error {}
+
+// A picture as the page works with it: {id, name, blob, draft, width, height, shrunk}.
+export async function readPhoto(file, limits) {
+  let source = file;
+  let size = await sizeOf(source);
+  if (!size && (SERVER_READS.test(file.name ?? '') || file.type.startsWith('image/'))) {
+    source = await converted(file).catch((error) => { throw error.status === 422 ? new NotAPicture(file.name) : error; });
+    size = await sizeOf(source);
+  }
+  if (!size) throw new NotAPicture(file.name);
+  const most = Math.min(limits.max_pixels, onPhone() ? PHONE_PIXELS : Infinity);
+  const pixels = size.width * size.height;
+  const share = Math.min(1, Math.sqrt(most / pixels), file.size > 0.8 * limits.body_bytes ? Math.sqrt((most / pixels) * 0.5) : 1);
+  const whole = share < 1 || source !== file ? await scaled(source, size, share) : { blob: file, ...size };
+  const draftShare = Math.min(1, DRAFT_SIDE / Math.max(size.width, size.height));
+  const draft = draftShare < 1 ? (await scaled(source, size, draftShare)).blob : whole.blob;
+  const name = share < 1 || source !== file ? `${(file.name ?? 'photo').replace(/\.\w+$/, '')}.jpg` : file.name || 'photo.png';
+  return { id: await digest(draft), name, blob: whole.blob, draft, width: whole.width, height: whole.height, shrunk: share < 1 ? pixels : 0 };
+}
+
+const onPhone = () => matchMedia('(pointer: coarse)').matches && (navigator.deviceMemory ?? 4) <= 4;
+
+// Width and height, upright, without decoding the whole; null for what the browser cannot show.
+async function sizeOf(file) {
+  const address = URL.createObjectURL(file);
+  try {
+    const image = new Image();
+    await new Promise((resolve, reject) => { image.onload = resolve; image.onerror = reject; image.src = address; });
+    return image.naturalWidth ? { width: image.naturalWidth, height: image.naturalHeight } : null;
+  } catch {
+    return null;
+  } finally {
+    URL.revokeObjectURL(address);
+  }
+}
+
+async function converted(file) {
+  const form = new FormData();
+  form.append('content', file, file.name);
+  return blob('/v1/preview', { method: 'POST', body: form });
+}
+
+// The same picture with its sides times `share`, as JPEG; the browser scales while it decodes.
+async function scaled(file, size, share) {
+  const width = Math.max(1, Math.round(size.width * share));
+  const height = Math.max(1, Math.round(size.height * share));
+  const bitmap = await createImageBitmap(file, { resizeWidth: width, resizeHeight: height, resizeQuality: 'high' });
+  const canvas = document.createElement('canvas');
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext('2d').drawImage(bitmap, 0, 0);
+  bitmap.close();
+  const made = await new Promise((done) => canvas.toBlob(done, 'image/jpeg', 0.93));
+  canvas.width = 0;
+  if (!made) throw new NotAPicture(file.name);
+  return { blob: made, width, height };
+}
+
+async function digest(data) {
+  if (!crypto.subtle) return String(Math.random()).slice(2); // not on a page without TLS
+  const found = new Uint8Array(await crypto.subtle.digest('SHA-256', await data.arrayBuffer()));
+  return [...found.slice(0, 12)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
