@@ -170,6 +170,7 @@ def test_idempotency_keys(client):
         (FILES, {**DRAFT, "style": "/etc/passwd"}, "names no picture"),
         (FILES, {**DRAFT, "settings": '{"style": {"a": 1}}'}, "text is wanted"),
         (FILES, {**DRAFT, "settings": '{"strength": NaN}'}, "strength is nan"),
+        (FILES, {"settings": '{"quality": 0.5}', **DRAFT}, "as a field and in settings"),
     ],
 )
 def test_bad_requests_are_told_in_two_lines(client, files, data, words):
@@ -194,6 +195,18 @@ def test_other_bad_requests(client, serving):
         413,
     )
     assert "3,072 in all; at most 1,000" in wrong(serving(max_pixels=1000).post("/v1/stylize", files=FILES), 422)
+
+
+def test_a_bug_is_told_without_internals_and_logged_with_its_request(client, caplog):
+    def fail(words):
+        raise KeyError("/secret/path")
+
+    client.service.styles = fail
+    reply = client.get("/v1/styles")
+    assert wrong(reply, 500) == "a bug in impasto: KeyError"
+    assert "secret" not in reply.text
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert any(record.exc_info for record in caplog.records)
 
 
 def test_a_full_queue_says_when_to_come_back(serving):
@@ -259,6 +272,7 @@ def test_openapi_names_every_setting_with_examples(client):
     form = document["paths"]["/v1/stylize"]["post"]["requestBody"]["content"]["multipart/form-data"]
     assert {"content", "style", "region", "strength", "style-weight", "keep-color"} <= set(form["schema"]["properties"])
     assert form["example"]["content"]
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
     assert document["components"]["schemas"]["JobBody"]["examples"]
     for path, entry in document["paths"].items():
         for method, operation in entry.items():

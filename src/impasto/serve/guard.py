@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import h11
+from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from impasto.errors import StyleError
@@ -22,6 +23,7 @@ from impasto.serve.jobs import public_error
 from impasto.serve.metrics import Metrics
 from impasto.serve.settings import KeyRefusedError, Listening, ServeSettings, TooLargeError
 
+ERRORS = logging.getLogger("impasto.serve")
 ACCESS = logging.getLogger("impasto.serve.access")
 
 REQUEST_ID: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
@@ -141,7 +143,13 @@ class Guard:
             body = _Limited(receive, self._limits.body_bytes)
             body.check_declared(headers)
             await self._app(scope, body, exchange.send)
-        except StyleError as error:
+        except ClientDisconnect:
+            pass  # nobody is left to answer
+        except Exception as error:
+            if not isinstance(error, StyleError):
+                ERRORS.exception("a request failed")
+            if exchange.begun:
+                raise
             await exchange.refuse(error)
         finally:
             exchange.end()
@@ -222,10 +230,13 @@ class _Exchange:
             message = {**message, "headers": [*message["headers"], *added]}
         await self._send(message)
 
-    async def refuse(self, error: StyleError) -> None:
-        """Answer with an error, unless an answer has begun."""
-        if self._status:
-            return
+    @property
+    def begun(self) -> bool:
+        """Whether an answer was begun."""
+        return self._status > 0
+
+    async def refuse(self, error: Exception) -> None:
+        """Answer with an error."""
         status, headers, body = error_answer(error, self.request_id)
         headers = {
             **headers,

@@ -28,7 +28,7 @@ from impasto.serve.guard import REQUEST_ID, Guard, error_answer
 from impasto.serve.jobs import Job, Painted
 from impasto.serve.metrics import Metrics
 from impasto.serve.pages import add_studio
-from impasto.serve.service import LOG, Service
+from impasto.serve.service import Service
 from impasto.serve.settings import ClosingError, Listening, NotFoundError, restored
 from impasto.serve.store import Rating
 
@@ -54,7 +54,6 @@ def make_app(service: Service, listening: Listening | None = None) -> FastAPI:
         redoc_url=None,
         responses={code: {"model": schema.ErrorBody} for code in (401, 403, 422, 500, 503)},
     )
-    app.add_exception_handler(Exception, _told)
     for kind in (StyleError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _told)
     _add_painting(app, service)
@@ -63,6 +62,7 @@ def make_app(service: Service, listening: Listening | None = None) -> FastAPI:
     _add_lists(app, service)
     _add_probes(app, service, metrics)
     add_studio(app, service)
+    _add_keys(app, listening)
     if listening.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -73,6 +73,20 @@ def make_app(service: Service, listening: Listening | None = None) -> FastAPI:
         )
     app.add_middleware(Guard, limits=service.limits, listening=listening, metrics=metrics)
     return app
+
+
+def _add_keys(app: FastAPI, listening: Listening) -> None:
+    """Say in the OpenAPI document how a key is given; `guard.Guard` asks for it."""
+    make = app.openapi
+
+    def documented() -> dict[str, Any]:
+        document = make()
+        schemes = {"key": {"type": "http", "scheme": "bearer", "description": "an API key, where the service has any"}}
+        document.setdefault("components", {})["securitySchemes"] = schemes
+        document["security"] = [{"key": []}] if listening.keys else [{}, {"key": []}]
+        return document
+
+    app.openapi = documented  # type: ignore[method-assign]
 
 
 _BUSY: dict[int | str, dict[str, Any]] = {code: {"model": schema.ErrorBody} for code in (409, 413, 429)}
@@ -144,18 +158,21 @@ async def _form(request: Request, most: int) -> tuple[list[Upload], dict[str, An
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise InputError("the body is not multipart/form-data", "send a form, with the photograph as content")
     uploads: list[Upload] = []
-    given: dict[str, Any] = {}
+    fields: dict[str, list[str]] = {}
+    together: dict[str, Any] = {}
     async with request.form(max_files=most, max_fields=_FIELDS, max_part_size=1 << 16) as form:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 uploads.append(await _upload(name, value))
             elif name == "settings":
-                given |= _json_settings(value)
+                together |= _json_settings(value)
             elif name in ("content", "file"):
                 raise InputError(f"{name} is text", "send it as a file")
             else:
-                given.setdefault(name, []).append(value)
-    return uploads, given
+                fields.setdefault(name, []).append(value)
+    for name in together.keys() & fields.keys():
+        raise InputError(f"{quoted(name)} was given as a field and in settings", "give it once")
+    return uploads, {**together, **fields}
 
 
 async def _upload(name: str, value: UploadFile) -> Upload:
@@ -387,7 +404,5 @@ async def _told(_request: Request, error: Exception) -> Response:
         kind = (NotFoundError if status == 404 else InputError).__name__
         told = {"kind": kind, "error": str(error.detail), "hint": "see /openapi.json", "request_id": REQUEST_ID.get()}
         return JSONResponse(told, status_code=status, headers=headers)
-    if not isinstance(error, StyleError):
-        LOG.error("request %s failed", REQUEST_ID.get(), exc_info=error)
     status, headers, data = error_answer(error, REQUEST_ID.get())
     return Response(data, status, headers, "application/json")
