@@ -38,8 +38,10 @@ def studio(
     require("uvicorn", "serve")
     from impasto.engine.engine import Engine
     from impasto.serve import run
+    from impasto.serve.decode import DecodeProcesses
     from impasto.serve.service import Service
-    from impasto.serve.settings import Listening
+    from impasto.serve.settings import Listening, state_folder
+    from impasto.serve.store import JobStore
 
     def tell(addresses: Addresses) -> None:
         say(f"the studio is at {addresses.http} (Ctrl-C ends)")
@@ -47,5 +49,6 @@ def studio(
             webbrowser.open(addresses.http)
 
     run.log_to_stderr(as_json=False, level="WARNING")
-    service = Service(Engine(device=device, precision=precision))
+    engine = Engine(device=device, precision=precision)
+    service = Service(engine, store=JobStore(state_folder()), decoder=DecodeProcesses())
     run.serve(service, Listening(http_port=port), drain_seconds=2.0, on_ready=tell)
