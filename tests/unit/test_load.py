@@ -62,14 +62,17 @@ def test_two_ways_are_driven_in_turn():
 
         return send
 
-    told = []
+    told, spent = [], iter(range(100))
     ways = {"off": way("off", 0.004), "on": way("on", 0.001)}
-    rows = asyncio.run(compare(ways, Load((1, 2), 0.05, 2), on_progress=told.append))
+    rows = asyncio.run(
+        compare(ways, Load((1, 2), 0.05, 2), meters={"on": lambda: next(spent)}, on_progress=told.append)
+    )
     rounds = [order[0]] + [after for before, after in pairwise(order) if before != after]
     assert rounds == ["off", "on", "off", "on", "off", "on", "off"]  # off on off on | on off on off
     assert [(row["batching"], row["clients"]) for row in rows] == [("off", 1), ("on", 1), ("off", 2), ("on", 2)]
     assert rows[0]["throughput_ratio"] == 1
     for name, ratio in (("pictures_a_second", "throughput_ratio"), ("p50_ms", "p50_ratio")):
         assert rows[1][ratio] == pytest.approx(rows[1][name] / rows[0][name])
+    assert [row["processor_ms"] * row["pictures"] for row in rows] == pytest.approx([0, 2000, 0, 2000])
     assert rows[3]["p99_to_p50_alone"] == pytest.approx(rows[3]["p99_ms"] / rows[0]["p50_ms"])
     assert (told[-1].step, told[-1].total) == (8, 8)

@@ -148,12 +148,14 @@ async def _under_load(
     room = str(2 * max(load.clients))
     async with AsyncExitStack() as stack:
         ways: dict[str, Send] = {}
+        meters: dict[str, Callable[[], float]] = {}
         for name, size in sizes.items():
             own = ["--max-batch", str(size), "--queue", room, "--jobs-per-client", room, *options]
-            client = await stack.enter_async_context(_asked(stack.enter_context(served(own))))
-            ways[name] = _sender(asking, client)
+            server = stack.enter_context(served(own))
+            client = await stack.enter_async_context(_asked(server))
+            ways[name], meters[name] = _sender(asking, client), server.processor_seconds
             await drive(ways[name], max(load.clients), 1.0, Heard())  # weights and styles are loaded, batches tried
-        return await compare(ways, load, on_progress=on_progress)
+        return await compare(ways, load, meters=meters, on_progress=on_progress)
 
 
 def _sender(asking: Asking, client: AsyncClient) -> Send:
@@ -177,12 +179,13 @@ def overhead(
         picture = images.read(asking.photograph)
         engine.stylize(picture, asking.settings["style"], request).save(io.BytesIO(), format="PNG")
 
-    processor = {"engine": 0.0, "service": 0.0}
+    took = 0.0
 
     async def alone(number: int) -> None:  # noqa: ARG001 - there is one client
+        nonlocal took
         started = time.process_time()
         paint()
-        processor["engine"] += time.process_time() - started
+        took += time.process_time() - started
 
     async def both() -> list[dict[str, Any]]:
         with served(options) as server:
@@ -190,15 +193,10 @@ def overhead(
                 ways = {"engine": alone, "service": _sender(asking, client)}
                 for send in ways.values():
                     await drive(send, 1, 1.0, Heard())
-                processor["engine"], before = 0.0, server.processor_seconds()
-                rows = await compare(ways, Load((1,), seconds, rounds))
-                processor["service"] = server.processor_seconds() - before
-                return rows
+                meters = {"engine": lambda: took, "service": server.processor_seconds}
+                return await compare(ways, Load((1,), seconds, rounds), meters=meters)
 
     ours, service = asyncio.run(both())
-    each = {
-        name: 1e3 * processor[name] / max(1, row["pictures"]) for name, row in (("engine", ours), ("service", service))
-    }
     return {
         "benchmark": "serve overhead",
         "clients": 1,
@@ -208,9 +206,9 @@ def overhead(
         "p99_ms": service["p99_ms"],
         "engine_p50_ms": ours["p50_ms"],
         "overhead_ms": service["p50_ms"] - ours["p50_ms"],
-        "processor_ms": each["service"],
-        "engine_processor_ms": each["engine"],
-        "processor_overhead_ms": each["service"] - each["engine"],
+        "processor_ms": service["processor_ms"],
+        "engine_processor_ms": ours["processor_ms"],
+        "processor_overhead_ms": service["processor_ms"] - ours["processor_ms"],
     }
 
 
