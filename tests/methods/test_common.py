@@ -141,6 +141,8 @@ def test_strength_goes_evenly_from_the_photograph(row, stylizer):
 
 
 def test_several_styles_lie_between_their_own(row, stylizer):
+    if row.name == "attention":
+        pytest.skip("its codes hold the places of all styles; see tests/unit/test_any_painting.py")
     knobs = quick(row)
     a, b = style_of(noise(64, 64, seed=3), (48, 64)), style_of(1 - noise(64, 64, seed=4), (48, 64))
     both = replace(a, images=(a.images[0], b.images[0]))

@@ -1,13 +1,17 @@
 """WCT and MicroAST: closed forms, and slow references that share no code with them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from impasto.contract import Guide, Job, Placement, Region, Style, StyleImage
+from impasto.contract import Guide, Job, Placement, Region, Style, StyleCode, StyleImage
 from impasto.errors import InputError
-from impasto.methods.settings import MicroASTKnobs, WCTKnobs
+from impasto.methods.attention import Attention, AttentionMap
+from impasto.methods.settings import AttentionKnobs, MicroASTKnobs, WCTKnobs
+from impasto.methods.transfer import Moments
 from impasto.methods.wct import LEVELS, WCT
 from impasto.models import checkpoint
 from impasto.models import microast as networks
@@ -151,6 +155,56 @@ def test_own_decoders_are_named_by_their_folder(tmp_path):
     checkpoint.write(tmp_path / "decoder5.safetensors", tensors, {"kind": "decoder", "layer": "relu4_1"})
     with pytest.raises(InputError, match=r"is not a decoder of relu5_1"):
         WCT.read_weights(names[1])
+
+
+@pytest.fixture(scope="module")
+def attention(tiny_weights):
+    return Attention(tiny_weights, Placement())
+
+
+def test_attention_is_a_weighted_mean_and_deviation(attention):
+    """Against a loop over places."""
+    generator = torch.Generator().manual_seed(3)
+    features, style = torch.rand(1, 12, 4, 5, generator=generator), torch.rand(30, 12, generator=generator)
+    keys = F.normalize(style - style.mean(0), dim=1)
+    mean, std = torch.rand(1, 12, 1, 1, generator=generator), 0.5 + torch.rand(1, 12, 1, 1, generator=generator)
+    shares, temperature = torch.full((30,), 1 / 30), torch.tensor(0.1)
+    tensors = {"keys": keys, "values": style, "shares": shares, "mean": mean, "std": std, "temperature": temperature}
+    content = Moments(features.mean((2, 3), keepdim=True), features.std((2, 3), keepdim=True))
+    got = AttentionMap(content, StyleCode(tensors))(features)
+    wanted = torch.empty(12, 20)
+    normal = ((features - content.mean) / content.spread)[0].flatten(1)
+    for place in range(20):
+        weight = torch.exp(keys @ F.normalize(normal[:, place], dim=0) / 0.1)
+        weight = weight / weight.sum()
+        local = (weight[:, None] * style).sum(0)
+        spread = (weight[:, None] * (style - local).square()).sum(0)
+        wanted[:, place] = local + (spread + 1e-5).sqrt() * normal[:, place]
+    wanted = (wanted - wanted.mean(1, keepdim=True)) / (wanted.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(got[0].flatten(1), std[0, :, 0] * wanted + mean[0, :, 0], atol=1e-4, rtol=1e-3)
+
+
+def test_several_styles_of_attention_count_by_their_share(attention):
+    knobs, content = AttentionKnobs(), noise(64, 64)
+    one, two = style_of(noise(64, 64, seed=3)), style_of(noise(80, 48, seed=4))
+
+    def painted(first, second):
+        images = (replace(one.images[0], weight=first), replace(two.images[0], weight=second))
+        code = attention.encode_style(replace(one, images=images), knobs)
+        torch.testing.assert_close(code.tensors["shares"].sum(), torch.tensor(1.0))
+        return attention.stylize(content, [Job(code, knobs)])
+
+    alone = attention.stylize(content, [Job(attention.encode_style(one, knobs), knobs)])
+    distances = [(painted(first, 1) - alone).abs().mean().item() for first in (1e4, 4, 1, 0.25)]
+    assert distances[0] < 0.02
+    assert distances == sorted(distances)
+
+
+def test_large_paintings_are_looked_at_in_a_coarser_grid(attention, monkeypatch):
+    monkeypatch.setattr("impasto.methods.attention.PLACES", 20)
+    code = attention.encode_style(style_of(noise(128, 96)), AttentionKnobs())
+    assert code.tensors["keys"].shape == (12, 12)  # of 16 by 12 places every third would be 24, every fourth is 12
+    torch.testing.assert_close(code.tensors["keys"].norm(dim=1), torch.ones(20))
 
 
 class Layer(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from impasto.contract import Costs, Job, OnProgress, Placement, Progress, Style, StyleCode, ignore
 from impasto.methods.settings import AdaINKnobs
-from impasto.methods.transfer import Deviations, FeatureTransfer, Moments
+from impasto.methods.transfer import Deviations, FeatureTransfer
 
 LAYER = "relu4_1"
 _WINDOW_BYTES = 2000.0  # of memory, for a pixel of a tile's window, at the peak (bench/RESULTS.md)
@@ -53,13 +53,9 @@ class AdaIN(Costs):
         def report(done: int, total: int, preview: Tensor | None) -> None:
             on_progress(Progress("painting", done, total, unit=unit, preview=preview))
 
-        return self._transfer.stylize(content, jobs, _moments_of, report)
+        return self._transfer.stylize(content, jobs, report)
 
     @staticmethod
     def least_memory(height: int, width: int, knobs: AdaINKnobs, placement: Placement) -> int:  # noqa: ARG004
         """Bytes that a picture of any size needs in tiles."""
         return FeatureTransfer.least_memory(LAYER, height, width, _WINDOW_BYTES, placement, removes_grid=True)
-
-
-def _moments_of(code: StyleCode) -> Moments:
-    return Moments(code.tensors["mean"], code.tensors["std"])

@@ -35,6 +35,23 @@ class WCTKnobs(Knobs):
 
 
 @dataclass(frozen=True)
+class AttentionKnobs(Knobs):
+    """Settings of `attention`."""
+
+    strength: float = knob(1.0, "from the photograph (0) to the full style (1)", low=0, high=1)
+    style_scale: float = knob(
+        1.0, "size of the style image relative to the photograph: larger strokes above 1", low=0.1, high=8
+    )
+    temperature: float = knob(
+        0.033,
+        "how many places of the painting each place takes after: low for the most similar, 1 for all alike",
+        low=0.001,
+        high=1,
+        shapes_style=True,
+    )
+
+
+@dataclass(frozen=True)
 class MicroASTKnobs(Knobs):
     """Settings of `microast`."""
 

@@ -41,8 +41,8 @@ class Moments:
     spread: Tensor
 
 
-StyleOf: TypeAlias = Callable[[StyleCode], Moments]
-"""The moments that a method keeps in its style codes."""
+FeatureMap: TypeAlias = Callable[[Tensor], Tensor]
+"""Turns features `(1, C, h, w)` of the photograph into stylized ones."""
 
 Report: TypeAlias = Callable[[int, int, Tensor | None], None]
 """Called with what is done, how much there is to do, and a preview at the end."""
@@ -80,8 +80,8 @@ class Statistics(Protocol):
         """The spread, of the mean and the mean square, both float64."""
         ...
 
-    def fit(self, content: Moments, mean: Tensor, spread: Tensor) -> LinearMap:
-        """The map that gives features of those moments the mean and spread of a style."""
+    def fit(self, content: Moments, code: StyleCode) -> FeatureMap:
+        """The map that gives features of those moments the statistics of the style."""
         ...
 
 
@@ -100,14 +100,18 @@ class Deviations:
         """See `Statistics`."""
         return (square - mean.square()).clamp_min(0).add(EPSILON).sqrt()[None, :, None, None]
 
-    def fit(self, content: Moments, mean: Tensor, spread: Tensor) -> LinearMap:
-        """See `Statistics`."""
-        scale = spread.to(content.spread.device) / content.spread
-        return LinearMap(scale, mean.to(content.mean.device) - content.mean * scale)
+    def fit(self, content: Moments, code: StyleCode) -> LinearMap:
+        """See `Statistics`; of a code with `mean` and `std`."""
+        mean, std = (code.tensors[name].to(content.mean.device) for name in ("mean", "std"))
+        scale = std / content.spread
+        return LinearMap(scale, mean - content.mean * scale)
 
 
+@dataclass(frozen=True)
 class Covariance:
-    """Mean and covariance of all channels. Paper: arXiv:1705.08086."""
+    """Mean and covariance of all channels of a layer. Paper: arXiv:1705.08086."""
+
+    layer: str
 
     def whole(self, features: Tensor, weight: Tensor | None) -> Moments:
         """See `Statistics`."""
@@ -126,11 +130,12 @@ class Covariance:
         """See `Statistics`."""
         return square - mean[:, None] * mean
 
-    def fit(self, content: Moments, mean: Tensor, spread: Tensor) -> LinearMap:
-        """See `Statistics`."""
-        matrix = whitening_colouring(content.spread.cpu(), spread.cpu())
+    def fit(self, content: Moments, code: StyleCode) -> LinearMap:
+        """See `Statistics`; of a code with `LAYER.mean` and `LAYER.covariance`."""
+        mean, covariance = (code.tensors[f"{self.layer}.{name}"].cpu() for name in ("mean", "covariance"))
+        matrix = whitening_colouring(content.spread.cpu(), covariance)
         middle = matrix @ content.mean.flatten().cpu().double()
-        return LinearMap(matrix, mean.cpu().double() - middle[None, :, None, None])
+        return LinearMap(matrix, mean.double() - middle[None, :, None, None])
 
 
 class FeatureTransfer:
@@ -180,6 +185,11 @@ class FeatureTransfer:
         return int(_per_pixel(window_bytes, placement) * side**2 + _SMALL_MAPS * height * width)
 
     @torch.inference_mode()
+    def features(self, pixels: Tensor) -> Tensor:
+        """Of a picture `(1, 3, H, W)`: `(1, C, h, w)` float32."""
+        return precise(self._encoder(self._padded(pixels), [self._layer])[self._layer])
+
+    @torch.inference_mode()
     def encode(self, style: Style) -> Moments:
         """The style's moments, averaged over its images by weight."""
         mean, spread = torch.zeros(()), torch.zeros(())
@@ -196,7 +206,7 @@ class FeatureTransfer:
             mean, spread = mean + share * one.mean.cpu(), spread + share * one.spread.cpu()
         return Moments(mean, spread)
 
-    def stylize(self, content: Tensor, jobs: Sequence[Job], style_of: StyleOf, report: Report) -> Tensor:
+    def stylize(self, content: Tensor, jobs: Sequence[Job], report: Report) -> Tensor:
         """One pass for the whole batch; see `Stylizer`.
 
         The strength blends features (the alpha of both papers). What the decoder cannot rebuild of the photograph is
@@ -205,18 +215,17 @@ class FeatureTransfer:
         Args:
             content: `(B, 3, H, W)` in [0, 1]; or, where jobs have `memory`, codes.
             jobs: one a picture.
-            style_of: the moments of a style code.
             report: called as work is done.
         """
         if any(job.memory is not None for job in jobs):
-            parts = [self._in_tiles(content[i : i + 1], job, style_of, report) for i, job in enumerate(jobs)]
+            parts = [self._in_tiles(content[i : i + 1], job, report) for i, job in enumerate(jobs)]
             return torch.cat(parts)
         height, width = content.shape[2:]
         report(0, 1, None)
         with torch.inference_mode():
             padded = self._padded(content)
             features = self._encoder(padded, [self._layer])[self._layer]
-            plans = [self._plan(job, features[i : i + 1], padded, style_of) for i, job in enumerate(jobs)]
+            plans = [self._plan(job, features[i : i + 1], padded) for i, job in enumerate(jobs)]
             whole = torch.cat([plan.strength for plan in plans])
             strength = self._own_strength(whole)
             stylized = torch.cat([plan.stylized for plan in plans])
@@ -229,7 +238,7 @@ class FeatureTransfer:
         report(1, 1, pastiche)
         return crop_to(pastiche, height, width).to(content.dtype)
 
-    def _plan(self, job: Job, features: Tensor, padded: Tensor, style_of: StyleOf) -> _Plan:
+    def _plan(self, job: Job, features: Tensor, padded: Tensor) -> _Plan:
         """What one job makes of the photograph's features, over its whole padded size."""
         whole = torch.ones(1, 1, *padded.shape[2:], device=features.device, dtype=padded.dtype)
         strength = whole * float(job.knobs.strength)
@@ -243,22 +252,19 @@ class FeatureTransfer:
         cover = covered if cover is None else covered * cover
         seen = self._shrunk_seen(job.guide.seen, features)
         if not maps:
-            return _Plan(self._map(features, style_of(job.code), seen)(features), strength, cover)
+            return _Plan(self._map(features, job.code, seen)(features), strength, cover)
         small = _shrunk(torch.cat(maps), features)
         # regions reach beyond their masks here, and are cut out by the pixel below: no edge fades into the photograph
         shares = masks.widen(small, self._cells)
         counted = [(weight[None] + _SHRINKAGE) * (1 if seen is None else seen) for weight in small]
-        moves = [
-            self._map(features, style_of(region.code), own)
-            for region, own in zip(job.guide.regions, counted, strict=True)
-        ]
+        moves = [self._map(features, region.code, own) for region, own in zip(job.guide.regions, counted, strict=True)]
         return _Plan(_moved(features, moves, shares), strength, cover)
 
-    def _map(self, features: Tensor, style: Moments, weight: Tensor | None) -> LinearMap:
-        return self._statistics.fit(self._statistics.whole(features, weight), style.mean, style.spread)
+    def _map(self, features: Tensor, code: StyleCode, weight: Tensor | None) -> FeatureMap:
+        return self._statistics.fit(self._statistics.whole(features, weight), code)
 
     @torch.inference_mode()
-    def _in_tiles(self, content: Tensor, job: Job, style_of: StyleOf, report: Report) -> Tensor:
+    def _in_tiles(self, content: Tensor, job: Job, report: Report) -> Tensor:
         """One picture, floats or codes, in tiles of `job.memory`; returns the same kind."""
         picture = self._windowed(content)
         small = _SMALL_MAPS * picture.sides[0] * picture.sides[1] * max(1, len(job.guide.regions))
@@ -273,10 +279,8 @@ class FeatureTransfer:
             seen = self._small_map(self._windowed(job.guide.seen), tiles)
             counted = [weight * seen for weight in counted] or [seen]
         moments = self._moments(picture, tiles, counted, lambda done: report(done, 2 * len(tiles), None))
-        styles = [style_of(region.code) for region in job.guide.regions] or [style_of(job.code)]
-        moves = [
-            self._statistics.fit(own, style.mean, style.spread) for own, style in zip(moments, styles, strict=True)
-        ]
+        codes = [region.code for region in job.guide.regions] or [job.code]
+        moves = [self._statistics.fit(own, code) for own, code in zip(moments, codes, strict=True)]
         result = picture.blank()
         for index, tile in enumerate(tiles):
             own = None if shares is None else shares[:, :, *self._wide(tile).cells(self._stride)]
@@ -407,7 +411,7 @@ class _Plan:
     cover: Tensor
 
 
-def _moved(features: Tensor, moves: Sequence[LinearMap], shares: Tensor | None) -> Tensor:
+def _moved(features: Tensor, moves: Sequence[FeatureMap], shares: Tensor | None) -> Tensor:
     """Features mapped, by each region's map where its share `(R, 1, h, w)` says so."""
     if shares is None:
         return moves[0](features)

@@ -6,7 +6,7 @@ painted, gives its features the style's covariance, and decodes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from impasto.contract import STYLE_LAYERS, Costs, Job, OnProgress, Placement, Progress, Style, StyleCode, ignore
 from impasto.errors import InputError
 from impasto.methods.settings import WCTKnobs
-from impasto.methods.transfer import Covariance, FeatureTransfer, Moments, Report
+from impasto.methods.transfer import Covariance, FeatureTransfer, Report
 from impasto.models import checkpoint
 from impasto.models.checkpoint import SUFFIX, WeightsRef
 from impasto.ops.tiles import to_codes
@@ -45,7 +45,7 @@ class WCT(Costs):
                 encoder,
                 decoder,
                 placement,
-                statistics=Covariance(),
+                statistics=Covariance(layer),
                 window_bytes=_window_bytes(SMALL in weights),
                 levels=len(LEVELS),
             )
@@ -95,8 +95,8 @@ class WCT(Costs):
     def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:
         """Five passes for the whole batch; see `Stylizer` and `FeatureTransfer.stylize`."""
         picture = content if content.is_floating_point() else to_codes(content, 16)
-        for number, (layer, level) in enumerate(self._levels.items()):
-            picture = level.stylize(picture, jobs, _moments_at(layer), _reporter(number, on_progress))
+        for number, level in enumerate(self._levels.values()):
+            picture = level.stylize(picture, jobs, _reporter(number, on_progress))
         return picture if content.is_floating_point() else to_codes(picture, content.element_size() * 8)
 
     @staticmethod
@@ -126,10 +126,6 @@ def _decoder_file(folder: str, layer: str) -> Path:
     if not path.is_file():
         raise InputError(f"there is no decoder {path}", "make decoders writes all five; or leave --decoders at small")
     return path
-
-
-def _moments_at(layer: str) -> Callable[[StyleCode], Moments]:
-    return lambda code: Moments(code.tensors[f"{layer}.mean"], code.tensors[f"{layer}.covariance"])
 
 
 def _reporter(number: int, on_progress: OnProgress) -> Report:
