@@ -111,15 +111,15 @@ def test_what_does_not_go_with_a_cluster(refused, folder, words, message):
 def test_nodes_that_cannot_paint_are_named(monkeypatch, tmp_path, answer, message):
     from importlib.metadata import version
 
-    from impasto.batch import cluster
+    from impasto.engine import cluster
 
     host, theirs, seen, lost = answer
     row = host, version("impasto") if theirs is None else theirs, seen, lost
     monkeypatch.setattr(cluster, "_asked", lambda *_: [row])
     with pytest.raises(InputError, match=message) as raised:
-        cluster.check_nodes(str(tmp_path), ["/in/a.png"])
+        cluster.check_nodes(tmp_path, ["/in/a.png"])
     assert raised.value.hint
-    assert not list(tmp_path.rglob("probe-*"))
+    assert not list(tmp_path.rglob(".probe-*"))
 
 
 # --- stores ----------------------------------------------------------------------------------------------------------

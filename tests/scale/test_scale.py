@@ -119,3 +119,29 @@ def test_two_workers_paint_what_one_does(cluster, tmp_path):
     one, two = ({path.name: path.read_bytes() for path in (tmp_path / f"out{n}").glob("*.jpg")} for n in (1, 2))
     assert one.keys() == two.keys()
     print(f"one worker {rates[1]:.2f} pictures a second, two {rates[2]:.2f}: {rates[2] / rates[1] / 2:.2f} of ideal")
+
+
+def test_a_film_is_painted_shot_by_shot_also_where_a_worker_dies(cluster, tmp_path):
+    from impasto.videos import VideoReader, VideoWriter
+
+    with VideoWriter(tmp_path / "film.mp4", rate=25) as writer:
+        for shot in range(4):
+            wide = np.random.default_rng(shot).random((12, 60, 3)).astype(np.float32).repeat(8, 0).repeat(8, 1)
+            for index in range(40):
+                writer.write(np.ascontiguousarray(wide[:, index : index + 128]))
+    words = (tmp_path / "film.mp4", "-s", PAINTING, "--temporal", "fast", "--method", "adain")
+    command = [sys.executable, "-m", "impasto", "video", *words, "-o", tmp_path / "out.mp4", "--threads", "1"]
+    job = subprocess.Popen(
+        [*map(str, command), "--ray", cluster.address], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 900
+    while not (killed := cluster.processes("ray::PartPainter")) and job.poll() is None and time.monotonic() < until:
+        time.sleep(0.2)
+    for pid in killed[:1]:
+        os.kill(pid, signal.SIGKILL)
+    _, told = job.communicate()
+    assert job.returncode == 0, told
+    assert killed
+    assert "4 parts, at cuts, for 2 workers" in told
+    assert len(list(VideoReader(tmp_path / "out.mp4"))) == 160
+    assert not list(tmp_path.glob(".*impasto"))

@@ -192,7 +192,7 @@ class _Asked:
             return
         if self.watched:
             raise InputError("--watch and --ray were given", "watch on one machine, or give the folder again later")
-        from impasto.batch.cluster import check_address
+        from impasto.engine.cluster import check_address
 
         check_address(self.ray)
 
@@ -406,8 +406,9 @@ class _Run:
             table.add(outcome.work, seconds=outcome.seconds, error=outcome.error.message if outcome.error else "")
 
     def _on_cluster(self, address: str, works: Sequence[Work], painter: BatchPainter) -> Iterator[Outcome]:
-        from impasto.batch import cluster
+        from impasto.batch import cluster, places
         from impasto.batch.painter import Outcome
+        from impasto.engine.cluster import check_nodes, connected, shape_of
 
         left = []
         for work in works:
@@ -417,9 +418,11 @@ class _Run:
                 left.append(work)
         if not left:
             return
-        with cluster.connected(address):
-            cluster.check_nodes(self._asked.out, [work.content for work in left])
-            shape = cluster.shape_of(workers=self._asked.workers, threads=self._asked.threads)
+        out = self._asked.out
+        with connected(address):
+            seen = [places.absolute(work.content) for work in left if not places.is_address(work.content)]
+            check_nodes(None if places.is_address(out) else Path(out), seen[:1])
+            shape = shape_of(workers=self._asked.workers, threads=self._asked.threads)
             recipe = cluster.recipe_of(painter, left, precision=self._precision, threads=shape.cpus)
             self._reporter.note(f"{counted(shape.workers, 'worker')} of {counted(shape.cpus, 'processor')} each")
             yield from cluster.paint_on_cluster(left, recipe, shape, on_progress=self._reporter)

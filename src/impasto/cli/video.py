@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +26,7 @@ from impasto.cli.preview import PreviewFile
 from impasto.cli.printing import say, say_json
 from impasto.contract import Progress
 from impasto.errors import Cancelled, InputError
-from impasto.files import check_apart, slug
+from impasto.files import check_apart, is_file, slug
 from impasto.memory import parse_memory
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from impasto.engine.request import Request
     from impasto.video.runner import FilmResult
     from impasto.video.settings import Film
+    from impasto.video.shots import Job
 
 _EXAMPLES = """\b
 Examples:
@@ -94,6 +95,11 @@ def video(
         bool, typer.Option("--resume", help="Continue a stopped job that had the same settings.")
     ] = False,
     preview: Annotated[Path | None, typer.Option(help="A picture that always shows the newest frame.")] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", help="Paint shots on a Ray cluster: HOST:PORT, auto (this machine's), or local (new)."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Workers on the cluster, at most.", min=1)] = None,
     max_memory: Annotated[
         str | None, typer.Option(help="Memory to use at most, such as 2GB; a job that needs more is refused.")
     ] = None,
@@ -132,6 +138,8 @@ def video(
         from impasto import images
 
         images.check_output(preview, ())
+    if workers is not None and ray is None:
+        raise InputError("--workers are those of a Ray cluster", "add --ray ADDRESS, or leave it out")
     from impasto.engine.engine import Engine
     from impasto.video.settings import Film
 
@@ -151,7 +159,11 @@ def video(
     )
     _check_part(film)
     engine = Engine(device=device, precision=precision, runtime=runtime)
-    result = _paint(engine, source, inputs, target, request, film, resume=resume, preview=preview, quiet=quiet)
+    if ray is None:
+        result = _paint(engine, source, inputs, target, request, film, resume=resume, preview=preview, quiet=quiet)
+    else:
+        job = _job(source, inputs, target, request, film, resume=resume, preview=preview, precision=precision)
+        result = _paint_on_cluster(ray, engine, job, workers=workers, threads=threads, quiet=quiet)
     if as_json:
         say_json(_summary(result))
     else:
@@ -247,6 +259,59 @@ def _paint(
             )
         except Cancelled as cancelled:
             cancelled.hint = "the same command with --resume goes on from the last whole segment"
+            raise
+
+
+def _absolute(style: Any) -> Any:
+    """A style as every process of a machine names it."""
+    return str(Path(style).absolute()) if isinstance(style, str) and is_file(style) else style
+
+
+def _job(
+    source: Path,
+    inputs: _Inputs,
+    target: Path,
+    request: Request,
+    film: Film,
+    *,
+    resume: bool,
+    preview: Path | None,
+    precision: str,
+) -> Job:
+    """A film as workers need to know it, with the paths of this machine."""
+    from impasto.video.shots import Job, check_job
+
+    if preview is not None:
+        raise InputError("--preview and --ray were given", "leave one out")
+    styles = [(_absolute(name), weight) for name, weight in inputs.styles]
+    job = Job(source.absolute(), target.absolute(), styles, request, film, precision, resume=resume)
+    check_job(job)
+    return job
+
+
+def _paint_on_cluster(
+    address: str, engine: Engine, job: Job, *, workers: int | None, threads: int | None, quiet: bool
+) -> FilmResult:
+    from impasto.cli.console import Reporter
+    from impasto.engine.cluster import check_nodes, connected, shape_of
+    from impasto.video.shots import over_cluster, paint_parts
+
+    files = [name for name, _ in job.styles if isinstance(name, str) and is_file(name)]
+    with Reporter(silent=quiet) as reporter, connected(address):
+        check_nodes(job.out.parent, [str(job.source), *files])
+        shape = shape_of(workers=workers, threads=threads)
+        job = replace(job, threads=shape.cpus)
+        try:
+            return paint_parts(
+                engine,
+                job,
+                workers=shape.workers,
+                spread=over_cluster(shape),
+                on_progress=reporter,
+                on_note=reporter.note,
+            )
+        except Cancelled as cancelled:
+            cancelled.hint = "the same command with --resume goes on from the last whole segments"
             raise
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from impasto import device
-from impasto.batch import cluster
 from impasto.contract import OnProgress, Progress, ignore
+from impasto.engine import cluster
 from impasto.engine.batcher import BatchSettings
 from impasto.engine.engine import Demand, Engine
 from impasto.engine.plan import stages_of

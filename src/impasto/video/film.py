@@ -74,17 +74,17 @@ def paint_video(  # noqa: PLR0913 - a front door
     settings = film.temporal_settings()
     coding = choose_coding(out, codec=film.codec, bits=film.bits, crf=film.crf)
     reader = VideoReader(source, film.start, film.end, film.size, film.rate, even=coding.even)
-    _check(film, source, out, coding, reader.header, len(weighted(styles)))
+    check_film(film, source, out, coding, reader.header, styles)
     work = FilmFolder(out, fingerprint(source, styles, request, film), resume=resume)
     with work.open():
-        painter, masks = _prepared(engine, styles, request, reader, on_progress, on_note)
+        painter, masks = prepared(engine, styles, request, reader, on_progress, on_note)
         if settings is not None and not painter.is_quick:
             settings = settings.for_slow_method()
         left = max(0, reader.header.count - sum(segment.count for segment in work.segments))
         _tell_time(painter.predicted_seconds(settings.passes if settings else 1) * left, left, reader.header, on_note)
         result = FilmRunner(painter, masks, reader, film, settings, coding, work, on_progress).run()
         _tell_damage(reader.damaged, on_note)
-        record = _record(painter, request, film, reader.header)
+        record = film_record(painter, request, film, reader.header)
         beside = SourceTracks(Path(source), film.start, film.end, request.drop_gps)
         on_progress(Progress("joining the segments", 0, 1))
         assemble(work.segments, out, coding, beside=beside, metadata={"comment": json.dumps(record)}, on_note=on_note)
@@ -93,12 +93,12 @@ def paint_video(  # noqa: PLR0913 - a front door
     return replace(result, path=out, record=record, damaged=tuple(reader.damaged))
 
 
-def _check(film: Film, source: Path, out: Path, coding: Coding, header: VideoHeader, styles: int) -> None:
+def check_film(film: Film, source: Path, out: Path, coding: Coding, header: VideoHeader, styles: Any) -> None:
     """Raise InputError for what can be seen to be wrong before any weights are loaded."""
     if min(header.width, header.height) < SMALLEST_SIDE:
         raise InputError(f"frames of {header.width}x{header.height} px are too small", "16 px are needed")
     _check_place(out, source, coding)
-    _check_timeline(film, styles, header.duration or math.inf)
+    _check_timeline(film, len(weighted(styles)), header.duration or math.inf)
 
 
 def _tell_time(seconds: float, frames: int, header: VideoHeader, on_note: OnNote) -> None:
@@ -113,7 +113,7 @@ def _tell_damage(damaged: Sequence[int], on_note: OnNote) -> None:
         on_note(f"damaged frames were concealed: {listed}{more}")
 
 
-def _prepared(
+def prepared(
     engine: Engine,
     styles: Any,
     request: Request,
@@ -164,7 +164,8 @@ def _check_timeline(film: Film, styles: int, until: float) -> None:
             raise InputError(f"the strength at {at:g} s is {strength:g}", "it goes from 0 to 1")
 
 
-def _record(painter: FramePainter, request: Request, film: Film, header: VideoHeader) -> dict[str, Any]:
+def film_record(painter: FramePainter, request: Request, film: Film, header: VideoHeader) -> dict[str, Any]:
+    """What makes a film again, as plain values."""
     made = {name: value for name, value in painter.record().items() if name not in ("content", "seconds", "steps")}
     asked = zip(made["regions"], request.controls.regions, strict=True)
     made["regions"] = [{**region, "mask": mask_name(mask)} for region, (mask, _) in asked]

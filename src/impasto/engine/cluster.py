@@ -1,0 +1,173 @@
+"""A Ray cluster: reached by its address, asked what it has room for, and whether its nodes can paint."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from impasto.errors import InputError, counted, plain, require
+
+LOCAL = "local"
+"""The address of a cluster that is started here, for one job alone."""
+
+_CONNECT_SECONDS = 3.0
+_START = "start one with ray start --head, of the same versions of Python and Ray as here"
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # a cluster that is started here reports to nobody
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # retries would be told on standard output, among the results
+}
+"""Read by Ray when it is imported."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The workers of a cluster.
+
+    Attributes:
+        workers: at most.
+        cpus, gpus: of each.
+    """
+
+    workers: int
+    cpus: int
+    gpus: int
+
+
+def check_address(address: str) -> None:
+    """Raise InputError where no cluster answers, without waiting for Ray's own many tries.
+
+    Args:
+        address: HOST:PORT, "auto" for the cluster of this machine, or "local".
+    """
+    if address in ("auto", LOCAL):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(f"--ray is {plain(address)}", "it takes HOST:PORT, auto, or local")
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"no Ray cluster answers at {plain(address)}: {reason}", "start one with ray start --head --port 6379"
+        ) from error
+
+
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """A cluster, for as long as the block lasts.
+
+    Raises:
+        InputError: none answers, or it runs another version of Ray or of Python.
+        MissingExtra: Ray is not installed.
+    """
+    check_address(address)
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    ray = require("ray", "ray")
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    own = {"include_dashboard": False} if address == LOCAL else {}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="error", **own)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = plain(str(error)).split(". ")[0][:160]
+        raise InputError(f"no Ray cluster can be used at {plain(address)}: {reason}", _START) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def shape_of(*, workers: int | None, threads: int | None) -> Shape:
+    """The workers that the connected cluster has room for: one for each GPU, or for each node's processors.
+
+    Args:
+        workers: at most; None for as many as there is room for.
+        threads: of each worker; None for the processors of the smallest node.
+    """
+    nodes = [node["Resources"] for node in _nodes() if node["Resources"].get("CPU")]
+    if not nodes:
+        raise InputError("the Ray cluster has no node with a processor", "start nodes with --num-cpus 1 or more")
+    graphics = sum(int(node.get("GPU", 0)) for node in nodes)
+    cpus = threads or (1 if graphics else min(int(node["CPU"]) for node in nodes))
+    room = graphics or sum(int(node["CPU"]) // cpus for node in nodes)
+    if not room:
+        raise InputError(f"no node of the Ray cluster has {counted(cpus, 'processor')}", "give fewer --threads")
+    return Shape(min(workers or room, room), cpus, 1 if graphics else 0)
+
+
+def check_nodes(folder: Path | None = None, files: Sequence[str] = ()) -> None:
+    """Refuse nodes that lack Impasto, have another version, or do not see the files.
+
+    Args:
+        folder: that all write into, which is there; None where nodes write nothing.
+        files: paths that all have to see.
+
+    Raises:
+        InputError: says which node, and what it lacks.
+    """
+    mine = version("impasto")
+    probe = None if folder is None else folder.absolute() / f".probe-{secrets.token_hex(4)}"
+    if probe is not None:
+        probe.touch()
+    try:
+        for host, theirs, seen, lost in _asked(probe, files):
+            if theirs != mine:
+                what = f"has impasto {theirs}, and this is {mine}" if theirs else "has no impasto"
+                raise InputError(f"the node {host} {what}", f'pip install "impasto[ray]=={mine}" on each node')
+            if not seen:
+                hint = "give a folder that all nodes share, or an address such as s3://bucket/folder"
+                raise InputError(f"the node {host} does not see the folder {plain(folder)}", hint)
+            if lost:
+                hint = "put it where all nodes see it, under the same path"
+                raise InputError(f"the node {host} does not see {plain(lost)}", hint)
+    finally:
+        if probe is not None:
+            with suppress(OSError):
+                probe.unlink()
+
+
+def _asked(probe: Path | None, files: Sequence[str]) -> list[tuple[str, str, bool, str]]:
+    """Of each node: its name, its version of Impasto, whether it sees the folder, and what file it does not."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    def look(probe: str | None, files: Sequence[str]) -> tuple[str, bool, str]:
+        # a closure, which Ray sends by value: a node without Impasto can run it
+        from importlib.metadata import PackageNotFoundError, version
+        from pathlib import Path
+
+        try:
+            found = version("impasto")
+        except PackageNotFoundError:
+            found = ""
+        lost = [name for name in files if not Path(name).exists()]
+        return found, probe is None or Path(probe).exists(), lost[0] if lost else ""
+
+    nodes = _nodes()
+    remote = ray.remote(num_cpus=0, max_retries=1)(look)
+    calls = [
+        remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+            None if probe is None else str(probe), list(files)
+        )
+        for node in nodes
+    ]
+    answers = ray.get(calls)
+    return [(node["NodeManagerHostname"], *answer) for node, answer in zip(nodes, answers, strict=True)]
+
+
+def _nodes() -> list[dict[str, Any]]:
+    """The nodes that answer."""
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
