@@ -20,6 +20,9 @@ cluster.shutdown()
 """
 
 
+TRIES = 3  # a busy machine may miss one of Ray's own time limits
+
+
 def free_port():
     """A port of this machine that nobody listens on."""
     with socket.socket() as found:
@@ -34,6 +37,14 @@ class Cluster:
         self._nodes = nodes
 
     def __enter__(self):
+        for _ in range(TRIES):
+            self._start()
+            if self.address:
+                return self
+            self.__exit__()
+        raise AssertionError("no cluster could be started")
+
+    def _start(self):
         environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
         self._process = subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(self._nodes)],
@@ -44,10 +55,6 @@ class Cluster:
             env=environment,
         )
         self.address = self._process.stdout.readline().strip()
-        if not self.address:
-            self.__exit__()
-            raise AssertionError("no cluster could be started")
-        return self
 
     def processes(self, title):
         """Ids of the cluster's processes that have a word in their title."""
