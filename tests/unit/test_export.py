@@ -323,6 +323,7 @@ def test_a_missing_package_names_the_install_line(monkeypatch):
     [
         (["nowhere.safetensors"], 2),
         (["NET", "--to", "caffe"], 2),
+        (["NET", "--to", "tfjs"], 2),
         (["NET", "--to", "coreml", "--shape", "wide"], 2),
         (["NET", "--shape", "64x64"], 2),
         (["adain", "--to", "coreml"], 2),

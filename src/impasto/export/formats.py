@@ -155,6 +155,11 @@ def find(name: str) -> Format:
     Raises:
         InputError: there is none of that name.
     """
+    if name == "tfjs":
+        raise InputError(
+            "there is no format for TensorFlow.js: its converter needs packages that current ones replace",
+            "use --to web, a page with ONNX Runtime Web, or --to onnx, which that library reads",
+        )
     known = {**FORMATS, WEB.name: WEB}
     if name not in known:
         raise InputError(f"there is no format {name!r}", close_names(name, known))

@@ -25,7 +25,7 @@ def write(model: Exportable, path: Path, shape: tuple[int, int] | None) -> None:
 def model_bytes(model: Exportable) -> bytes:
     """The file's contents.
 
-    A network's graph is our own: a tenth smaller than that of PyTorch's exporter, and up to two fifths quicker
+    A network's graph is our own: smaller than that of PyTorch's exporter, and half as quick again
     (bench/RESULTS.md, "Exported").
     """
     onnx: Any = require("onnx", graphs.EXTRA)
