@@ -381,6 +381,13 @@ def main(args=None):
         impasto_stylize.stylize(other, other.topLevelNodes()[0], style, {}, service, lambda share: True)
     except ServiceError as error:
         told["error"] = str(error)
+    dialog = impasto_stylize._Dialog()
+    dialog._style.setText(given["style"])
+    told["dialog"] = [len(dialog.style()), dialog.settings(), type(dialog.service()).__name__]
+    dialog._quality.setCurrentText("best")
+    dialog._accepted()
+    again = impasto_stylize._Dialog()
+    told["again"] = [again._style.text() == given["style"], again.settings()["quality"]]
     json.dump(told, open(os.environ["TOLD"], "w"))
 
 def __main__(args):
@@ -422,6 +429,8 @@ def test_the_plug_in_of_krita_paints_a_layer(address, engine, tmp_path):
     assert np.array_equal(shown[..., 2::-1], painted_by(engine, codes(0), codes(1)))
     assert (shown[..., 3] == 255).all()
     assert "8 bits" in found["error"]
+    assert found["dialog"] == [len(png(1)), {"quality": "good", "strength": 1.0}, "Service"]
+    assert found["again"] == [True, "best"]
 
 
 def test_krita_finds_the_plug_in():
