@@ -193,6 +193,12 @@ def require(module: str, extra: str) -> ModuleType:
         ) from error
 
 
+def require_installed(module: str, extra: str) -> None:
+    """Raises MissingExtra where an optional package is not installed; nothing is imported."""
+    if find_spec(module) is None:
+        raise MissingExtra(f"{module} is not installed, and this needs it", f'pip install "impasto[{extra}]"')
+
+
 def require_torch() -> None:
     """Raises MissingExtra where PyTorch is not installed, in an environment for trained styles alone."""
     if find_spec("torch") is None:

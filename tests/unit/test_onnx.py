@@ -24,7 +24,11 @@ from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.runtimes import graphs
 from tiny import TinyStore, noise, tiny_network
 
-ROWS = {**networks.ARCHITECTURES, "wide": networks.NetworkSpec("", "", (4, 6, 8), 2, False, 9, 1, 5, 0, False)}
+ROWS = {
+    **networks.ARCHITECTURES,
+    "wide": networks.NetworkSpec("", "", (4, 6, 8), 2, False, 9, 1, 5, 0, False),
+    "pruned": networks.NetworkSpec("", "", (4, 6, 8), 2, True, 5, 2, 3, 4, True, inner=(10, 3), ups=(6, 5)),
+}
 
 MASK = np.kron(np.eye(2, dtype=np.float32), np.ones((25, 36), np.float32))[:, :71]
 

@@ -60,6 +60,10 @@ COMMANDS: Mapping[str, Row] = {
         "train",
         "Train a network that paints one style or several in a single pass; or any painting (arbitrary), or a decoder.",
     ),
+    "prune": Row("shrink", "Take channels out of a trained network, and train it to paint the same pictures again."),
+    "quantize": Row(
+        "shrink", "Write a trained network in INT8, calibrated on photographs; the file is a style like any other."
+    ),
     "assets": Row("library", "Weights and paintings: list, fetch and verify them."),
     "bench": Row("bench", "Time Impasto against plain reference code and other programs."),
 }

@@ -42,14 +42,14 @@ def register(app: typer.Typer) -> None:
     group.callback(
         invoke_without_command=True,
         epilog="Example: impasto train --style irises=museum:436528 --content photographs -o irises.safetensors",
-    )(with_options(train, _options(TrainKnobs)))
+    )(with_options(train, knob_options(TrainKnobs)))
     group.command(
         "arbitrary", epilog="Example: impasto train arbitrary --content photographs --minutes 600 -o any.safetensors"
-    )(with_options(train_arbitrary, _options(TrainKnobs, network=_ARBITRARY_NETWORK)))
+    )(with_options(train_arbitrary, knob_options(TrainKnobs, network=_ARBITRARY_NETWORK)))
     group.command(
         "decoder",
         epilog="Example: impasto train decoder --layer relu3_1 --content photographs -o decoder3.safetensors",
-    )(with_options(train_decoder, _options(DecoderKnobs)))
+    )(with_options(train_decoder, knob_options(DecoderKnobs)))
     app.add_typer(group, name="train")
 
 
@@ -219,7 +219,7 @@ def _run(
     with Reporter() as reporter:
         whole = job(store, reporter)
         if whole.source == Path(SAMPLE) and not whole.source.exists():
-            whole = dataclasses.replace(whole, source=_sample(store, reporter))
+            whole = dataclasses.replace(whole, source=sample_folders(store, reporter))
         store.fetch(whole.assets, on_progress=reporter)
         result = training.train(
             whole,
@@ -236,7 +236,7 @@ def _run(
         say(result.path)
 
 
-def _sample(store: Store, reporter: Reporter) -> list[Path]:
+def sample_folders(store: Store, reporter: Reporter) -> list[Path]:
     """Folders of the photographs that can be fetched."""
     ids = store.of_kind(SAMPLE)
     fetch_with_progress(store, ids, reporter)
@@ -317,7 +317,7 @@ def _thumbnail_photograph(store: Store) -> Any:
     return images.read(store.path("photos") / "chelsea.png").pixels if store.is_present("photos") else None
 
 
-def _options(cls: type, **defaults: str) -> dict[str, Any]:
+def knob_options(cls: type, **defaults: str) -> dict[str, Any]:
     """An option for each setting of a training; `defaults` are those that differ from the dataclass's."""
     return {
         knob.name: option(knob, knob.type, defaults.get(knob.name, str(knob.default)), panel=_PANEL)

@@ -108,9 +108,7 @@ class PlainNetwork(nn.Module):
         self.head = _plain(network.head)
         self.doubled = full is not None
         self.normalisation = Normalisation()
-        widths = network.architecture.widths
-        layers = [*widths, *[widths[-1]] * (2 * len(network.blocks)), *reversed(widths[:-1])]
-        self.pieces = [size for channels in layers for size in (channels, channels)]
+        self.pieces = [size for channels in network.architecture.normalised for size in (channels, channels)]
 
     def forward(self, image: Tensor, code: Tensor) -> Tensor:
         """See the class."""

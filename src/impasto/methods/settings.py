@@ -249,3 +249,16 @@ class DecoderKnobs(ScheduleKnobs):
     feature_weight: float = knob(
         1.0, "weight of the error of the features, relative to that of the pixels", low=0, high=1000
     )
+
+
+@dataclass(frozen=True)
+class DistillKnobs(ScheduleKnobs):
+    """Settings of the training after `impasto prune`."""
+
+    minutes: float = knob(10.0, "how long to train what is left, unless --steps is given", low=0.01, high=100000)
+    learning_rate: float = knob(
+        2e-3, "learning rate of Adam after the warm-up; decays to 0 along a cosine", low=1e-6, high=1
+    )
+    detail_weight: float = knob(
+        1.0, "weight of the differences between neighbouring pixels, beside those of the pixels", low=0, high=1000
+    )

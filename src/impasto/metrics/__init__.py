@@ -16,7 +16,7 @@ from impasto.metrics._judge import (
     measure_video,
     unmeasurable,
 )
-from impasto.metrics._pixels import psnr
+from impasto.metrics._pixels import psnr, ssim
 from impasto.metrics._sets import FID_FULL_RANK, FID_LEAST, KID_LEAST, check_counts, set_notes
 from impasto.metrics._style import CONTENT_LAYER
 from impasto.metrics._table import METRICS, Metric, check_names, names_of
@@ -40,5 +40,6 @@ __all__ = [
     "names_of",
     "psnr",
     "set_notes",
+    "ssim",
     "unmeasurable",
 ]

@@ -42,6 +42,8 @@ class NetworkSpec:
         last: channels at full size before the head, where the stem halved; 0 otherwise.
         skip: whether the features before the last halving are added back after the first doubling.
         paper: where it comes from.
+        inner: channels inside each residual block, where pruning has left others than at its ends; else empty.
+        ups: channels after each doubling, where they are others than before the halving that it undoes; else empty.
     """
 
     name: str
@@ -55,6 +57,24 @@ class NetworkSpec:
     last: int
     skip: bool
     paper: str = "own design"
+    inner: tuple[int, ...] = ()
+    ups: tuple[int, ...] = ()
+
+    @property
+    def inner_widths(self) -> tuple[int, ...]:
+        """Channels inside each residual block."""
+        return self.inner or (self.widths[-1],) * self.blocks
+
+    @property
+    def up_widths(self) -> tuple[int, ...]:
+        """Channels after each doubling."""
+        return self.ups or self.widths[-2::-1]
+
+    @property
+    def normalised(self) -> tuple[int, ...]:
+        """Channels of each layer that is normalised, in the order of the code."""
+        blocks = [width for inner in self.inner_widths for width in (inner, self.widths[-1])]
+        return (*self.widths, *blocks, *self.up_widths)
 
 
 ARCHITECTURES: Mapping[str, NetworkSpec] = {
@@ -197,10 +217,10 @@ def _mirrored(windows: Tensor) -> Tensor:
 class _Separable(nn.Module):
     """A depthwise convolution and a pointwise one."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.depthwise = _Convolution(channels, channels, 3, groups=channels)
-        self.pointwise = _Convolution(channels, channels, 1)
+        self.depthwise = _Convolution(inputs, inputs, 3, groups=inputs)
+        self.pointwise = _Convolution(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.pointwise(self.depthwise(x))
@@ -210,10 +230,10 @@ class _Separable(nn.Module):
 class _Block(nn.Module):
     """A residual block: two convolutions, the input added."""
 
-    def __init__(self, channels: int, *, separable: bool) -> None:
+    def __init__(self, channels: int, inner: int, *, separable: bool) -> None:
         super().__init__()
-        self.first = _Separable(channels) if separable else _Convolution(channels, channels, 3)
-        self.second = _Separable(channels) if separable else _Convolution(channels, channels, 3)
+        self.first = _Separable(channels, inner) if separable else _Convolution(channels, inner, 3)
+        self.second = _Separable(inner, channels) if separable else _Convolution(inner, channels, 3)
 
     def forward(self, x: Tensor, code: _Code) -> Tensor:
         inner = F.relu_(code.normalise(self.first(x)))
@@ -253,12 +273,13 @@ class Network(nn.Module):
         self.stem = _Convolution(3, widths[0], architecture.stem, stride=architecture.stem_stride)
         self.down = nn.ModuleList(_Convolution(a, b, 3, stride=2) for a, b in pairs)
         self.blocks = nn.ModuleList(
-            _Block(widths[-1], separable=architecture.separable) for _ in range(architecture.blocks)
+            _Block(widths[-1], inner, separable=architecture.separable) for inner in architecture.inner_widths
         )
-        self.up = nn.ModuleList(_Doubling(b, a, 3) for a, b in reversed(pairs))
+        self.up = nn.ModuleList(_Doubling(a, b, 3) for a, b in pairwise((widths[-1], *architecture.up_widths)))
         self.skip = nn.Parameter(torch.ones(widths[-2])) if architecture.skip else None
-        self.full = _Doubling(widths[0], architecture.last, 3, bias=True) if strided else None
-        self.head = _Head(architecture.last if strided else widths[0], 3, architecture.head, bias=True)
+        before = architecture.up_widths[-1]
+        self.full = _Doubling(before, architecture.last, 3, bias=True) if strided else None
+        self.head = _Head(architecture.last if strided else before, 3, architecture.head, bias=True)
         if generator is not None:
             self._initialise(generator)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -271,13 +292,11 @@ class Network(nn.Module):
     @property
     def code_length(self) -> int:
         """Numbers that make a style: a scale and a shift for each normalised channel."""
-        widths = self.architecture.widths
-        return 2 * (sum(widths) + 2 * len(self.blocks) * widths[-1] + sum(widths[:-1]))
+        return 2 * sum(self.architecture.normalised)
 
     def neutral_code(self) -> Tensor:
         """`(1, N)`: scales 1, shifts 0, to start from."""
-        widths = self.architecture.widths
-        layers = [*widths, *[widths[-1]] * (2 * len(self.blocks)), *reversed(widths[:-1])]
+        layers = self.architecture.normalised
         return torch.cat([torch.cat([torch.ones(c), torch.zeros(c)]) for c in layers])[None]
 
     def forward(self, images: Tensor, code: Tensor) -> Tensor:
@@ -362,6 +381,8 @@ def find_spec(tensors: Mapping[str, Tensor]) -> NetworkSpec:
             head=tensors["head.weight"].shape[2],
             last=tensors["full.weight"].shape[0] if strided else 0,
             skip="skip" in tensors,
+            inner=tuple(_inner(tensors, number) for number in range(_count(tensors, "blocks."))),
+            ups=tuple(tensors[f"up.{number}.weight"].shape[0] for number in range(_count(tensors, "up."))),
         )
     except (KeyError, IndexError) as error:
         raise InputError("the file is not an Impasto network", checkpoint.HINT) from error
@@ -369,8 +390,15 @@ def find_spec(tensors: Mapping[str, Tensor]) -> NetworkSpec:
     return next(same, found)
 
 
+def _inner(tensors: Mapping[str, Tensor], block: int) -> int:
+    """Channels inside a residual block."""
+    separable = f"blocks.{block}.first.pointwise.weight" in tensors
+    return tensors[f"blocks.{block}.first{'.pointwise' if separable else ''}.weight"].shape[0]
+
+
 def _shape(row: NetworkSpec) -> tuple[Any, ...]:
-    return row.widths, row.blocks, row.separable, row.stem, row.stem_stride, row.head, row.last, row.skip
+    plain = row.widths, row.blocks, row.separable, row.stem, row.stem_stride, row.head, row.last, row.skip
+    return *plain, row.inner_widths, row.up_widths
 
 
 def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:

@@ -88,7 +88,7 @@ def build(tensors: Tensors, about: Mapping[str, Any] | None = None) -> bytes:
 
 
 def _plain(code: NDArray[Any]) -> list[float]:
-    return [float(f"{value:.8g}") for value in code.astype(np.float64)]
+    return [float(f"{value:.5g}") for value in code.astype(np.float64)]
 
 
 def cached(network: Path, tensors: Tensors, folder: Path) -> bytes:
@@ -214,8 +214,10 @@ class _Graph:
     def _sizes(self) -> list[int]:
         """How the code is cut: a scale and a shift for each normalised layer."""
         shapes = {name: array.shape for name, array in self._tensors.items()}
-        widths = [shapes[f"{name}.weight"][0] for name in ["stem", *self._numbered("down")]]
-        channels = [*widths, *[widths[-1]] * (2 * len(self._numbered("blocks")))]
+        channels = [shapes[f"{name}.weight"][0] for name in ["stem", *self._numbered("down")]]
+        for name in self._numbered("blocks"):
+            part = ".pointwise" if f"{name}.first.pointwise.weight" in shapes else ""
+            channels += [shapes[f"{name}.{half}{part}.weight"][0] for half in ("first", "second")]
         channels += [shapes[f"{name}.weight"][0] for name in self._numbered("up")]
         return [size for count in channels for size in (count, count)]
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from impasto.train._jobs import DecoderTraining, StyleTraining, TrainingJob, load
+    from impasto.train._jobs import DecoderTraining, Distillation, StyleTraining, TrainingJob, load
     from impasto.train._run import TrainingResult, check_target, train
     from impasto.train._teacher import TrainingStyle, recoloured
 
 __all__ = [
     "DecoderTraining",
+    "Distillation",
     "StyleTraining",
     "TrainingJob",
     "TrainingResult",
@@ -27,6 +28,7 @@ __all__ = [
 _LAZY = {
     "TrainingJob": "_jobs",
     "DecoderTraining": "_jobs",
+    "Distillation": "_jobs",
     "StyleTraining": "_jobs",
     "load": "_jobs",
     "TrainingResult": "_run",

@@ -14,10 +14,11 @@ from torch import Tensor
 from impasto import images
 from impasto.contract import OnProgress, Placement
 from impasto.errors import InputError
-from impasto.methods.settings import DecoderKnobs, ScheduleKnobs, TrainKnobs
+from impasto.methods.settings import DecoderKnobs, DistillKnobs, ScheduleKnobs, TrainKnobs
 from impasto.models import catalog, checkpoint, networks, predictors
 from impasto.train import _pages
 from impasto.train._critic import PATCH
+from impasto.train._distill import Distiller
 from impasto.train._learner import VALIDATED, Learner, validation_crops
 from impasto.train._mirror import DecoderLearner
 from impasto.train._student import CACHED, CodePredictor, CodeTable, Student
@@ -246,6 +247,53 @@ class DecoderTraining(TrainingJob):
             yield _pages.shrunk(photograph, longest), "photograph"
         for photograph in validation.pixels[:_SHEET_PHOTOGRAPHS]:
             yield _pages.painted(learner, 0, photograph, longest), f"from {self.knobs.layer}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation(TrainingJob):
+    """A pruned network that learns the pictures of the full one; see `Distiller`.
+
+    Attributes:
+        pruned, full: both networks, of the same styles.
+    """
+
+    knobs: DistillKnobs
+    pruned: networks.Trained
+    full: networks.Trained
+
+    assets = ()
+
+    @property
+    def style_count(self) -> int:
+        """Number of styles to train on."""
+        return len(self.full.styles)
+
+    def recipe(self) -> dict[str, Any]:
+        """With the shape of the network."""
+        shape = [*self.pruned.architecture.widths, *self.pruned.architecture.normalised]
+        return {"kind": "pruned", "channels": shape, **super().recipe()}
+
+    def learner(
+        self,
+        weights: Weights,  # noqa: ARG002 - it takes none
+        placement: Placement,
+        validation: Photographs | None,  # noqa: ARG002 - nothing is measured
+        on_progress: OnProgress,  # noqa: ARG002
+    ) -> Distiller:
+        """A distiller."""
+        return Distiller(self.pruned, self.full, self.knobs, placement)
+
+    def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """With what the full network says of its styles."""
+        assert isinstance(learner, Distiller)
+        kept = {key: value for key, value in self.full.about.items() if key != "validation"}
+        networks.Trained(learner.tensors(), {**kept, **about}).save(self.target)
+
+    def samples(self, learner: Learner, validation: Photographs) -> Iterator[tuple[Floats, str]]:
+        """Each style."""
+        for row, style in enumerate(self.full.styles):
+            for photograph in validation.pixels[:_SHEET_PHOTOGRAPHS]:
+                yield _pages.painted(learner, row, photograph, min(_SHEET_SIDE, self.knobs.canvas)), style
 
 
 def load(name: str) -> networks.Trained:
