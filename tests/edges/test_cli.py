@@ -230,7 +230,13 @@ def test_styles_on_a_sheet(run, tmp_path):
 def test_methods_and_their_settings(run):
     rows = {row["name"]: row for row in json.loads(run("methods", "--json"))}
     assert rows["optimize"]["knobs"]["properties"]["strength"]["maximum"] == 1
-    assert "--strength" in run("methods", "adain")
+    described = run("methods", "adain")
+    assert "--strength" in described
+    assert "takes into account: regions, strength" in described
+    small, large = json.loads(run("methods", "microast", "--json"))[0]["predicted"]
+    assert (small["size"], large["size"]) == (512, 1024)
+    assert 3.5 < large["seconds"] / small["seconds"] < 4.5
+    assert large["bytes"] == 4 * small["bytes"] > 10_000_000
     assert "arXiv" in run("methods")
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from impasto import settings
 from impasto.assets import SAMPLE, Store
 from impasto.cli.printing import say, say_json
+from impasto.device import readable_bytes
 from impasto.errors import AssetError, InputError, counted, plain
 from impasto.methods import recipes, registry
 from impasto.models import catalog
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from impasto.cli.console import Reporter
 
 _SHEET_COLUMNS = 6
+_PREDICTED_SIZES = (512, 1024)  # pixels
 
 assets_app = typer.Typer(help="Weights and paintings: list, fetch and verify them.", no_args_is_help=True)
 
@@ -115,7 +117,8 @@ def methods(
     """List the methods, or the settings of one."""
     rows = list(registry.methods().values()) if name is None else [registry.find(name)]
     if as_json:
-        say_json([_described(row) for row in rows], indent=2)
+        costs = {} if name is None else {"predicted": [_predicted(rows[0], size) for size in _PREDICTED_SIZES]}
+        say_json([_described(row) | costs for row in rows], indent=2)
         return
     console = Console()
     if name is None:
@@ -125,11 +128,24 @@ def methods(
         console.print(table, highlight=False)
         return
     row = rows[0]
-    console.print(f"{row.name}: {row.summary}\n{row.paper}\n", highlight=False)
+    console.print(f"{row.name}: {row.summary}\n{row.paper}", highlight=False)
+    for size in _PREDICTED_SIZES:
+        cost = _predicted(row, size)
+        console.print(f"{size} px: about {cost['seconds']} s here, {readable_bytes(cost['bytes'])}", highlight=False)
+    console.print(
+        f"takes into account: {', '.join(sorted(row.honours)) or 'content and style alone'}\n", highlight=False
+    )
     table = Table("setting", "takes", "default", "what it does", box=None, header_style="bold")
     for knob in settings.knobs_of(row.load_knobs()):
         table.add_row(knob.flag, knob.bounds(), recipes.default_of(row.name, knob), knob.help)
     console.print(table, highlight=False)
+
+
+def _predicted(row: registry.Method, size: int) -> dict[str, float]:
+    from impasto.engine.plan import predicted_costs
+
+    seconds, needed = predicted_costs(row.name, size)
+    return {"size": size, "seconds": float(f"{seconds:.2g}"), "bytes": needed}
 
 
 def _described(row: registry.Method) -> dict[str, object]:

@@ -81,7 +81,10 @@ def plan(
     on = placements[-1].device
     room = device.available_memory(on) if limit is None else limit
     pixels = sides[0] * sides[1]
-    whole = max(_whole(stage, placement, regions, pixels) for stage, placement in zip(stages, placements, strict=True))
+    whole = max(
+        bytes_in_one_piece(stage, placement, regions, pixels)
+        for stage, placement in zip(stages, placements, strict=True)
+    )
     needed = int(whole + _MASK * maps * pixels)
     if needed <= room:
         return Budget(None, maps, needed)
@@ -131,8 +134,15 @@ def least_in_tiles(
     return max(painting, reading, writing)
 
 
-def _whole(stage: recipes.Stage, placement: Placement, regions: int, pixels: int) -> float:
-    """Bytes in one piece."""
+def bytes_in_one_piece(stage: recipes.Stage, placement: Placement, regions: int, pixels: int) -> float:
+    """Bytes that a stage takes in one piece, beside the pictures.
+
+    Args:
+        stage: the method and its settings.
+        placement: where it computes.
+        regions: parts of the picture that have statistics of their own.
+        pixels: of the result.
+    """
     share = 1.0 if placement.precision == "float32" else 0.5
     each = stage.method.bytes_per_pixel(stage.knobs, placement) + regions * stage.method.region_memory * share
     return each * pixels + stage.method.costs().fixed_bytes(stage.knobs, placement)
