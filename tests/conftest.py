@@ -2,8 +2,10 @@
 
 import multiprocessing.process
 import os
+import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -168,8 +170,10 @@ def postgresql_server(tmp_path_factory):
         port = free.getsockname()[1]
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
     run(bin_folder / "pg_ctl", "-D", folder / "data", "-w", "-o", options, "-l", folder / "log", "start")
+    server = int((folder / "data" / "postmaster.pid").read_text().split()[0])
     yield f"postgresql://impasto@127.0.0.1:{port}/postgres"
-    run(bin_folder / "pg_ctl", "-D", folder / "data", "-W", "-m", "immediate", "stop")
+    with suppress(ProcessLookupError):
+        os.kill(server, signal.SIGQUIT)  # at once
 
 
 @pytest.fixture

@@ -52,6 +52,14 @@ def start(tmp_path):
             server.stop(signal.SIGKILL)
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One server for what does not end it."""
+    made = Server(tmp_path_factory.mktemp("server"))
+    yield made
+    assert made.stop(signal.SIGTERM) == 0
+
+
 def png(seed=0):
     import io
 
@@ -84,45 +92,53 @@ def wait_for(server, job, *states, seconds=120):
     return found
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_an_accepted_job_survives_a_kill_and_is_done_once(start, tmp_path, request, kind):
-    more = [request.getfixturevalue("postgresql")] if kind == "postgresql" else []
-    server = start(*more)
-    running = submit(server, method="optimize", steps="40")
-    queued = submit(server, method="optimize", steps="2", format="jpg")
-    wait_for(server, running, "running")
-    server.stop(signal.SIGKILL)
-    server = start(*more)
-    assert wait_for(server, running, "done")["result"]["width"] == 64
-    wait_for(server, queued, "done")
-    for job, kind_of in ((running, "image/png"), (queued, "image/jpeg")):
-        reply = httpx.get(f"{server.address}/v1/jobs/{job}/result")
-        assert reply.headers["content-type"] == kind_of
+def last_event(server, job):
+    with httpx.stream("GET", f"{server.address}/v1/jobs/{job}/events", timeout=60) as reply:
+        return json.loads(reply.read().decode().strip().split("\n\n")[-1].partition("data: ")[2])
+
+
+def check_done(server, running, queued):
+    """Both jobs are there, done, once, with their pictures."""
+    for job, kind in ((running, "image/png"), (queued, "image/jpeg")):
+        wait_for(server, job, "done")
+        assert last_event(server, job)["state"] == "done"
+        assert httpx.get(f"{server.address}/v1/jobs/{job}/result").headers["content-type"] == kind
     listed = httpx.get(f"{server.address}/v1/jobs").json()["jobs"]
     assert sorted(job["id"] for job in listed) == sorted([running, queued])
     counts = httpx.get(f"{server.address}/metrics").text
     assert 'impasto_jobs_ended_total{method="optimize",state="done"} 2.0' in counts
+
+
+def test_an_accepted_job_survives_a_kill_and_a_stop_and_is_done_once(start, tmp_path):
+    server = start()
+    running = submit(server, method="optimize", steps="25")
+    queued = submit(server, method="optimize", steps="2", format="jpg")
+    wait_for(server, running, "running")
+    server.stop(signal.SIGKILL)
+    server = start()
+    wait_for(server, running, "running")
+    assert server.stop(signal.SIGTERM) == 0  # it is given a moment, and left to the next start
+    server = start()
+    check_done(server, running, queued)
     assert server.stop(signal.SIGTERM) == 0
-    with closing(JobStore(tmp_path / "state", url=more[0] if more else None)) as store:
+    with closing(JobStore(tmp_path / "state")) as store:
+        assert [store.get(job).attempts for job in (running, queued)] == [3, 1]
+
+
+def test_the_same_with_postgresql(start, tmp_path, postgresql):
+    server = start(postgresql)
+    running = submit(server, method="optimize", steps="25")
+    queued = submit(server, method="optimize", steps="2", format="jpg")
+    wait_for(server, running, "running")
+    server.stop(signal.SIGKILL)
+    server = start(postgresql)
+    check_done(server, running, queued)
+    assert server.stop(signal.SIGTERM) == 0
+    with closing(JobStore(tmp_path / "state", url=postgresql)) as store:
         assert [store.get(job).attempts for job in (running, queued)] == [2, 1]
 
 
-def test_sigterm_drains_and_leaves_the_rest_to_the_next_start(start):
-    server = start()
-    first = submit(server, method="optimize", steps="25")
-    second = submit(server, method="optimize", steps="1")
-    wait_for(server, first, "running")
-    assert server.stop(signal.SIGTERM) == 0
-    server = start()
-    assert wait_for(server, first, "done")
-    assert wait_for(server, second, "done")
-    with httpx.stream("GET", f"{server.address}/v1/jobs/{second}/events") as reply:
-        last = reply.read().decode().strip().split("\n\n")[-1]
-    assert json.loads(last.partition("data: ")[2])["state"] == "done"
-
-
-def test_slow_and_half_closed_clients_lose_their_connection(start):
-    server = start()
+def test_slow_and_half_closed_clients_lose_their_connection(server):
     host, port = server.address.removeprefix("http://").split(":")
     body = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     slow = {
@@ -138,7 +154,7 @@ def test_slow_and_half_closed_clients_lose_their_connection(start):
     half.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
     half.shutdown(socket.SHUT_WR)
     for name, connection in sockets.items():
-        connection.settimeout(20)
+        connection.settimeout(60)
         try:
             while connection.recv(4096):
                 pass
@@ -150,23 +166,13 @@ def test_slow_and_half_closed_clients_lose_their_connection(start):
     assert urllib.request.urlopen(f"{server.address}/healthz", timeout=10).status == 200
 
 
-def test_a_client_that_goes_away_stops_its_picture(start):
-    server = start()
+def test_a_client_that_goes_away_stops_its_picture(server):
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(
-            f"{server.address}/v1/stylize", files=FILES, data={"method": "optimize", "steps": "5000"}, timeout=1.5
-        )
-    until = time.monotonic() + 20
+        httpx.post(f"{server.address}/v1/stylize", files=FILES, data={"method": "optimize", "steps": "5000"}, timeout=5)
+    until = time.monotonic() + 60
     while (
         'impasto_jobs_ended_total{method="optimize",state="cancelled"} 1.0'
         not in httpx.get(f"{server.address}/metrics").text
     ):
         assert time.monotonic() < until
         time.sleep(0.2)
-
-
-def test_a_second_server_does_not_take_the_same_folder(start, tmp_path):
-    start()
-    words = [sys.executable, SCRIPT, tmp_path]
-    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=60)
-    assert "another process is writing" in done.stderr
