@@ -1,6 +1,8 @@
 """Exports: each format paints what PyTorch paints, carries its metadata, and is not left where it does not."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -261,6 +263,16 @@ def test_adain_goes_only_where_both_sides_are_free(name, tmp_path):
     row = formats.find(name)
     with pytest.raises(InputError, match="AdaIN cannot be exported"):
         formats.check_target(row, tmp_path / f"adain{row.suffix}", "style", None)
+
+
+@pytest.mark.process
+@needs("openvino")
+def test_openvino_tells_nobody_of_its_use():
+    program = (
+        "import sys; from impasto.runtimes._openvino import import_openvino; import_openvino().Core(); "
+        "assert not [name for name in sys.modules if name.startswith('openvino_telemetry')]"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=100)
 
 
 # --- what is wrong is told, and nothing is left ----------------------------------------------------------------------
