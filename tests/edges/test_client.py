@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import aclosing
 
 import numpy as np
 import pytest
@@ -163,6 +164,53 @@ def ended(running):
             return
         time.sleep(0.05)
     raise AssertionError("the job goes on")
+
+
+# --- frames ----------------------------------------------------------------------------------------------------------
+
+
+def test_frames_are_painted_over_grpc(serve, monkeypatch):
+    """Arrays of bytes, of numbers, pictures, and frames that are too large for a message; HTTP says where to go."""
+    _, address = serve()
+    kinds = [PHOTO, PHOTO / np.float32(255), Image.fromarray(PHOTO)]
+    with Client(address) as client:
+        if address.startswith("http"):
+            with pytest.raises(InputError, match="frames were given"):
+                list(client.frames(kinds, PAINTING))
+            return
+        painted = list(client.frames(iter(kinds), PAINTING, temporal="off", strength=0.5))
+        assert [frame.number for frame in painted] == [0, 1, 2]
+        assert all(np.array_equal(frame.pixels, painted[0].pixels) for frame in painted)
+        monkeypatch.setattr("impasto.client._grpc._MOST_RAW", 100)
+        (large,) = client.frames([PHOTO], PAINTING, temporal="off", strength=0.5)
+        assert np.abs(large.pixels.astype(int) - painted[0].pixels).mean() < 12
+        with pytest.raises(InputError, match="shape"):
+            list(client.frames([PHOTO[..., 0]], PAINTING))
+        with pytest.raises(InputError, match="temporal"):
+            list(client.frames(kinds, PAINTING, temporal="slow"))
+
+
+def test_a_film_may_be_left_early(serve):
+    _, address = serve()
+    if address.startswith("http"):
+        pytest.skip("frames go over gRPC")
+
+    async def use():
+        async def camera():
+            while True:
+                yield PHOTO
+
+        async with AsyncClient(address) as client:
+            seen = []
+            async with aclosing(client.frames(camera(), PAINTING, drop_late=True)) as frames:
+                async for frame in frames:
+                    seen.append(frame.number)
+                    if len(seen) == 3:
+                        break
+            return seen
+
+    seen = asyncio.run(use())
+    assert seen == sorted(set(seen))
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------

@@ -218,18 +218,43 @@ def test_a_message_has_at_most_four_megabytes(stub):
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_a_client_that_sends_nothing_more_is_not_waited_for(serve):
-    _, stub, _ = serve(ServeSettings(body_seconds=0.1))
-    hold = threading.Event()
+@pytest.mark.parametrize("name", ["Stylize", "SubmitJob", "StylizeFrames"])
+def test_a_client_that_sends_drop_by_drop_is_not_waited_for(serve, name):
+    """Each drop comes in time, all of them do not."""
+    _, stub, _ = serve(ServeSettings(body_seconds=0.5))
+    made = {"StylizeFrames": pb.FrameRequest}.get(name, pb.StylizeRequest)
+    options = pb.FrameOptions(options=OPTIONS) if name == "StylizeFrames" else OPTIONS
+    over = threading.Event()
 
     def slow():
-        yield part(options=OPTIONS)
-        hold.wait(10)
+        yield made(options=options)
+        while not over.wait(0.1):
+            yield made(picture=pb.Chunk(name="content", data=b"x"))
 
-    error = refused(stub.Stylize(slow()))
-    hold.set()
+    try:
+        with pytest.raises(grpc.RpcError) as caught:
+            answer = getattr(stub, name)(slow(), timeout=20)
+            list(answer if name != "SubmitJob" else ())
+    finally:
+        over.set()
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "more than 0.5 seconds" in caught.value.details()
+
+
+def test_a_camera_that_stands_still_is_not_waited_for(serve):
+    _, stub, _ = serve(ServeSettings(body_seconds=2))
+    over = threading.Event()
+
+    def still():
+        yield from film([rgb(0)])
+        over.wait(20)
+
+    answers = stub.StylizeFrames(still(), timeout=60)
+    assert next(answers).width == 64
+    error = refused(answers)
+    over.set()
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert "nothing came" in error.details()
+    assert "no frame" in error.details()
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ is raised here, as the same class. Importing this package loads neither torch no
 
 from impasto.client._async import AsyncClient
 from impasto.client._sync import Client
-from impasto.client._values import Event, Job, Method, Page, Painting, ResultInfo, Style, UnreachableError
+from impasto.client._values import Event, Frame, Job, Method, Page, Painting, ResultInfo, Style, UnreachableError
 
 __all__ = [
     "AsyncClient",
     "Client",
     "Event",
+    "Frame",
     "Job",
     "Method",
     "Page",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias
 
-from impasto.client._request import PictureLike, Request, Setting, request_of
-from impasto.client._values import Event, Job, Method, Page, Painting, Style
+from impasto.client._request import PictureLike, Request, Setting, frames_request, request_of
+from impasto.client._values import Event, Frame, Job, Method, Page, Painting, Style
 from impasto.errors import Cancelled, InputError, quoted
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -33,6 +33,9 @@ class Transport(Protocol):
     async def result(self, job_id: str) -> Painting: ...
     async def styles(self, query: str) -> list[Style]: ...
     async def methods(self) -> list[Method]: ...
+    def frames(
+        self, request: Request, frames: AsyncIterator[Any], temporal: str, *, drop_late: bool
+    ) -> AsyncIterator[Frame]: ...
 
 
 class AsyncClient:
@@ -144,6 +147,32 @@ class AsyncClient:
         async with self._in_time():
             return await self._transport.methods()
 
+    async def frames(
+        self,
+        frames: Iterable[Any] | AsyncIterable[Any],
+        style: Any = (),
+        *,
+        temporal: str = "fast",
+        drop_late: bool = False,
+        **settings: Setting,
+    ) -> AsyncIterator[Frame]:
+        """Paint frames as they come, held together so that nothing flickers; over gRPC alone.
+
+        Args:
+            frames: of one size, each an array `(H, W, 3)` of 8 bits or in [0, 1], or a PIL image.
+            style, settings: as for `stylize`; a draft where neither method nor quality is given.
+            temporal: "fast", "best" or "off": how much is done for steadiness.
+            drop_late: for cameras: paint the newest frame, and leave out those that came in the meantime.
+
+        Raises:
+            StyleError: as `stylize`; InputError over HTTP.
+        """
+        request = await asyncio.to_thread(frames_request, style, settings)
+        painted = self._transport.frames(request, _each(frames), temporal, drop_late=drop_late)
+        async with aclosing(painted):  # type: ignore[type-var] # it is a generator
+            async for frame in painted:
+                yield frame
+
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
         try:
@@ -152,6 +181,17 @@ class AsyncClient:
         except TimeoutError:
             hint = "give it a longer timeout, or ask for a smaller size"
             raise Cancelled(f"not done within {self.timeout:g} seconds", hint) from None
+
+
+async def _each(frames: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
+    """The frames; those of a plain iterator, which may wait for a camera, are taken in a thread."""
+    if isinstance(frames, AsyncIterable):
+        async for frame in frames:
+            yield frame
+        return
+    iterator, end = iter(frames), object()
+    while (frame := await asyncio.to_thread(next, iterator, end)) is not end:
+        yield frame
 
 
 def _id(job: Job | str) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from impasto.client._http import cancelled, unreachable
 from impasto.client._request import CONTENT, Request
-from impasto.client._values import ENDED, Event, Job, Method, Page, Painting, ResultInfo, Style
+from impasto.client._values import ENDED, Event, Frame, Job, Method, Page, Painting, ResultInfo, Style
 from impasto.contract import Progress
 from impasto.errors import InputError, StyleError, require
 from impasto.serve.settings import restored
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from impasto.client._async import OnEvent
     from impasto.protos import impasto_v1_pb2 as pb
 
+T = TypeVar("T")
+
 _CHUNK_BYTES = 1 << 20
+_MOST_RAW = 4 << 20  # bytes of a frame in one message
 _SERVICE = "/impasto.v1.Impasto/"
 
 
@@ -134,6 +138,23 @@ class GrpcTransport:
             for row in told.methods
         ]
 
+    async def frames(
+        self, request: Request, frames: AsyncIterator[Any], temporal: str, *, drop_late: bool
+    ) -> AsyncIterator[Frame]:
+        """Frames as they are painted."""
+        import numpy as np
+
+        failed: list[Exception] = []
+        asked = _film(request, frames, temporal, drop_late=drop_late)
+        try:
+            async with self._streamed("StylizeFrames", _noted(asked, failed)) as messages:
+                async for one in messages:
+                    yield Frame(one.number, np.frombuffer(one.data, np.uint8).reshape(one.height, one.width, 3))
+        except asyncio.CancelledError:  # what gRPC makes of an error while it sends
+            if failed:
+                raise failed[0] from None
+            raise
+
     async def _one_job(self, name: str, job_id: str) -> Job:
         from impasto.protos import impasto_v1_pb2 as pb
 
@@ -216,6 +237,58 @@ def _parts(request: Request, idempotency_key: str = "") -> Iterator[pb.StylizeRe
         for start in range(0, max(1, len(data)), _CHUNK_BYTES):
             part = data[start : start + _CHUNK_BYTES]
             yield pb.StylizeRequest(picture=pb.Chunk(name=name, data=part, file_name="" if start else shown))
+
+
+async def _film(
+    request: Request, frames: AsyncIterator[Any], temporal: str, *, drop_late: bool
+) -> AsyncIterator[pb.FrameRequest]:
+    """The messages of a film."""
+    from impasto.protos import impasto_v1_pb2 as pb
+
+    for part in _parts(request):
+        if part.HasField("options"):
+            options = pb.FrameOptions(
+                options=part.options, temporal=temporal, drop_late=drop_late, encoding=pb.ENCODING_RGB
+            )
+            yield pb.FrameRequest(options=options)
+        else:
+            yield pb.FrameRequest(picture=part.picture)
+    number = 0
+    async for frame in frames:
+        yield pb.FrameRequest(frame=_frame(number, frame))
+        number += 1
+
+
+async def _noted(parts: AsyncIterator[T], failed: list[Exception]) -> AsyncIterator[T]:
+    """The parts; what their making raises is noted in `failed`, too."""
+    try:
+        async for part in parts:
+            yield part
+    except Exception as error:
+        failed.append(error)
+        raise
+
+
+def _frame(number: int, frame: Any) -> pb.Frame:
+    """A frame as its bytes; as a JPEG file where these would not fit into a message."""
+    import numpy as np
+
+    from impasto.protos import impasto_v1_pb2 as pb
+
+    pixels = np.asarray(frame.convert("RGB") if hasattr(frame, "convert") else frame)
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise InputError(f"frame {number} has the shape {pixels.shape}", "give (H, W, 3), or a PIL image")
+    codes = pixels if pixels.dtype == np.uint8 else np.rint(255 * pixels.clip(0, 1)).astype(np.uint8)
+    if codes.nbytes <= _MOST_RAW:
+        height, width = codes.shape[:2]
+        return pb.Frame(number=number, encoding=pb.ENCODING_RGB, data=codes.tobytes(), width=width, height=height)
+    import io
+
+    from impasto import images
+
+    stream = io.BytesIO()
+    images.write(images.read(codes), stream, format="JPEG", quality=95)
+    return pb.Frame(number=number, encoding=pb.ENCODING_FILE, data=stream.getvalue())
 
 
 def _options(request: Request, idempotency_key: str) -> pb.Options:

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from impasto.client._request import CONTENT, Request
-from impasto.client._values import ENDED, Event, Job, Method, Page, Painting, ResultInfo, Style, UnreachableError
+from impasto.client._values import ENDED, Event, Frame, Job, Method, Page, Painting, ResultInfo, Style, UnreachableError
 from impasto.contract import Progress
-from impasto.errors import Cancelled, StyleError, require
+from impasto.errors import Cancelled, InputError, StyleError, require
 from impasto.serve.settings import restored
 
 if TYPE_CHECKING:
@@ -115,6 +115,19 @@ class HttpTransport:
         rows = (await self._send("GET", "/v1/methods")).json()["methods"]
         told = [{name: row[name] for name in names} for row in rows]
         return [Method(**{**row, "honours": tuple(row["honours"])}) for row in told]
+
+    async def frames(
+        self,
+        request: Request,
+        frames: AsyncIterator[Any],  # noqa: ARG002 - gRPC takes them
+        temporal: str,  # noqa: ARG002
+        *,
+        drop_late: bool,  # noqa: ARG002
+    ) -> AsyncIterator[Frame]:
+        """HTTP has no stream of frames. Raises InputError."""
+        if request is not None:
+            raise InputError(f"frames were given to {self._address}", "they go over gRPC: grpc://HOST:50051")
+        yield  # never comes here; it makes this a generator
 
     async def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
         import httpx

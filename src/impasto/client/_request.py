@@ -61,11 +61,17 @@ def request_of(content: PictureLike, style: Any, settings: Mapping[str, Setting]
     Raises:
         InputError: a file cannot be read, or a value is nothing that can be sent.
     """
-    made = Request()
+    made = frames_request(style, settings)
     data, made.content_name = _read(content)
     if data is None:
         raise InputError(f"there is no photograph {quoted(content)}", "give a file, bytes, or a picture in memory")
-    made.pictures[CONTENT] = data
+    made.pictures = {CONTENT: data, **made.pictures}
+    return made
+
+
+def frames_request(style: Any, settings: Mapping[str, Setting]) -> Request:
+    """The same without a photograph."""
+    made = Request()
     made.settings["style"] = [_weighted(made, one) for one in _several(style)]
     given = {name: value for name, value in settings.items() if value is not None}
     regions = given.pop("regions", ())

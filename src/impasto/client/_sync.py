@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from impasto.client._async import ADDRESS, AsyncClient, OnEvent
 from impasto.client._request import PictureLike, Setting
-from impasto.client._values import Event, Job, Method, Page, Painting, Style
+from impasto.client._values import Event, Frame, Job, Method, Page, Painting, Style
 from impasto.errors import Cancelled, InputError
 
 T = TypeVar("T")
@@ -85,12 +85,28 @@ class Client:
 
     def watch(self, job: Job | str, *, after: int = 0) -> Iterator[Event]:
         """The events of a job, as they come, to the last; see `AsyncClient.watch`."""
-        events = self._client.watch(job, after=after)
+        return self._drawn(self._client.watch(job, after=after))
+
+    def frames(
+        self,
+        frames: Iterable[Any],
+        style: Any = (),
+        *,
+        temporal: str = "fast",
+        drop_late: bool = False,
+        **settings: Setting,
+    ) -> Iterator[Frame]:
+        """Paint frames as they come, held together; see `AsyncClient.frames`. They are taken in another thread."""
+        painted = self._client.frames(frames, style, temporal=temporal, drop_late=drop_late, **settings)
+        return self._drawn(painted)
+
+    def _drawn(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """The items of the loop, one after the other."""
         try:
-            while (event := self._do(_following(events))) is not None:
-                yield event
+            while (item := self._do(_following(items))) is not None:
+                yield item
         finally:
-            self._do(_close(events))
+            self._do(_close(items))
 
     def job(self, job: Job | str) -> Job:
         """What has become of a job."""
@@ -134,9 +150,9 @@ async def _shut(client: AsyncClient) -> None:
     await loop.shutdown_default_executor()
 
 
-async def _following(events: AsyncIterator[Event]) -> Event | None:
-    return await anext(events, None)
+async def _following(items: AsyncIterator[T]) -> T | None:
+    return await anext(items, None)
 
 
-async def _close(events: Any) -> None:
-    await events.aclose()
+async def _close(items: Any) -> None:
+    await items.aclose()

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from impasto.contract import Progress
 from impasto.errors import StyleError
 from impasto.files import write_whole
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ENDED = ("done", "failed", "cancelled")
 
@@ -119,6 +123,19 @@ class Painting:
             target /= self.name
         write_whole(target, self.data)
         return target
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A painted frame.
+
+    Attributes:
+        number: of the frame that was sent, from 0.
+        pixels: `(H, W, 3)`, 8 bits, RGB.
+    """
+
+    number: int
+    pixels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

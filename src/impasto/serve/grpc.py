@@ -103,7 +103,7 @@ class Calls:
             raise BusyError("too many streams of frames are open", f"try again in {BusyError.retry_after} seconds")
         self._free_streams -= 1
         try:
-            async for frame in self._frames(self._in_time(parts)):
+            async for frame in self._frames(parts):
                 yield frame
         finally:
             self._free_streams += 1
@@ -120,7 +120,7 @@ class Calls:
         stream = await self._paint(FrameStream, self._service, uploads, settings, pixels, temporal)
         encoding = asked.options.encoding or first.encoding or pb.ENCODING_FILE
         try:
-            async for frame in _following(first, parts, drop=asked.options.drop_late):
+            async for frame in _following(first, self._in_time(parts), drop=asked.options.drop_late):
                 yield await self._paint(self._painted, stream, frame, encoding)
         finally:
             stream.stop.set()
@@ -200,7 +200,7 @@ class Calls:
 
     async def _submit(self, parts: AsyncIterator[pb.StylizeRequest], client: str, *, keep: bool) -> Job:
         """Hand a request on. One that nobody waits for any more is cancelled, also if it was being checked."""
-        asked = await self._asked(self._in_time(parts))
+        asked = await self._asked(parts)
         if not keep:
             _refuse_key(asked.options)
         submitting = asyncio.ensure_future(
@@ -227,7 +227,15 @@ class Calls:
             self._service.forget(job.id)
 
     async def _asked(self, parts: AsyncIterator[Any]) -> Asked:
-        """The options and the pictures, up to the end or the first frame."""
+        """The options and the pictures, up to the end or the first frame. Raises TooSlowError."""
+        seconds = self._service.limits.body_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._read(parts)
+        except TimeoutError:
+            raise TooSlowError(f"the request took more than {seconds:g} seconds", "send it sooner") from None
+
+    async def _read(self, parts: AsyncIterator[Any]) -> Asked:
         options, pictures = None, messages.Pictures(self._service.limits)
         async for part in parts:
             kind = part.WhichOneof("part")
@@ -246,7 +254,7 @@ class Calls:
         return Asked(options, pictures)
 
     async def _in_time(self, parts: AsyncIterator[T]) -> AsyncIterator[T]:
-        """The messages, each within the time that a client has for it."""
+        """The frames, each within the time that a client has for it."""
         iterator, seconds = aiter(parts), self._service.limits.body_seconds
         while True:
             try:
@@ -254,7 +262,7 @@ class Calls:
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                raise TooSlowError(f"nothing came for {seconds:g} seconds", "send the rest sooner") from None
+                raise TooSlowError(f"no frame came for {seconds:g} seconds", "open another stream") from None
 
 
 class _NewestFrame:
