@@ -2,8 +2,12 @@
 
 import multiprocessing.process
 import os
+import secrets
+import shutil
 import signal
+import socket
 import subprocess
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -146,41 +150,45 @@ POSTGRESQL = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory):
+def postgresql_server():
     """A real PostgreSQL of Debian's package, run by another user than root; gives the URL of its first database."""
-    import shutil
-    import socket
-
     if not POSTGRESQL:
         pytest.skip("PostgreSQL is not installed here; .ci/run installs it where it can (apt-get)")
     pytest.importorskip("psycopg", reason="psycopg is not installed: it is in the extra postgres")
-    bin_folder, folder = POSTGRESQL[-1], Path(tmp_path_factory.mktemp("postgresql"))
     user = "postgres" if os.getuid() == 0 else None
-    if user is not None:
-        for place in (folder, *folder.parents[:3]):
-            place.chmod(0o755)
-        shutil.chown(folder, user)
+    # pytest's own folder for temporary files is closed to other users
+    with tempfile.TemporaryDirectory(prefix="impasto-postgresql-", ignore_cleanup_errors=True) as place:
+        folder = Path(place)
+        if user is not None:
+            shutil.chown(folder, user)
+        port = _start_postgresql(POSTGRESQL[-1], folder, user)
+        server = int((folder / "data" / "postmaster.pid").read_text().split()[0])
+        yield f"postgresql://impasto@127.0.0.1:{port}/postgres"
+        with suppress(ProcessLookupError):
+            os.kill(server, signal.SIGINT)  # closes connections, and ends
+            for _ in range(100):
+                time.sleep(0.1)
+                os.kill(server, 0)
+
+
+def _start_postgresql(programs, folder, user):
+    """Make a cluster and start it on a free port of this machine."""
 
     def run(*words):
         subprocess.run(words, user=user, cwd=folder, check=True, capture_output=True, timeout=60)
 
-    run(bin_folder / "initdb", "-D", folder / "data", "-U", "impasto", "-A", "trust", "--no-sync", "-E", "UTF8")
+    run(programs / "initdb", "-D", folder / "data", "-U", "impasto", "-A", "trust", "--no-sync", "-E", "UTF8")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-    run(bin_folder / "pg_ctl", "-D", folder / "data", "-w", "-o", options, "-l", folder / "log", "start")
-    server = int((folder / "data" / "postmaster.pid").read_text().split()[0])
-    yield f"postgresql://impasto@127.0.0.1:{port}/postgres"
-    with suppress(ProcessLookupError):
-        os.kill(server, signal.SIGQUIT)  # at once
+    run(programs / "pg_ctl", "-D", folder / "data", "-w", "-o", options, "-l", folder / "log", "start")
+    return port
 
 
 @pytest.fixture
 def postgresql(postgresql_server):
     """The URL of an empty database."""
-    import secrets
-
     import psycopg
 
     name = f"test_{secrets.token_hex(6)}"
