@@ -323,9 +323,10 @@ def test_pictures_of_one_size_are_painted_in_one_pass(batch, monkeypatch):
 def test_a_bug_in_a_pass_is_told_of_its_picture_alone(batch, monkeypatch):
     class Buggy(BatchPainter):
         def _paint(self, prepared, on_progress):
-            if any(one.work.content.endswith("a.png") for one in prepared):
-                return [RuntimeError("no such thing")] * len(prepared)
-            return super()._paint(prepared, on_progress)
+            results = super()._paint(prepared, on_progress)
+            broken = [one.work.content.endswith("a.png") for one in prepared]
+            bug = RuntimeError("no such thing")
+            return [bug if own else result for own, result in zip(broken, results, strict=True)]
 
     outcomes = batch(painter=Buggy)
     assert statuses(outcomes) == {**PAINTED, "a.png": "failed"}

@@ -45,14 +45,7 @@ def batch(
         list[str] | None,
         typer.Argument(help="Folders, with all their folders; files; or patterns in quotes, such as 'in/**/*.jpg'."),
     ] = None,
-    style: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--style",
-            "-s",
-            help="A file, a library painting by number or words, or pack:NAME; :NUMBER sets its weight.",
-        ),
-    ] = None,
+    style: flags.Styles = None,
     out: Annotated[str | None, typer.Option("--out", "-o", help="Folder for the results.")] = None,
     each_style: Annotated[
         bool, typer.Option("--each-style", help="Paint every photograph in each style by itself, not in their mixture.")
@@ -87,8 +80,8 @@ def batch(
         str | None, typer.Option(help="Memory to use at most, such as 2GB; larger pictures are painted in tiles.")
     ] = None,
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = 100_000_000,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    device: flags.Device = "auto",
+    precision: flags.Precision = "auto",
     threads: flags.Threads = None,
     keep_color: flags.KeepColor = None,
     color_only: flags.ColorOnly = False,
@@ -186,9 +179,8 @@ class _Asked:
         self._check_cluster()
 
     def _check_cluster(self) -> None:
+        flags.check_cluster("--workers", self.workers, self.ray)
         if self.ray is None:
-            if self.workers is not None:
-                raise InputError("--workers are those of a Ray cluster", "add --ray ADDRESS, or leave it out")
             return
         if self.watched:
             raise InputError("--watch and --ray were given", "watch on one machine, or give the folder again later")

@@ -12,6 +12,7 @@ import typer
 
 from impasto import device, settings
 from impasto.engine.controls import Controls
+from impasto.errors import InputError
 from impasto.methods import recipes, registry
 
 PAINTING_PANEL = "Settings of the method (impasto methods NAME lists them)"
@@ -117,6 +118,12 @@ def use_threads(count: int | None) -> None:
     """Take `--threads` into account, before anything is loaded that computes."""
     if count is not None:
         device.use_threads(count)
+
+
+def check_cluster(flag: str, count: int | None, address: str | None) -> None:
+    """Raise InputError where workers are counted and there is no cluster."""
+    if count is not None and address is None:
+        raise InputError(f"{flag} are those of a Ray cluster", "add --ray ADDRESS, or leave it out")
 
 
 def method_names() -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +16,11 @@ from impasto.errors import InputError, quoted, require
 from impasto.memory import parse_memory
 
 if TYPE_CHECKING:
+    from impasto.engine.batcher import BatchSettings
+    from impasto.engine.engine import Engine
+    from impasto.serve.replicas import ReplicaPainter
     from impasto.serve.run import Addresses
+    from impasto.serve.settings import ServeSettings
 
 KEYS_VARIABLE = "IMPASTO_KEYS"
 """The environment variable with API keys, separated by commas."""
@@ -117,8 +123,7 @@ def serve(
         origins=tuple(origin or ()),
     )
     check_listening(listening)
-    if replicas is not None and ray is None:
-        raise InputError("--replicas are those of a Ray cluster", "add --ray ADDRESS, or leave it out")
+    flags.check_cluster("--replicas", replicas, ray)
     limits = ServeSettings(
         body_bytes=_bytes("--max-body", max_body),
         job_memory=parse_memory(max_memory),
@@ -136,16 +141,30 @@ def serve(
     store = JobStore(state_folder(), url=database, quota=_bytes("--max-disk", max_disk))
     engine = Engine(device=device, precision=precision)
     decoder = DecodeProcesses(count=limits.decoders, memory=limits.decode_bytes, seconds=limits.decode_seconds)
-    if ray is None:
-        service = Service(engine, limits, store, decoder)
+    with _elsewhere(ray, engine, limits, replicas=replicas, precision=precision, threads=threads) as elsewhere:
+        service = Service(engine, limits, store, decoder, elsewhere=elsewhere)
         run.serve(service, listening, drain_seconds=drain_seconds, on_ready=_tell)
+
+
+@contextmanager
+def _elsewhere(
+    address: str | None,
+    engine: Engine,
+    limits: ServeSettings,
+    *,
+    replicas: int | None,
+    precision: str,
+    threads: int | None,
+) -> Iterator[tuple[ReplicaPainter, BatchSettings] | None]:
+    """What paints on a Ray cluster meanwhile; None without one."""
+    if address is None:
+        yield None
         return
     from impasto.serve.replicas import Scaling, deployed
 
     scaling = Scaling(most=replicas)
-    with deployed(ray, engine, limits, scaling=scaling, precision=precision, threads=threads) as elsewhere:
-        service = Service(engine, limits, store, decoder, elsewhere=elsewhere)
-        run.serve(service, listening, drain_seconds=drain_seconds, on_ready=_tell)
+    with deployed(address, engine, limits, scaling=scaling, precision=precision, threads=threads) as painting:
+        yield painting
 
 
 def _bytes(flag: str, text: str) -> int:

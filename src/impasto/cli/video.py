@@ -138,8 +138,7 @@ def video(
         from impasto import images
 
         images.check_output(preview, ())
-    if workers is not None and ray is None:
-        raise InputError("--workers are those of a Ray cluster", "add --ray ADDRESS, or leave it out")
+    flags.check_cluster("--workers", workers, ray)
     from impasto.engine.engine import Engine
     from impasto.video.settings import Film
 
@@ -164,10 +163,7 @@ def video(
     else:
         job = _job(source, inputs, target, request, film, resume=resume, preview=preview, precision=precision)
         result = _paint_on_cluster(ray, engine, job, workers=workers, threads=threads, quiet=quiet)
-    if as_json:
-        say_json(_summary(result))
-    else:
-        say(result.path)
+    say_json(_summary(result)) if as_json else say(result.path)
 
 
 @dataclass(frozen=True)
