@@ -105,6 +105,8 @@ def serve(
     require("uvicorn", "serve")
     if http < 0 and grpc < 0:
         raise InputError("neither HTTP nor gRPC is to be served", "leave out --http -1, or give --grpc PORT")
+    for module in ("grpc_health.v1", "grpc_reflection.v1alpha") if grpc >= 0 else ():
+        require(module, "serve")
     from impasto.engine.engine import Engine
     from impasto.serve import run
     from impasto.serve.access import check_listening

@@ -85,7 +85,7 @@ class Client:
 
     def watch(self, job: Job | str, *, after: int = 0) -> Iterator[Event]:
         """The events of a job, as they come, to the last; see `AsyncClient.watch`."""
-        return self._drawn(self._client.watch(job, after=after))
+        return self._iterated(self._client.watch(job, after=after))
 
     def frames(
         self,
@@ -98,9 +98,9 @@ class Client:
     ) -> Iterator[Frame]:
         """Paint frames as they come, held together; see `AsyncClient.frames`. They are taken in another thread."""
         painted = self._client.frames(frames, style, temporal=temporal, drop_late=drop_late, **settings)
-        return self._drawn(painted)
+        return self._iterated(painted)
 
-    def _drawn(self, items: AsyncIterator[T]) -> Iterator[T]:
+    def _iterated(self, items: AsyncIterator[T]) -> Iterator[T]:
         """The items of the loop, one after the other."""
         try:
             while (item := self._do(_following(items))) is not None:
