@@ -3,7 +3,7 @@
 # make web-demo  a page that paints in the browser, with the pack, into out/web
 # make test    all tests, against the built and installed wheel
 # make test-scale  what takes minutes on a Ray cluster of two nodes in this machine
-# make test-webgpu  the page of web-demo on an emulated graphics processor
+# make test-export  exports that take a minute each: AdaIN to OpenVINO, the page of web-demo on an emulated graphics processor
 # make test-fuzz  5,000 random and mutated requests against the service
 # make studio  a page for painting, in the browser
 # make check   linter, type checker, layers
@@ -70,8 +70,8 @@ test: install
 test-scale: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/scale
 
-test-webgpu: install
-	WEBGPU=1 $(BIN)/python -m pytest tests/edges/test_web.py -k webgpu
+test-export: install
+	EXPORTS=1 $(BIN)/python -m pytest tests/unit/test_export.py tests/edges/test_web.py -k "adain or webgpu"
 
 test-fuzz: install
 	IMPASTO_FUZZ=5000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/edges/test_fuzz.py tests/edges/test_fuzz_grpc.py
