@@ -101,13 +101,12 @@ export function submit(form, key, onSent = () => {}) {
 
 // Events of a job to its end, through lost connections. Yields {event, data}. Throws ApiError (404: the job is gone).
 export async function* follow(id, signal) {
-  let last = '0';
   while (true) {
     await there();
     try {
-      const reply = await ask(`/v1/jobs/${id}/events`, { signal, extra: { 'Last-Event-ID': last } });
+      // from the first event that is kept: a service that was started again counts anew
+      const reply = await ask(`/v1/jobs/${id}/events`, { signal });
       for await (const found of events(reply.body)) {
-        last = found.id;
         yield found;
         if (['done', 'failed', 'cancelled'].includes(found.event)) return;
       }
@@ -131,7 +130,7 @@ async function* events(body) {
         const at = line.indexOf(': ');
         return [line.slice(0, at), line.slice(at + 2)];
       }));
-      if (fields.event) yield { id: fields.id, event: fields.event, data: JSON.parse(fields.data) };
+      if (fields.event) yield { event: fields.event, data: JSON.parse(fields.data) };
     }
   }
 }

@@ -79,7 +79,7 @@ function askForDraft() {
 
 async function makeDraft() {
   if (!state.photo || !state.chosen.length || !state.methods.length) return;
-  const made = recipe('draft', DRAFT_SIDE, { format: 'jpg', draft: true });
+  const made = recipe('draft', Math.min(DRAFT_SIDE, Math.max(state.photo.width, state.photo.height)), { format: 'jpg', draft: true });
   const key = JSON.stringify([state.photo.id, made.settings, made.parts.map((part) => [part.field, part.blob.size, part.name]), Object.values(state.masks).map((mask) => mask.address)]);
   if (draft?.key === key) return;
   drafting?.abort();
@@ -120,6 +120,9 @@ function paint() {
     setTab('paintings');
     return toast(t('needStyle'));
   }
+  clearTimeout(draftTimer); // a draft that comes late shall not hide the job
+  drafting?.abort();
+  change({ drafting: false });
   return begin(recipe(state.quality, state.size), state.photo);
 }
 
@@ -194,12 +197,12 @@ function showBadge(one) {
     badgeKey = key;
     const { job } = one ?? {};
     const open = job && !ended(one);
-    fill(badge, h('span', { class: 'words' }), (open || state.drafting) && h('progress', { max: '1', 'aria-label': text }),
+    fill(badge, h('span', { class: 'told' }), (open || state.drafting) && h('progress', { max: '1', 'aria-label': text }),
       open && h('button', { type: 'button', text: t('cancel'), 'data-key': 'cancel', onclick: () => cancel(job.id) }),
       job?.result && ended(one) && resultTools(job));
     if (text) speak(text);
   }
-  badge.querySelector('.words').textContent = text;
+  badge.querySelector('.told').textContent = text;
   const progress = badge.querySelector('progress');
   if (progress && one?.job.state === 'running' && one.share) progress.value = one.share;
   else if (progress && one?.job.state === 'sending') progress.value = one.sent;
@@ -245,11 +248,22 @@ function showFilm() {
   }
 }
 
+const small = new Map(); // pictures of finished jobs by id
+
+function frameImage(one) {
+  const { job } = one;
+  if (small.has(job.id)) return small.get(job.id);
+  const image = h('img', { alt: '', width: '64', height: '64' });
+  if (job.result && ended(one)) {
+    small.set(job.id, image);
+    picture(`/v1/jobs/${job.id}/thumbnail?side=128`).then((address) => { image.src = address; }, () => small.delete(job.id));
+  } else if (state.photo) image.src = state.photo.address;
+  return image;
+}
+
 function frame(one) {
   const { job } = one;
-  const image = h('img', { alt: '', width: '64', height: '64' });
-  if (job.result && ended(one)) picture(`/v1/jobs/${job.id}/thumbnail?side=128`).then((address) => { image.src = address; }, () => {});
-  else if (state.photo) image.src = state.photo.address;
+  const image = frameImage(one);
   const label = `${caption(job)}: ${words(one)}`;
   return h('div', { class: `frame ${job.state}`, 'data-job': job.id },
     h('button', { type: 'button', class: 'picture', 'aria-label': label, title: label, 'aria-pressed': String(state.shown?.id === job.id), 'data-key': `frame ${job.id}`, onclick: () => change({ shown: { kind: 'job', id: job.id } }) }, image),

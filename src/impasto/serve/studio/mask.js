@@ -8,6 +8,7 @@ import { t } from './text.js';
 
 const SIDE = 1024;
 const UNDOS = 20;
+const INK = [228, 66, 34]; // what is brushed is seen in this colour; its opacity is the mask
 
 // The mask that the service finds in the photograph, as a picture.
 const found = new Map();
@@ -22,10 +23,10 @@ async function find(what) {
   return found.get(key);
 }
 
-export function setMask(layer, data) {
+export function setMask(layer, data, what = '') {
   const { [layer]: old, ...masks } = state.masks;
   if (old) URL.revokeObjectURL(old.address);
-  change({ masks: data ? { ...masks, [layer]: { blob: data, address: URL.createObjectURL(data) } } : masks });
+  change({ masks: data ? { ...masks, [layer]: { blob: data, what, address: URL.createObjectURL(data) } } : masks });
 }
 
 export function wherePart() {
@@ -45,14 +46,14 @@ function row(layer, words) {
     button.disabled = true;
     speak(t('finding'));
     try {
-      setMask(layer, await find(what));
+      setMask(layer, await find(what), what);
     } catch (error) {
       refused(error);
     }
     button.disabled = false;
   };
   const off = !state.photo;
-  const button = (text, act, key) => h('button', { type: 'button', text, disabled: off, 'data-key': `${layer} ${key}`, onclick: (event) => act(event.currentTarget) });
+  const button = (text, act, key) => h('button', { type: 'button', text, disabled: off, 'aria-pressed': String(mask?.what === key), 'data-key': `${layer} ${key}`, onclick: (event) => act(event.currentTarget) });
   return h('fieldset', { class: 'layer' }, h('legend', { text: words }),
     mask && h('img', { class: 'mask', src: mask.address, alt: t('hasMask') }),
     h('div', { class: 'choices' },
@@ -97,7 +98,7 @@ class Brush {
     const act = (words, does) => h('button', { type: 'button', text: words, onclick: does });
     this.doneButton = h('button', { type: 'button', class: 'primary', text: t('done'), onclick: () => this.onDone() });
     return h('div', { class: 'toolbar' }, this.sizeSlider, slider('hardness', 0, 1, 0.05), slider('pressure', 0.05, 1, 0.05), this.eraser,
-      tool('undo', t('undo'), () => this.undo()), act(t('redo'), () => this.redo()), act(t('invert'), () => this.all((value) => 255 - value)),
+      tool('undo', t('undo'), () => this.undo()), act(t('redo'), () => this.redo()), act(t('invert'), () => this.all((was) => 255 - was)),
       act(t('fillAll'), () => this.all(() => 255)), act(t('clear'), () => this.all(() => 0)),
       ['subject', 'background', 'person'].map((what) => act(t(what), () => this.auto(what))), this.doneButton);
   }
@@ -128,7 +129,7 @@ class Brush {
     const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
     for (let at = 0; at < pixels.data.length; at += 4) {
       pixels.data[at + 3] = pixels.data[at];
-      pixels.data[at] = pixels.data[at + 1] = pixels.data[at + 2] = 255;
+      pixels.data.set(INK, at);
     }
     context.putImageData(pixels, 0, 0);
   }
@@ -150,12 +151,12 @@ class Brush {
     this.context.putImageData(pixels, 0, 0);
   }
 
-  all(change_) {
+  all(value) {
     this.remember();
     const pixels = this.context.getImageData(0, 0, this.canvas.width, this.canvas.height);
     for (let at = 0; at < pixels.data.length; at += 4) {
-      pixels.data[at + 3] = change_(pixels.data[at + 3]);
-      pixels.data[at] = pixels.data[at + 1] = pixels.data[at + 2] = 255;
+      pixels.data[at + 3] = value(pixels.data[at + 3]);
+      pixels.data.set(INK, at);
     }
     this.context.putImageData(pixels, 0, 0);
   }
@@ -180,8 +181,8 @@ class Brush {
     const { context, brush } = this;
     const radius = brush.size / 2;
     const paint = context.createRadialGradient(x, y, radius * brush.hardness * 0.98, x, y, radius);
-    paint.addColorStop(0, `rgba(255,255,255,${brush.pressure})`);
-    paint.addColorStop(1, 'rgba(255,255,255,0)');
+    paint.addColorStop(0, `rgba(${INK},${brush.pressure})`);
+    paint.addColorStop(1, `rgba(${INK},0)`);
     context.globalCompositeOperation = brush.erase ? 'destination-out' : 'source-over';
     context.fillStyle = paint;
     context.beginPath();
@@ -255,9 +256,11 @@ class Brush {
     const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
     const empty = !pixels.data.some((value, at) => at % 4 === 3 && value > 2);
     if (empty) return void setMask(this.layer, null);
-    context.globalCompositeOperation = 'destination-over';
-    context.fillStyle = '#000';
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    canvas.toBlob((data) => setMask(this.layer, data), 'image/png');
+    for (let at = 0; at < pixels.data.length; at += 4) {
+      pixels.data.fill(pixels.data[at + 3], at, at + 3);
+      pixels.data[at + 3] = 255;
+    }
+    context.putImageData(pixels, 0, 0);
+    canvas.toBlob((data) => setMask(this.layer, data, 'brush'), 'image/png');
   }
 }

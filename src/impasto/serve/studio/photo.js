@@ -51,8 +51,8 @@ async function converted(file) {
 
 // The same picture with its sides times `share`, as JPEG; the browser scales while it decodes.
 async function scaled(file, size, share) {
-  const width = Math.max(1, Math.round(size.width * share));
-  const height = Math.max(1, Math.round(size.height * share));
+  const width = Math.max(1, Math.floor(size.width * share));
+  const height = Math.max(1, Math.floor(size.height * share));
   const bitmap = await createImageBitmap(file, { resizeWidth: width, resizeHeight: height, resizeQuality: 'high' });
   const canvas = document.createElement('canvas');
   canvas.width = width;

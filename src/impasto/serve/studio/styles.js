@@ -52,7 +52,7 @@ export function remove(id) {
 export async function addOwn(files) {
   for (const file of files) {
     try {
-      const read = await readPhoto(file, { ...state.about.limits, max_pixels: 4e6 });
+      const read = await readPhoto(file, { ...state.about.limits, max_pixels: Math.min(4e6, state.about.limits.max_pixels) });
       const id = `own:${read.id}`;
       const title = file.name?.replace(/\.\w+$/, '') || t('mine');
       if (!state.own.some((one) => one.id === id)) change({ own: [{ id, title, blob: read.blob, address: URL.createObjectURL(read.blob) }, ...state.own] });
