@@ -32,7 +32,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
 SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -o -name '*.proto' -o -path '*/web/page/*' -o -path '*/studio/*.*') pyproject.toml README.md LICENSE
 
-.PHONY: install studio demo video-demo web-demo test test-scale test-fuzz test-webgpu check docs format protos integrations bench report jury pack arbitrary decoders clean
+.PHONY: install studio demo video-demo web-demo test test-scale test-fuzz test-export check docs format protos integrations bench report jury pack arbitrary decoders clean
 
 install: $(VENV)/installed
 

@@ -358,7 +358,7 @@ def test_nothing_was_asked_of_others_and_nothing_complained(visit, site):
 
 @pytest.mark.real
 @pytest.mark.process
-@pytest.mark.skipif("WEBGPU" not in os.environ, reason="takes a minute: make test-webgpu")
+@pytest.mark.skipif("EXPORTS" not in os.environ, reason="takes a minute: make test-export")
 def test_webgpu_paints_the_same(playwright, site, tmp_path, picture_file):
     """On a graphics processor that Chromium emulates, so the picture is small."""
     photo = picture_file(width=96, height=64)

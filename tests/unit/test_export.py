@@ -1,6 +1,7 @@
 """Exports: each format paints what PyTorch paints, carries its metadata, and is not left where it does not."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -245,8 +246,11 @@ def adain(tmp_path):
     return Exportable.of_adain(Described(tmp_path / "store", weights), [pixels(50, 71, seed=3), pixels(64, 40, seed=4)])
 
 
+BY_EXPORTER = pytest.mark.skipif("EXPORTS" not in os.environ, reason="PyTorch's exporter is slow: make test-export")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in ("torchscript", "openvino")])
+@pytest.mark.parametrize("name", ["torchscript", pytest.param("openvino", marks=[needs("openvino"), BY_EXPORTER])])
 def test_adain_takes_the_painting_as_its_second_input(name, adain, tmp_path):
     row = formats.find(name)
     path = tmp_path / f"adain{row.suffix}"
