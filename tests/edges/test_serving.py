@@ -106,13 +106,13 @@ def check_done(server, running, queued):
     listed = httpx.get(f"{server.address}/v1/jobs").json()["jobs"]
     assert sorted(job["id"] for job in listed) == sorted([running, queued])
     counts = httpx.get(f"{server.address}/metrics").text
-    assert 'impasto_jobs_ended_total{method="optimize",state="done"} 2.0' in counts
+    assert 'impasto_jobs_ended_total{method="adain",state="done"} 2.0' in counts
 
 
 def test_an_accepted_job_survives_a_kill_and_a_stop_and_is_done_once(start, tmp_path):
     server = start()
-    running = submit(server, method="optimize", steps="25")
-    queued = submit(server, method="optimize", steps="2", format="jpg")
+    running = submit(server, quality="draft")
+    queued = submit(server, quality="draft", format="jpg")
     wait_for(server, running, "running")
     server.stop(signal.SIGKILL)
     server = start()
@@ -127,8 +127,8 @@ def test_an_accepted_job_survives_a_kill_and_a_stop_and_is_done_once(start, tmp_
 
 def test_the_same_with_postgresql(start, tmp_path, postgresql):
     server = start(postgresql)
-    running = submit(server, method="optimize", steps="25")
-    queued = submit(server, method="optimize", steps="2", format="jpg")
+    running = submit(server, quality="draft")
+    queued = submit(server, quality="draft", format="jpg")
     wait_for(server, running, "running")
     server.stop(signal.SIGKILL)
     server = start(postgresql)
@@ -168,10 +168,10 @@ def test_slow_and_half_closed_clients_lose_their_connection(server):
 
 def test_a_client_that_goes_away_stops_its_picture(server):
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{server.address}/v1/stylize", files=FILES, data={"method": "optimize", "steps": "5000"}, timeout=5)
+        httpx.post(f"{server.address}/v1/stylize", files=FILES, data={"quality": "draft"}, timeout=2.5)
     until = time.monotonic() + 60
     while (
-        'impasto_jobs_ended_total{method="optimize",state="cancelled"} 1.0'
+        'impasto_jobs_ended_total{method="adain",state="cancelled"} 1.0'
         not in httpx.get(f"{server.address}/metrics").text
     ):
         assert time.monotonic() < until
