@@ -83,6 +83,7 @@ const NAMES = {
   tv_weight: ['Smoothness', '平滑', '平滑占多少；0 留下噪点，4 像水粉画'],
   laplacian_weight: ['Outlines', '轮廓', '照片的轮廓占多少'],
   coarse_content: ['Large shapes', '大形', '在一半及更小的尺寸上内容占的倍数'],
+  deep_style: ['Motifs', '物象', '看得到整个物象的层在风格中的权重；越低，搬来的物象越少'],
   steps: ['Steps', '步数', '完整尺寸上的步数'],
   seed: ['Seed', '随机种子', '起始噪声的随机种子'],
   style_loss: ['Style loss', '风格损失', '衡量风格的损失函数'],
