@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from impasto.cli import flags
 from impasto.cli.printing import say, say_json, tell
 from impasto.errors import InputError, plain
 
@@ -258,6 +259,62 @@ def bench_scale(
     if not loads:
         raise InputError("--per-day is empty", "it takes numbers, such as 1e6,1e9")
     _show([row(load, device, spare=spare) for load in loads], csv, as_json)
+
+
+@bench_app.command("runtimes", epilog="Example: impasto bench runtimes pack half.safetensors pack-int8.onnx")
+def bench_runtimes(
+    networks: Annotated[
+        list[str],
+        typer.Argument(help="Networks of the same styles: the full one first, or pack, then what was made of it."),
+    ],
+    runs: _Runs = 3,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """Size, time and likeness of trained networks in each runtime and precision that is installed."""
+    from impasto import device
+    from impasto.bench import results
+    from impasto.bench.runtimes import runtimes
+    from impasto.cli.console import Reporter
+    from impasto.models import catalog
+
+    files = [catalog.PACK if name == "pack" else Path(name) for name in networks]
+    machine = results.machine_row(device.place("cpu", tested=("float32", "bfloat16")))
+    with Reporter() as reporter:
+        rows = runtimes(files, runs=runs, on_progress=reporter)
+    _show([{**machine, **row} for row in rows], csv, as_json)
+
+
+@bench_app.command("realtime", epilog="Example: impasto bench realtime --style pack:irises --sizes 360p,720p")
+def bench_realtime(
+    style: Annotated[str, typer.Option("--style", "-s", help="A style of a trained network.")] = "pack:irises",
+    sizes: Annotated[str, typer.Option(help="360p, 720p and 1080p, separated by commas.")] = "360p,720p,1080p",
+    frames: Annotated[int, typer.Option(help="Frames that are counted.", min=2)] = 30,
+    runtime: flags.Runtime = "auto",
+    threads: flags.Threads = None,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """Frames a second from a decoded frame to one that could be encoded, steadied and not, and where the time goes."""
+    flags.use_threads(threads)
+    from impasto import device
+    from impasto.bench import results
+    from impasto.bench.realtime import HEIGHTS, realtime
+    from impasto.cli.console import Reporter
+    from impasto.engine.engine import Engine
+    from impasto.video.frames import FramePainter
+
+    names = sizes.split(",")
+    for name in names:
+        if name not in HEIGHTS:
+            raise InputError(f"--sizes holds {name!r}", f"it takes {', '.join(HEIGHTS)}, separated by commas")
+    engine = Engine(device="cpu", runtime=runtime)
+    machine = results.machine_row(device.place("cpu", tested=("float32", "bfloat16")))
+    with Reporter() as reporter:
+        rows = realtime(
+            lambda frame: FramePainter.of(engine, style, None, frame), names, frames=frames, on_progress=reporter
+        )
+    _show([{**machine, **row, "style": style} for row in rows], csv, as_json)
 
 
 @bench_app.command("cuts", epilog="Example: impasto bench cuts photographs/ --csv bench/cuts.csv")

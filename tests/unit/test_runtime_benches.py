@@ -1,0 +1,67 @@
+"""Benchmarks of runtimes and of frames a second, on tiny networks and pictures."""
+
+import json
+
+import pytest
+
+from impasto.bench import realtime, runtimes
+from impasto.cli import app
+from impasto.errors import InputError
+from impasto.models import networks
+from impasto.runtimes import graphs
+from tiny import noise, tiny_network
+
+
+@pytest.fixture
+def network(tmp_path):
+    tensors = tiny_network()
+    few = {name: tensor for name, tensor in tensors.items() if not name.startswith("style.") or name == "style.s3"}
+    path = tmp_path / "net.safetensors"
+    networks.Trained(few, {"styles": ["s3"]}).save(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, tmp_path):
+    monkeypatch.setattr(runtimes, "SIDES", {"512": (40, 56)})
+    monkeypatch.setattr(runtimes, "_photographs", lambda: [noise(40, 56, seed=seed).numpy() for seed in (1, 2)])
+    monkeypatch.setattr(realtime, "HEIGHTS", {"360p": (40, 64)})
+    film = [realtime.images.quantise(noise(40, 64)[0].permute(1, 2, 0).numpy(), 8)] * 5
+    monkeypatch.setattr(realtime, "_film", lambda height, width, count: film[:count])
+
+
+@pytest.mark.slow
+def test_each_network_is_timed_and_compared_in_each_runtime(network, tmp_path):
+    exported = tmp_path / "net.onnx"
+    exported.write_bytes(graphs.build(*graphs.read(network)))
+    rows = runtimes.runtimes([network, exported], runs=1)
+    ways = [(row["file"], row["runtime"], row["precision"]) for row in rows]
+    assert ways[0] == ("net.safetensors", "torch", "float32")
+    assert ("net.onnx", "openvino", "float32") in ways
+    assert len(set(ways)) == len(ways)
+    for row in rows:
+        assert row["ssim"] > (0.999 if row["precision"] == "float32" else 0.9)
+        assert row["ms_512"] > 0
+        assert row["bytes"] == (tmp_path / row["file"]).stat().st_size
+    with pytest.raises(InputError, match=r"is not a \.safetensors file"):
+        runtimes.runtimes([exported, network], runs=1)
+
+
+@pytest.mark.process  # asks git for the commit
+def test_frames_are_timed_steadied_and_not(network, capsys):
+    words = ["bench", "realtime", "--style", f"{network}:s3", "--sizes", "360p", "--frames", "3", "--runtime", "onnx"]
+    assert app.run([*words, "--json"]) == 0
+    plain, steady = json.loads(capsys.readouterr().out)
+    assert (plain["steady"], steady["steady"]) == (False, True)
+    for row in (plain, steady):
+        assert row["runtime"] == "onnx"
+        assert row["frames"] == 3
+        assert row["fps"] >= row["fps_of_the_slowest_percent"] > 0
+        shares = [row[f"share_{part}"] for part in ("converting", "painting", "motion", "blending")]
+        assert 0.9 < sum(shares) <= 1.001
+    assert plain["share_motion"] == 0 < steady["share_motion"]
+
+
+def test_an_unknown_size_is_said(capsys):
+    assert app.run(["bench", "realtime", "--sizes", "8k"]) == 2
+    assert "--sizes holds '8k'" in capsys.readouterr().err
