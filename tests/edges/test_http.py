@@ -242,6 +242,16 @@ def test_pages_of_other_sites_may_not_call(client, serving):
     assert reply.headers["access-control-allow-origin"] == "https://good.example"
 
 
+def test_a_browser_may_ask_without_its_key_whether_a_page_may_call(serving):
+    client = serving(Listening(keys=(KEY,), origins=("https://good.example",)))
+    asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "Authorization"}
+    reply = client.options("/v1/jobs", headers={"Origin": "https://good.example", **asks})
+    assert reply.status_code == 200
+    assert "Authorization" in reply.headers["access-control-allow-headers"]
+    wrong(client.options("/v1/jobs", headers={"Origin": "https://evil.example", **asks}), 403)
+    wrong(client.post("/v1/jobs", files=FILES, headers={"Origin": "https://good.example"}), 401)
+
+
 def test_every_answer_is_guarded_and_counted(client):
     for reply in (client.get("/healthz"), client.get("/nothing"), client.post("/v1/stylize", files=FILES, data=DRAFT)):
         assert reply.headers["x-content-type-options"] == "nosniff"

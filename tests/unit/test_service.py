@@ -304,3 +304,15 @@ def test_large_pictures_wait_outside_memory_or_not_at_all(engine):
     blocked.gate.set()
     assert {ended(service, job).kind for job in (first, second)} == {"done"}
     service.close(0)
+
+
+def test_what_ended_long_ago_is_forgotten(engine):
+    service = Service(engine, ServeSettings(keep_seconds=-1.0))
+    job = service.submit([PHOTO, STYLE], DRAFT)
+    ended(service, job)
+    service.sweep()
+    assert service.jobs().jobs == ()
+    service._live.clear()  # as after a minute
+    with pytest.raises(NotFoundError):
+        service.job(job.id)
+    service.close(0)

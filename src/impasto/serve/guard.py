@@ -162,6 +162,8 @@ class Guard:
         if not keys:
             given = re.sub(r"[^\w.-]", "", headers.get("x-impasto-client", ""))[:40]
             return given or LOCAL
+        if scope["method"] == "OPTIONS":  # a browser asks so, without its key, whether a page may call
+            return LOCAL
         if scope["path"] in OPEN_PATHS or scope["path"].startswith(STUDIO):
             return LOCAL
         own = headers.get("x-api-key")

@@ -136,7 +136,8 @@ class Service:
         self._ended = threading.Condition(self._lock)
         self._live: dict[str, _Live] = {}
         self._totals: dict[tuple[str, str], tuple[int, float]] = {}
-        self._batcher = Batcher(*(elsewhere or (engine, _batching(self.limits))))
+        painter, sharing = elsewhere or (engine, _batching(self.limits))
+        self._batcher = Batcher(painter, sharing)
         self._decoder: Decoder = decoder or LocalDecoder()
         self._decoded: Cache[images.Picture] = Cache(self.limits.cached_bytes)
         self._reader = OrderReader(self.limits, engine.library, self.decode)
