@@ -259,8 +259,9 @@ async def _soak(
                 on_progress(Progress(f"{looks[-1][1] / 1e6:.0f} MB", int(now), int(seconds), unit="second"))
                 await asyncio.sleep(_LOOK_SECONDS)
 
-        looking = asyncio.ensure_future(look())
+        looking, before = asyncio.ensure_future(look()), server.processor_seconds()
         await drive(send, clients, seconds, heard)
+        heard.processor = server.processor_seconds() - before
         looking.cancel()
     row = heard.row()
     return {"benchmark": "serve soak", "clients": clients, "minutes": seconds / 60, **row, **_memory(looks, seconds)}
