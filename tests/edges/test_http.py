@@ -2,6 +2,7 @@
 
 import io
 import json
+import tarfile
 import threading
 
 import pytest
@@ -11,6 +12,7 @@ from impasto import images
 from impasto.serve.http import make_app
 from impasto.serve.service import Service
 from impasto.serve.settings import Listening, ServeSettings
+from impasto.serve.store import JobStore
 from tiny import noise
 
 KEY = "k" * 32
@@ -288,3 +290,25 @@ def test_openapi_names_every_setting_with_examples(client):
         for method, operation in entry.items():
             assert operation["summary"], (path, method)
             assert "422" in operation["responses"]
+
+
+def test_what_cannot_be_served_is_told_by_the_command(refused, tmp_path, monkeypatch):
+    monkeypatch.setenv("IMPASTO_STATE", str(tmp_path / "state"))
+    monkeypatch.delenv("IMPASTO_KEYS", raising=False)
+    for words, told in (
+        (("--host", "0.0.0.0"), "can be reached from other machines"),
+        (("--http", "-1"), "neither HTTP nor gRPC"),
+        (("--tls-key", "a.pem"), "only one of certificate and private key"),
+        (("--key-file", "none.txt"), "there is no file none.txt"),
+        (("--max-body", "much"), "--max-body is 'much'"),
+        (("--backup", tmp_path / "b.tar"), "there is no database"),
+    ):
+        assert told in refused("serve", *words)
+
+
+def test_the_command_backs_up_what_a_service_keeps(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("IMPASTO_STATE", str(tmp_path / "state"))
+    JobStore(tmp_path / "state").close()
+    assert run("serve", "--backup", tmp_path / "b.tar").strip() == str(tmp_path / "b.tar")
+    with tarfile.open(tmp_path / "b.tar") as archive:
+        assert "jobs.sqlite" in archive.getnames()
