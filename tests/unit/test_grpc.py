@@ -402,7 +402,7 @@ def test_a_deadline_reaches_the_optimiser_within_one_step(serve):
     running, stub, _ = serve()
     list(stub.Stylize(request(SHORT)))
     counted = Counted(running.service)
-    error = refused(stub.Stylize(request(LONG), timeout=3))
+    error = refused(stub.Stylize(request(LONG), timeout=5))
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     counted.check()
 
