@@ -576,6 +576,16 @@ def test_cancelling_a_film_stops_the_frame_that_is_painted(serve, monkeypatch):
     assert running.server._calls._free_streams > 0
 
 
+def test_a_frame_may_not_take_longer_than_a_job(serve):
+    _, stub, _ = serve(ServeSettings(job_seconds=0.5))
+    options = pb.Options(method="optimize", settings={"steps": "5000"}, styles=[pb.Style(source="painting")])
+    sent = [pb.FrameRequest(options=pb.FrameOptions(options=options))]
+    sent += [pb.FrameRequest(picture=pb.Chunk(name="painting", data=PAINTING)), rgb(0)]
+    error = refused(stub.StylizeFrames(iter(sent), timeout=60))
+    assert error.code() is grpc.StatusCode.CANCELLED
+    assert "more than 0.5 seconds" in error.details()
+
+
 def test_streams_of_frames_are_limited(serve):
     running, stub, _ = serve()
     running.server._calls._free_streams = 0
@@ -598,9 +608,9 @@ def test_styles_are_listed_and_searched(serve):
         {**row, "source": "museum", "method": "auto"},
         {**row, "id": "museum:2", "title": "Sea", "source": "x", "method": "auto"},
     ]
-    running.service.styles = lambda: rows
+    running.service.styles = lambda words: [row for row in rows if words.lower() in row["title"].lower()]
     assert [style.id for style in stub.ListStyles(pb.ListStylesRequest()).styles] == ["museum:1", "museum:2"]
-    assert [style.id for style in stub.ListStyles(pb.ListStylesRequest(query="gogh IRISES")).styles] == ["museum:1"]
+    assert [style.id for style in stub.ListStyles(pb.ListStylesRequest(query="IRISES")).styles] == ["museum:1"]
 
 
 def test_health_and_reflection_are_the_standard_ones(serve):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,7 @@ class FrameStream:
         plain = {"quality": "draft"} if not given.get("method") and not given.get("quality") else {}
         order = service.order([Upload("content", "frame.bmp", _as_bmp(first)), *uploads], {**given, **plain})
         self.stop = threading.Event()
+        self._seconds, self._began = service.limits.job_seconds, time.monotonic()
         self._painter = FramePainter.of(
             service.engine, list(order.styles), order.request, first, on_progress=self._check
         )
@@ -64,6 +66,9 @@ class FrameStream:
     def _check(self, progress: Progress) -> None:  # noqa: ARG002 - a callback
         if self.stop.is_set():
             raise Cancelled
+        if time.monotonic() - self._began > self._seconds:
+            hint = "use fewer steps, or smaller frames"
+            raise Cancelled(f"a frame took more than {self._seconds:g} seconds, the most that it may", hint)
 
     def paint(self, pixels: Pixels, *, strength: float | None = None, shares: Sequence[float] = ()) -> Pixels:
         """Paint the next frame.
@@ -78,6 +83,7 @@ class FrameStream:
             Cancelled: `stop` was set.
         """
         self._count += 1
+        self._began = time.monotonic()
         if pixels.shape != self._size:
             (height, width), (first_height, first_width) = pixels.shape[:2], self._size[:2]
             told = f"frame {self._count} is {width}x{height} px, the first was {first_width}x{first_height}"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -72,13 +72,16 @@ class Calls:
         """End the threads of frames."""
         self._painting.shutdown(wait=False, cancel_futures=True)
 
-    async def stylize(self, parts: AsyncIterator[pb.StylizeRequest], context: Any) -> AsyncIterator[pb.Chunk]:
+    async def stylize(self, parts: AsyncIterator[pb.StylizeRequest], context: Any) -> AsyncGenerator[pb.Chunk, None]:
         """Paint a picture while the client waits."""
-        async for event in self.stylize_stream(parts, context):
-            if event.WhichOneof("kind") == "result":
-                yield event.result
+        async with aclosing(self.stylize_stream(parts, context)) as events:
+            async for event in events:
+                if event.WhichOneof("kind") == "result":
+                    yield event.result
 
-    async def stylize_stream(self, parts: AsyncIterator[pb.StylizeRequest], context: Any) -> AsyncIterator[pb.Event]:
+    async def stylize_stream(
+        self, parts: AsyncIterator[pb.StylizeRequest], context: Any
+    ) -> AsyncGenerator[pb.Event, None]:
         """The same, with the events of the job."""
         client = self._client_of(context)
         job = await self._submit(parts, client, keep=False)
@@ -96,19 +99,22 @@ class Calls:
             self._service.cancel(job.id, client=client)
             self._service.forget(job.id)
 
-    async def stylize_frames(self, parts: AsyncIterator[pb.FrameRequest], context: Any) -> AsyncIterator[pb.Frame]:
+    async def stylize_frames(
+        self, parts: AsyncIterator[pb.FrameRequest], context: Any
+    ) -> AsyncGenerator[pb.Frame, None]:
         """Paint frames as they come."""
         self._client_of(context)
         if not self._free_streams:
             raise BusyError("too many streams of frames are open", f"try again in {BusyError.retry_after} seconds")
         self._free_streams -= 1
         try:
-            async for frame in self._frames(parts):
-                yield frame
+            async with aclosing(self._frames(parts)) as frames:
+                async for frame in frames:
+                    yield frame
         finally:
             self._free_streams += 1
 
-    async def _frames(self, parts: AsyncIterator[pb.FrameRequest]) -> AsyncIterator[pb.Frame]:
+    async def _frames(self, parts: AsyncIterator[pb.FrameRequest]) -> AsyncGenerator[pb.Frame, None]:
         asked = await self._asked(parts)
         first = asked.frame
         if first is None:
@@ -120,8 +126,9 @@ class Calls:
         stream = await self._paint(FrameStream, self._service, uploads, settings, pixels, temporal)
         encoding = asked.options.encoding or first.encoding or pb.ENCODING_FILE
         try:
-            async for frame in _following(first, self._in_time(parts), drop=asked.options.drop_late):
-                yield await self._paint(self._painted, stream, frame, encoding)
+            async with aclosing(_following(first, self._in_time(parts), drop=asked.options.drop_late)) as frames:
+                async for frame in frames:
+                    yield await self._paint(self._painted, stream, frame, encoding)
         finally:
             stream.stop.set()
 
@@ -189,8 +196,8 @@ class Calls:
     async def list_styles(self, request: pb.ListStylesRequest, context: Any) -> pb.ListStylesResponse:
         """All named styles."""
         self._client_of(context)
-        rows = await asyncio.to_thread(self._service.styles)
-        return pb.ListStylesResponse(styles=messages.style_messages(rows, request.query))
+        rows = await asyncio.to_thread(self._service.styles, request.query)
+        return pb.ListStylesResponse(styles=[pb.StyleInfo(**row) for row in rows])
 
     async def list_methods(self, request: pb.ListMethodsRequest, context: Any) -> pb.ListMethodsResponse:  # noqa: ARG002
         """All methods."""
@@ -279,7 +286,7 @@ class _NewestFrame:
             self._frame = _frame_of(part)
             self._changed.set()
 
-    async def frames(self) -> AsyncIterator[pb.Frame]:
+    async def frames(self) -> AsyncGenerator[pb.Frame, None]:
         """The newest frame, whenever one is asked for, to the end. Raises what reading raised."""
         try:
             while self._frame is not None or not self._reading.done():
@@ -295,12 +302,15 @@ class _NewestFrame:
             self._reading.cancel()
 
 
-async def _following(first: pb.Frame, parts: AsyncIterator[pb.FrameRequest], *, drop: bool) -> AsyncIterator[pb.Frame]:
+async def _following(
+    first: pb.Frame, parts: AsyncIterator[pb.FrameRequest], *, drop: bool
+) -> AsyncGenerator[pb.Frame, None]:
     """The frames of a request."""
     yield first
     if drop:
-        async for frame in _NewestFrame(parts).frames():
-            yield frame
+        async with aclosing(_NewestFrame(parts).frames()) as frames:
+            async for frame in frames:
+                yield frame
     else:
         async for part in parts:
             yield _frame_of(part)
@@ -332,8 +342,8 @@ def _handler(calls: Calls, name: str) -> grpc.RpcMethodHandler[Any, Any]:
             return await work(readable(asked), context)
 
     async def answers(asked: Any, context: Any) -> AsyncIterator[Any]:
-        async with _translated(context):
-            async for message in work(readable(asked), context):
+        async with _translated(context), aclosing(work(readable(asked), context)) as told:
+            async for message in told:
                 yield message
 
     make = getattr(grpc, f"{_arity(row.client_streaming)}_{_arity(row.server_streaming)}_rpc_method_handler")

@@ -167,13 +167,6 @@ def state_name(state: int) -> str | None:
     return found
 
 
-def style_messages(rows: Sequence[Mapping[str, Any]], query: str) -> list[pb.StyleInfo]:
-    """The styles all words of a query stand in."""
-    words = query.lower().split()
-    found = [row for row in rows if all(word in " ".join(map(str, row.values())).lower() for word in words)]
-    return [pb.StyleInfo(**row) for row in found]
-
-
 def method_messages(rows: Sequence[Mapping[str, Any]]) -> list[pb.MethodInfo]:
     """The methods."""
     return [
