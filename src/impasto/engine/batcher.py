@@ -28,6 +28,7 @@ from impasto.memory import trim_memory
 QUICK, SLOW = "quick", "slow"
 LANES = (QUICK, SLOW)
 _NICE = 10  # of the slow lane's threads: the system gives quick ones some nine times the processor time (docs/serve.md)
+_TRIM_AFTER = 32  # quick pictures; an optimisation by itself leaves more in pieces than so many of them
 _STOP_SECONDS = 10.0  # in which what runs is to hear that it is stopped
 
 
@@ -247,11 +248,14 @@ class Batcher:
         """Paint what comes, to the end."""
         if lane == SLOW:
             _yield_processor()
+        kept = 0
         while batch := self._next(lane):
             started = self._clock()
             self._paint(batch)
-            if lane == SLOW:
-                trim_memory()  # what descents of many sizes leave free lies in pieces, and would only grow
+            kept += _TRIM_AFTER if lane == SLOW else len(batch)
+            if kept >= _TRIM_AFTER:
+                trim_memory()  # what pictures of many sizes leave free lies in pieces, and would only grow
+                kept = 0
             with self._changed:
                 self._running[lane] -= len(batch)
                 self._lanes[lane].record(_class_of(batch), len(batch), self._clock() - started)
