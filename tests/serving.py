@@ -39,8 +39,9 @@ class _Running:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     def close(self):
-        self.call(self.stop())
-        self._end()
+        if self._thread.is_alive():
+            self.call(self.stop())
+            self._end()
 
     def _end(self):
         self.call(self._loop.shutdown_default_executor())

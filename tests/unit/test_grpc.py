@@ -1,5 +1,6 @@
 """The service over gRPC, by a real server on loopback and a stub that is generated afresh."""
 
+import gc
 import importlib
 import io
 import json
@@ -505,6 +506,23 @@ def test_frames_that_come_too_fast_are_left_out(serve):
     assert numbers == sorted(set(numbers))
     assert (numbers[0], numbers[-1]) == (0, 39)
     assert len(numbers) < 40
+
+
+def test_a_frame_that_fails_ends_the_reading_of_others(serve, caplog):
+    """The client still sends when its stream is ended: nobody asks for what its reading raises."""
+    running, stub, _ = serve()
+    over = threading.Event()
+
+    def endless():
+        yield from film([rgb(0), rgb(0, shares=[0, 0])], drop_late=True)
+        while not over.wait(0.01):
+            yield rgb(0, shares=[0, 0])
+
+    assert refused(stub.StylizeFrames(endless(), timeout=60)).code() is grpc.StatusCode.INVALID_ARGUMENT
+    over.set()
+    running.close()
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 @pytest.mark.parametrize(

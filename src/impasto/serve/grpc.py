@@ -279,7 +279,12 @@ class _NewestFrame:
         self._frame: pb.Frame | None = None
         self._changed = asyncio.Event()
         self._reading = asyncio.ensure_future(self._read(parts))
-        self._reading.add_done_callback(lambda _: self._changed.set())
+        self._reading.add_done_callback(self._ended)
+
+    def _ended(self, reading: asyncio.Task[None]) -> None:
+        if not reading.cancelled():
+            reading.exception()  # which `frames` raises, unless nobody asks any more
+        self._changed.set()
 
     async def _read(self, parts: AsyncIterator[pb.FrameRequest]) -> None:
         async for part in parts:
