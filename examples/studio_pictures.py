@@ -87,7 +87,7 @@ def says(page: Page, words: str) -> None:
 
 def choose(page: Page, words: str, name: str) -> None:
     page.fill(".search", words)
-    page.get_by_role("button", name=name).first.click()
+    page.locator("button.tile").filter(has_text=name).first.click()
 
 
 def paint(page: Page, folder: Path, photos: Path) -> None:
@@ -122,6 +122,7 @@ def look_round(page: Page, folder: Path) -> None:
     """The other parts of the page."""
     choose(page, "irises", "Irises")
     page.fill(".search", "")
+    page.wait_for_timeout(1000)
     says(page, "Draft ·")
     keep(page, folder, "mix")
     page.click("#tab-where")

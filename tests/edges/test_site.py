@@ -149,9 +149,18 @@ def test_the_gallery_has_every_method_quality_and_control(page):
     text = read(page)
     named = [*(f"`{name}`" for name in (*registry.methods(), *recipes.QUALITIES[1:])), "`--quality draft`", *CONTROLS]
     assert not [name for name in named if name not in text]
+    check_pictures(text, {path for path in (ROOT / "docs/images").glob("*/*.jpg") if path.parent.name != "studio"})
+
+
+@pytest.mark.parametrize("page", ["docs/studio.md", "docs/studio.zh.md"])
+def test_the_studio_is_shown_in_every_state(page):
+    check_pictures(read(page), (ROOT / "docs/images/studio").glob("*.jpg"))
+
+
+def check_pictures(text, paths):
+    """A page shows all these pictures, and what it shows is small."""
     shown = set(re.findall(r"\]\((images/[^)]+)\)", text))
-    ours = {f"images/{path.relative_to(ROOT / 'docs' / 'images')}" for path in (ROOT / "docs/images").glob("*/*.jpg")}
-    assert ours <= shown
+    assert {path.relative_to(ROOT / "docs").as_posix() for path in paths} <= shown
     for picture in shown:
         assert (ROOT / "docs" / picture).stat().st_size < 250_000
 

@@ -4,18 +4,23 @@ import base64
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import threading
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
+from impasto.serve.http import make_app
 from impasto.serve.pages import FOLDER, POLICY
 from impasto.serve.service import Service
 from impasto.serve.settings import Listening, ServeSettings
@@ -24,7 +29,7 @@ from serving import HttpRunning
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 in_browser = [
     pytest.mark.process,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; .ci/run installs it where it can (apt-get)"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium, as .ci/run does"),
 ]
 AXE = "axe-core@4.12.1"
 AXE_INTEGRITY = "s7iGf5GaVMxEG0ENN9x+xTr7GFZCb1ZP/1uATUpCEK2X78nDB3RwbtFCo9pGAf9ru+VwoQ464DkaLEeRM08wJA=="
@@ -62,6 +67,66 @@ def test_every_word_is_there_in_both_languages():
     assert used <= english
     shown = {name: code.partition("export const language")[2] or code for name, code in sources(".js").items()}
     assert not {key for key in english if not any(re.search(rf"\b{key}\b", code) for name, code in shown.items())}
+
+
+# --- what the page asks for ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def client(engine, tmp_path, monkeypatch):
+    monkeypatch.setenv("IMPASTO_STATE", str(tmp_path / "state"))
+    service = Service(engine, ServeSettings(max_pixels=10_000))
+    service.start()
+    yield TestClient(make_app(service), raise_server_exceptions=False)
+    service.close(0)
+
+
+def test_files_of_the_page_and_no_others_are_served(client):
+    page = client.get("/")
+    assert page.headers["content-security-policy"] == POLICY
+    assert page.headers["x-frame-options"] == "DENY"
+    for name in re.findall(r'(?:src|href)="/(studio/[^"]+)"', page.text):
+        assert client.get(f"/{name}").status_code == 200
+    for name in ("studio/pages.py", "studio/..%2Fpages.py", "studio/.html", "studio/x.js", "studio/"):
+        assert client.get(f"/{name}").status_code in (404, 422), name
+
+
+def test_pictures_of_other_formats_become_jpeg(client):
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(picture())).save(stream, "TIFF")
+    reply = client.post("/v1/preview", files={"content": ("scan.tif", stream.getvalue())})
+    assert Image.open(io.BytesIO(reply.content)).format == "JPEG"
+    assert client.post("/v1/preview", files={"content": ("a.tif", b"words")}).status_code == 422
+    assert client.post("/v1/preview", files={"content": ("a.png", picture(0, 160, 80))}).status_code == 422
+    assert client.post("/v1/masks", data={"content": "words"}).status_code == 422
+
+
+def test_results_have_small_pictures_for_their_owner(client):
+    files = {"content": ("photo.png", picture()), "style": ("painting.png", picture(1))}
+    job = client.post("/v1/jobs", files=files, data={"quality": "draft"}).json()["id"]
+    client.get(f"/v1/jobs/{job}/events")
+    reply = client.get(f"/v1/jobs/{job}/thumbnail?side=48")
+    assert Image.open(io.BytesIO(reply.content)).size == (48, 32)
+    assert client.get(f"/v1/jobs/{job}/thumbnail", headers={"X-Impasto-Client": "other"}).status_code == 404
+
+
+def test_about_tells_limits_and_what_qualities_stand_for(client):
+    about = client.get("/v1/about").json()
+    assert about["limits"]["max_pixels"] == 10_000
+    assert about["qualities"]["good"]["steps"] < about["qualities"]["best"]["steps"]
+
+
+@pytest.mark.process
+def test_the_command_serves_the_page_until_it_is_stopped(tmp_path):
+    environment = {**os.environ, "IMPASTO_STATE": str(tmp_path)}
+    line = [sys.executable, "-m", "impasto", "studio", "--no-browser", "--port", "0"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True) as running:
+        told = running.stdout.readline()
+        address = re.search(r"http://127\.0\.0\.1:\d+", told)[0]
+        with urllib.request.urlopen(address, timeout=20) as page:
+            assert b"Impasto" in page.read()
+        running.terminate()
+        assert running.wait(30) == 0, running.stderr.read()
 
 
 # --- a server and a browser ------------------------------------------------------------------------------------------

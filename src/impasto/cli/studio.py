@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import webbrowser
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,10 @@ def register(app: typer.Typer) -> None:
 
 
 def studio(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes any free one.", min=0, max=65535)] = 8000,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port on 127.0.0.1; 0 takes any free one, as when 8000 is taken.", min=0, max=65535),
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only start it; open no browser.")] = False,
     device: flags.Device = "auto",
     precision: flags.Precision = "auto",
@@ -51,4 +55,15 @@ def studio(
     run.log_to_stderr(as_json=False, level="WARNING")
     engine = Engine(device=device, precision=precision)
     service = Service(engine, store=JobStore(state_folder()), decoder=DecodeProcesses())
-    run.serve(service, Listening(http_port=port), drain_seconds=2.0, on_ready=tell)
+    run.serve(service, Listening(http_port=_free(8000) if port is None else port), drain_seconds=2.0, on_ready=tell)
+
+
+def _free(port: int) -> int:
+    """The port, or 0, which takes any, where it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port

@@ -38,9 +38,7 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         made.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            f"{host}:{port} cannot be used: {reason}", "choose another --http PORT; 0 takes any"
-        ) from error
+        raise InputError(f"{host}:{port} cannot be used: {reason}", "choose another port; 0 takes any") from error
     return made
 
 
