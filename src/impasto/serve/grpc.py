@@ -40,6 +40,7 @@ NAME = "impasto.v1.Impasto"
 STREAMS_PER_WORKER = 4
 """Streams of frames that may be open, for each thread that paints them."""
 
+_LINGER_SECONDS = 0.5
 _CHUNK_SLACK = 64 << 10  # of a message, beside the data in it
 
 T = TypeVar("T")
@@ -393,8 +394,17 @@ async def _translated(context: Any) -> AsyncIterator[None]:
     except Exception as error:
         if not isinstance(error, StyleError):
             LOG.exception("a call of gRPC failed")
+        await _drain(context)
         code, message, metadata = messages.status_of(error)
         await context.abort(getattr(grpc.StatusCode, code), message, metadata)
+
+
+async def _drain(context: Any) -> None:
+    """Take for a moment what a client still sends: it would hear of a broken stream in place of the status."""
+    with suppress(Exception):
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while await context.read() is not grpc.aio.EOF:
+                pass
 
 
 class _Keys(grpc.aio.ServerInterceptor):
@@ -410,7 +420,7 @@ class _Keys(grpc.aio.ServerInterceptor):
         try:
             _client(self._keys, handler_call_details.invocation_metadata)
         except KeyRefusedError as error:
-            return grpc.unary_unary_rpc_method_handler(partial(_refuse, error))
+            return grpc.stream_unary_rpc_method_handler(partial(_refuse, error))
         return await continuation(handler_call_details)
 
 
