@@ -19,7 +19,7 @@ from impasto import images
 from impasto.engine.masks import MaskReader
 from impasto.errors import InputError
 from impasto.methods import recipes
-from impasto.serve import listing
+from impasto.serve import listing, schema
 from impasto.serve.fields import Upload
 from impasto.serve.service import Service
 
@@ -101,12 +101,14 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
     binary: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+    wrong: dict[int | str, dict[str, Any]] = {code: {"model": schema.ErrorBody} for code in (404, 409)}
+    late: dict[int | str, dict[str, Any]] = {code: {"model": schema.ErrorBody} for code in (413, 501, 507)}
     answers: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": binary}}}
     app.get(
         "/v1/jobs/{job_id}/thumbnail",
         summary="A small picture of a result",
         response_class=Response,
-        responses=answers,
+        responses={**answers, **wrong},
     )(thumbnail)
 
     async def preview(request: Request) -> Response:
@@ -119,7 +121,7 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
         "/v1/preview",
         summary="A picture of any format as JPEG, for browsers that do not know it",
         response_class=Response,
-        responses=answers,
+        responses={**answers, **late},
         openapi_extra={"requestBody": body},
     )(preview)
 
@@ -136,7 +138,7 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
         "/v1/masks",
         summary="A mask of what is found in a photograph: white where it is",
         response_class=Response,
-        responses={200: {"content": {"image/png": binary}}},
+        responses={200: {"content": {"image/png": binary}}, **late},
         openapi_extra={"requestBody": body},
     )(mask)
 

@@ -373,7 +373,7 @@ function toggleTheme() {
 }
 
 function shortcuts(event) {
-  if (event.target.closest?.('input, select, textarea, dialog')) return;
+  if (event.target.closest?.('dialog')) return;
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) paint();
 }
 
