@@ -326,16 +326,21 @@ async def _lines(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
     """Events as server-sent events, with a comment now and then so that the connection is kept."""
     async with aclosing(events) as kept:  # type: ignore[type-var]
         following = asyncio.ensure_future(anext(kept, None))
-        while True:
-            done, _ = await asyncio.wait((following,), timeout=_PAUSE)
-            if not done:
-                yield b": waiting\n\n"
-                continue
-            event = following.result()
-            if event is None:
-                return
-            yield sse(event)
-            following = asyncio.ensure_future(anext(kept, None))
+        try:
+            while True:
+                done, _ = await asyncio.wait((following,), timeout=_PAUSE)
+                if not done:
+                    yield b": waiting\n\n"
+                    continue
+                event = following.result()
+                if event is None:
+                    return
+                yield sse(event)
+                following = asyncio.ensure_future(anext(kept, None))
+        finally:  # the events cannot be closed while one of them is awaited
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
 
 
 def sse(event: Event) -> bytes:
