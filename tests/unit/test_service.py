@@ -214,6 +214,16 @@ def test_names_and_errors_carry_no_folders():
         "hint": "use size=64",
         "status": 422,
     }
+    hints = {
+        "GET /v1/jobs lists yours": "GET /v1/jobs lists yours",
+        "see /v1/styles/secret/list": "see /v1/styles/secret/list",
+        "see /v1/secret/list": "see list",
+        "use --size 64, or allow more: --max-pixels 9": "use size=64",
+        "if you trust it, allow more: --max-pixels 9": "use a smaller picture",
+        "shrink it first, or allow more with --max-memory": "shrink it first",
+        "": "",
+    }
+    assert {hint: public_error(InputError("x", hint))["hint"] for hint in hints} == hints
     assert type(restored(told)) is InputError
     assert type(restored(public_error(BusyError("wait")))) is BusyError
     assert public_error(KeyError("/secret/path"))["error"] == "a bug in impasto: KeyError"

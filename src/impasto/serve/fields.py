@@ -58,6 +58,7 @@ _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _WEIGHT = re.compile(r"(.+):([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf|infinity))", re.IGNORECASE)
 _WHOLE_IDS = re.compile(r"(museum|pack):[\w-]+")
 _NAME_LENGTH = 80
+_SEE_STYLES = "see /v1/styles for what there is, or send a picture"
 
 Values: TypeAlias = Mapping[str, Any]
 
@@ -285,7 +286,16 @@ class _Words:
             return catalog.find(text).id if catalog.is_trained(text) else _no_style(text)
         if is_folder(text):  # the library would say what lies on this machine
             return _no_style(text)
-        return self.library.find(text).id
+        return self._painting(text)
+
+    def _painting(self, text: str) -> str:
+        """A painting of the library. Raises InputError with a hint for clients, who have no command line of ours."""
+        try:
+            return self.library.find(text).id
+        except InputError as error:
+            if "impasto styles" not in error.hint:
+                raise
+            raise InputError(error.message, _SEE_STYLES) from error
 
     def mask(self, field: str, text: str) -> Any:
         """An upload, or a word for what is found in the photograph."""
@@ -334,7 +344,7 @@ class _Words:
 
 
 def _no_style(text: str) -> Any:
-    raise InputError(f"there is no style {quoted(text)}", "see /v1/styles for what there is, or send a picture")
+    raise InputError(f"there is no style {quoted(text)}", _SEE_STYLES)
 
 
 def _refuse_place(field: str, text: str) -> None:

@@ -109,7 +109,11 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
-_FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[/\\][\w.+@%~-]+)+[/\\]")
+_FOLDERS = re.compile(r"(?<![\w.])(?!/v1/(?:jobs|styles|methods)\b)(?:[A-Za-z]:)?(?:[/\\][\w.+@%~-]+)+[/\\]")
+
+
+_LIMITS = re.compile(r"(?:, or )?(?:if you trust it, )?allow more(?::| with) --max-(?:pixels|memory)(?: [\w.]+)?")
+"""What only who runs the service can do."""
 
 
 def public_error(error: BaseException) -> dict[str, Any]:
@@ -117,5 +121,6 @@ def public_error(error: BaseException) -> dict[str, Any]:
     if not isinstance(error, StyleError):
         told, hint = f"a bug in impasto: {type(error).__name__}", "please report it with the request id"
         return {"kind": StyleError.__name__, "error": told, "hint": hint, "status": StyleError.http_status}
-    message, hint = (_FOLDERS.sub("", without_flags(text)) for text in (error.message, error.hint))
+    allowed = _LIMITS.sub("", error.hint) or ("use a smaller picture" if error.hint else "")
+    message, hint = (_FOLDERS.sub("", without_flags(text)) for text in (error.message, allowed))
     return {"kind": type(error).__name__, "error": message, "hint": hint, "status": error.http_status}
