@@ -216,8 +216,12 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, hint: str = "wait until it is done, or name another folder with -o") -> Iterator[None]:
     """Keep other processes from writing into `folder` meanwhile.
+
+    Args:
+        folder: exists.
+        hint: what to do where one is writing there.
 
     Raises:
         InputError: one is writing there.
@@ -229,9 +233,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout as error:  # an OSError, too
-            raise InputError(
-                f"another process is writing into {folder}", "wait until it is done, or name another folder with -o"
-            ) from error
+            raise InputError(f"another process is writing into {folder}", hint) from error
     try:
         yield
     finally:

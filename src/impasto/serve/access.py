@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import ssl
 from collections.abc import Sequence
+from pathlib import Path
 
 from impasto.errors import InputError
 from impasto.serve.settings import KeyRefusedError, Listening
@@ -40,6 +42,17 @@ def check_listening(listening: Listening) -> None:
     for path in pair:
         if path is not None and not path.is_file():
             raise InputError(f"there is no file {path}", "name a PEM file")
+    if listening.certificate and listening.private_key:
+        _check_pair(listening.certificate, listening.private_key)
+
+
+def _check_pair(certificate: Path, private_key: Path) -> None:
+    """Raise InputError where TLS could not be served with these files."""
+    try:  # the empty password keeps OpenSSL from asking for one at the terminal
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, private_key, lambda: "")
+    except (OSError, ValueError) as error:
+        hint = "give PEM files that belong together, the key without a password"
+        raise InputError(f"TLS cannot be served with {certificate} and {private_key}", hint) from error
 
 
 def client_of(keys: Sequence[str], authorization: str | None) -> str:

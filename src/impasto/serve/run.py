@@ -115,6 +115,8 @@ async def _http(service: Service, listening: Listening, bound: socket.socket | N
     running = asyncio.ensure_future(server.serve(sockets=[bound]))
     while not server.started and not running.done():
         await asyncio.sleep(0.01)
+    if running.done():
+        await running  # raises why it could not start
     try:
         scheme = "https" if listening.certificate else "http"
         yield f"{scheme}://{_named(listening.host)}:{bound.getsockname()[1]}"

@@ -70,6 +70,7 @@ RATINGS = sa.Table(
 DATABASE = "jobs.sqlite"
 _UPLOADS, _RESULTS = "uploads", "results"
 _MOST_RATINGS = 100_000
+_ONE_SERVICE = "a folder has one service at a time: stop that one, or name another folder in IMPASTO_STATE"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class JobStore:
         self._folder, self._quota = folder, quota
         self._closing = ExitStack()
         open_folder(folder)
-        self._closing.enter_context(locked(folder))
+        self._closing.enter_context(locked(folder, hint=_ONE_SERVICE))
         try:
             self._engine = _connect(folder / DATABASE if url is None else url)
             self._closing.callback(self._engine.dispose)
