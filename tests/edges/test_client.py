@@ -19,7 +19,15 @@ from impasto import images
 from impasto.client import AsyncClient, Client, Job, UnreachableError
 from impasto.errors import AssetError, Cancelled, InputError, MissingExtra, ResourceError, StyleError
 from impasto.serve.service import Service
-from impasto.serve.settings import BusyError, ConflictError, KeyRefusedError, Listening, NotFoundError, ServeSettings
+from impasto.serve.settings import (
+    BusyError,
+    ClosingError,
+    ConflictError,
+    KeyRefusedError,
+    Listening,
+    NotFoundError,
+    ServeSettings,
+)
 from serving import GrpcRunning, HttpRunning
 from tiny import noise
 
@@ -155,6 +163,22 @@ def test_what_a_callback_raises_cancels_the_job(served):
     with pytest.raises(RuntimeError, match="enough"):
         client.stylize(PHOTO, PAINTING, on_event=stop, **LONG)
     ended(running)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_service_that_stops_tells_who_waits_for_a_picture(served, told):
+    running, client = served
+    events = []
+
+    def stop_service(event=None):
+        events.append(event)
+        threading.Thread(target=running.service.close, args=(0,)).start()
+
+    if not told:
+        threading.Timer(0.5, stop_service).start()
+    watching = (lambda event: stop_service(event) if event.progress and not events else None) if told else None
+    with pytest.raises(ClosingError, match="stopping"):
+        client.stylize(PHOTO, PAINTING, on_event=watching, **LONG)
 
 
 def ended(running):
@@ -323,6 +347,15 @@ def test_mistakes_are_told(client, tmp_path):
         client.job("0" * 32)
     with pytest.raises(NotFoundError):
         list(client.watch("0" * 32))
+    for name in ("../../healthz", "", "\u00e9"):
+        with pytest.raises(InputError, match="no job"):
+            client.job(name)
+    for limit in (-1, 0, 101):
+        with pytest.raises(InputError, match="limit is"):
+            client.jobs(limit=limit)
+    for key in ("", "\u00e9", "k" * 201):
+        with pytest.raises(InputError, match="idempotency key"):
+            client.submit(PHOTO, PAINTING, idempotency_key=key)
 
 
 def test_a_job_that_fails_tells_its_error(served, engine, monkeypatch):

@@ -1,10 +1,14 @@
 """The HTTP interface, by a client in this process: pictures, jobs, events, lists, and who is turned away."""
 
+import http.client
 import io
 import json
 import tarfile
 import threading
+import time
+from contextlib import closing, contextmanager
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
@@ -13,6 +17,7 @@ from impasto.serve.http import make_app
 from impasto.serve.service import Service
 from impasto.serve.settings import Listening, ServeSettings
 from impasto.serve.store import JobStore
+from serving import HttpRunning
 from tiny import noise
 
 KEY = "k" * 32
@@ -145,6 +150,67 @@ def test_ratings_are_kept_and_exported(client):
     ):
         wrong(client.post(f"/v1/jobs/{job}/rating", json=bad), 422)
     wrong(client.post(f"/v1/jobs/{'0' * 32}/rating", json={"stars": 3}), 404)
+
+
+def test_who_leaves_a_job_lets_it_go_on_and_leaves_nothing_in_the_log(engine, caplog):
+    running = HttpRunning(service := Service(engine, ServeSettings()))
+    try:
+        service.start()
+        body, headers = form_of({"method": "optimize", "steps": "9000"})
+        with asked(running.port, "POST", "/v1/jobs", body, headers) as answer:
+            job = json.loads(answer.read())["id"]
+        feed = service._live[job].feed
+        with asked(running.port, "GET", f"/v1/jobs/{job}/events") as events:
+            assert events.readline().startswith(b"id: ")
+            assert feed.watched
+        assert until(lambda: not feed.watched)
+        assert not service.job(job).ended
+        assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+        service.cancel(job)
+    finally:
+        running.close()
+
+
+@pytest.mark.parametrize("key", [None, "once"])
+def test_who_leaves_a_painting_finds_it_again_by_its_key_alone(engine, key):
+    running = HttpRunning(service := Service(engine, ServeSettings()))
+    try:
+        service.start()
+        body, headers = form_of({"method": "optimize", "steps": "200"})
+        headers = {**headers, "Idempotency-Key": key} if key else headers
+        with pytest.raises(TimeoutError), asked(running.port, "POST", "/v1/stylize", body, headers, timeout=0.5):
+            pass
+        if key is None:
+            assert until(lambda: service.counts().ended.get(("cancelled", "optimize")))
+        else:
+            with asked(running.port, "POST", "/v1/stylize", body, headers) as answer:
+                answer.read()
+            assert (answer.status, service.counts().ended["done", "optimize"][0]) == (200, 1)
+    finally:
+        running.close()
+
+
+def form_of(values):
+    request = httpx.Request("POST", "http://x", files=FILES, data=values)
+    return request.read(), {"Content-Type": request.headers["content-type"]}
+
+
+@contextmanager
+def asked(port, *words, timeout=60):
+    """An answer whose connection is closed at the end of the block."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)) as connection:
+        connection.request(*words)
+        with connection.getresponse() as answer:
+            yield answer
+
+
+def until(done):
+    """Whether something comes to be within 20 seconds."""
+    for _ in range(400):
+        if done():
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_idempotency_keys(client):
@@ -295,15 +361,19 @@ def test_openapi_names_every_setting_with_examples(client):
 def test_what_cannot_be_served_is_told_by_the_command(refused, tmp_path, monkeypatch):
     monkeypatch.setenv("IMPASTO_STATE", str(tmp_path / "state"))
     monkeypatch.delenv("IMPASTO_KEYS", raising=False)
+    (junk := tmp_path / "junk.pem").write_text("junk")
     for words, told in (
         (("--host", "0.0.0.0"), "can be reached from other machines"),
         (("--http", "-1"), "neither HTTP nor gRPC"),
         (("--tls-key", "a.pem"), "only one of certificate and private key"),
         (("--key-file", "none.txt"), "there is no file none.txt"),
+        (("--tls-certificate", junk, "--tls-key", junk), "TLS cannot be served with"),
         (("--max-body", "much"), "--max-body is 'much'"),
         (("--backup", tmp_path / "b.tar"), "there is no database"),
     ):
         assert told in refused("serve", *words)
+    with closing(JobStore(tmp_path / "state")):
+        assert "IMPASTO_STATE" in refused("serve", "--http", "0")
 
 
 def test_the_command_backs_up_what_a_service_keeps(run, tmp_path, monkeypatch):

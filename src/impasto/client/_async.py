@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from impasto.client._values import Event, Frame, Job, Method, Page, Painting, St
 from impasto.errors import Cancelled, InputError, quoted
 
 ADDRESS = "http://127.0.0.1:8000"
+_KEY_LENGTH = 200
+_PAGE = 100  # jobs at most
 _SCHEMES = ("http", "https", "grpc", "grpcs")
 
 OnEvent: TypeAlias = Callable[[Event], None]
@@ -109,6 +112,9 @@ class AsyncClient:
 
         idempotency_key: a second request with the same key gets the job of the first.
         """
+        if idempotency_key is not None and not (idempotency_key.isascii() and 0 < len(idempotency_key) <= _KEY_LENGTH):
+            told = f"the idempotency key is {quoted(idempotency_key)}"
+            raise InputError(told, f"use 1 to {_KEY_LENGTH} letters and digits, such as a UUID")
         request = await asyncio.to_thread(request_of, content, style, settings)
         async with self._in_time():
             return await self._transport.submit(request, idempotency_key)
@@ -124,6 +130,8 @@ class AsyncClient:
 
     async def jobs(self, *, state: str | None = None, before: str | None = None, limit: int = 20) -> Page:
         """Your jobs, the newest first. state: only those; before: `next` of the page before; limit: at most 100."""
+        if not 1 <= limit <= _PAGE:
+            raise InputError(f"limit is {limit}", f"it takes a whole number from 1 to {_PAGE}")
         async with self._in_time():
             return await self._transport.jobs(state, before, limit)
 
@@ -195,7 +203,11 @@ async def _each(frames: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any
 
 
 def _id(job: Job | str) -> str:
-    return job.id if isinstance(job, Job) else job
+    """The id of a job. Raises InputError for what cannot be one, which would lead HTTP elsewhere."""
+    name = job.id if isinstance(job, Job) else job
+    if not re.fullmatch(r"[0-9a-zA-Z]+", name):
+        raise InputError(f"there is no job {quoted(name)}", "give a job, or the id of one")
+    return name
 
 
 def _transport(address: str, key: str | None, certificate: str | None) -> Transport:

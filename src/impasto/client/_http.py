@@ -12,7 +12,7 @@ from impasto.client._request import CONTENT, Request
 from impasto.client._values import ENDED, Event, Frame, Job, Method, Page, Painting, ResultInfo, Style, UnreachableError
 from impasto.contract import Progress
 from impasto.errors import Cancelled, InputError, StyleError, require
-from impasto.serve.settings import restored
+from impasto.serve.settings import AGAIN, ClosingError, restored
 
 if TYPE_CHECKING:
     import httpx
@@ -51,11 +51,14 @@ class HttpTransport:
             return _painting(await self._send("POST", "/v1/stylize", files=_files(request)))
         job = await self.submit(request, None)
         try:
+            ended: Job | None = None
             async for event in self.watch(job.id, 0):
                 on_event(event)
-            assert event.job is not None
-            if event.job.state != "done":
-                raise event.job.error or StyleError("the job was stopped", "")
+                ended = event.job
+            if ended is None or not ended.ended:
+                raise ClosingError("the service is stopping", AGAIN)
+            if ended.state != "done":
+                raise ended.error or StyleError("the job was stopped", "")
             return await self.result(job.id)
         except BaseException:
             await self._drop(job.id)
@@ -134,7 +137,7 @@ class HttpTransport:
 
         try:
             answer = await self._client.request(method, path, **more)
-        except httpx.TransportError as error:
+        except (httpx.TransportError, httpx.InvalidURL) as error:
             raise unreachable(self._address, error) from error
         await _check(answer)
         return answer

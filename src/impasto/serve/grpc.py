@@ -31,7 +31,16 @@ from impasto.serve.fields import Upload
 from impasto.serve.frames import FrameStream, as_codes, from_rgb
 from impasto.serve.jobs import Job
 from impasto.serve.service import Service
-from impasto.serve.settings import BusyError, KeyRefusedError, Listening, ServeSettings, TooSlowError, restored
+from impasto.serve.settings import (
+    AGAIN,
+    BusyError,
+    ClosingError,
+    KeyRefusedError,
+    Listening,
+    ServeSettings,
+    TooSlowError,
+    restored,
+)
 from impasto.video.frames import Pixels
 
 LOG = logging.getLogger("impasto.serve")
@@ -92,6 +101,8 @@ class Calls:
                 number = event.number
                 yield messages.event_message(event)
             ended = self._service.job(job.id, client=client)
+            if not ended.ended:
+                raise ClosingError("the service is stopping", AGAIN)
             if ended.state != "done":
                 raise restored(ended.error or {})
             for chunk in messages.chunks(self._service.result(job.id, client=client)):

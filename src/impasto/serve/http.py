@@ -29,7 +29,7 @@ from impasto.serve.jobs import Job, Painted
 from impasto.serve.metrics import Metrics
 from impasto.serve.pages import add_studio
 from impasto.serve.service import Service
-from impasto.serve.settings import ClosingError, Listening, NotFoundError, restored
+from impasto.serve.settings import AGAIN, ClosingError, Listening, NotFoundError, restored
 from impasto.serve.store import Rating
 
 _PAUSE = 15.0  # seconds after which a silent stream of events says that it lives
@@ -113,7 +113,7 @@ def _add_painting(app: FastAPI, service: Service) -> None:
         key = _key_of(request)
         job = await _submitted(service, request, key, keep=key is not None)
         try:
-            await _ended(service, job, request)
+            await _ended(service, job, request, keep=key is not None)
             painted = service.result(job.id, client=job.client)
         finally:
             service.forget(job.id)
@@ -192,18 +192,19 @@ def _json_settings(text: str) -> dict[str, Any]:
     return found
 
 
-async def _ended(service: Service, job: Job, request: Request) -> None:
-    """Wait for the end of a job; stop it when its client goes away.
+async def _ended(service: Service, job: Job, request: Request, *, keep: bool) -> None:
+    """Wait for the end of a job; stop it when its client goes away, unless it is kept for the client to ask again.
 
     Raises:
         StyleError: as the job failed.
     """
-    watching = asyncio.ensure_future(_last(service, job))
+    watching = asyncio.ensure_future(_last(service, job, keep=keep))
     leaving = asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait((watching, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not watching.done():
-            service.cancel(job.id, client=job.client)
+            if not keep:
+                service.cancel(job.id, client=job.client)
             raise Cancelled("the client went away", "")
         event = watching.result()
     finally:
@@ -215,12 +216,13 @@ async def _ended(service: Service, job: Job, request: Request) -> None:
         raise restored(event.data["error"] or {"kind": "Cancelled", "error": "stopped"})
 
 
-async def _last(service: Service, job: Job) -> Event:
+async def _last(service: Service, job: Job, *, keep: bool) -> Event:
     async with aclosing(service.watch_async(job.id, client=job.client)) as events:  # type: ignore[type-var]
         async for event in events:
             if event.last:
                 return event
-    raise ClosingError("the service is stopping", "the job goes on when it starts again: ask for it by its id")
+    hint = "the job goes on when it starts again: send the same request with the same key" if keep else AGAIN
+    raise ClosingError("the service is stopping", hint)
 
 
 async def _gone(request: Request) -> None:

@@ -39,7 +39,7 @@ from impasto.serve.fields import (
     request_digest,
 )
 from impasto.serve.jobs import MEDIA_TYPES, Job, Page, Painted, new_id, public_error
-from impasto.serve.settings import BusyError, ClosingError, ConflictError, NotFoundError, ServeSettings
+from impasto.serve.settings import AGAIN, BusyError, ClosingError, ConflictError, NotFoundError, ServeSettings
 from impasto.serve.store import JobStore, Rating
 from impasto.serve.tracing import JobSpan
 
@@ -301,7 +301,7 @@ class Service:
     def _check_room(self, client: str) -> None:
         """Raise BusyError or ClosingError where a client cannot have another job now."""
         if self._closing:
-            raise ClosingError("the service is stopping", "try again in a minute")
+            raise ClosingError("the service is stopping", AGAIN)
         with self._lock:
             jobs = [live.job for live in self._live.values() if live.open]
         if sum(job.state == "queued" for job in jobs) >= self.limits.queue_length:
@@ -367,7 +367,10 @@ class Service:
                 live.parked = True
                 self._ended.notify_all()
             return
-        told = public_error(error if isinstance(error, StyleError) else Cancelled("cancelled"))
+        why = error if isinstance(error, StyleError) else Cancelled("cancelled")
+        if self._closing and not live.cancelled:  # its client did not ask for this, and may send it again
+            why = ClosingError("the service is stopping", AGAIN)
+        told = public_error(why)
         best = getattr(error, "result", None)
         try:
             if best is not None:

@@ -14,6 +14,10 @@ STATE_VARIABLE = "IMPASTO_STATE"
 """The environment variable that moves the folder of jobs, results and ratings."""
 
 
+AGAIN = "try again in a minute"
+"""What to do when the service is stopping."""
+
+
 @dataclass(frozen=True)
 class ServeSettings:
     """All limits of a service.
