@@ -1,6 +1,7 @@
 """`impasto batch` as a person runs it: folders, manifests, watched folders, and what cannot be."""
 
 import json
+import os
 import threading
 import time
 
@@ -120,6 +121,27 @@ def test_a_watched_folder_waits_for_what_is_still_written(outcome, folder, monke
     assert expected.exists()
 
 
+def test_what_is_being_written_when_watching_starts_is_waited_for(outcome, folder, monkeypatch):
+    (folder / "in/broken.jpg").unlink()
+    half, whole = folder / "in/half.png", (folder / "in/a.png").read_bytes()
+    half.write_bytes(whole[:60])
+    os.utime(half, (time.time() + 60, time.time() + 60))  # still written into, however long the start takes
+    until, report = time.monotonic() + 60, Reporter.__call__
+
+    def call(self, progress):
+        if (folder / "out/half-wheat-field-with-cypresses.png").exists() or time.monotonic() > until:
+            raise Cancelled("stopped")
+        if progress.stage == "watching" and half.stat().st_size == 60:
+            half.write_bytes(whole)
+        report(self, progress)
+
+    monkeypatch.setattr(Reporter, "__call__", call)
+    done = outcome("batch", folder / "in", *QUICK, "-o", folder / "out", "--watch", "--json")
+    assert json.loads(done.out.splitlines()[-1])["summary"]["failed"] == 0, done.out
+    assert '"status": "failed"' not in done.out
+    assert (folder / "out/half-wheat-field-with-cypresses.png").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -127,6 +149,8 @@ def test_a_watched_folder_waits_for_what_is_still_written(outcome, folder, monke
         (("IN",), "no folder for the results"),
         (("IN", "-o", "OUT"), "no style was given"),
         (("IN", "-s", PAINTING, "-o", "out.png"), "cannot go into one file"),
+        (("IN", "-s", PAINTING, "-o", "IN"), "in is, or lies in, the folder for the results"),
+        (("IN", "-s", PAINTING, "-o", "IN", "--watch"), "in is, or lies in, the folder for the results"),
         (("IN", "-s", PAINTING, "-o", "http://host/out"), "is an address"),
         (("http://host/in", "-s", PAINTING, "-o", "OUT"), "is an address"),
         (("nothing/", "-s", PAINTING, "-o", "OUT"), "does not exist"),

@@ -69,7 +69,7 @@ def find_photographs(items: Sequence[str], *, out: str, empty: bool = False) -> 
         empty: whether an item may give no picture.
 
     Raises:
-        InputError: something is not there, or an item gives no picture.
+        InputError: something is not there, lies in the folder of results, or gives no picture.
     """
     seen: set[str] = set()
     several = _are_several(items)
@@ -81,6 +81,8 @@ def find_photographs(items: Sequence[str], *, out: str, empty: bool = False) -> 
             if photograph.name not in seen:
                 seen.add(photograph.name)
                 yield photograph.under(above)
+        if not found and not places.is_address(item) and is_folder(item) and _is_within(Path(item), out):
+            raise InputError(f"{plain(item)} is, or lies in, the folder for the results", "name another with -o")
         if not found and not empty:
             raise InputError(f"{plain(item)} holds no pictures", f"it needs {', '.join(sorted(images.EXTENSIONS))}")
 

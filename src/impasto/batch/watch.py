@@ -52,6 +52,14 @@ def watch(folders: Sequence[str], *, out: str, on_wait: Callable[[], None]) -> I
             yield ready
 
 
+def is_settled(name: str) -> bool:
+    """Whether a file that nobody has watched yet has not changed for a while; one that is gone has not settled."""
+    try:
+        return time.time() - Path(name).stat().st_mtime >= _SETTLE
+    except OSError:
+        return False
+
+
 def _named(path: Path, folders: Sequence[str], out: str) -> str | None:
     """A photograph within the folder as it was given; None for what is none, is hidden, or lies in `out`."""
     if not is_picture(path) or (not places.is_address(out) and path.is_relative_to(Path(out).resolve())):

@@ -355,8 +355,11 @@ class _Run:
 
     def _photographs(self) -> list[Photograph]:
         from impasto.batch.plan import find_photographs
+        from impasto.batch.watch import is_settled
 
-        return list(find_photographs(self._asked.contents, out=self._asked.out, empty=self._asked.watched))
+        watched = self._asked.watched  # what is still being written then comes later, from `_watch`
+        found = find_photographs(self._asked.contents, out=self._asked.out, empty=watched)
+        return [photograph for photograph in found if not watched or is_settled(photograph.name)]
 
     def _from_manifest(self, plan: Plan, looks: Sequence[Styles]) -> list[Work]:
         from impasto.batch import manifest
