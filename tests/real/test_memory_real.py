@@ -53,7 +53,7 @@ def test_vgg19_in_tiles_has_the_gradient_of_one_piece(store, photos):
 def test_adain_in_tiles_paints_the_same_picture(store, photos, monkeypatch):
     engine = Engine(store=store, device="cpu", precision="float32")
     whole = engine.stylize(photos / "coffee.png", PAINTING, Request(quality="draft", size=300))
-    monkeypatch.setattr("impasto.engine.budget._whole", lambda *_: 1e12)
+    monkeypatch.setattr("impasto.engine.budget.bytes_in_one_piece", lambda *_: 1e12)
     monkeypatch.setattr("impasto.methods.transfer.side_within", lambda *_, **__: 128)
     tiled = engine.stylize(photos / "coffee.png", PAINTING, Request(quality="draft", size=300, max_memory=10**9))
     difference = np.abs(images.as_float(tiled.picture.pixels) - whole.picture.pixels)

@@ -38,7 +38,7 @@ from impasto.assets import (
 )
 from impasto.cli import app
 from impasto.cli.console import Reporter
-from impasto.cli.train import _sample
+from impasto.cli.train import sample_folders
 from impasto.contract import Progress
 from impasto.errors import AssetError, Cancelled, InputError, ResourceError, StyleError
 
@@ -323,7 +323,7 @@ def test_photographs_to_train_on_are_fetched_when_they_are_asked_for(
     assert app.run(["assets", "fetch"]) == 0
     assert (store.is_present("pics"), store.is_present("walks")) == (True, False)
     with Reporter() as reporter:
-        assert (_sample(store, reporter)[0] / "walk.png").read_bytes() == b"walk"
+        assert (sample_folders(store, reporter)[0] / "walk.png").read_bytes() == b"walk"
     assert "walks: CC BY 9.0" in capsys.readouterr().err
     assert app.run(["assets", "fetch", "sample"]) == 0
     told = capsys.readouterr()

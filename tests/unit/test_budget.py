@@ -76,7 +76,7 @@ def test_a_limit_changes_the_way_and_not_the_picture(engine, monkeypatch, settin
     content, style = content.astype(np.uint8), style.astype(np.uint8)
     notes = []
     whole = engine.stylize(content, style, Request(**settings))
-    monkeypatch.setattr("impasto.engine.budget._whole", lambda *_: 1e12)
+    monkeypatch.setattr("impasto.engine.budget.bytes_in_one_piece", lambda *_: 1e12)
     tiled = engine.stylize(content, style, Request(**settings, max_memory=10**9), on_note=notes.append)
     assert any("painted in tiles" in note for note in notes)
     assert tiled.picture.pixels.dtype == np.uint8
@@ -87,7 +87,7 @@ def test_a_limit_changes_the_way_and_not_the_picture(engine, monkeypatch, settin
 
 
 def test_codes_go_through_every_control(engine, monkeypatch, tmp_path):
-    monkeypatch.setattr("impasto.engine.budget._whole", lambda *_: 1e12)
+    monkeypatch.setattr("impasto.engine.budget.bytes_in_one_piece", lambda *_: 1e12)
     rgba = (np.random.default_rng(0).random((64, 80, 4)) * 255).astype(np.uint8)
     rgba[..., 3] |= 16  # all of it is visible
     style = (np.random.default_rng(1).random((64, 64, 3)) * 255).astype(np.uint8)

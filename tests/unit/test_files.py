@@ -188,6 +188,12 @@ OPENED = {
     "files.py",
     "assets/_store.py",
     "assets/_download.py",
+    "batch/journal.py",  # appends, and has each line on the disk
+    "batch/manifest.py",  # tells row by row what came of each picture
+    "batch/places.py",  # beside, then renamed
+    "export/web/__init__.py",  # in a folder beside, which is renamed whole
+    "runtimes/openvino.py",  # tries whether a folder takes files
+    "serve/store.py",  # an archive, into what `whole` gives
     "train/_run.py",
     "video/resume.py",
     "videos/_device.py",

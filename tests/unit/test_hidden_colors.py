@@ -79,7 +79,7 @@ def test_a_photograph(engine, way):
 @pytest.mark.parametrize("way", ["draft", "optimize", "colours only", "histogram", "half strength"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_codes_in_tiles(engine, monkeypatch, way, dtype):
-    monkeypatch.setattr("impasto.engine.budget._whole", lambda *_: 1e12)
+    monkeypatch.setattr("impasto.engine.budget.bytes_in_one_piece", lambda *_: 1e12)
     request = WAYS[way].__class__(**{**vars(WAYS[way]), "max_memory": 10**9})
     codes = {color: images.quantise(with_hidden(color), 8 * np.dtype(dtype).itemsize) for color in (MAGENTA, BLACK)}
     alpha = codes[BLACK][..., 3] / np.float32(np.iinfo(dtype).max)
@@ -183,7 +183,7 @@ def test_the_style_of_what_is_seen_is_matched_not_that_of_the_whole():
 def test_what_of_a_photograph_is_transparent_has_no_part_in_its_statistics(engine, monkeypatch, way, tiled):
     """With and without a transparent half, the visible half comes out nearly the same."""
     if tiled:
-        monkeypatch.setattr("impasto.engine.budget._whole", lambda *_: 1e12)
+        monkeypatch.setattr("impasto.engine.budget.bytes_in_one_piece", lambda *_: 1e12)
     request = replace(WAYS[way], max_memory=10**9 if tiled else None, knobs={"style_scale": 0.5})
     wide = np.zeros((48, 128, 4), np.float32)
     wide[:, :64, :3], wide[:, :64, 3] = CONTENT, 1

@@ -111,7 +111,7 @@ def test_every_picture_of_a_job_is_read_within_its_limit(engine, monkeypatch, tm
     large = tmp_path / "large.jpg"
     Image.fromarray(smooth(1200, 1600)).save(large)
     limit = 60_000_000
-    monkeypatch.setattr("impasto.engine.budget._whole", lambda *_: 0.0)
+    monkeypatch.setattr("impasto.engine.budget.bytes_in_one_piece", lambda *_: 0.0)
     rooms = []
     read = images.read
 
