@@ -83,6 +83,14 @@ def engine(tmp_path, tiny_weights):
     return Engine(store=TinyStore(tmp_path / "store", tiny_weights), device="cpu", precision="float32")
 
 
+@pytest.fixture
+def service_of(engine):
+    """Makes a service with some limits; in tests/scale, one whose pictures are painted on a Ray cluster."""
+    from impasto.serve.service import Service
+
+    return lambda limits=None: Service(engine, limits)
+
+
 @pytest.fixture(scope="session")
 def tiny_weights():
     return {

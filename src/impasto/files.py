@@ -190,6 +190,8 @@ def storing(name: str) -> Iterator[None]:
             raise ResourceError(
                 f"{name} cannot be written: {reason}", "free some disk space, or write elsewhere"
             ) from error
+        if error.errno == errno.ENOENT:
+            raise InputError(f"{name[:200]} cannot be written: there is no folder for it", "make it first") from error
         hint = "choose another folder" if error.errno in _READ_ONLY else "choose another output with -o"
         raise InputError(f"{name[:200]} cannot be written: {reason}", hint) from error
 

@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -80,13 +81,19 @@ def test_each_style_by_itself_or_their_mixture(run, folder, picture_file):
     assert mixed == ["a-wheat-field-with-cypresses-and-other.png"]
 
 
-def test_a_dry_run_paints_nothing(run, folder):
-    told = json.loads(run("batch", folder / "in", *QUICK, "-o", folder / "out", "--dry-run", "--json"))
-    assert (told["pictures"], told["kept"]) == (3, 0)
+def test_a_dry_run_paints_nothing_and_names_what_cannot_be_painted(outcome, run, folder):
+    words = ("batch", folder / "in", *QUICK, "-o", folder / "out", "--dry-run")
+    dry = outcome(*words, "--json")
+    told = json.loads(dry.out)
+    assert (dry.code, told["pictures"], told["kept"], told["looked_at"]) == (6, 3, 0, 3)
     assert told["seconds"] > 0
     assert told["bytes"] > 0
+    assert [Path(one["content"]).name for one in told["failing"]] == ["broken.jpg"]
+    assert f"error: {folder}/in/broken.jpg is damaged" in dry.err
+    assert "1 of the 3 photographs looked at cannot be painted" in dry.err
     assert not (folder / "out").exists()
-    assert "3 pictures to paint" in run("batch", folder / "in", *QUICK, "-o", folder / "out", "--dry-run")
+    (folder / "in/broken.jpg").unlink()
+    assert "2 pictures to paint" in run(*words)
 
 
 def test_a_watched_folder_waits_for_what_is_still_written(outcome, folder, monkeypatch):
@@ -160,6 +167,8 @@ def test_what_is_being_written_when_watching_starts_is_waited_for(outcome, folde
         (("--from", "x.csv", "-s", PAINTING, "-o", "OUT", "--watch"), "--from and --watch"),
         (("--from", "x.csv", "-s", PAINTING, "-o", "OUT"), "x.csv does not exist"),
         (("IN", "-s", PAINTING, "-o", "OUT", "--manifest", "x.txt"), "--manifest is x.txt"),
+        (("IN", "-s", PAINTING, "-o", "OUT", "--manifest", "no/x.csv"), "there is no folder"),
+        (("IN", "-s", PAINTING, "-o", "OUT", "--manifest", "no/x.csv", "--dry-run"), "make it, or choose another"),
         (("IN/a.png", "-s", PAINTING, "-o", "OUT", "--watch"), "cannot be watched"),
         (("IN", "-s", PAINTING, "-o", "OUT", "--strength", "2"), "--strength is 2"),
         (("IN", "-s", PAINTING, "-o", "OUT", "--format", "doc"), "not a format"),

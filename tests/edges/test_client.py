@@ -18,7 +18,6 @@ import impasto
 from impasto import images
 from impasto.client import AsyncClient, Client, Job, UnreachableError
 from impasto.errors import AssetError, Cancelled, InputError, MissingExtra, ResourceError, StyleError
-from impasto.serve.service import Service
 from impasto.serve.settings import (
     BusyError,
     ClosingError,
@@ -44,12 +43,12 @@ PHOTO, PAINTING = pixels_of(0), pixels_of(1)
 
 
 @pytest.fixture(params=TRANSPORTS)
-def serve(request, engine):
+def serve(request, service_of):
     """Starts a server; gives it and its address."""
     opened = []
 
     def start(limits=None, **listening):
-        service = Service(engine, limits or ServeSettings())
+        service = service_of(limits)
         service.start()
         running = TRANSPORTS[request.param](service, Listening(http_port=0, grpc_port=0, **listening))
         opened.append(running)

@@ -1,15 +1,20 @@
-"""`impasto batch --ray` on a real cluster of two nodes in this machine, and against a real S3 server on loopback.
+"""`impasto batch --ray` on a real cluster of two nodes in this machine, and against real servers of stores on loopback.
 
 Short; what takes minutes is in tests/scale (`make test-scale`).
 """
 
+import http.server
 import json
 import os
 import shutil
 import signal
+import socketserver
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -91,6 +96,15 @@ def test_where_no_cluster_answers_it_is_told_at_once(refused, folder, address, m
     assert message in refused("batch", folder / "in", *QUICK, "-o", folder / "out", "--ray", address)
 
 
+def test_what_is_no_cluster_is_told_at_once(refused, folder):
+    with socketserver.TCPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_address[1]}"
+        told = refused("batch", folder / "in", *QUICK, "-o", folder / "out", "--ray", address)
+        server.shutdown()
+    assert f"what answers at {address} is no Ray cluster" in told
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [(("--workers", "2"), "--workers are those"), (("--ray", "auto", "--watch"), "--watch and --ray")],
@@ -125,17 +139,36 @@ def test_nodes_that_cannot_paint_are_named(monkeypatch, tmp_path, answer, messag
 # --- stores ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def bucket(tmp_path_factory):
-    """The address of a bucket on a real S3 server."""
-    program = shutil.which("moto_server")
-    if program is None:
-        pytest.skip("there is no program moto_server: pip install 'moto[server]'")
-    arrow = pytest.importorskip("pyarrow.fs", reason="the extra ray is not installed")
-    port = free_port()
-    server = subprocess.Popen(
-        [program, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+@contextmanager
+def serving_store(settings, program, *words):
+    """A server of a store on loopback, with the surroundings that its clients read."""
+    path = shutil.which(program) or Path(sys.executable).with_name(program)
+    if not Path(path).exists():
+        pytest.skip(f"there is no program {program}: it is in the extra dev")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        server = subprocess.Popen([path, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def until_it_answers(call):
+    until = time.monotonic() + 60
+    while True:
+        try:
+            return call()
+        except (OSError, InputError):
+            assert time.monotonic() < until
+            time.sleep(0.2)
+
+
+@contextmanager
+def s3_bucket():
+    arrow, port = pytest.importorskip("pyarrow.fs", reason="the extra ray is not installed"), free_port()
     settings = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "test",
@@ -143,29 +176,38 @@ def bucket(tmp_path_factory):
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
+    with serving_store(settings, "moto_server", "-H", "127.0.0.1", "-p", str(port)):
         store = arrow.S3FileSystem(
             endpoint_override=f"127.0.0.1:{port}", scheme="http", allow_bucket_creation=True, region="us-east-1"
         )
-        until = time.monotonic() + 60
-        while True:
-            try:
-                store.create_dir("pictures")
-                break
-            except OSError:
-                assert time.monotonic() < until
-                time.sleep(0.2)
+        until_it_answers(lambda: store.create_dir("pictures"))
         yield "s3://pictures"
-    server.terminate()
-    server.wait()
+
+
+@contextmanager
+def google_bucket():
+    pytest.importorskip("pyarrow.fs", reason="the extra ray is not installed")
+    port = free_port()
+    words = ("start", "--host", "127.0.0.1", "--port", str(port), "--in-memory", "--default-bucket", "pictures")
+    with serving_store({"STORAGE_EMULATOR_HOST": f"127.0.0.1:{port}"}, "gcp-storage-emulator", *words):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(places, "_GOOGLE_PATIENCE", timedelta(seconds=1))
+            until_it_answers(lambda: places.check("gs://pictures"))
+        yield "gs://pictures"
+
+
+@pytest.fixture(scope="module", params=[s3_bucket, google_bucket], ids=["s3", "gs"])
+def bucket(request):
+    """The address of a bucket on a real server of each kind."""
+    with request.param() as address:
+        yield address
 
 
 def test_a_store_is_read_and_written_as_folders_are(outcome, folder, bucket):
     for name in ("00.png", "01.png"):
         places.write(f"{bucket}/in/sub/{name}", (folder / "in" / name).read_bytes())
     places.write(f"{bucket}/in/notes.txt", b"no picture")
+    assert [name for name, _ in places.listed(f"{bucket}/i")] == []  # a folder, not the beginning of a name
     first = outcome("batch", f"{bucket}/in", *QUICK, "-o", f"{bucket}/in/out")
     assert first.code == 0, first.err
     names = sorted(name for name, _ in places.listed(f"{bucket}/in/out") if name.endswith(".png"))
@@ -180,7 +222,8 @@ def test_a_store_is_read_and_written_as_folders_are(outcome, folder, bucket):
 
 
 def test_what_a_store_refuses_is_told_in_two_lines(refused, bucket, folder):
-    assert "nowhere does not exist" in refused("batch", folder / "in", *QUICK, "-o", "s3://nowhere/out")
+    nowhere = f"{bucket[:5]}nowhere/out"
+    assert "nowhere does not exist" in refused("batch", folder / "in", *QUICK, "-o", nowhere)
     assert "holds no pictures" in refused("batch", f"{bucket}/empty", *QUICK, "-o", folder / "out")
 
 

@@ -323,6 +323,13 @@ def test_every_method_and_quality_is_mentioned():
             assert f"`{name}`" in read(page)
 
 
+@pytest.mark.parametrize("page", ["README.md", "README.zh.md", "docs/memory.md", "docs/memory.zh.md"])
+def test_who_paints_in_tiles_is_told(page):
+    tiled = [method.name for method in registry.BUILT_IN if method.tiling != "no"]
+    assert f"`{'`, `'.join(tiled[:-1])}`" in read(page).replace("`、`", "`, `")
+    assert re.search(rf"`{tiled[-2]}` ?(and|和)\s`{tiled[-1]}`", read(page))
+
+
 @pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
 def test_every_error_has_its_exit_code(page):
     rows = {name: int(code) for code, name in re.findall(r"^\| (\d+) \| `(\w+)` \|", read(page), re.MULTILINE)}

@@ -14,7 +14,6 @@ from starlette.testclient import TestClient
 
 from impasto import images
 from impasto.serve.http import make_app
-from impasto.serve.service import Service
 from impasto.serve.settings import Listening, ServeSettings
 from impasto.serve.store import JobStore
 from serving import HttpRunning
@@ -35,12 +34,12 @@ DRAFT = {"quality": "draft"}
 
 
 @pytest.fixture
-def serving(engine):
+def serving(service_of):
     """Makes a client of a service with some limits."""
     made = []
 
     def make(listening=None, **limits):
-        service = Service(engine, ServeSettings(**limits))
+        service = service_of(ServeSettings(**limits))
         service.start()
         made.append(service)
         client = TestClient(make_app(service, listening), raise_server_exceptions=False)
@@ -152,8 +151,8 @@ def test_ratings_are_kept_and_exported(client):
     wrong(client.post(f"/v1/jobs/{'0' * 32}/rating", json={"stars": 3}), 404)
 
 
-def test_who_leaves_a_job_lets_it_go_on_and_leaves_nothing_in_the_log(engine, caplog):
-    running = HttpRunning(service := Service(engine, ServeSettings()))
+def test_who_leaves_a_job_lets_it_go_on_and_leaves_nothing_in_the_log(service_of, caplog):
+    running = HttpRunning(service := service_of())
     try:
         service.start()
         body, headers = form_of({"method": "optimize", "steps": "9000"})
@@ -172,8 +171,8 @@ def test_who_leaves_a_job_lets_it_go_on_and_leaves_nothing_in_the_log(engine, ca
 
 
 @pytest.mark.parametrize("key", [None, "once"])
-def test_who_leaves_a_painting_finds_it_again_by_its_key_alone(engine, key):
-    running = HttpRunning(service := Service(engine, ServeSettings()))
+def test_who_leaves_a_painting_finds_it_again_by_its_key_alone(service_of, key):
+    running = HttpRunning(service := service_of())
     try:
         service.start()
         body, headers = form_of({"method": "optimize", "steps": "200"})
@@ -279,8 +278,7 @@ def test_a_bug_is_told_without_internals_and_logged_with_its_request(client, cap
 
 def test_a_full_queue_says_when_to_come_back(serving):
     client = serving(jobs_per_client=1)
-    client.service.engine.paint_all = lambda *given, **named: threading.Event().wait(2)
-    client.post("/v1/jobs", files=FILES, data=DRAFT)
+    client.post("/v1/jobs", files=FILES, data={"method": "optimize", "steps": "9000"})
     reply = client.post("/v1/jobs", files=FILES, data=DRAFT)
     wrong(reply, 429)
     assert int(reply.headers["retry-after"]) > 0

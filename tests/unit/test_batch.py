@@ -12,13 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from impasto import images
-from impasto.batch import manifest, places
+from impasto.batch import cluster, manifest, places
+from impasto.batch.cluster import photographs_to_check
 from impasto.batch.journal import Journal
 from impasto.batch.painter import BatchPainter
-from impasto.batch.plan import Photograph, Plan, Work, check_outputs, find_photographs
+from impasto.batch.plan import Photograph, Plan, Work, check_outputs, find_photographs, photographs_of
 from impasto.batch.runner import Threads, paint_all
 from impasto.cli.parse import parse_style
 from impasto.contract import Progress
+from impasto.engine.cluster import by_path, request_by_paths
+from impasto.engine.controls import Controls
 from impasto.engine.request import Request
 from impasto.errors import AssetError, Cancelled, InputError, ResourceError
 
@@ -73,6 +76,28 @@ def test_several_folders_have_branches_of_their_names_and_a_picture_comes_once(t
         ("in/sub/c.jpg", "sub"),
         ("in/a.PNG", "in"),
         ("in/b.jpg", "in"),
+    ]
+
+
+def test_folders_that_are_called_alike_have_branches_that_differ(tree):
+    for name in ("a/in/b.jpg", "a/c/in/b.jpg", "c/in/b.jpg"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    found = list(find_photographs(["a/in", "a/c/in", "c/in", "in/sub", "in/sub/"], out="out"))
+    assert [each.branch for each in found] == ["a/in", "a/c/in", f"{tree.name}/c/in", "sub"]
+    assert len(plan_of().add(found)) == 4
+    (watched,) = photographs_of(["a/c/in/b.jpg"], ["a/in", "a/c/in"])
+    assert watched.branch == "c/in"
+
+
+def test_a_branch_leads_out_of_no_folder(tree, monkeypatch):
+    monkeypatch.chdir("in/sub")
+    found = list(find_photographs([".", "../../in/"], out="../out"))
+    assert [(each.name, each.branch) for each in found] == [
+        ("c.jpg", "sub"),
+        ("../../in/a.PNG", "in"),
+        ("../../in/b.jpg", "in"),
+        ("../../in/sub/c.jpg", "in/sub"),
     ]
 
 
@@ -176,6 +201,9 @@ def test_what_is_written_can_be_read(tmp_path, name):
         ("a.csv", "content,result\na.jpg,../a.png\n", "has the result"),
         ("a.csv", "content,result\na.jpg,/etc/a.png\n", "has the result"),
         ("a.csv", "content,result\na.jpg,s3://b/a.png\n", "has the result"),
+        ("a.csv", "content,result\na.jpg,a.doc\n", "line 2 of .* has the result 'a.doc'"),
+        ("a.csv", "content,result\na.jpg,a.gif\n", "writes no such format"),
+        ("a.csv", "content,result\na.jpg,a\n", "writes no such format"),
         ("a.csv", "content\n\n,\n", "too many columns"),
         ("a.jsonl", '{"content": 3}', "names no content"),
         ("a.jsonl", '["a.jpg"]', "not a JSON object"),
@@ -195,6 +223,81 @@ def test_a_manifest_that_is_no_text_says_so(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not text"):
         manifest.read(tmp_path / "a.csv", parse_style)
+
+
+# --- what workers elsewhere are told ---------------------------------------------------------------------------------
+
+
+def test_workers_are_given_files_by_paths_from_the_root(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("net.safetensors", "mask.png", "style.png", "start.png", "vgg.safetensors", "content"):
+        Path(name).touch()
+    Path("wide").mkdir()
+    files = []
+    words = {
+        "net.safetensors:irises": f"{tmp_path}/net.safetensors:irises",
+        "mask.png": f"{tmp_path}/mask.png",
+        "museum:436535": "museum:436535",
+        "van gogh irises": "van gogh irises",
+    }
+    assert [by_path(word, files) for word in words] == list(words.values())
+    assert files == [f"{tmp_path}/net.safetensors", f"{tmp_path}/mask.png"]
+    controls = Controls(regions=(("mask.png", "style.png"),), preserve="subject", strength_map="mask.png")
+    knobs = {"encoder": "vgg19:vgg.safetensors", "border": "content", "decoders": "./wide"}
+    request = Request(init="start.png", knobs=knobs, controls=controls)
+    told = request_by_paths(request, files)
+    assert told.init == f"{tmp_path}/start.png"
+    absolute = {"encoder": f"vgg19:{tmp_path}/vgg.safetensors", "border": "content", "decoders": f"{tmp_path}/wide"}
+    assert told.knobs == absolute
+    assert told.controls.regions == ((f"{tmp_path}/mask.png", f"{tmp_path}/style.png"),)
+    assert (told.controls.preserve, told.controls.strength_map) == ("subject", f"{tmp_path}/mask.png")
+    assert request_by_paths(Request(init="content"), files).init == "content"  # a word, whatever files there are
+
+
+def test_nodes_are_asked_for_a_photograph_of_each_folder_that_is_there(tree):
+    works = [
+        Work(name, STYLES, name) for name in ("in/gone.jpg", "in/b.jpg", "in/a.PNG", "in/sub/c.jpg", "s3://b/x.jpg")
+    ]
+    assert photographs_to_check(works) == [f"{tree}/in/b.jpg", f"{tree}/in/sub/c.jpg"]
+
+
+def test_a_picture_that_kills_its_workers_fails_in_the_end_alone(batch, engine, tmp_path, monkeypatch):
+    """Ray gives the rows of a dead worker to another, again and again."""
+
+    class Died(BaseException):
+        """A worker's end, as the next one sees it: nothing was tidied up."""
+
+    class Deadly(BatchPainter):
+        def paint(self, prepared, on_progress):
+            if any(one.work.content.endswith("b.png") for one in prepared):
+                raise Died
+            return super().paint(prepared, on_progress)
+
+    works = plan_of([((str(tmp_path / "style.png"), 1.0),)]).add(find_photographs([str(tmp_path / "in")], out="out"))
+    batch_of = {"work": [cluster._as_text(work) for work in works]}
+    deaths, told = 0, None
+    while told is None and deaths < 9:
+        worker = cluster.Worker.__new__(cluster.Worker)
+        worker._out = str(tmp_path / "out")
+        journal = Journal(worker._out, f"worker-{deaths}")
+        journal.load()
+        worker._painter = Deadly(engine, Request(method="adain"), out=worker._out, journal=journal)
+        try:
+            told = [json.loads(text) for text in worker(batch_of)["outcome"]]
+        except Died:
+            deaths += 1
+        journal.close()
+    assert deaths == 3
+    statuses = {Path(one["output"]).name: one["status"] for one in told}
+    assert statuses == {"a-style.png": "kept", "b-style.png": "failed", "c-style.png": "painted"}
+    assert "the workers that painted it died" in next(one["message"] for one in told if "message" in one)
+    assert not [path for path in (tmp_path / "out/.batch").rglob("*") if path.is_file() and path.suffix != ".jsonl"]
+
+
+def test_a_style_that_went_along_is_read_by_several_threads(picture_file):
+    shared = images.BufferedPipe(picture_file("style.png").read_bytes(), "style.png")
+    shared.read()  # another thread is in the middle of it
+    assert images.probe(shared).width == images.read(shared).width == 64
 
 
 # --- what counts as done ---------------------------------------------------------------------------------------------

@@ -22,7 +22,6 @@ from impasto.errors import AssetError, Cancelled, InputError, MissingExtra, Reso
 from impasto.protos import impasto_v1_pb2 as pb
 from impasto.serve import messages
 from impasto.serve.grpc import NAME, GrpcServer
-from impasto.serve.service import Service
 from impasto.serve.settings import BusyError, Listening, NotFoundError, ServeSettings
 from serving import GrpcRunning, pixels_of, png
 
@@ -48,12 +47,12 @@ def stubs(tmp_path_factory):
 
 
 @pytest.fixture
-def serve(engine, stubs):
+def serve(service_of, stubs):
     """Starts servers; gives the running one and a stub."""
     opened = []
 
     def start(limits=None, listening=None, options=()):
-        running = GrpcRunning(Service(engine, limits or ServeSettings()), listening)
+        running = GrpcRunning(service_of(limits), listening)
         channel = grpc.insecure_channel(f"127.0.0.1:{running.port}", options=options)
         opened.extend((channel.close, running.close))
         return running, stubs.ImpastoStub(channel), channel

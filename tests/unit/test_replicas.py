@@ -50,7 +50,7 @@ class Handle:
     def options(self, **_):
         return self
 
-    def remote(self, task):
+    def remote(self, task, *_):
         self.calls.append(task)
         return self.responses[len(self.calls) - 1]
 
@@ -64,11 +64,41 @@ def replica(engine):
     return made
 
 
+class Actor:
+    """Calls an object as Ray's handle of an actor does."""
+
+    def __init__(self, held):
+        self.held = held
+
+    def __getattr__(self, name):
+        async def answer(*given):
+            return getattr(self.held, name)(*given)
+
+        class Method:
+            @staticmethod
+            def remote(*given):
+                asking = answer(*given)
+                try:
+                    asyncio.get_running_loop()
+                except RuntimeError:
+                    return asyncio.run(asking)
+                return asking
+
+        return Method
+
+
 @pytest.fixture
-def painter(engine):
+def stops():
+    from impasto.serve.replicas import Stops
+
+    return Actor(Stops())
+
+
+@pytest.fixture
+def painter(engine, stops):
     from impasto.serve.replicas import ReplicaPainter
 
-    return lambda quick=None, slow=None: ReplicaPainter(engine, quick, slow)
+    return lambda quick=None, slow=None: ReplicaPainter(engine, quick, slow, stops)
 
 
 def test_a_replica_paints_what_the_engine_paints(replica, engine, painter):
@@ -82,9 +112,9 @@ def test_a_replica_paints_what_the_engine_paints(replica, engine, painter):
     assert results[1].hint
 
 
-def test_an_optimisation_is_watched_as_it_goes(replica, painter):
+def test_an_optimisation_is_watched_as_it_goes(replica, painter, stops):
     async def watched():
-        return [told async for told in replica.watch(task("optimize", steps=2, coarsest=32))]
+        return [told async for told in replica.watch(task("optimize", steps=2, coarsest=32), "name", stops)]
 
     told = asyncio.run(watched())
     kinds = [kind for kind, _ in told]
@@ -95,13 +125,10 @@ def test_an_optimisation_is_watched_as_it_goes(replica, painter):
     (result,) = painter(slow=Handle(Response(told))).paint_all([task("optimize", steps=2)], [heard.append])
     assert result.record["method"] == "optimize"
     assert len(heard) == len(told) - 1
+    assert (heard[-1].step, heard[-1].share) == (heard[-1].total, 1.0)
 
 
 def test_what_is_stopped_is_stopped_on_its_replica(painter):
-    def stop(progress):
-        if progress.total == 1:
-            raise Cancelled
-
     quick = Response([TimeoutError(), ("done", None)])
     heard = iter([None, Cancelled()])
 
@@ -112,9 +139,38 @@ def test_what_is_stopped_is_stopped_on_its_replica(painter):
     (outcome,) = painter(Handle(quick)).paint_all([task()], [later])
     assert isinstance(outcome, Cancelled)
     assert quick.cancelled
-    slow = Response([("progress", Progress("painting", 0, 1)), ("done", None)])
+
+
+def stop(_):
+    raise Cancelled("enough", "go on")
+
+
+def test_a_stopped_optimisation_says_how_far_it_had_come(replica, painter, stops):
+    async def watched():
+        told = []
+        async for one in replica.watch(task("optimize", steps=2000), "name", stops):
+            told.append(one)
+            if one[1] is not None and getattr(one[1], "losses", None):
+                await stops.stop.remote("name")
+        return told
+
+    told = asyncio.run(watched())
+    assert told[-1][0] == "stopped"
+    assert told[-1][1].picture.width == 64
+    (outcome,) = painter(slow=Handle(Response([told[0], told[-1]]))).paint_all([task("optimize")], [stop])
+    assert isinstance(outcome, Cancelled)
+    assert (outcome.message, outcome.result) == ("enough", told[-1][1])
+    assert stops.held._names == {"name"}  # that of the painter, another one, is forgotten
+
+
+def test_one_that_does_not_stop_is_cancelled_on_its_replica(painter, monkeypatch):
+    from impasto.serve import replicas
+
+    monkeypatch.setattr(replicas, "_LAST_WORDS", 0.0)
+    slow = Response([("progress", Progress("painting", 0, 1))] * 9)
     (outcome,) = painter(slow=Handle(slow)).paint_all([task("optimize")], [stop])
     assert isinstance(outcome, Cancelled)
+    assert outcome.result is None
     assert slow.cancelled
 
 
@@ -134,9 +190,9 @@ def test_a_picture_that_kills_every_replica_fails_in_the_end(painter):
     assert len(handle.calls) == 3
 
 
-def test_a_watcher_that_leaves_ends_the_painting(replica):
+def test_a_watcher_that_leaves_ends_the_painting(replica, stops):
     async def left():
-        async for _ in replica.watch(task("optimize", steps=2000)):
+        async for _ in replica.watch(task("optimize", steps=2000), "name", stops):
             return
 
     asyncio.run(left())  # asyncio waits for its threads: it would take minutes

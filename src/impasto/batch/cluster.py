@@ -7,6 +7,7 @@ one that does its rows again, and each picture comes out once.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import queue
@@ -14,25 +15,29 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from impasto import device, errors, images
 from impasto.batch import places
-from impasto.batch.journal import Journal
+from impasto.batch.journal import FOLDER, Journal
 from impasto.batch.painter import BatchPainter, Outcome, Saving, look_key
 from impasto.batch.plan import Work
 from impasto.batch.runner import Threads, paint_all
 from impasto.contract import OnProgress, Progress, ignore
-from impasto.engine.cluster import Shape
+from impasto.engine.cluster import Shape, by_path, request_by_paths
 from impasto.engine.request import Request
-from impasto.errors import StyleError, plain
+from impasto.errors import ResourceError, StyleError, plain
+from impasto.files import is_file
 
 _PAUSE = 0.2  # seconds between two looks at what the user asks for
 _MOST_ROWS = 32  # that a worker takes at once
 _SHARES = 4  # pieces of work for each worker at least, so that the last ones end together
+_MOST_FOLDERS = 100  # whose photographs the nodes are asked for
+_DEATHS = 2  # of workers over one block of rows, after which it is painted row by row
+_MARKS = "at"
 _FATAL = "fatal"
 
 
@@ -65,6 +70,7 @@ class Worker:
         from impasto.engine.engine import Engine
 
         device.use_threads(recipe.threads)
+        self._out = recipe.out
         journal = Journal(recipe.out, f"{socket.gethostname()}-{os.getpid()}")
         journal.load()
         engine = Engine(precision=recipe.precision, runtime="torch")
@@ -83,28 +89,117 @@ class Worker:
         """What came of each row, as JSON."""
         works = [_work(text) for text in batch["work"]]
         try:
-            told = [_told(one) for one in paint_all(works, self._painter, total=len(works), threads=Threads(ahead=4))]
+            told = [_told(one) for one in self._painted(works)]
         except StyleError as error:  # no other picture can be painted either
             told = [{"status": _FATAL, **_of_error(error)}]
         return {"outcome": [json.dumps(one) for one in told]}
 
+    def _painted(self, works: Sequence[Work]) -> Iterator[Outcome]:
+        """What comes of a block of rows. Ray gives one whose worker died to another, without end.
 
-def recipe_of(painter: BatchPainter, works: Sequence[Work], *, precision: str, threads: int) -> Recipe:
-    """What workers have to know of a batch; style files go along, so that only photographs need to be seen by all."""
+        So a block has a mark while it is worked at. After `_DEATHS` of them each row has one, too, and a row whose mark
+        is there already is what the worker before died of.
+        """
+        block = _Mark(self._out, "\n".join(work.output for work in works))
+        if block.begin() < _DEATHS:
+            yield from self._paint(works)
+        else:
+            for work in works:
+                yield from self._one(work)
+            for work in works:
+                _Mark(self._out, work.output).end()
+        block.end()
+
+    def _one(self, work: Work) -> Iterator[Outcome]:
+        if _Mark(self._out, work.output).begin():
+            hint = "it may take more memory than a node has: use a smaller --size"
+            yield Outcome(work, "failed", error=ResourceError("the workers that painted it died", hint))
+        else:
+            outcomes = list(self._paint([work]))
+            _Mark(self._out, work.output).end()
+            yield from outcomes
+
+    def _paint(self, works: Sequence[Work]) -> Iterator[Outcome]:
+        return paint_all(works, self._painter, total=len(works), threads=Threads(ahead=4))
+
+
+class _Mark:
+    """A small file beside the journal that is there while a worker is at something; it holds how many have begun.
+
+    Args:
+        out: the folder of results.
+        what: the worker is at.
+    """
+
+    def __init__(self, out: str, what: str) -> None:
+        digest = hashlib.sha256(what.encode()).hexdigest()[:24]
+        self._name = places.join(out, f"{FOLDER}/{_MARKS}/{digest}")
+
+    def begin(self) -> int:
+        """Leave the mark. Returns how many have begun and not ended."""
+        there = places.stamp(self._name)
+        earlier = int(places.read(self._name) or b"0") if there is not None else 0
+        places.write(self._name, str(earlier + 1).encode())
+        return earlier
+
+    def end(self) -> None:
+        """Take it away."""
+        places.remove(self._name)
+
+
+def clear_marks(out: str) -> None:
+    """Take away what workers of a killed command left."""
+    folder = places.join(out, f"{FOLDER}/{_MARKS}")
+    if places.is_address(out):
+        names = [name for name, _ in places.listed(folder)]
+    else:
+        names = [str(path) for path in Path(folder).glob("*")]
+    for name in names:
+        places.remove(name)
+
+
+def recipe_of(
+    painter: BatchPainter, works: Sequence[Work], *, precision: str, threads: int
+) -> tuple[Recipe, list[str]]:
+    """What workers have to know of a batch, and the paths that they must see beside the photographs.
+
+    Style pictures go along; networks, masks and images to start from do not.
+    """
     digests: dict[str, str] = {}
     names: set[str] = set()
+    files: list[str] = []
     for work in works:
-        key = look_key(work)
+        key = look_key(_shared(work, files))
         if key not in digests:
             with suppress(StyleError):  # told of each of its pictures
                 digests[key] = painter.look(work).digest
             names |= {name for name, _ in work.styles}
+    request = request_by_paths(painter.request, files)
     pictures = {name: Path(name).read_bytes() for name in sorted(names) if _is_picture_file(name)}
-    return Recipe(painter.request, painter.saving, places.absolute(painter.out), precision, pictures, digests, threads)
+    recipe = Recipe(request, painter.saving, places.absolute(painter.out), precision, pictures, digests, threads)
+    return recipe, list(dict.fromkeys(files))
+
+
+def photographs_to_check(works: Sequence[Work]) -> list[str]:
+    """A photograph of each folder, of the first hundred folders, if it is there: whoever sees it sees the others."""
+    found: dict[str, str] = {}
+    for work in works:
+        folder = work.content.rpartition("/")[0]
+        if len(found) == _MOST_FOLDERS:
+            break
+        if folder not in found and not places.is_address(work.content) and is_file(work.content):
+            found[folder] = places.absolute(work.content)
+    return list(found.values())
+
+
+def _shared(work: Work, files: list[str]) -> Work:
+    """A work as another process reads it; files of networks are added to `files`."""
+    styles = tuple((name if _is_picture_file(name) else by_path(name, files), weight) for name, weight in work.styles)
+    return replace(work, content=places.absolute(work.content), styles=styles)
 
 
 def _is_picture_file(name: str) -> bool:
-    return Path(name).suffix.lower() in images.EXTENSIONS and Path(name).is_file()
+    return Path(name).suffix.lower() in images.EXTENSIONS and is_file(name)
 
 
 def paint_on_cluster(
@@ -121,6 +216,7 @@ def paint_on_cluster(
     Raises:
         StyleError: what keeps all pictures from being painted.
     """
+    clear_marks(recipe.out)
     by_output = {work.output: work for work in works}
     waiting: queue.Queue[Any] = queue.Queue()
     stopped = threading.Event()
@@ -182,7 +278,8 @@ def _blocks(works: Sequence[Work], recipe: Recipe, shape: Shape) -> Iterator[lis
 
 
 def _as_text(work: Work) -> str:
-    return json.dumps([places.absolute(work.content), work.styles, work.output, dict(work.settings)])
+    shared = _shared(work, [])
+    return json.dumps([shared.content, shared.styles, shared.output, dict(shared.settings)])
 
 
 def _work(text: str) -> Work:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from impasto import images
 from impasto.batch import places
-from impasto.batch.painter import BatchPainter
+from impasto.batch.painter import BatchPainter, Outcome
 from impasto.batch.plan import Work
 from impasto.engine.plan import make_plan, predicted_seconds
 from impasto.engine.request import silence
@@ -28,7 +28,8 @@ class Estimate:
     Attributes:
         pictures: to be painted.
         kept: done by earlier runs.
-        failing: of the sample, those that cannot be painted.
+        looked_at: how many photographs were looked at.
+        failing: those of them that cannot be painted.
         seconds: on this machine.
         bytes: of the results.
         free: bytes that the disk has; None in a store.
@@ -36,7 +37,8 @@ class Estimate:
 
     pictures: int
     kept: int
-    failing: int
+    looked_at: int
+    failing: tuple[Outcome, ...]
     seconds: float
     bytes: int
     free: int | None
@@ -51,17 +53,25 @@ def estimate(works: Sequence[Work], painter: BatchPainter, *, device: str, preci
     """Time and disk that pictures will take, from the headers of some of them and the measured rate of this machine."""
     left = [work for work in works if not painter.is_done(work)]
     sample = left[:: max(1, len(left) // _SAMPLE)]
-    seconds, size, failing = 0.0, 0.0, 0
+    seconds, size, failing = 0.0, 0.0, []
     for work in sample:
         try:
             own, pixels = _one(work, painter, device, precision)
-        except StyleError:
-            failing += 1
+        except StyleError as error:
+            failing.append(Outcome(work, "failed", error=error))
             continue
         seconds += own
         size += pixels * _BYTES_PER_PIXEL.get(Path(work.output).suffix.lower(), _COMPRESSED)
     times = len(left) / max(1, len(sample))
-    return Estimate(len(left), len(works) - len(left), failing, seconds * times, int(size * times), _free(painter.out))
+    return Estimate(
+        pictures=len(left),
+        kept=len(works) - len(left),
+        looked_at=len(sample),
+        failing=tuple(failing),
+        seconds=seconds * times,
+        bytes=int(size * times),
+        free=_free(painter.out),
+    )
 
 
 def _one(work: Work, painter: BatchPainter, device: str, precision: str) -> tuple[float, int]:

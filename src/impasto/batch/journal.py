@@ -137,7 +137,7 @@ class Journal:
 
     def _files(self) -> Iterable[bytes]:
         if places.is_address(self._folder):
-            return (places.read(name) for name, _ in places.listed(self._folder))
+            return (places.read(name) for name, _ in places.listed(self._folder) if name.endswith(".jsonl"))
         return (path.read_bytes() for path in sorted(Path(self._folder).glob("*.jsonl")))
 
     def _append(self, data: bytes) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, Any
 
+from impasto import images
 from impasto.batch.plan import Styles, Work
 from impasto.errors import InputError, plain, quoted
 from impasto.files import name_of, storing
@@ -173,6 +174,11 @@ def _result(value: Any, where: str) -> str:
     outside = not parts.parts or parts.is_absolute() or ".." in parts.parts or re.match(r"\w+:", str(value))
     if outside or any(part.startswith(".") for part in parts.parts):
         raise InputError(f"{where} has the result {quoted(value)}", "it is a name within the folder of -o")
+    if parts.suffix.lower() not in images.WRITABLE_EXTENSIONS:
+        raise InputError(
+            f"{where} has the result {quoted(value)}, and Impasto writes no such format",
+            f"its name ends in {', '.join(images.WRITABLE_EXTENSIONS)}",
+        )
     return parts.as_posix()
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from impasto.errors import InputError, MissingExtra, plain, require
 from impasto.files import discard, publish, storing, temporary_beside
 
 SCHEMES = ("s3", "gs")
+
+_GOOGLE_PATIENCE = timedelta(seconds=10)  # with a store that does not answer; by itself it would take a quarter hour
 
 
 @dataclass(frozen=True)
@@ -108,14 +111,24 @@ def write(name: str, data: bytes, before: Callable[[Stamp], None] = lambda _stam
             discard(temporary)
 
 
+def remove(name: str) -> None:
+    """Take a file away, if it is there."""
+    if not is_address(name):
+        discard(Path(name))
+        return
+    with _reported(name), suppress(FileNotFoundError):
+        _store(name).rm_file(_key(name))
+
+
 def listed(folder: str) -> Iterator[tuple[str, Stamp]]:
     """All files in a folder of a store and in its folders, as addresses, with their stamps."""
     scheme = folder.partition("://")[0]
     with _reported(folder):
-        store = _store(folder)
-        found = store.find(_key(folder), detail=True) if store.exists(_key(folder)) else {}
-    for name in sorted(found):
-        yield f"{scheme}://{name}", _stamp_of(found[name])
+        # not fsspec's find: it asks folder by folder, and Google's store tells of no folder that is only part of a name
+        selector = require("pyarrow.fs", "ray").FileSelector(_key(folder), allow_not_found=True, recursive=True)
+        found = [about for about in _store(folder).fs.get_file_info(selector) if about.is_file]
+    for about in sorted(found, key=lambda about: str(about.path)):
+        yield f"{scheme}://{about.path}", _stamp_of({"size": about.size, "mtime": about.mtime})
 
 
 def check(folder: str) -> None:
@@ -138,17 +151,22 @@ def _stamp_of(told: dict[str, Any]) -> Stamp:
 def _store(name: str) -> Any:
     """The store of an address, as fsspec has it: by pyarrow, which finds credentials where each cloud's tools do."""
     fs, arrow = require("pyarrow.fs", "ray"), require("fsspec.implementations.arrow", "ray")
-    if name.startswith("s3:"):
-        return arrow.ArrowFSWrapper(_s3(fs))
-    return arrow.ArrowFSWrapper(fs.GcsFileSystem())
+    return arrow.ArrowFSWrapper(_s3(fs) if name.startswith("s3:") else _google(fs))
 
 
 def _s3(fs: Any) -> Any:
-    scheme, _, host = os.environ.get("AWS_ENDPOINT_URL", "").rpartition("://")
-    if not host:
-        return fs.S3FileSystem(allow_delayed_open=True)
-    own = host.rstrip("/")
-    return fs.S3FileSystem(endpoint_override=own, scheme=scheme or "https", allow_delayed_open=True)
+    return fs.S3FileSystem(allow_delayed_open=True, **_endpoint("AWS_ENDPOINT_URL", "https"))
+
+
+def _google(fs: Any) -> Any:
+    own = _endpoint("STORAGE_EMULATOR_HOST", "http")
+    return fs.GcsFileSystem(anonymous=bool(own), retry_time_limit=_GOOGLE_PATIENCE, **own)
+
+
+def _endpoint(variable: str, scheme: str) -> dict[str, str]:
+    """A server that the environment names instead of the cloud's own, as pyarrow takes it."""
+    named, _, host = os.environ.get(variable, "").rpartition("://")
+    return {"endpoint_override": host.rstrip("/"), "scheme": named or scheme} if host else {}
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def find_photographs(items: Sequence[str], *, out: str, empty: bool = False) -> 
 
     Args:
         items: files, folders (with all theirs), patterns such as "holiday/**/*.jpg", and addresses. Of several
-            folders each has a branch of its name.
+            folders each has a branch of its name, and of the names above it where two are called alike.
         out: the folder of results, which is passed over where it lies within.
         empty: whether an item may give no picture.
 
@@ -72,10 +72,10 @@ def find_photographs(items: Sequence[str], *, out: str, empty: bool = False) -> 
         InputError: something is not there, lies in the folder of results, or gives no picture.
     """
     seen: set[str] = set()
-    several = _are_several(items)
+    branches = _branches(items)
     for item in items:
         found = 0
-        above = Path(item.rstrip("/")).name if several and _is_tree(item) else ""
+        above = branches.get(item, "")
         for photograph in _found(item, out):
             found += 1
             if photograph.name not in seen:
@@ -90,16 +90,36 @@ def find_photographs(items: Sequence[str], *, out: str, empty: bool = False) -> 
 def photographs_of(names: Iterable[str], folders: Sequence[str]) -> list[Photograph]:
     """Pictures in watched folders, as `find_photographs` would give them."""
     found = []
+    branches = _branches(folders)
     for name in names:
         folder = next(folder for folder in folders if Path(name).is_relative_to(folder))
         photograph = Photograph(name, _branch(Path(name), Path(folder)))
-        found.append(photograph.under(Path(folder).name) if _are_several(folders) else photograph)
+        found.append(photograph.under(branches.get(folder, "")))
     return found
 
 
-def _are_several(items: Sequence[str]) -> bool:
-    """Whether folders need branches of their names."""
-    return sum(_is_tree(item) for item in items) > 1
+def _branches(items: Sequence[str]) -> dict[str, str]:
+    """Of several folders, the last parts of each one's path by which it differs from the others; of a single one, none.
+
+    The same folder named twice, and one within another, are told apart by nothing: a photograph comes once.
+    """
+    paths = {item: _parts(item) for item in items if _is_tree(item)}
+    if len(paths) < 2:
+        return {}
+
+    def told(item: str) -> tuple[str, ...]:
+        own, others = paths[item], {parts for parts in paths.values() if parts != paths[item]}
+        lengths = range(1, len(own) + 1)
+        length = next((n for n in lengths if own[-n:] not in {parts[-n:] for parts in others}), len(own))
+        return own[-length:]
+
+    return {item: "/".join(told(item)) for item in paths}
+
+
+def _parts(item: str) -> tuple[str, ...]:
+    """The names of a folder and of those above it."""
+    path = PurePosixPath(item.partition("://")[2]) if places.is_address(item) else _from_root(item)
+    return tuple(part for part in path.parts if part != path.anchor)
 
 
 def _is_tree(item: str) -> bool:
@@ -172,7 +192,12 @@ def _branch(path: Path, folder: Path) -> str:
 def _is_within(path: Path, out: str) -> bool:
     if places.is_address(out):
         return False
-    return path.absolute().is_relative_to(Path(out).absolute())
+    return _from_root(path).is_relative_to(_from_root(out))
+
+
+def _from_root(path: str | Path) -> Path:
+    """A path from the root, without `..`."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - not resolved: a link keeps its own name
 
 
 class Plan:

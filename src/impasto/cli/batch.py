@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from impasto.cli import flags
 from impasto.cli.inputs import check_masks
 from impasto.cli.parse import check_pixels, parse_region, parse_style
 from impasto.cli.printing import say, say_json, tell
-from impasto.errors import BatchError, Cancelled, InputError, counted
+from impasto.errors import BatchError, Cancelled, InputError, counted, plain
 from impasto.files import check_apart, discard_leftovers, locked, make_folder
 from impasto.memory import parse_memory
 
@@ -77,7 +78,10 @@ def batch(
         str | None, typer.Option(help="Image to start from: recolored, draft, content, content+noise, noise or style.")
     ] = None,
     max_memory: Annotated[
-        str | None, typer.Option(help="Memory to use at most, such as 2GB; larger pictures are painted in tiles.")
+        str | None,
+        typer.Option(
+            help="Memory to use at most, such as 2GB; adain, wct and optimize paint larger pictures in tiles."
+        ),
     ] = None,
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = 100_000_000,
     device: flags.Device = "auto",
@@ -160,7 +164,7 @@ class _Asked:
 
     def check(self, *, has_regions: bool) -> None:
         """Refuse what does not fit together. Loads nothing."""
-        from impasto.batch import manifest, watch
+        from impasto.batch import watch
 
         if self.source is None and not self.contents:
             raise InputError("no photographs were given", "name folders, or a manifest with --from")
@@ -171,12 +175,20 @@ class _Asked:
             raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; see impasto styles')
         if self.each_style and len(self.styles) < 2:
             raise InputError("--each-style needs several styles", "give --style more than once, or leave it out")
-        for path, flag in ((self.source, "--from"), (self.manifest, "--manifest")):
-            if path is not None:
-                manifest.check_ending(path, flag)
+        self._check_manifests()
         if self.watched:
             watch.check(self.contents)
         self._check_cluster()
+
+    def _check_manifests(self) -> None:
+        from impasto import images
+        from impasto.batch import manifest
+
+        for path, flag in ((self.source, "--from"), (self.manifest, "--manifest")):
+            if path is not None:
+                manifest.check_ending(path, flag)
+        if self.manifest is not None:
+            images.check_output(self.manifest, (), formats=(self.manifest.suffix.lower(),))
 
     def _check_cluster(self) -> None:
         flags.check_cluster("--workers", self.workers, self.ray)
@@ -228,15 +240,26 @@ class _Teller:
 
     def add(self, outcome: Outcome) -> None:
         """Tell of one picture."""
-        work, error = outcome.work, outcome.error
+        work = outcome.work
         self._statuses[work.output] = outcome.status
-        if error is not None:
-            tell(f"error: {work.content}: {error.message}")
-            tell(f"hint:  {error.hint}")
+        self.failure(outcome)
         if self.as_json:
             say_json(_as_json(outcome))
         elif outcome.status == "painted":
             say(work.output)
+
+    def failure(self, outcome: Outcome) -> None:
+        """Two lines of a picture that failed; nothing of others."""
+        if outcome.error is None:
+            return
+        name, message = plain(outcome.work.content), outcome.error.message
+        tell(f"error: {message}" if message.startswith(name) else f"error: {name}: {message}")
+        tell(f"hint:  {outcome.error.hint}")
+
+    @property
+    def begun(self) -> bool:
+        """Whether something has come of any picture."""
+        return bool(self._statuses)
 
     def summary(self) -> None:
         """The last line: how many of each kind, and how fast."""
@@ -309,7 +332,10 @@ class _Run:
                 raise
             finally:
                 journal.close()
-                self._teller.summary()
+                if (
+                    self._teller.begun or sys.exc_info()[0] is None
+                ):  # an error that comes before all pictures says it all
+                    self._teller.summary()
         self._teller.check()
 
     def estimate(self) -> None:
@@ -323,16 +349,20 @@ class _Run:
         journal = Journal(self._asked.out)
         journal.load()
         told = estimate(works, self._painter(journal), device=self._device, precision=self._precision)
+        for outcome in told.failing:
+            self._teller.failure(outcome)
         if self._teller.as_json:
-            names = ("pictures", "kept", "seconds", "bytes", "free")
-            say_json({name: getattr(told, name) for name in names})
-            return
-        say(f"{counted(told.pictures, 'picture')} to paint, {told.kept} done before")
-        say(f"about {duration(told.seconds)} on this machine, and {readable_bytes(told.bytes)} of disk")
-        if not told.fits:
-            say(f"the disk has only {readable_bytes(told.free or 0)} free")
+            names = ("pictures", "kept", "looked_at", "seconds", "bytes", "free")
+            failing = [_as_json(outcome) for outcome in told.failing]
+            say_json({**{name: getattr(told, name) for name in names}, "failing": failing})
+        else:
+            say(f"{counted(told.pictures, 'picture')} to paint, {told.kept} done before")
+            say(f"about {duration(told.seconds)} on this machine, and {readable_bytes(told.bytes)} of disk")
+            if not told.fits:
+                say(f"the disk has only {readable_bytes(told.free or 0)} free")
         if told.failing:
-            say(f"{told.failing} of those looked at cannot be painted")
+            what = f"{len(told.failing)} of the {counted(told.looked_at, 'photograph')} looked at cannot be painted"
+            raise BatchError(what, "see above; a batch paints the others all the same")
 
     def _painter(self, journal: Journal) -> BatchPainter:
         from impasto.batch.painter import BatchPainter
@@ -415,10 +445,10 @@ class _Run:
             return
         out = self._asked.out
         with connected(address):
-            seen = [places.absolute(work.content) for work in left if not places.is_address(work.content)]
-            check_nodes(None if places.is_address(out) else Path(out), seen[:1])
             shape = shape_of(workers=self._asked.workers, threads=self._asked.threads)
-            recipe = cluster.recipe_of(painter, left, precision=self._precision, threads=shape.cpus)
+            recipe, files = cluster.recipe_of(painter, left, precision=self._precision, threads=shape.cpus)
+            folder = None if places.is_address(out) else Path(out)
+            check_nodes(folder, [*cluster.photographs_to_check(left), *files])
             self._reporter.note(f"{counted(shape.workers, 'worker')} of {counted(shape.cpus, 'processor')} each")
             yield from cluster.paint_on_cluster(left, recipe, shape, on_progress=self._reporter)
 

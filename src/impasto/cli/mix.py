@@ -228,7 +228,10 @@ def texture(
     steps: Annotated[int | None, typer.Option(help="Steps at full size.")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed of the noise that it grows from.")] = None,
     max_memory: Annotated[
-        str | None, typer.Option(help="Memory to use at most, such as 2GB; larger pictures are painted in tiles.")
+        str | None,
+        typer.Option(
+            help="Memory to use at most, such as 2GB; adain, wct and optimize paint larger pictures in tiles."
+        ),
     ] = None,
     device: flags.Device = "auto",
     threads: flags.Threads = None,

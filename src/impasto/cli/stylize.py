@@ -58,7 +58,10 @@ def stylize(
         typer.Option(help="Image to start from: recolored, draft, content, content+noise, noise, style, or a file."),
     ] = None,
     max_memory: Annotated[
-        str | None, typer.Option(help="Memory to use at most, such as 2GB; larger pictures are painted in tiles.")
+        str | None,
+        typer.Option(
+            help="Memory to use at most, such as 2GB; adain, wct and optimize paint larger pictures in tiles."
+        ),
     ] = None,
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = 100_000_000,
     device: flags.Device = "auto",

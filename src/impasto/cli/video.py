@@ -26,7 +26,7 @@ from impasto.cli.preview import PreviewFile
 from impasto.cli.printing import say, say_json
 from impasto.contract import Progress
 from impasto.errors import Cancelled, InputError
-from impasto.files import check_apart, is_file, slug
+from impasto.files import check_apart, slug
 from impasto.memory import parse_memory
 
 if TYPE_CHECKING:
@@ -258,11 +258,6 @@ def _paint(
             raise
 
 
-def _absolute(style: Any) -> Any:
-    """A style as every process of a machine names it."""
-    return str(Path(style).absolute()) if isinstance(style, str) and is_file(style) else style
-
-
 def _job(
     source: Path,
     inputs: _Inputs,
@@ -279,8 +274,7 @@ def _job(
 
     if preview is not None:
         raise InputError("--preview and --ray were given", "leave one out")
-    styles = [(_absolute(name), weight) for name, weight in inputs.styles]
-    job = Job(source.absolute(), target.absolute(), styles, request, film, precision, resume=resume)
+    job = Job(source.absolute(), target.absolute(), inputs.styles, request, film, precision, resume=resume)
     check_job(job)
     return job
 
@@ -289,12 +283,14 @@ def _paint_on_cluster(
     address: str, engine: Engine, job: Job, *, workers: int | None, threads: int | None, quiet: bool
 ) -> FilmResult:
     from impasto.cli.console import Reporter
-    from impasto.engine.cluster import check_nodes, connected, shape_of
+    from impasto.engine.cluster import by_path, check_nodes, connected, request_by_paths, shape_of
     from impasto.video.shots import over_cluster, paint_parts
 
-    files = [name for name, _ in job.styles if isinstance(name, str) and is_file(name)]
+    files: list[str] = []
+    styles = [(by_path(name, files), weight) for name, weight in job.styles]
+    job = replace(job, styles=styles, request=request_by_paths(job.request, files))
     with Reporter(silent=quiet) as reporter, connected(address):
-        check_nodes(job.out.parent, [str(job.source), *files])
+        check_nodes(job.out.parent, list(dict.fromkeys([str(job.source), *files])))
         shape = shape_of(workers=workers, threads=threads)
         job = replace(job, threads=shape.cpus)
         try:

@@ -8,18 +8,24 @@ import secrets
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from impasto.engine.request import Request
 from impasto.errors import InputError, counted, plain, require
+from impasto.files import is_file, is_folder
+from impasto.methods import registry
+from impasto.settings import with_files
 
 LOCAL = "local"
 """The address of a cluster that is started here, for one job alone."""
 
 _CONNECT_SECONDS = 3.0
-_START = "start one with ray start --head, of the same versions of Python and Ray as here"
+_ANSWER_SECONDS = 15.0
+_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"  # what `ray health-check` calls
+_START = "start one with ray start --head --port 6379, of the same versions of Python and Ray as here"
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # a cluster that is started here reports to nobody
@@ -55,12 +61,24 @@ def check_address(address: str) -> None:
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise InputError(f"--ray is {plain(address)}", "it takes HOST:PORT, auto, or local")
     try:
-        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(
-            f"no Ray cluster answers at {plain(address)}: {reason}", "start one with ray start --head --port 6379"
-        ) from error
+        raise InputError(f"no Ray cluster answers at {plain(address)}: {reason}", _START) from error
+    if not address.startswith("ray://") and os.environ.get("RAY_USE_TLS", "0") == "0" and not _is_ray(address):
+        raise InputError(f"what answers at {plain(address)} is no Ray cluster", _START)
+
+
+def _is_ray(address: str) -> bool:
+    """Whether a cluster's head answers there: Ray itself would try for minutes to find out."""
+    grpc = require("grpc", "ray")
+    with grpc.insecure_channel(address) as channel:
+        try:
+            channel.unary_unary(_ALIVE)(b"", timeout=_ANSWER_SECONDS)
+        except grpc.RpcError as error:  # another refusal, such as of who has no key, is Ray's
+            other = grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED
+            return error.code() not in other
+    return True
 
 
 @contextmanager
@@ -81,7 +99,8 @@ def connected(address: str) -> Iterator[None]:
         ray.init(address=address, log_to_driver=False, logging_level="error", **own)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = plain(str(error)).split(". ")[0][:160]
-        raise InputError(f"no Ray cluster can be used at {plain(address)}: {reason}", _START) from error
+        where = "on this machine" if address in ("auto", LOCAL) else f"at {plain(address)}"
+        raise InputError(f"no Ray cluster can be used {where}: {reason}", _START) from error
     try:
         yield
     finally:
@@ -135,6 +154,44 @@ def check_nodes(folder: Path | None = None, files: Sequence[str] = ()) -> None:
         if probe is not None:
             with suppress(OSError):
                 probe.unlink()
+
+
+def by_path(word: Any, files: list[str], *, folders: bool = False) -> Any:
+    """What a worker elsewhere has to be given for a word: a file's path from the root, whose place adds to `files`.
+
+    Args:
+        word: FILE, FILE:STYLE or NAME:FILE; what names no file is given back as it is.
+        files: paths that all nodes have to see.
+        folders: whether a folder counts, too.
+    """
+    if not isinstance(word, str | Path):
+        return word
+    text = str(word)
+    head, colon, tail = text.rpartition(":")
+    kind, _, rest = text.partition(":")
+    for before, name, after in (("", text, ""), ("", head, colon + tail), (f"{kind}:", rest, "")):
+        if name and (is_file(name) or (folders and is_folder(name))):
+            files.append(str(Path(name).absolute()))
+            return before + files[-1] + after
+    return word
+
+
+def request_by_paths(request: Request, files: list[str]) -> Request:
+    """A request whose masks, image to start from and networks are named as `by_path` does."""
+    controls, start, knobs = request.controls, request.init, dict(request.knobs)
+    for row in registry.BUILT_IN:
+        knobs = with_files(row.load_knobs(), knobs, lambda name: str(by_path(name, files, folders=True)))
+    return replace(
+        request,
+        init=by_path(start, files) if isinstance(start, str | Path) and Path(start).suffix else start,
+        knobs=knobs,
+        controls=replace(
+            controls,
+            regions=tuple((by_path(mask, files), by_path(style, files)) for mask, style in controls.regions),
+            preserve=by_path(controls.preserve, files),
+            strength_map=by_path(controls.strength_map, files),
+        ),
+    )
 
 
 def _asked(probe: Path | None, files: Sequence[str]) -> list[tuple[str, str, bool, str]]:

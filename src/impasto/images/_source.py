@@ -72,11 +72,12 @@ def opened(source: Any) -> Iterator[tuple[Stream, str]]:
     """
     if isinstance(source, bytes | bytearray | memoryview):
         yield BytesIO(source), "the picture"
+    elif isinstance(source, BufferedPipe):  # threads may share it, so its place in the stream means nothing
+        yield BytesIO(source.getvalue()), plain(source.name)
     elif hasattr(source, "read"):
-        name = plain(source.name) if isinstance(source, BufferedPipe) else "the picture"
-        with decoding(name):
+        with decoding("the picture"):
             held = _held(source)
-        yield held, name
+        yield held, "the picture"
     else:
         if isinstance(source, str) and not source:
             raise InputError("the name of the picture is empty", "give a path or an array")

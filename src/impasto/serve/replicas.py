@@ -12,6 +12,7 @@ import asyncio
 import logging
 import secrets
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from impasto.serve.settings import ServeSettings, restored
 
 _PAUSE = 0.25  # seconds between two looks at whether a picture is to be stopped
 _TRIES = 3  # of a picture whose replica dies
+_LAST_WORDS = 30.0  # seconds that an optimisation has to end its step after it was stopped
 _NO_LIMIT = 1 << 30
 
 _Told = tuple[str, Any]
@@ -68,8 +70,13 @@ class Replica:
         outcomes = await asyncio.to_thread(self._engine.paint_all, tasks, [ignore] * len(tasks))
         return [_told(outcome) for outcome in outcomes]
 
-    async def watch(self, task: Task) -> AsyncIterator[_Told]:
-        """Progress of an optimisation several times a second, and in the end what became of it."""
+    async def watch(self, task: Task, name: str, stops: Any) -> AsyncIterator[_Told]:
+        """Progress of an optimisation several times a second, the last report too, and in the end what became of it.
+
+        Args:
+            task: the picture.
+            name: by which `stops`, an actor of the class `Stops`, is asked whether to stop it.
+        """
         stopped, latest = threading.Event(), [Progress("reading", 0, 0)]
 
         def report(progress: Progress) -> None:
@@ -78,13 +85,45 @@ class Replica:
             latest[:] = [progress]
 
         painting = asyncio.ensure_future(asyncio.to_thread(self._engine.paint_all, [task], [report]))
+        told = None
         try:
-            while not painting.done():
+            while not painting.done() or told is not latest[0]:
                 await asyncio.wait({painting}, timeout=_PAUSE)
-                yield "progress", _sent(latest[0])
+                told = latest[0]
+                yield "progress", _sent(told)
+                if not stopped.is_set() and await _is_stopped(stops, name):
+                    stopped.set()
             yield _told(painting.result()[0])
         finally:
             stopped.set()
+
+
+class Stops:
+    """An actor: which optimisations the service wants to be stopped. Unlike a cancelled call, they still say how far
+    they had come.
+    """
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+
+    def stop(self, name: str) -> None:
+        """Have one stopped."""
+        self._names.add(name)
+
+    def is_stopped(self, name: str) -> bool:
+        """Whether one is to be stopped."""
+        return name in self._names
+
+    def forget(self, name: str) -> None:
+        """One has ended."""
+        self._names.discard(name)
+
+
+async def _is_stopped(stops: Any, name: str) -> bool:
+    try:
+        return bool(await stops.is_stopped.remote(name))
+    except Exception:  # its node died: the picture is painted to its end
+        return False
 
 
 def _sent(progress: Progress) -> Progress:
@@ -94,6 +133,8 @@ def _sent(progress: Progress) -> Progress:
 
 
 def _told(outcome: Result | Exception) -> _Told:
+    if isinstance(outcome, Cancelled):
+        return "stopped", outcome.result
     return ("failed", public_error(outcome)) if isinstance(outcome, Exception) else ("done", outcome)
 
 
@@ -103,10 +144,11 @@ class ReplicaPainter:
     Args:
         engine: of this machine, which looks at pictures and paints none.
         quick, slow: handles of the two applications.
+        stops: the actor of `Stops`.
     """
 
-    def __init__(self, engine: Engine, quick: Any, slow: Any) -> None:
-        self._engine, self._quick, self._slow = engine, quick, slow
+    def __init__(self, engine: Engine, quick: Any, slow: Any, stops: Any) -> None:
+        self._engine, self._quick, self._slow, self._stops = engine, quick, slow, stops
 
     def demand(self, task: Task) -> Demand:
         """What a picture will take."""
@@ -147,12 +189,22 @@ class ReplicaPainter:
                     listener(Progress("painting", 0, 1))
 
     def _watched(self, task: Task, listener: OnProgress) -> Result | Exception:
-        stream = self._slow.options(stream=True).watch.remote(task)
+        name = secrets.token_hex(8)
+        stream = self._slow.options(stream=True).watch.remote(task, name, self._stops)
+        stopped, since = None, 0.0
         for kind, value in stream:
             if kind != "progress":
-                return _outcome((kind, value))
+                self._stops.forget.remote(name)
+                return _outcome((kind, value)) if stopped is None else _stopped(stopped, kind, value)
             with _cancelling(stream):
-                listener(value)
+                if stopped is None:
+                    try:
+                        listener(value)
+                    except Cancelled as error:
+                        stopped, since = error, time.monotonic()
+                        self._stops.stop.remote(name)
+                elif time.monotonic() - since > _LAST_WORDS:
+                    raise stopped
         raise AssertionError("a stream ends with what became of the picture")
 
 
@@ -165,6 +217,12 @@ def _cancelling(response: Any) -> Iterator[None]:
         with suppress(Exception):
             response.cancel()
         raise
+
+
+def _stopped(error: Cancelled, kind: str, value: Any) -> Cancelled:
+    """What became of an optimisation that was stopped: how far it had come, if its replica could tell."""
+    error.result = value if kind in ("stopped", "done") else None
+    return error
 
 
 def _outcome(told: _Told) -> Result | Exception:
@@ -201,6 +259,7 @@ def deployed(
     """
     require("ray", "ray")
     with cluster.connected(address):
+        import ray
         from ray import serve
 
         cluster.check_nodes()
@@ -215,7 +274,8 @@ def deployed(
             )
             most = min(limits.connections, shape.workers * limits.max_batch)
             settings = BatchSettings(0.0, 1, quick_workers=most, slow_workers=shape.workers, max_queue=_NO_LIMIT)
-            yield ReplicaPainter(engine, quick, slow), settings
+            stops = ray.remote(num_cpus=0, max_restarts=-1)(Stops).remote()
+            yield ReplicaPainter(engine, quick, slow, stops), settings
         finally:
             for lane in ("quick", "slow"):
                 with suppress(Exception):
