@@ -3,7 +3,6 @@
 Short; what takes minutes is in tests/scale (`make test-scale`).
 """
 
-import http.server
 import json
 import os
 import shutil
@@ -96,8 +95,16 @@ def test_where_no_cluster_answers_it_is_told_at_once(refused, folder, address, m
     assert message in refused("batch", folder / "in", *QUICK, "-o", folder / "out", "--ray", address)
 
 
+class Web(socketserver.BaseRequestHandler):
+    """Answers as a web server does."""
+
+    def handle(self):
+        self.request.recv(4096)
+        self.request.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
 def test_what_is_no_cluster_is_told_at_once(refused, folder):
-    with socketserver.TCPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+    with socketserver.TCPServer(("127.0.0.1", 0), Web) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"127.0.0.1:{server.server_address[1]}"
         told = refused("batch", folder / "in", *QUICK, "-o", folder / "out", "--ray", address)
