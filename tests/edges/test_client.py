@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -276,6 +277,41 @@ def test_the_same_key_gives_the_same_job(client):
     assert first.id == again.id
     with pytest.raises(ConflictError):
         client.submit(PHOTO, PAINTING, quality="draft", size=32, idempotency_key="once")
+
+
+def test_a_job_whose_answer_is_lost_is_handed_in_again_and_is_there_once(client):
+    submit, lost = client._client._transport.submit, []
+
+    async def losing(request, key):
+        job = await submit(request, key)
+        if len(lost) < 2:
+            lost.append((job.id, key))
+            raise UnreachableError("the connection broke", "")
+        return job
+
+    client._client._transport.submit = losing
+    job = client.submit(PHOTO, PAINTING, quality="draft")
+    assert {job.id} == {job_id for job_id, _ in lost}
+    assert [found.id for found in client.jobs().jobs] == [job.id]
+    assert client.submit(PHOTO, PAINTING, quality="draft").id != job.id  # another call is another job
+
+
+def test_a_job_that_was_accepted_too_late_is_found_by_the_key_of_the_hint(serve):
+    running, address = serve()
+    submit, accepted = running.service.submit, []
+
+    def slowly(*given, **more):
+        accepted.append(submit(*given, **more))
+        time.sleep(1)
+        return accepted[-1]
+
+    running.service.submit = slowly
+    with Client(address, timeout=0.5) as client, pytest.raises(Cancelled, match=r"0\.5 seconds") as told:
+        client.submit(PHOTO, PAINTING, quality="draft")
+    key = re.search("idempotency_key='([0-9a-f]{32})'", told.value.hint)[1]
+    with Client(address) as client:
+        again = client.submit(PHOTO, PAINTING, quality="draft", idempotency_key=key)
+        assert [again.id] == [job.id for job in client.jobs().jobs] == [accepted[0].id]
 
 
 def test_leaving_a_watch_early_leaves_the_job_alone(client):

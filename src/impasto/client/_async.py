@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -11,12 +12,13 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias
 
 from impasto.client._request import PictureLike, Request, Setting, frames_request, request_of
-from impasto.client._values import Event, Frame, Job, Method, Page, Painting, Style
+from impasto.client._values import Event, Frame, Job, Method, Page, Painting, Style, UnreachableError
 from impasto.errors import Cancelled, InputError, quoted
 
 ADDRESS = "http://127.0.0.1:8000"
 _KEY_LENGTH = 200
 _PAGE = 100  # jobs at most
+_RETRIES = (0.2, 1.0)  # seconds before a job is handed in again whose answer was lost
 _SCHEMES = ("http", "https", "grpc", "grpcs")
 
 OnEvent: TypeAlias = Callable[[Event], None]
@@ -110,14 +112,32 @@ class AsyncClient:
     ) -> Job:
         """Hand in a job that is painted whether or not anyone waits; see `stylize`.
 
-        idempotency_key: a second request with the same key gets the job of the first.
+        Each request has an idempotency key, so that the job is there once, also where the connection breaks and it is
+        handed in again, which is done by itself twice.
+
+        idempotency_key: a second request with the same key gets the job of the first; a random one by default, which
+            Cancelled and UnreachableError name in their hints.
         """
         if idempotency_key is not None and not (idempotency_key.isascii() and 0 < len(idempotency_key) <= _KEY_LENGTH):
             told = f"the idempotency key is {quoted(idempotency_key)}"
             raise InputError(told, f"use 1 to {_KEY_LENGTH} letters and digits, such as a UUID")
+        key = idempotency_key or uuid.uuid4().hex
         request = await asyncio.to_thread(request_of, content, style, settings)
-        async with self._in_time():
-            return await self._transport.submit(request, idempotency_key)
+        try:
+            async with self._in_time():
+                return await self._submitted(request, key)
+        except (Cancelled, UnreachableError) as error:
+            error.hint = f"if the job was accepted, the same call with idempotency_key={key!r} gives it; {error.hint}"
+            raise
+
+    async def _submitted(self, request: Request, key: str) -> Job:
+        """Hand in a job, again where the answer is lost."""
+        for pause in _RETRIES:
+            try:
+                return await self._transport.submit(request, key)
+            except UnreachableError:
+                await asyncio.sleep(pause)
+        return await self._transport.submit(request, key)
 
     def watch(self, job: Job | str, *, after: int = 0) -> AsyncIterator[Event]:
         """The events of a job, as they come, to the last. after: the number of the last one that was seen."""
