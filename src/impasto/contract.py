@@ -6,7 +6,9 @@ module loads no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
@@ -79,6 +81,24 @@ OnProgress: TypeAlias = Callable[[Progress], None]
 
 def ignore(progress: Progress) -> None:
     """The callback that does nothing."""
+
+
+_CHECK: ContextVar[Callable[[], None]] = ContextVar("check", default=lambda: None)
+
+
+def check_cancelled() -> None:
+    """Raise Cancelled where the job that this thread paints is to stop; for loops inside a step, tile by tile."""
+    _CHECK.get()()
+
+
+@contextmanager
+def cancelled_by(check: Callable[[], None]) -> Iterator[None]:
+    """Have `check_cancelled` call `check` meanwhile, in this thread."""
+    token = _CHECK.set(check)
+    try:
+        yield
+    finally:
+        _CHECK.reset(token)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from impasto.contract import Guide, Job, Placement, Region, Style, StyleImage
+from impasto.contract import Guide, Job, Placement, Region, Style, StyleImage, cancelled_by, check_cancelled
+from impasto.errors import Cancelled
 from impasto.methods.adain import AdaIN
 from impasto.methods.optimize.fitting import Fit, fit
 from impasto.methods.optimize.method import Optimize
@@ -173,3 +174,32 @@ def test_room_is_given_up_in_order():
     assert plans[3].low_memory
     assert plans[3].optimizer == "adam"
     assert Optimize.least_memory(*sides, knobs, place) < 2 * 10**9
+
+
+@pytest.mark.parametrize("stop", [1, 5, 40])
+def test_a_picture_in_tiles_stops_between_two_of_them_with_the_best_so_far(optimize, monkeypatch, stop):
+    monkeypatch.setattr("impasto.methods.optimize.method.fit", lambda *_: Fit(48, "adam", 10))
+    knobs = OptimizeKnobs(steps=6, coarsest=64, init="content", optimizer="adam", learning_rate=0.01)
+    content = noise(75, 101, seed=1).double()
+    job = Job(style_code(optimize, knobs, (75, 101)), knobs, memory=1)
+    checks, steps = [], []
+
+    def check():
+        checks.append(len(steps))
+        if len(checks) == stop:
+            raise Cancelled("stopped")
+
+    with cancelled_by(check), pytest.raises(Cancelled) as stopped:
+        optimize.stylize(content, [job], steps.append)
+    check_cancelled()  # what was asked for in the block counts for it alone
+    assert len(checks) == stop
+    assert stopped.value.partial.shape == content.shape
+    assert (stopped.value.partial - content).abs().max() > (0 if steps[-1:] and steps[-1].step > 1 else -1)
+
+
+def test_encoding_a_style_in_tiles_stops_between_two_of_them(optimize):
+    def check():
+        raise Cancelled("stopped")
+
+    with cancelled_by(check), pytest.raises(Cancelled):
+        style_code(optimize, OptimizeKnobs(coarsest=64), (300, 290), memory=1)

@@ -31,6 +31,7 @@ from impasto.contract import (
     StyleCode,
     StyleImage,
     Stylizer,
+    cancelled_by,
     ignore,
 )
 from impasto.engine.budget import IN_ONE_PIECE, Budget
@@ -114,11 +115,12 @@ class Run:
         saver = _SnapshotSaver(self, on_progress)
         painted: Tensor | None = None
         try:
-            for stage, placement in list(zip(self.stages, self.placements, strict=True))[saver.first_stage :]:
-                init = init if painted is None else _softened(painted)
-                loaded = self.load(stage, placement, saver)
-                content, job = self.batch_item(loaded, init=init, resume=saver.resume)
-                painted = loaded.stylize(content, [job], saver)
+            with cancelled_by(saver.check):
+                for stage, placement in list(zip(self.stages, self.placements, strict=True))[saver.first_stage :]:
+                    init = init if painted is None else _softened(painted)
+                    loaded = self.load(stage, placement, saver)
+                    content, job = self.batch_item(loaded, init=init, resume=saver.resume)
+                    painted = loaded.stylize(content, [job], saver)
         except Cancelled as cancelled:
             if cancelled.partial is not None:
                 cancelled.result = self._painted(cancelled.partial, saver.losses, started)
@@ -487,13 +489,14 @@ class _SnapshotSaver:
         self.losses: list[Mapping[str, float]] = [] if broken is None else list(broken.losses)
         self.first_stage = 0 if broken is None else len(run.stages) - 1
         self._kept = -1 if broken is None else broken.steps
-        self._step = 0
+        self._last: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Hear one report, and pass it on."""
         if progress.losses:
             self.losses.append({**progress.losses, "step": progress.step})
-        self._step = progress.step
+        # a snapshot holds on to a whole level of a descent
+        self._last = replace(progress, losses={}, preview=None) if self._snapshots is not None else _bare(progress)
         if self._snapshots is not None and self._snapshots.is_due(progress.step):
             self._keep(progress)
         seen = None if progress.snapshot is None else _Finished(progress.snapshot, self._run)
@@ -503,13 +506,28 @@ class _SnapshotSaver:
             self._keep(progress)
             raise
 
+    def check(self) -> None:
+        """Let the listener stop the run between two reports, by telling it the last one once more."""
+        if self._last is None:
+            return
+        try:
+            self._on_progress(_bare(self._last))
+        except Cancelled:
+            self._keep(self._last)
+            raise
+
     def end(self, picture: Picture) -> None:
         """The run has come to its end."""
         if self._snapshots is not None:
-            self._snapshots.end(picture, self._step)
+            self._snapshots.end(picture, 0 if self._last is None else self._last.step)
 
     def _keep(self, progress: Progress) -> None:
         if self._snapshots is None or progress.snapshot is None or progress.step == self._kept:
             return
         self._kept = progress.step
         self._snapshots.keep(progress.snapshot, progress.step, self._identity, self.losses, self._run.finished)
+
+
+def _bare(progress: Progress) -> Progress:
+    """A report that holds on to nothing."""
+    return replace(progress, losses={}, preview=None, snapshot=None)

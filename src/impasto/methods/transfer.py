@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.contract import Job, Placement, Style, StyleCode
+from impasto.contract import Job, Placement, Style, StyleCode, check_cancelled
 from impasto.memory import trim_memory
 from impasto.models import decoders
 from impasto.models.encoder_specs import VGG19
@@ -361,6 +361,7 @@ class FeatureTransfer:
         """Of the picture's features, for each of the weights `(1, 1, h, w)`; evenly where there is none."""
         sums: list[tuple[float, Tensor, Tensor]] = [(0.0, torch.zeros(()), torch.zeros(()))] * max(1, len(weights))
         for index, tile in enumerate(tiles):
+            check_cancelled()
             flat = precise(self._features(picture, tile)[0].flatten(1))
             owns = [(weight[:, :, *tile.cells(self._stride)].flatten()).to(flat) for weight in weights]
             for region, own in enumerate(owns or [flat.new_ones(flat.shape[1])]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -145,7 +145,7 @@ def descend(
         resume: the state of such a snapshot. A descent of the same canvas and score goes on from there to the same end.
 
     Raises:
-        Cancelled: as raised by `on_progress`, with the best image so far in its `partial`.
+        Cancelled: as raised by `on_progress` or by the score, with the best image so far in its `partial`.
     """
     optimizer: _Adam | _LBFGS = (_Adam if schedule.optimizer == "adam" else _LBFGS)(canvas, schedule)
     monitor = _Monitor(canvas, score, optimizer, schedule, stage, on_progress)
@@ -215,7 +215,8 @@ class _Monitor:
             parameter.grad = None
         image = self._canvas.render()
         bounded = self._canvas.bounded
-        losses, gradient = self._score(image.detach() if bounded else image.detach().clamp(0, 1))
+        with self._keeping_best():
+            losses, gradient = self._score(image.detach() if bounded else image.detach().clamp(0, 1))
         total = torch.stack(tuple(losses.values())).sum()
         if not bounded:  # what is beyond [0, 1] will not be seen, so it may neither count nor pull
             with torch.no_grad():
@@ -241,10 +242,16 @@ class _Monitor:
         return total
 
     def report(self, step: int) -> None:
-        """Tell of a step; a Cancelled on its way out takes the best image along."""
+        """Tell of a step."""
         losses = self.history[-1] if self.history else {}
-        try:
+        with self._keeping_best():
             self._on_progress(Progress(self._stage, step, self._steps, losses=losses, preview=self.best, snapshot=self))
+
+    @contextlib.contextmanager
+    def _keeping_best(self) -> Iterator[None]:
+        """A Cancelled on its way out takes the best image along."""
+        try:
+            yield
         except Cancelled as cancelled:
             cancelled.partial = self.image()
             raise

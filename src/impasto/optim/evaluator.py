@@ -18,7 +18,15 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from impasto.contract import Features, MappedObjective, Objective, PlacedObjective, PooledObjective, Stats
+from impasto.contract import (
+    Features,
+    MappedObjective,
+    Objective,
+    PlacedObjective,
+    PooledObjective,
+    Stats,
+    check_cancelled,
+)
 from impasto.errors import InputError
 from impasto.losses.losses import sum_of
 from impasto.memory import trim_memory
@@ -87,7 +95,10 @@ class Evaluator:
         self._bound = [term.objective.bind(term.target) for term in self._terms]
 
     def __call__(self, image: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
-        """Losses of `image (1, 3, H, W)` by name, weighted, each a scalar; and the gradient of their sum."""
+        """Losses of `image (1, 3, H, W)` by name, weighted, each a scalar; and the gradient of their sum.
+
+        Raises Cancelled between tiles; see `check_cancelled`.
+        """
         return differentiated(self.losses)(image) if self._tile is None else self._tiled(image, self._tile)
 
     def losses(self, image: Tensor) -> Mapping[str, Tensor]:
@@ -125,6 +136,7 @@ class Evaluator:
         sums: list[dict[str, Tensor]] = [{} for _ in self._terms]
         with torch.no_grad():
             for tile in tiles:
+                check_cancelled()
                 for total, part in zip(sums, self._parts(tile.crop(image, reach), tile, reach, layers), strict=True):
                     for name, value in part.items():
                         total[name] = value + total[name] if name in total else value
@@ -135,6 +147,7 @@ class Evaluator:
         slopes = [{name: leaf.grad for name, leaf in own.items() if leaf.grad is not None} for own in leaves]
         gradient = torch.zeros_like(image)
         for tile in tiles:
+            check_cancelled()
             window = tile.crop(image, reach).clone().requires_grad_()
             parts = self._parts(window, tile, reach, layers)
             pairs = [
@@ -249,6 +262,7 @@ def collect(
     maps: dict[str, Tensor] = {}
     parts: list[tuple[float, Stats]] = []
     for each in tiles_of(sides, tile, stride=stride, wrap=wrap):
+        check_cancelled()
         features = dict(encoder(each.crop(picture, reach), layers, tile=each))
         if isinstance(objective, PlacedObjective):
             parts.append((1.0, objective.partial(features, each)))

@@ -182,9 +182,9 @@ class Optimize(Costs):
                 knobs, content_weight=level.content_factor * knobs.content_weight, deep_style=level.deep_style
             )
             own = replace(job, guide=picture.guide, knobs=held)
-            score = self._score(picture.photograph_at(sides), own, level, place)
-            canvas, cached = _canvas(picture.begun(sides, change), score, knobs, place)
             try:
+                score = self._score(picture.photograph_at(sides), own, level, place)
+                canvas, cached = _canvas(picture.begun(sides, change), score, knobs, place)
                 trace = descend(
                     canvas,
                     cached,
@@ -193,8 +193,8 @@ class Optimize(Costs):
                     resume=resume,
                 )
             except Cancelled as cancelled:
-                if cancelled.partial is not None:
-                    cancelled.partial = picture.seen(cancelled.partial)
+                best = picture.begun(sides, change) if cancelled.partial is None else cancelled.partial
+                cancelled.partial = picture.seen(best)
                 raise
             if index + 1 < len(levels):
                 change = trace.image - picture.origin(sides)
