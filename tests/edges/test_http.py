@@ -13,6 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from impasto import images
+from impasto.serve import schema
 from impasto.serve.http import make_app
 from impasto.serve.settings import Listening, ServeSettings
 from impasto.serve.store import JobStore
@@ -189,6 +190,30 @@ def test_who_leaves_a_painting_finds_it_again_by_its_key_alone(service_of, key):
         running.close()
 
 
+@pytest.mark.parametrize(("key", "state"), [(None, "cancelled"), ("once", "done")])
+def test_a_job_that_nobody_was_told_of_stops_unless_a_key_finds_it(engine, key, state):
+    running = HttpRunning(service := Service(engine, ServeSettings()))
+    submit, accepted = service.submit, []
+
+    def slowly(*given, **more):
+        accepted.append(submit(*given, **more))
+        time.sleep(0.5)
+        return accepted[-1]
+
+    service.submit = slowly
+    try:
+        service.start()
+        body, headers = form_of(
+            {"method": "optimize", "steps": "20"} if key else {"method": "optimize", "steps": "9000"}
+        )
+        headers = {**headers, "Idempotency-Key": key} if key else headers
+        with pytest.raises(TimeoutError), asked(running.port, "POST", "/v1/jobs", body, headers, timeout=0.2):
+            pass
+        assert until(lambda: accepted and service.job(accepted[0].id).state == state)
+    finally:
+        running.close()
+
+
 def form_of(values):
     request = httpx.Request("POST", "http://x", files=FILES, data=values)
     return request.read(), {"Content-Type": request.headers["content-type"]}
@@ -300,7 +325,9 @@ def test_keys(serving):
 
 def test_pages_of_other_sites_may_not_call(client, serving):
     wrong(client.post("/v1/jobs", files=FILES, headers={"Origin": "https://evil.example"}), 403)
-    wrong(client.get("/v1/jobs", headers={"Host": "evil.example"}), 403)
+    refused = client.get("/v1/jobs", headers={"Host": "evil.example"})
+    wrong(refused, 403)
+    assert refused.json()["kind"] == "ForbiddenError"  # which `restored` knows
     assert "access-control-allow-origin" not in client.get("/v1/jobs").headers
     assert client.get("/v1/jobs", headers={"Origin": "http://testserver"}).status_code == 200
     allowed = serving(Listening(origins=("https://good.example",)))
@@ -349,7 +376,12 @@ def test_openapi_names_every_setting_with_examples(client):
     assert {"content", "style", "region", "strength", "style-weight", "keep-color"} <= set(form["schema"]["properties"])
     assert form["example"]["content"]
     assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
-    assert document["components"]["schemas"]["JobBody"]["examples"]
+    bodies = {name: body for name, body in document["components"]["schemas"].items() if "properties" in body}
+    assert {"JobBody", "PageBody", "MethodsBody", "RatingGiven"} <= set(bodies)
+    for name, body in bodies.items():
+        model = getattr(schema, name, None)
+        for example in body["examples"] if model else ():
+            model.model_validate(example)
     for path, entry in document["paths"].items():
         for method, operation in entry.items():
             assert operation["summary"], (path, method)
@@ -367,6 +399,10 @@ def test_what_cannot_be_served_is_told_by_the_command(refused, tmp_path, monkeyp
         (("--key-file", "none.txt"), "there is no file none.txt"),
         (("--tls-certificate", junk, "--tls-key", junk), "TLS cannot be served with"),
         (("--max-body", "much"), "--max-body is 'much'"),
+        (("--max-delay", "nan"), "--max-delay is nan"),
+        (("--drain-seconds", "nan"), "--drain-seconds is nan"),
+        (("--job-seconds", "inf"), "--job-seconds is inf"),
+        (("--keep-days", "nan"), "--keep-days is nan"),
         (("--backup", tmp_path / "b.tar"), "there is no database"),
     ):
         assert told in refused("serve", *words)

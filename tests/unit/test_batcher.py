@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from impasto.contract import Progress, ignore
-from impasto.engine.batcher import Batcher, BatchSettings, QueueFullError
+from impasto.engine.batcher import LANES, Batcher, BatchSettings, QueueFullError, lane_of
 from impasto.engine.controls import Controls
 from impasto.engine.engine import Demand, Engine
 from impasto.engine.request import Request, Task
@@ -42,8 +42,8 @@ class Held:
     """Paints nothing: its results are the contents. It can be held, and one content is a fault."""
 
     def __init__(self):
-        self.gates = {"quick": threading.Event(), "slow": threading.Event()}
-        self.began = {"quick": threading.Semaphore(0), "slow": threading.Semaphore(0)}
+        self.gates = {lane: threading.Event() for lane in LANES}
+        self.began = {lane: threading.Semaphore(0) for lane in LANES}
         self.batches = []
 
     def release(self, *lanes):
@@ -53,12 +53,13 @@ class Held:
     def demand(self, task):
         if task.content == "refused":
             raise InputError("refused", "")
-        return Demand(slow=task.styles == "slow", seconds=1.0, size_class=None, fits=100)
+        seconds = {"long": 3600.0, "large": 100.0}.get(task.styles, 1.0)
+        return Demand(slow=task.styles == "slow", seconds=seconds, size_class=None, fits=100)
 
     def paint_all(self, tasks, listeners):
         self.batches.append([task.content for task in tasks])
         if tasks:
-            lane = "slow" if tasks[0].styles == "slow" else "quick"
+            lane = lane_of(self.demand(tasks[0]))
             self.began[lane].release()
             assert self.gates[lane].wait(SECONDS)
         outcomes = []
@@ -100,6 +101,28 @@ def test_quick_pictures_overtake_slow_ones(held, batcher):
     assert not any(one.done() for one in minutes)
     held.release()
     assert [one.result(SECONDS) for one in minutes] == [0, 1, 2]
+
+
+def test_what_takes_hours_keeps_neither_minutes_nor_moments_waiting(held, batcher):
+    hours = [batcher.submit(Task(content, "long")) for content in ("a", "b")]
+    large = batcher.submit(Task("c", "large"))
+    assert held.began["long"].acquire(timeout=SECONDS)
+    assert held.began["slow"].acquire(timeout=SECONDS)  # of one pass, but no moment's
+    held.release("quick")
+    assert batcher.submit(quick("d")).result(SECONDS) == "d"
+    held.release("slow")
+    assert large.result(SECONDS) == "c"
+    assert batcher.submit(slow("e")).result(SECONDS) == "e"
+    assert not any(future.done() for future in hours)
+    assert batcher.statistics().waiting == {"quick": 0, "slow": 0, "long": 1}
+
+
+@pytest.mark.parametrize(
+    ("slow", "seconds", "lane"),
+    [(False, 1, "quick"), (False, 31, "slow"), (True, 1, "slow"), (True, 601, "long"), (False, 601, "long")],
+)
+def test_lanes_are_by_what_a_picture_is_predicted_to_take(slow, seconds, lane):
+    assert lane_of(Demand(slow=slow, seconds=seconds)) == lane
 
 
 def test_clients_take_turns(held, batcher):
@@ -229,7 +252,10 @@ def test_an_error_that_is_kept_holds_no_memory(engine):
 
 @settings(max_examples=15)
 @given(
-    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(("quick", "slow", "fault")), st.booleans()), max_size=25)
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(("quick", "slow", "long", "fault")), st.booleans()),
+        max_size=25,
+    )
 )
 def test_every_picture_ends_exactly_once(asked):
     held, ended = Held(), Counter()
@@ -249,7 +275,7 @@ def test_every_picture_ends_exactly_once(asked):
         if not future.cancelled():
             assert isinstance(future.exception(0), ValueError) if kind == "fault" else future.result(0) == number
     told = batcher.statistics()
-    assert told.waiting == told.running == {"quick": 0, "slow": 0}
+    assert told.waiting == told.running == dict.fromkeys(LANES, 0)
     assert sum(size * count for size, count in told.batches.items()) == sum(
         not future.cancelled() for future in futures
     )

@@ -417,6 +417,28 @@ def test_a_client_that_goes_away_stops_its_job(serve):
     counted.check()
 
 
+@pytest.mark.parametrize(("key", "kept"), [("", False), ("once", True)])
+def test_a_job_that_nobody_was_told_of_stops_unless_a_key_finds_it(serve, key, kept):
+    running, stub, _ = serve()
+    submit, accepted = running.service.submit, []
+
+    def slowly(*given, **more):
+        accepted.append(submit(*given, **more))
+        time.sleep(0.5)
+        return accepted[-1]
+
+    running.service.submit = slowly
+    options = pb.Options(idempotency_key=key)
+    options.MergeFrom(SHORT if kept else LONG)
+    with pytest.raises(grpc.RpcError, match="Deadline"):
+        stub.SubmitJob(request(options), timeout=0.3)
+    for _ in range(400):
+        if accepted and running.service.job(accepted[0].id).ended:
+            break
+        time.sleep(0.05)
+    assert running.service.job(accepted[0].id).state == ("done" if kept else "cancelled")
+
+
 def test_cancelling_a_job_by_its_id_keeps_what_it_came_to(serve):
     running, stub, _ = serve()
     counted = Counted(running.service)
@@ -601,6 +623,12 @@ def test_a_frame_may_not_take_longer_than_a_job(serve):
     error = refused(stub.StylizeFrames(iter(sent), timeout=60))
     assert error.code() is grpc.StatusCode.CANCELLED
     assert "more than 0.5 seconds" in error.details()
+
+
+def test_a_stream_has_a_limited_number_of_frames(serve):
+    _, stub, _ = serve(ServeSettings(frames=2))
+    error = refused(stub.StylizeFrames(film([rgb(0, number) for number in range(4)])))
+    assert (error.code(), error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "the stream has more than 2 frames")
 
 
 def test_streams_of_frames_are_limited(serve):

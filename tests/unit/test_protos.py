@@ -48,6 +48,22 @@ def test_settings_and_controls_of_the_engine_have_their_fields():
     assert {field.name for field in fields(Controls)} <= ours
 
 
+def test_every_control_of_the_command_line_goes_over_http_and_grpc():
+    import typer
+
+    from impasto.cli import app
+    from impasto.serve.fields import _REFUSED, OWN, knob_table
+
+    command = typer.main.get_command(app.app).commands["stylize"]
+    flags = {flag.removeprefix("--") for entry in command.params for flag in entry.opts if flag.startswith("--")}
+    of_the_terminal = {"json", "quiet", "debug", "recursive", "plot", "preview", "time-lapse"}
+    settings = {name.replace("_", "-") for name in knob_table()}
+    assert flags - of_the_terminal - set(_REFUSED) <= settings | set(OWN)
+    # gRPC has fields for what every method takes; those of methods are in `settings`
+    fields = {name.replace("_", "-") for name in pb.Options.DESCRIPTOR.fields_by_name}
+    assert {{"style": "styles", "region": "regions"}.get(name, name) for name in OWN} - {"weight"} <= fields
+
+
 def test_numbers_of_fields_follow_each_other():
     """A gap would be a field that was taken away: it needs `reserved`."""
     for message in pb.DESCRIPTOR.message_types_by_name.values():

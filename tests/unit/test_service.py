@@ -1,8 +1,11 @@
 """The service behind HTTP and gRPC: what is accepted, what is told, and what becomes of jobs."""
 
 import asyncio
+import gc
 import io
 import threading
+import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -176,10 +179,80 @@ def test_jobs_have_limits(engine):
     with pytest.raises(BusyError, match="too many jobs"):
         service.submit([PHOTO, STYLE], DRAFT, client="third")
     blocked.gate.set()
+    assert {ended(service, job).kind for job in service.jobs().jobs} == {"done"}
     service.close(20)
     with pytest.raises(ClosingError):
         service.submit([PHOTO, STYLE], DRAFT)
-    assert {job.state for job in service.jobs().jobs} == {"done"}
+
+
+def predicted(service, seconds):
+    """Have the engine of a service predict so many seconds for each picture."""
+    demand = service.engine.demand
+    service.engine.demand = lambda task: replace(demand(task), seconds=seconds)
+
+
+def test_stopping_waits_for_what_will_end_in_time_alone(engine, tmp_path):
+    service = Service(engine, store=JobStore(tmp_path / "state"))
+    blocked = Blocked(service)
+    short = service.submit([PHOTO, STYLE], DRAFT)
+    waits = service.submit([PHOTO, STYLE], DRAFT)
+    predicted(service, 3000.0)
+    hours = service.submit([PHOTO, STYLE], {"method": "optimize", "steps": 9000})
+    blocked.gate.set()
+    for job in (short, hours):
+        next(event for event in service.watch(job.id) if event.data.get("state") == "running")
+    service._batcher._lanes["quick"].take = lambda _: []  # so that what waits does so
+    watched = service.watch(hours.id)
+    began = time.monotonic()
+    service.close(60)
+    assert not [event for event in watched if event.last]  # let go, not told an end
+    assert time.monotonic() - began < 30
+    kept = {
+        job.id: (job.state, job.attempts) for job in service.store.page("local", state=None, before=None, limit=9).jobs
+    }
+    assert kept[short.id][0] == "done"
+    assert kept[hours.id] == ("queued", 0)  # it broke nothing off
+    assert kept[waits.id][0] in ("queued", "done")
+    service.store.close()
+
+
+def test_what_a_job_costs_is_weighed_before_it_is_accepted(service):
+    tasks = []
+    demand = service.engine.demand
+    service.engine.demand = lambda task: (tasks.append(task), demand(task))[1]
+    service._share = 1 << 30
+    ended(service, service.submit([PHOTO, STYLE], DRAFT))
+    assert [task.request.max_memory for task in tasks] == [None]
+    tasks.clear()
+    ended(service, service.submit([PHOTO, STYLE], {"method": "optimize", "steps": 2}))
+    assert [task.request.max_memory for task in tasks] == [1 << 30]
+    predicted(service, 100.0)  # of one pass, but large
+    tasks.clear()
+    job = service.submit([PHOTO, STYLE], DRAFT)
+    assert [task.request.max_memory for task in tasks] == [None, 1 << 30]
+    assert ended(service, job).kind == "done"
+    assert service.store.get(job.id).lane == "slow"  # and is after a restart
+    predicted(service, 7200.0)
+    with pytest.raises(InputError, match="64x48 px by adain would take about 120 min; a job may take 60 min") as told:
+        service.submit([PHOTO, STYLE], DRAFT)
+    assert "such as 40" in told.value.hint
+    assert service.counts().open == {}
+
+
+def test_a_picture_that_was_fetched_is_let_go_at_once(service):
+    gc.collect()
+    gc.disable()
+    try:
+        for settings in (DRAFT, {"method": "optimize", "steps": 2}):
+            job = service.submit([PHOTO, STYLE], settings, keep=False)
+            live = weakref.ref(service._live[job.id])
+            assert ended(service, job).kind == "done"
+            service.forget(job.id)
+            last = service.submit([PHOTO, STYLE], settings, keep=False)  # the worker holds the batch before
+            ended(service, last)
+            assert live() is None
+    finally:
+        gc.enable()
 
 
 def test_an_idempotency_key_gives_the_same_job(service):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from impasto.cli import flags
+from impasto.cli.parse import check_seconds
 from impasto.cli.printing import say
 from impasto.errors import InputError, quoted, require
 from impasto.memory import parse_memory
@@ -27,6 +28,8 @@ KEYS_VARIABLE = "IMPASTO_KEYS"
 
 DATABASE_VARIABLE = "IMPASTO_DATABASE"
 """The environment variable with the address of a PostgreSQL, whose password other users of the machine do not see."""
+
+_MOST_DAYS = 100_000
 
 _EXAMPLES = """\b
 Examples:
@@ -57,7 +60,9 @@ def serve(
     origin: Annotated[
         list[str] | None, typer.Option(help="Site whose pages may call, such as https://example.org (CORS); none.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Optimisations that are painted at a time.", min=1, max=64)] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Optimisations and large pictures that are painted at a time.", min=1, max=64)
+    ] = 1,
     quick_workers: Annotated[int, typer.Option(help="Pictures of one pass that are painted at a time.", min=1)] = 1,
     max_delay: Annotated[
         float, typer.Option(help="Milliseconds that a picture waits for others to be painted with.", min=0, max=10_000)
@@ -67,7 +72,10 @@ def serve(
     jobs_per_client: Annotated[int, typer.Option(help="Jobs of one client that may wait or run.", min=1)] = 64,
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.", min=64)] = 50_000_000,
     max_body: Annotated[str, typer.Option(help="Refuse requests with more bytes.")] = "64MB",
-    max_memory: Annotated[str | None, typer.Option(help="Memory that one job may take, such as 2GB.")] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(help="Memory that one job may take, such as 2GB; by default long ones share what is free."),
+    ] = None,
     database: Annotated[
         str | None,
         typer.Option(
@@ -79,9 +87,14 @@ def serve(
     backup: Annotated[
         Path | None, typer.Option(help="Write all jobs, results and ratings into this tar file, and end.")
     ] = None,
-    job_seconds: Annotated[float, typer.Option(help="Stop a job that runs longer.", min=0.1)] = 3600.0,
+    job_seconds: Annotated[
+        float, typer.Option(help="Refuse a job that would run longer, and stop one that does.", min=0.1)
+    ] = 3600.0,
     drain_seconds: Annotated[
-        float, typer.Option(help="Time that running jobs get to end when the service is stopped.", min=0)
+        float,
+        typer.Option(
+            help="Time that jobs get to end when the service is stopped; the rest go on at the next start.", min=0
+        ),
     ] = 30.0,
     ray: Annotated[
         str | None,
@@ -92,6 +105,7 @@ def serve(
     ] = None,
     device: flags.Device = "auto",
     precision: flags.Precision = "auto",
+    runtime: flags.Runtime = "auto",
     threads: flags.Threads = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Write the log as one JSON object a line.")] = False,
     quiet: flags.Quiet = False,
@@ -101,6 +115,14 @@ def serve(
     if backup is not None:
         _back_up(backup)
         return
+    for flag, seconds in (
+        ("--max-delay", max_delay),
+        ("--job-seconds", job_seconds),
+        ("--drain-seconds", drain_seconds),
+    ):
+        check_seconds(flag, seconds)  # a range lets nan through
+    if not keep_days < _MOST_DAYS:
+        raise InputError(f"--keep-days is {keep_days:g}", f"it takes a number of days below {_MOST_DAYS:,}")
     require("fastapi", "serve")
     require("uvicorn", "serve")
     if http < 0 and grpc < 0:
@@ -141,7 +163,7 @@ def serve(
     )
     run.log_to_stderr(as_json=log_json, level="WARNING" if quiet else "INFO")
     store = JobStore(state_folder(), url=database, quota=_bytes("--max-disk", max_disk))
-    engine = Engine(device=device, precision=precision)
+    engine = Engine(device=device, precision=precision, runtime=runtime)
     decoder = DecodeProcesses(count=limits.decoders, memory=limits.decode_bytes, seconds=limits.decode_seconds)
     with _elsewhere(ray, engine, limits, replicas=replicas, precision=precision, threads=threads) as elsewhere:
         service = Service(engine, limits, store, decoder, elsewhere=elsewhere)

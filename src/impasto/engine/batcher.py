@@ -1,7 +1,7 @@
-"""Paints pictures for many clients at once: fair between them, in batches where batches are quicker, in two lanes.
+"""Paints pictures for many clients at once: fair between them, in batches where batches are quicker, in three lanes.
 
-One lane is for methods of one pass, the other for optimisations, each with its own workers, so that pictures that take
-minutes never keep those waiting that take a moment.
+What a picture is predicted to take decides its lane, each with its own workers: what takes a moment never waits for
+what takes minutes, and that never for what takes hours.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
@@ -25,9 +26,13 @@ from impasto.engine.scheduling import Lane
 from impasto.errors import Cancelled, ResourceError
 from impasto.memory import trim_memory
 
-QUICK, SLOW = "quick", "slow"
-LANES = (QUICK, SLOW)
-_NICE = 10  # of the slow lane's threads: the system gives quick ones some nine times the processor time (docs/serve.md)
+QUICK, SLOW, LONG = "quick", "slow", "long"
+LANES = (QUICK, SLOW, LONG)
+QUICK_SECONDS, LONG_SECONDS = 30.0, 600.0
+"""Predicted seconds up to which a picture of one pass is quick, and beyond which any has a lane for long ones."""
+
+# of a lane's threads: the system gives quick ones some nine times the processor time of slow ones (docs/serve.md)
+_NICE = {SLOW: 10, LONG: 15}
 _TRIM_AFTER = 32  # quick pictures; an optimisation by itself leaves more in pieces than so many of them
 _STOP_SECONDS = 10.0  # in which what runs is to hear that it is stopped
 
@@ -40,7 +45,8 @@ class BatchSettings:
         max_delay: seconds that a picture waits for others to be painted together with, while a worker is free.
         max_batch: pictures painted together at most; 1 for never.
         quick_workers: threads for methods of one pass.
-        slow_workers: threads for optimisations.
+        slow_workers: threads for optimisations, and for large pictures.
+        long_workers: threads for pictures that take very long.
         max_queue: pictures that wait in each lane.
     """
 
@@ -48,6 +54,7 @@ class BatchSettings:
     max_batch: int = 8
     quick_workers: int = 1
     slow_workers: int = 1
+    long_workers: int = 1
     max_queue: int = 64
 
 
@@ -106,13 +113,20 @@ class _Item:
 
     @property
     def lane(self) -> str:
-        return SLOW if self.demand.slow else QUICK
+        return lane_of(self.demand)
 
     def hear(self, progress: Progress) -> None:
         """Pass a report on, or stop."""
         if self.stopped.is_set():
             raise Cancelled("the service is stopping", "try again in a minute")
         self.on_progress(progress)
+
+
+def lane_of(demand: Demand) -> str:
+    """The lane of a picture: one of `LANES`."""
+    if demand.seconds > LONG_SECONDS:
+        return LONG
+    return SLOW if demand.slow or demand.seconds > QUICK_SECONDS else QUICK
 
 
 class Batcher:
@@ -139,7 +153,7 @@ class Batcher:
         self._pictures: Counter[str] = Counter()
         self._waited: dict[str, float] = dict.fromkeys(LANES, 0.0)
         self._closing, self._stopped = False, threading.Event()
-        counts = {QUICK: own.quick_workers, SLOW: own.slow_workers}
+        counts = {QUICK: own.quick_workers, SLOW: own.slow_workers, LONG: own.long_workers}
         self._threads = [
             threading.Thread(target=self._work, args=(lane,), name=f"impasto-{lane}-{number}", daemon=True)
             for lane, number in ((lane, number) for lane in LANES for number in range(counts[lane]))
@@ -173,7 +187,7 @@ class Batcher:
 
         Args:
             read: gives it.
-            demand: as `Engine.demand` told; where that is not known, `Demand(slow=...)`: it is then painted alone.
+            demand: as `Engine.demand` told.
             client, on_progress: as for `submit`.
 
         Raises:
@@ -195,7 +209,8 @@ class Batcher:
                 now=item.arrived,
             )
             self._changed.notify_all()
-        item.future.add_done_callback(partial(self._drop_cancelled, item))
+        # weakly: a future that held its item, and the picture, would wait for the garbage collector
+        item.future.add_done_callback(partial(self._drop_cancelled, weakref.ref(item)))
         return item.future
 
     def statistics(self) -> Statistics:
@@ -238,21 +253,22 @@ class Batcher:
         if self._closing:
             raise ResourceError("the service is stopping", "try again in a minute")
 
-    def _drop_cancelled(self, item: _Item, future: Future[Result]) -> None:
-        if future.cancelled():
+    def _drop_cancelled(self, waiting: weakref.ref[_Item], future: Future[Result]) -> None:
+        item = waiting()
+        if item is not None and future.cancelled():
             with self._changed:
                 self._lanes[item.lane].remove(item)
                 self._changed.notify_all()
 
     def _work(self, lane: str) -> None:
         """Paint what comes, to the end."""
-        if lane == SLOW:
-            _yield_processor()
+        if lane != QUICK:
+            _yield_processor(_NICE[lane])
         kept = 0
         while batch := self._next(lane):
             started = self._clock()
             self._paint(batch)
-            kept += _TRIM_AFTER if lane == SLOW else len(batch)
+            kept += len(batch) if lane == QUICK else _TRIM_AFTER
             if kept >= _TRIM_AFTER:
                 trim_memory()  # what pictures of many sizes leave free lies in pieces, and would only grow
                 kept = 0
@@ -312,7 +328,7 @@ def _class_of(batch: Sequence[_Item]) -> Hashable | None:
     return batch[0].demand.size_class
 
 
-def _yield_processor() -> None:
+def _yield_processor(niceness: int) -> None:
     """Have the system prefer other threads to this one and to those that it starts, where a thread can be told so."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -205,6 +205,10 @@ class Engine:
             size_class=plan.size_class,
         )
 
+    def free_memory(self) -> int:
+        """Bytes that are free where this engine paints."""
+        return hardware.available_memory(hardware.place(self._device).device)
+
     def demand(self, task: Task) -> Demand:
         """What a picture will take, told from its header and its settings.
 

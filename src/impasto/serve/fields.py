@@ -53,7 +53,7 @@ OWN: Mapping[str, tuple[str, str]] = {
 }
 """Settings beside those of the methods: what kind each is, and what it means."""
 
-_REFUSED = ("device", "precision", "threads", "max-memory", "max-pixels", "out", "resume", "save-every")
+_REFUSED = ("device", "precision", "runtime", "threads", "max-memory", "max-pixels", "out", "resume", "save-every")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _WEIGHT = re.compile(r"(.+):([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf|infinity))", re.IGNORECASE)
 _WHOLE_IDS = re.compile(r"(museum|pack):[\w-]+")

@@ -54,6 +54,7 @@ class FrameStream:
         order = service.order([Upload("content", "frame.bmp", _as_bmp(first)), *uploads], {**given, **plain})
         self.stop = threading.Event()
         self._seconds, self._began = service.limits.job_seconds, time.monotonic()
+        self._most = service.limits.frames
         self._painter = FramePainter.of(
             service.engine, list(order.styles), order.request, first, on_progress=self._check
         )
@@ -79,10 +80,12 @@ class FrameStream:
             shares: of each style, instead of their weights; they count by their ratios.
 
         Raises:
-            InputError: the frame has another size, or a number is out of its range.
+            InputError: the frame has another size or is one too many, or a number is out of its range.
             Cancelled: `stop` was set.
         """
         self._count += 1
+        if self._count > self._most:
+            raise InputError(f"the stream has more than {self._most:,} frames", "open another stream")
         self._began = time.monotonic()
         if pixels.shape != self._size:
             (height, width), (first_height, first_width) = pixels.shape[:2], self._size[:2]

@@ -218,7 +218,7 @@ class Calls:
         return pb.ListMethodsResponse(methods=messages.method_messages(rows))
 
     async def _submit(self, parts: AsyncIterator[pb.StylizeRequest], client: str, *, keep: bool) -> Job:
-        """Hand a request on. One that nobody waits for any more is cancelled, also if it was being checked."""
+        """Hand a request on. One whose client leaves before it knows the job is cancelled, unless a key finds it."""
         asked = await self._asked(parts)
         if not keep:
             _refuse_key(asked.options)
@@ -235,7 +235,7 @@ class Calls:
         try:
             return await asyncio.shield(submitting)
         except asyncio.CancelledError:
-            if not keep:
+            if not asked.options.idempotency_key:
                 submitting.add_done_callback(partial(self._drop, client))
             raise
 

@@ -21,7 +21,7 @@ from impasto.errors import StyleError
 from impasto.serve.access import LOCAL, client_of
 from impasto.serve.jobs import public_error
 from impasto.serve.metrics import Metrics
-from impasto.serve.settings import KeyRefusedError, Listening, ServeSettings, TooLargeError
+from impasto.serve.settings import ForbiddenError, KeyRefusedError, Listening, ServeSettings, TooLargeError
 
 ERRORS = logging.getLogger("impasto.serve")
 ACCESS = logging.getLogger("impasto.serve.access")
@@ -176,19 +176,12 @@ class Guard:
         """
         host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
         if not self._listening.keys and host not in (*_LOOPBACK, self._listening.host):
-            raise _ForbiddenError("this host name is not served", "call 127.0.0.1, or start the service with a key")
+            raise ForbiddenError("this host name is not served", "call 127.0.0.1, or start the service with a key")
         origin = headers.get("origin")
         if origin is None or origin in self._listening.origins:
             return
         if urlsplit(origin).netloc != headers.get("host"):
-            raise _ForbiddenError("pages of other sites may not call", "allow the site by --origin")
-
-
-class _ForbiddenError(StyleError):
-    """A page of another site called."""
-
-    http_status = 403
-    grpc_status = "PERMISSION_DENIED"
+            raise ForbiddenError("pages of other sites may not call", "allow the site by --origin")
 
 
 class _Limited:

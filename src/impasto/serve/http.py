@@ -126,7 +126,11 @@ def _add_painting(app: FastAPI, service: Service) -> None:
     app.post("/v1/stylize", response_class=Response, **about)(stylize)
 
     async def submit(request: Request) -> Response:
-        job = await _submitted(service, request, _key_of(request), keep=True)
+        key = _key_of(request)
+        job = await _submitted(service, request, key, keep=True)
+        if key is None and await request.is_disconnected():  # nobody knows of it, or could find it again
+            service.cancel(job.id, client=job.client)
+            raise Cancelled("the client went away", "")
         where = {"Location": f"/v1/jobs/{job.id}"}
         return JSONResponse(job.public(), status_code=202, headers=where)
 

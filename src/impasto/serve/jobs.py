@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from impasto.engine.batcher import lane_of
+from impasto.engine.engine import Demand
 from impasto.errors import StyleError, without_flags
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
@@ -42,6 +44,7 @@ class Job:
         uploads: `(field, name, digest)` of each picture that was sent.
         method: that paints last.
         slow: whether it is an optimisation.
+        seconds: that it was predicted to take.
         created, started, finished: seconds since 1970; the last two are None until then.
         key: the idempotency key, or empty.
         request_digest: tells whether two requests ask for the same.
@@ -58,6 +61,7 @@ class Job:
     uploads: tuple[tuple[str, str, str], ...] = ()
     method: str = ""
     slow: bool = False
+    seconds: float = 1.0
     created: float = 0.0
     started: float | None = None
     finished: float | None = None
@@ -72,6 +76,16 @@ class Job:
     def ended(self) -> bool:
         """Whether nothing more becomes of it."""
         return self.state in ENDED
+
+    @property
+    def demand(self) -> Demand:
+        """What it will take, painted alone."""
+        return Demand(slow=self.slow, seconds=self.seconds)
+
+    @property
+    def lane(self) -> str:
+        """See `lane_of`."""
+        return lane_of(self.demand)
 
     def public(self) -> dict[str, Any]:
         """What its client is shown, as plain values."""

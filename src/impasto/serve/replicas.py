@@ -273,7 +273,14 @@ def deployed(
                 for lane, application in _applications(shape, limits, scaling, precision).items()
             )
             most = min(limits.connections, shape.workers * limits.max_batch)
-            settings = BatchSettings(0.0, 1, quick_workers=most, slow_workers=shape.workers, max_queue=_NO_LIMIT)
+            settings = BatchSettings(
+                max_delay=0.0,
+                max_batch=1,
+                quick_workers=most,
+                slow_workers=shape.workers,
+                long_workers=shape.workers,
+                max_queue=_NO_LIMIT,
+            )
             stops = ray.remote(num_cpus=0, max_restarts=-1)(Stops).remote()
             yield ReplicaPainter(engine, quick, slow, stops), settings
         finally:

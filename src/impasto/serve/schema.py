@@ -29,19 +29,51 @@ _JOB: Any = {
 }
 
 
+_RATING: Any = {
+    "job": _JOB["id"],
+    "stars": 4,
+    "note": "a fine sky",
+    "method": "adain",
+    "style": "painting",
+    "created": 1795745400.5,
+}
+_STYLE: Any = {
+    "id": "museum:436535",
+    "title": "Wheat Field with Cypresses",
+    "artist": "Vincent van Gogh",
+    "date": "1889",
+    "licence": "CC0",
+    "source": "museum",
+    "method": "auto",
+}
+_METHOD: Any = {
+    "name": "adain",
+    "summary": "any style in one pass",
+    "paper": "arXiv:1703.06868",
+    "kind": "map",
+    "lane": "quick",
+    "honours": ["regions", "strength"],
+    "trained": False,
+    "settings": {
+        "type": "object",
+        "properties": {"strength": {"type": "number", "minimum": 0, "maximum": 1, "default": 1.0}},
+    },
+}
+
+
+def _example(value: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [value]})
+
+
 class ErrorBody(BaseModel):
     """What went wrong, and what to do."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "kind": "InputError",
-                    "error": "strength is 'nan'",
-                    "hint": "it takes a number from 0 to 1",
-                    "request_id": "5b0f4f8c0de1",
-                }
-            ]
+    model_config = _example(
+        {
+            "kind": "InputError",
+            "error": "strength is 'nan'",
+            "hint": "it takes a number from 0 to 1",
+            "request_id": "5b0f4f8c0de1",
         }
     )
     kind: str
@@ -53,6 +85,7 @@ class ErrorBody(BaseModel):
 class JobError(BaseModel):
     """Why a job failed or was stopped."""
 
+    model_config = _example({"kind": "Cancelled", "error": "cancelled", "hint": "", "status": 499})
     kind: str
     error: str
     hint: str
@@ -62,6 +95,7 @@ class JobError(BaseModel):
 class ResultBody(BaseModel):
     """What is known of a finished picture."""
 
+    model_config = _example(_JOB["result"])
     name: str
     media_type: str
     bytes: int
@@ -73,7 +107,7 @@ class ResultBody(BaseModel):
 class JobBody(BaseModel):
     """A job; times are seconds since 1970."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_JOB]})
+    model_config = _example(_JOB)
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     method: str
@@ -88,7 +122,7 @@ class JobBody(BaseModel):
 class PageBody(BaseModel):
     """Some jobs, the newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"jobs": [_JOB], "next": None}]})
+    model_config = _example({"jobs": [_JOB], "next": None})
     jobs: list[JobBody]
     next: str | None = Field(description="what `before` takes for the next page; null at the end")
 
@@ -104,6 +138,7 @@ class RatingGiven(BaseModel):
 class RatingBody(BaseModel):
     """A rating; `created` is seconds since 1970."""
 
+    model_config = _example(_RATING)
     job: str
     stars: int
     note: str
@@ -115,27 +150,14 @@ class RatingBody(BaseModel):
 class RatingsBody(BaseModel):
     """All ratings of a client, the oldest first."""
 
+    model_config = _example({"ratings": [_RATING]})
     ratings: list[RatingBody]
 
 
 class StyleBody(BaseModel):
     """A named style."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "museum:436535",
-                    "title": "Wheat Field with Cypresses",
-                    "artist": "Vincent van Gogh",
-                    "date": "1889",
-                    "licence": "CC0",
-                    "source": "museum",
-                    "method": "auto",
-                }
-            ]
-        }
-    )
+    model_config = _example(_STYLE)
     id: str
     title: str
     artist: str
@@ -148,12 +170,14 @@ class StyleBody(BaseModel):
 class StylesBody(BaseModel):
     """All named styles that match."""
 
+    model_config = _example({"styles": [_STYLE]})
     styles: list[StyleBody]
 
 
 class MethodBody(BaseModel):
     """A method, with the JSON schema of its settings."""
 
+    model_config = _example(_METHOD)
     name: str
     summary: str
     paper: str
@@ -167,6 +191,7 @@ class MethodBody(BaseModel):
 class MethodsBody(BaseModel):
     """All methods, and the JSON schema of the settings that every method takes."""
 
+    model_config = _example({"methods": [_METHOD], "common": {"type": "object", "properties": {}}})
     methods: list[MethodBody]
     common: dict[str, Any]
 
@@ -174,7 +199,7 @@ class MethodsBody(BaseModel):
 class HealthBody(BaseModel):
     """Whether the service is there, or takes jobs."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
+    model_config = _example({"status": "ok"})
     status: str
 
 

@@ -1,4 +1,4 @@
-"""The service behind HTTP and gRPC: takes jobs, paints them in two lanes, and tells what becomes of them.
+"""The service behind HTTP and gRPC: takes jobs, paints them in lanes by what they cost, and tells what becomes of them.
 
 All methods may be called from any thread; none blocks but for reading and checking what was sent, and for the disk. A
 client sees its own jobs alone.
@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from impasto import images
 from impasto.contract import Progress
-from impasto.engine.batcher import Batcher, BatchSettings, Painter, Statistics
+from impasto.engine.batcher import QUICK, Batcher, BatchSettings, Painter, Statistics, lane_of
 from impasto.engine.cache import Cache
 from impasto.engine.engine import Demand, Engine
+from impasto.engine.plan import duration
 from impasto.engine.request import Result, Task
 from impasto.errors import Cancelled, InputError, ResourceError, StyleError
 from impasto.serve import listing
@@ -47,6 +49,7 @@ LOG = logging.getLogger("impasto.serve")
 
 _LATER = f"try again in {BusyError.retry_after} seconds"
 _SWEEP_SECONDS = 60.0
+_MEMORY_SHARE = 0.85  # of what is free: the rest is for quick pictures and for others
 _LINGER_SECONDS = 60.0  # for which a job that has ended is held in memory, events and all
 _NO_LIMIT = 1 << 30  # of the lanes' queues: the service counts jobs itself
 _KEY_LENGTH = 200
@@ -60,7 +63,8 @@ class _Live:
     Attributes:
         job: as it is now.
         keep: whether it is in the store.
-        order: until it is handed to the lanes; None where it is to be read again when its turn comes.
+        order: until it is painted; None where it is to be read again when its turn comes.
+        demand: what it will take.
         weight: bytes of decoded pictures that it holds until it has ended.
         feed: its events.
         stop: set to stop it.
@@ -75,6 +79,7 @@ class _Live:
     job: Job
     keep: bool
     order: Order | None = None
+    demand: Demand = field(default_factory=lambda: Demand(slow=False))
     weight: int = 0
     feed: Feed = field(default_factory=Feed)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -92,6 +97,20 @@ class _Live:
     def open(self) -> bool:
         """Whether something is still to become of it here."""
         return not (self.job.ended or self.parked)
+
+    @property
+    def left(self) -> float:
+        """Seconds after which it is predicted to end; infinite while it waits."""
+        if self.job.started is None:
+            return math.inf
+        return self.demand.seconds - (time.time() - self.job.started)
+
+    def halt(self) -> None:
+        """Stop it: at once while it waits, else at its next report."""
+        self.stop.set()
+        future = self.future
+        if future is not None:
+            future.cancel()  # of one that waits, its callback ends it here
 
 
 @dataclass(frozen=True)
@@ -136,8 +155,9 @@ class Service:
         self._ended = threading.Condition(self._lock)
         self._live: dict[str, _Live] = {}
         self._totals: dict[tuple[str, str], tuple[int, float]] = {}
-        painter, sharing = elsewhere or (engine, _batching(self.limits))
-        self._batcher = Batcher(painter, sharing)
+        self._painter, sharing = elsewhere or (engine, _batching(self.limits))
+        self._batcher = Batcher(self._painter, sharing)
+        self._sharing = None if elsewhere else sharing
         self._decoder: Decoder = decoder or LocalDecoder()
         self._decoded: Cache[images.Picture] = Cache(self.limits.cached_bytes)
         self._reader = OrderReader(self.limits, engine.library, self.decode)
@@ -148,7 +168,8 @@ class Service:
     def start(self) -> None:
         """Take up the jobs that an earlier process left, and begin to let old ones go."""
         for job in self.store.open_jobs():
-            live = self._live[job.id] = _Live(replace(job, state="queued", started=None), keep=True)
+            waiting = replace(job, state="queued", started=None)
+            live = self._live[job.id] = _Live(waiting, keep=True, demand=job.demand)
             if job.attempts < self.limits.attempts:
                 self._begin(live)
                 continue
@@ -157,22 +178,27 @@ class Service:
         self._sweeper.start()
 
     def close(self, drain_seconds: float = 30.0) -> None:
-        """Take no more jobs, give those there are time to end, then stop the rest.
+        """Take no more jobs, give those that run time to end, then stop the rest within one step or one tile.
 
-        Jobs that are kept and have not ended go on after the next start; their watchers are let go.
+        Jobs that are kept and have not ended go on after the next start; their watchers are let go. Those that wait, or
+        would not end in that time, are not waited for.
         """
         with self._ended:
             if self._closing:
                 return
             self._closing = True
             until = time.monotonic() + drain_seconds
+            late = [live for live in self._live.values() if live.open and live.keep and live.left > drain_seconds]
+        for live in late:
+            live.halt()
+        with self._ended:
             while any(live.open for live in self._live.values()):
                 left = until - time.monotonic()
                 if left <= 0 or not self._ended.wait(left):
                     break
             rest = [live for live in self._live.values() if live.open]
         for live in rest:
-            live.stop.set()
+            live.halt()
         self._batcher.close(0)
         for live in rest:
             live.feed.close()
@@ -231,7 +257,7 @@ class Service:
                 with a key is kept.
 
         Raises:
-            InputError: something cannot be used.
+            InputError: something cannot be used, or would take longer than a job may.
             BusyError: too many jobs wait, or this client has too many.
             ConflictError: the key was used for another request.
             ClosingError: the service is stopping.
@@ -243,7 +269,8 @@ class Service:
         if key and (earlier := self.store.by_key(client, key)) is not None:
             return self._same(earlier, digest)
         self._check_room(client)
-        order = self._reader.read(uploads, values)
+        order, demand = self._weighed(self._reader.read(uploads, values))
+        self._check_time(demand, order)
         job = Job(
             id=new_id(),
             client=client,
@@ -251,11 +278,41 @@ class Service:
             uploads=tuple((upload.field, clean_name(upload.name), upload.digest) for upload in uploads),
             method=order.method,
             slow=order.slow,
+            seconds=demand.seconds,
             created=time.time(),
             key=key,
             request_digest=digest,
         )
-        return self._accept(_Live(job, keep or bool(key), order, order.bytes), uploads)
+        return self._accept(_Live(job, keep or bool(key), order, demand, order.bytes), uploads)
+
+    @cached_property
+    def _share(self) -> int | None:
+        """Memory that a job may take which is not quick: the same whatever else is painted when it comes."""
+        if self._sharing is None:
+            return None
+        workers = self._sharing.slow_workers + self._sharing.long_workers
+        return int(_MEMORY_SHARE * self.engine.free_memory() / workers)
+
+    def _weighed(self, order: Order) -> tuple[Order, Demand]:
+        """What an order takes. One that is not quick gets a share of the memory, which leaves room for all others."""
+        if not order.slow:
+            demand = self._painter.demand(order.task)
+            if lane_of(demand) == QUICK:
+                return order, demand
+        if self._share is not None and order.request.max_memory is None:
+            order = replace(order, request=replace(order.request, max_memory=self._share))
+        return order, self._painter.demand(order.task)
+
+    def _check_time(self, demand: Demand, order: Order) -> None:
+        """Refuse what would be stopped before it had ended. Raises InputError."""
+        most = self.limits.job_seconds
+        if demand.seconds <= most:
+            return
+        height, width = order.request.sides(order.content.width, order.content.height)
+        size = int(max(height, width) * math.sqrt(most / demand.seconds) * 0.9)
+        told = f"{width}x{height} px by {order.method} would take about {duration(demand.seconds)}"
+        hint = f"use a smaller size, such as {size}, or a lower quality"
+        raise InputError(f"{told}; a job may take {duration(most)}", hint)
 
     def _accept(self, live: _Live, uploads: Sequence[Upload]) -> Job:
         """Count a job in, keep it, and hand it to the lanes; all of that, or nothing."""
@@ -292,6 +349,7 @@ class Service:
                 if not live.keep:
                     raise BusyError("too many large pictures are waiting", _LATER)
                 live.order, live.weight = None, 0
+                live.demand = live.job.demand  # of a size class it is painted alone: it is read one at a time
             self._live[live.job.id] = live
 
     def _count_out(self, live: _Live) -> None:
@@ -313,21 +371,20 @@ class Service:
     # --- painting
 
     def _begin(self, live: _Live) -> None:
-        """Hand a job to the lanes. Raises as `Batcher.submit`."""
+        """Hand a job to the lanes. Raises as `Batcher.submit_later`."""
         live.feed.publish("state", live.job.public())
-        client, report, order = live.job.client, partial(self._progress, live), live.order
-        live.order = None
-        if order is None:
-            read = partial(self._read, live)
-            future = self._batcher.submit_later(read, Demand(slow=live.job.slow), client=client, on_progress=report)
-        else:
-            future = self._batcher.submit(order.task, client=client, on_progress=report)
-        live.future = future
+        future = self._batcher.submit_later(
+            partial(self._read, live), live.demand, client=live.job.client, on_progress=partial(self._progress, live)
+        )
+        live.future = future  # before `_finish` lets go of it
         future.add_done_callback(partial(self._finish, live))
 
     def _read(self, live: _Live) -> Task:
         """What is to be painted, when its turn has come."""
-        return self._reader.read(self.store.read_uploads(live.job), live.job.settings).task
+        order, live.order = live.order, None
+        if order is None:
+            order, _ = self._weighed(self._reader.read(self.store.read_uploads(live.job), live.job.settings))
+        return order.task
 
     def _progress(self, live: _Live, progress: Progress) -> None:
         """Tell what a job reports; stop it where it is to be stopped."""
@@ -351,6 +408,8 @@ class Service:
 
     def _finish(self, live: _Live, future: Future[Result]) -> None:
         """Keep what a job came to."""
+        # it holds the job and its picture, which would be there until the garbage collector comes
+        live.future = live.order = None
         try:
             self._keep_result(live, future.result())
             self._end(live, "done")
@@ -363,9 +422,7 @@ class Service:
 
     def _stopped(self, live: _Live, error: BaseException) -> None:
         if self._closing and live.keep and not live.cancelled:
-            with self._ended:
-                live.parked = True
-                self._ended.notify_all()
+            self._park(live)
             return
         why = error if isinstance(error, StyleError) else Cancelled("cancelled")
         if self._closing and not live.cancelled:  # its client did not ask for this, and may send it again
@@ -379,6 +436,19 @@ class Service:
         except StyleError as failed:
             told = public_error(failed)
         self._end(live, "cancelled", told)
+
+    def _park(self, live: _Live) -> None:
+        """Leave a job to the next start, as if it had not been begun: it broke nothing off."""
+        if live.job.started is not None:
+            self._change(live, state="queued", started=None, attempts=live.job.attempts - 1)
+            try:
+                self.store.update(live.job)
+            except Exception:  # the next start finds it open all the same
+                LOG.exception("job %s could not be put back", live.job.id)
+        with self._ended:
+            live.parked = True
+            self._ended.notify_all()
+        live.feed.close()
 
     def _keep_result(self, live: _Live, result: Result) -> None:
         ending, quality = file_format(live.job.settings)
@@ -473,9 +543,7 @@ class Service:
         if live is None or live.job.ended:
             return job
         live.cancelled = True
-        live.stop.set()
-        if live.future is not None:
-            live.future.cancel()  # of one that waits, its callback ends it here
+        live.halt()
         return live.job
 
     def remove(self, job_id: str, *, client: str = LOCAL) -> Job:
@@ -558,7 +626,7 @@ class Service:
         """How many jobs there are and were."""
         with self._lock:
             jobs = [live.job for live in self._live.values() if live.open]
-            waiting = Counter((job.state, "slow" if job.slow else "quick") for job in jobs)
+            waiting = Counter((job.state, job.lane) for job in jobs)
             return Counts(dict(waiting), dict(self._totals), self._batcher.statistics())
 
     # --- letting go

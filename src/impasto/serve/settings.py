@@ -26,19 +26,20 @@ class ServeSettings:
         body_bytes: of one request.
         max_pixels: of each picture that is sent, told from its header, and of the result.
         pictures: uploads in one request.
+        frames: of one stream; a camera opens another.
         decode_bytes: memory in which a picture has to be decoded.
         decode_seconds: time in which it has to be decoded.
         decoders: processes that decode.
         held_bytes: decoded pictures of jobs that wait; jobs that are kept are decoded again when there are more.
         cached_bytes: decoded pictures that are remembered, so that a repeated style is decoded once.
         quick_workers: threads for methods of one pass.
-        slow_workers: threads for optimisations, which so never keep quick requests waiting.
+        slow_workers: threads for optimisations and large pictures, which so never keep quick requests waiting.
         max_delay: seconds that a picture waits for others to be painted together with.
         max_batch: pictures painted together at most; 1 for never.
         queue_length: jobs that wait, of both lanes together.
         jobs_per_client: jobs of one client that wait or run.
-        job_seconds: after which a running job is stopped; what it has come to is kept.
-        job_memory: bytes that one job may take; None for what is available.
+        job_seconds: that a job may be predicted to take, and after which it is stopped; what it has come to is kept.
+        job_memory: bytes that one job may take; None for what is available, shared by those that are not quick.
         attempts: how often a job is begun that does not survive the process.
         keep_seconds: how long a job and its result are kept after its end; its uploads go with the end.
         preview_side: longest side of a preview in pixels.
@@ -51,6 +52,7 @@ class ServeSettings:
     body_bytes: int = 64 << 20
     max_pixels: int = 50_000_000
     pictures: int = 16
+    frames: int = 1_000_000
     decode_bytes: int = 1 << 30
     decode_seconds: float = 20.0
     decoders: int = 1
@@ -140,6 +142,13 @@ class KeyRefusedError(StyleError):
 
     http_status = 401
     grpc_status = "UNAUTHENTICATED"
+
+
+class ForbiddenError(StyleError):
+    """A page of another site called, or a name that is not this service's."""
+
+    http_status = 403
+    grpc_status = "PERMISSION_DENIED"
 
 
 class ClosingError(StyleError):

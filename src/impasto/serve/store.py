@@ -40,6 +40,7 @@ JOBS = sa.Table(
     sa.Column("uploads", sa.JSON, nullable=False),
     sa.Column("method", sa.String(80), nullable=False),
     sa.Column("slow", sa.Boolean, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False, server_default="1"),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("started", sa.Float),
     sa.Column("finished", sa.Float),

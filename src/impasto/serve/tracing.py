@@ -21,7 +21,7 @@ class JobSpan:
 
     def __init__(self, job: Job) -> None:
         tracer = _tracer()
-        about = {"impasto.job": job.id, "impasto.method": job.method, "impasto.lane": "slow" if job.slow else "quick"}
+        about = {"impasto.job": job.id, "impasto.method": job.method, "impasto.lane": job.lane}
         self._span = None if tracer is None else tracer.start_span("impasto.job", attributes=about)
 
     def started(self) -> None:
