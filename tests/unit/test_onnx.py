@@ -1,8 +1,10 @@
 """Networks as ONNX graphs, and the way that paints with them without torch."""
 
 import json
+import os
 import subprocess
 import sys
+import textwrap
 from dataclasses import replace
 
 import numpy as np
@@ -149,6 +151,27 @@ def test_the_fast_path_paints_what_the_engine_paints(network, tmp_path, sides, s
     assert {k: v for k, v in quick.record.items() if k not in changing} == {
         k: v for k, v in whole.record.items() if k not in changing
     }
+
+
+def test_pictures_of_a_batch_are_painted_without_torch_too(network, tmp_path):
+    script = f"""
+        import sys
+        import numpy as np
+        from impasto.contract import ignore
+        from impasto.engine.engine import Engine
+        from impasto.engine.request import Task
+        engine = Engine(precision="float32")
+        tasks = [Task(np.full((48, 64, 3), grey, np.float32), "{network}:s3") for grey in (0.2, 0.5, 0.8)]
+        results = engine.paint_all([*tasks, Task(tasks[0].content, "{network}:none")], [ignore] * 4)
+        assert all(result.picture.width == 64 for result in results[:3]), results
+        assert isinstance(results[3], Exception)
+        sys.exit("torch" in sys.modules)
+    """
+    environment = {**os.environ, "IMPASTO_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("controls", [Controls(keep_color="luminance"), Controls(regions=((MASK, "NET:s4"),))])

@@ -22,8 +22,8 @@ from impasto.batch.plan import Work
 from impasto.contract import OnProgress, ignore
 from impasto.engine.digests import content_digest
 from impasto.engine.plan import stages_of
-from impasto.engine.request import Request, silence
-from impasto.engine.run import LoadedStage, Run, attempt, paint_together
+from impasto.engine.request import Request, attempt, silence
+from impasto.engine.run import LoadedStage, Run, paint_together
 from impasto.errors import AssetError, Cancelled, InputError, MissingExtra, ResourceError, StyleError
 from impasto.files import DISK_FULL, of_system
 

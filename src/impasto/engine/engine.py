@@ -23,7 +23,7 @@ from impasto.contract import OnProgress, Progress, ignore
 from impasto.engine import choosing
 from impasto.engine.cache import ModelCache
 from impasto.engine.plan import Plan, make_plan
-from impasto.engine.request import OnNote, Request, Result, Sources, Task, check_result, silence
+from impasto.engine.request import OnNote, Request, Result, Sources, Task, attempt, check_result, silence
 from impasto.engine.styles import StyleLike, find_styles, held_bytes
 from impasto.errors import Cancelled, InputError, MissingExtra, as_whole, require_torch
 from impasto.images import Picture
@@ -235,7 +235,7 @@ class Engine:
         )
 
     def paint_all(self, tasks: Sequence[Task], listeners: Sequence[OnProgress]) -> list[Result | Exception]:
-        """Paint pictures, those of one size class in one pass.
+        """Paint pictures, those of one size class in one pass; without torch one after the other, as `stylize` does.
 
         Args:
             tasks: what to paint.
@@ -244,25 +244,31 @@ class Engine:
         Returns:
             What became of each: its result, or what `stylize` would have raised.
         """
-        from impasto.engine.run import attempt, paint_together
-
         if len(tasks) == 1:
             (task,), (listener,) = tasks, listeners
             return [attempt(lambda: self.stylize(task.content, task.styles, task.request, on_progress=listener))]
         outcomes: dict[int, Result | Exception] = {}
         groups: dict[Hashable, list[tuple[int, Run]]] = {}
         for index, (task, listener) in enumerate(zip(tasks, listeners, strict=True)):
-            run = attempt(partial(self.prepare, task.content, task.styles, task.request, on_progress=listener))
-            if isinstance(run, Exception):
-                outcomes[index] = run
+            outcome = attempt(partial(self._painted_or_prepared, task, listener))
+            if isinstance(outcome, Result | Exception):
+                outcomes[index] = outcome
             else:
-                groups.setdefault(run.size_class or index, []).append((index, run))
+                groups.setdefault(outcome.size_class or index, []).append((index, outcome))
+        if groups:
+            from impasto.engine.run import paint_together  # not before: it loads torch
         for group in groups.values():
             places, runs = [index for index, _ in group], [run for _, run in group]
             own = [listeners[index] for index in places]
             painted = [attempt(partial(runs[0].paint, own[0]))] if len(runs) == 1 else paint_together(runs, own)
             outcomes |= zip(places, painted, strict=True)
         return [outcomes[index] for index in range(len(tasks))]
+
+    def _painted_or_prepared(self, task: Task, listener: OnProgress) -> Result | Run:
+        """The result where the fast path gives it: loading torch for a batch would hold it up for seconds."""
+        content, request = images.buffered(task.content), task.request
+        result = self._by_fast_path(content, task.styles, request, listener, silence)
+        return result or self.prepare(content, task.styles, request, on_progress=listener)
 
     def mix(
         self,

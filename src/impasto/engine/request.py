@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar
 
 from impasto import images, settings
 from impasto.contract import Placement
@@ -21,6 +21,8 @@ from impasto.models.catalog import TrainedStyle
 
 if TYPE_CHECKING:
     from impasto.engine.snapshots import Snapshots
+
+T = TypeVar("T")
 
 SMALLEST_CONTENT = 8
 
@@ -97,6 +99,14 @@ class Task:
     content: Any
     styles: Any
     request: Request = field(default_factory=Request)
+
+
+def attempt(call: Callable[[], T]) -> T | Exception:
+    """What a call returns or raises."""
+    try:
+        return call()
+    except Exception as error:
+        return error
 
 
 def check_result(width: int, height: int, max_pixels: int) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ from impasto.contract import (
 )
 from impasto.engine.budget import IN_ONE_PIECE, Budget
 from impasto.engine.masks import Layout
-from impasto.engine.request import Regions, Request, Result, Sources, record_of
+from impasto.engine.request import Regions, Request, Result, Sources, attempt, record_of
 from impasto.errors import Cancelled, InputError
 from impasto.images import Picture
 from impasto.memory import FREED_MEMORY
@@ -46,8 +46,6 @@ from impasto.ops.tiles import as_float, thumbnail
 
 if TYPE_CHECKING:
     from impasto.engine.cache import ModelCache
-
-T = TypeVar("T")
 
 _GRAIN = 2.0  # pixels over which a draft is smoothed (bench/NOTES.md)
 _LEAST_PALETTE = 64  # pixels of a region whose colours say anything
@@ -366,14 +364,6 @@ def paint_together(runs: Sequence[Run], listeners: Sequence[OnProgress]) -> list
         if outcomes[index] is None:  # the pass failed: alone it is seen whose fault it was
             outcomes[index] = attempt(partial(run.paint, listeners[index]))
     return [outcome for outcome in outcomes if outcome is not None]
-
-
-def attempt(call: Callable[[], T]) -> T | Exception:
-    """What a call returns or raises."""
-    try:
-        return call()
-    except Exception as error:
-        return error
 
 
 @dataclass

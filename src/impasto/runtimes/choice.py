@@ -11,6 +11,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from impasto import device
 from impasto.errors import InputError, ResourceError
 from impasto.files import write_json
+from impasto.models.checkpoint import file_version
 
 SIDES = (384, 512)
 """Height and width of the picture that is painted to measure."""
@@ -46,7 +48,7 @@ def measured(network: str, candidates: Mapping[str, Callable[[], object]], folde
         candidates: paint a picture of `SIDES`, by name of the runtime, the one to be preferred first.
         folder: where measurements are kept.
     """
-    path, machine = folder / _FILE, _machine()
+    path, machine = folder / _FILE, _machine(device.cores())
     kept = _read(path).get(machine, {})
     known = kept.get(network, {})
     if not candidates.keys() <= known.keys():
@@ -61,6 +63,12 @@ def measured(network: str, candidates: Mapping[str, Callable[[], object]], folde
 
 def network_key(network: Path) -> str:
     """Identifies a network's file by its contents."""
+    return _key_of(network, file_version(network))
+
+
+@lru_cache(maxsize=16)
+def _key_of(network: Path, version: tuple[str | int, ...]) -> str:  # noqa: ARG001 - a part of the key
+    """The same; asked for with each picture, and read once."""
     with network.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
@@ -76,9 +84,10 @@ def _race(candidates: Mapping[str, Callable[[], object]]) -> dict[str, float]:
     return best
 
 
-def _machine() -> str:
+@lru_cache(maxsize=16)
+def _machine(cores: int) -> str:
     """What times depend on: processor, threads and versions."""
-    return " ".join([device.cpu_name(), platform.machine(), str(device.cores()), *map(_version, _PACKAGES)])
+    return " ".join([device.cpu_name(), platform.machine(), str(cores), *map(_version, _PACKAGES)])
 
 
 def _version(package: str) -> str:
