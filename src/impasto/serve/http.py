@@ -62,7 +62,7 @@ def make_app(service: Service, listening: Listening | None = None) -> FastAPI:
     _add_lists(app, service)
     _add_probes(app, service, metrics)
     add_studio(app, service)
-    _add_keys(app, listening)
+    _complete_document(app, listening)
     if listening.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -75,12 +75,15 @@ def make_app(service: Service, listening: Listening | None = None) -> FastAPI:
     return app
 
 
-def _add_keys(app: FastAPI, listening: Listening) -> None:
-    """Say in the OpenAPI document how a key is given; `guard.Guard` asks for it."""
+def _complete_document(app: FastAPI, listening: Listening) -> None:
+    """Say in the OpenAPI document how a key is given, which `guard.Guard` asks for, and give whole examples."""
     make = app.openapi
 
     def documented() -> dict[str, Any]:
         document = make()
+        for name, body in document.get("components", {}).get("schemas", {}).items():
+            if "examples" in body:  # of which FastAPI has dropped what is null
+                body["examples"] = schema.examples(name)
         schemes = {"key": {"type": "http", "scheme": "bearer", "description": "an API key, where the service has any"}}
         document.setdefault("components", {})["securitySchemes"] = schemes
         document["security"] = [{"key": []}] if listening.keys else [{}, {"key": []}]

@@ -203,6 +203,12 @@ class HealthBody(BaseModel):
     status: str
 
 
+def examples(name: str) -> list[Any]:
+    """The examples of a model by its name."""
+    extra: Any = globals()[name].model_config["json_schema_extra"]
+    return list(extra["examples"])
+
+
 def request_body() -> dict[str, Any]:
     """The OpenAPI request body of a picture to be painted: `multipart/form-data` with a field for each setting."""
     picture = {"type": "string", "format": "binary"}
