@@ -23,7 +23,11 @@ from impasto.runtimes._openvino import import_openvino
 from tiny import TinyStore, noise, tiny_decoder_weights, tiny_encoder_weights, tiny_network
 
 SHAPE = {"litert": (64, 96)}
-ROWS = {**networks.ARCHITECTURES, "wide": networks.NetworkSpec("", "", (4, 6, 8), 2, False, 9, 1, 5, 0, False)}
+ROWS = {
+    **networks.ARCHITECTURES,
+    "wide": networks.NetworkSpec("", "", (4, 6, 8), 2, False, 9, 1, 5, 0, False),
+    "direct": networks.NetworkSpec("", "", (4, 6, 8), 2, True, 5, 2, 0, 0, True),
+}
 
 
 def pixels(height, width, *, seed=0, batch=1):

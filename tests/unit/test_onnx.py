@@ -29,6 +29,7 @@ from tiny import TinyStore, noise, tiny_network
 ROWS = {
     **networks.ARCHITECTURES,
     "wide": networks.NetworkSpec("", "", (4, 6, 8), 2, False, 9, 1, 5, 0, False),
+    "direct": networks.NetworkSpec("", "", (4, 6, 8), 2, True, 5, 2, 0, 0, True),
     "pruned": networks.NetworkSpec("", "", (4, 6, 8), 2, True, 5, 2, 3, 4, True, inner=(10, 3), ups=(6, 5)),
 }
 
@@ -307,3 +308,17 @@ def test_sides_of_a_request():
         Request().sides(4, 30)
     with pytest.raises(InputError):
         replace(Request(), size=2.5).sides(40, 30)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_graph_for_openvino_paints_the_same_picture(name):
+    arrays = {key: array.numpy() for key, array in tensors_of(ROWS[name]).items()}
+    content, code = noise(50, 71).numpy(), arrays["style.two"][None]
+    plain, transposed = (
+        onnxruntime.InferenceSession(graphs.build(arrays, transposed=each), providers=["CPUExecutionProvider"]).run(
+            None, {graphs.IMAGE: content, graphs.CODE: code}
+        )[0]
+        for each in (False, True)
+    )
+    assert transposed.shape == plain.shape
+    assert np.abs(transposed - plain).max() < 1e-5

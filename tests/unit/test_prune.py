@@ -19,6 +19,7 @@ from tiny import noise, write_photographs
 
 SPECS = {
     "separable": networks.NetworkSpec("", "", (6, 6, 8), 1, True, 5, 2, 3, 6, True),
+    "direct": networks.NetworkSpec("", "", (6, 6, 8), 1, True, 5, 2, 0, 0, True),
     "plain": networks.NetworkSpec("", "", (6, 6, 8), 1, False, 3, 1, 3, 0, False),
 }
 

@@ -31,7 +31,7 @@ from impasto.methods.arbitrary import Arbitrary
 from impasto.methods.feedforward import FeedForward
 from impasto.methods.settings import AdaINKnobs, ArbitraryKnobs, FeedForwardKnobs, TrainKnobs
 from impasto.metrics import SCORES, Judge, Scores
-from impasto.models import catalog, checkpoint, networks, predictors
+from impasto.models import catalog, checkpoint, network_specs, networks, predictors
 from impasto.report.cells import Paint
 from impasto.report.contenders import Contender
 from impasto.report.peers import PEERS, PaintPeer
@@ -59,7 +59,7 @@ def sizes(*, runs: int) -> list[dict[str, Any]]:
     store = Store()
     weights = {asset: load_weights(store.path(asset)) for asset in _ADAIN}
     runners = {"adain": _adain(AdaIN(weights, placement), images.to_tensor(np.full((384, 512, 3), 0.5, np.float32)))}
-    for name, architecture in networks.ARCHITECTURES.items():
+    for name, architecture in network_specs.ARCHITECTURES.items():
         tensors = _untrained(architecture)
         runners[name] = _feedforward(FeedForward({"network": tensors}, placement), "neutral")
         runners[f"{name} float32"] = _feedforward(FeedForward({"network": tensors}, plain), "neutral")
@@ -69,7 +69,7 @@ def sizes(*, runs: int) -> list[dict[str, Any]]:
     runners[_ARBITRARY] = _arbitrary(taking, torch.full((1, 3, 256, 256), 0.5, device=placement.device))
     peers = _installed_peers(store)
     runners |= peers
-    rows = [_size_row(name, weights) for name in (*networks.ARCHITECTURES, _ARBITRARY, "adain", *peers)]
+    rows = [_size_row(name, weights) for name in (*network_specs.ARCHITECTURES, _ARBITRARY, "adain", *peers)]
     machine = machine_row(placement)
     for label, (height, width) in SIDES.items():
         content = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(placement.device)
@@ -187,7 +187,7 @@ def training(*, network: str, crop: int, batch: int, runs: int) -> dict[str, Any
         "reference": stepper.step_at(plain, keeps_content=False),
     }
     timings = time_in_turns(runners, runs=runs, on_device=placement.device)
-    own = networks.Network(networks.ARCHITECTURES[network]).operations()
+    own = networks.Network(network_specs.ARCHITECTURES[network]).operations()
     # forward and backward of the network; only forward of the encoder, which takes half of adain's operations
     operations = (3 * own + registry.find("adain").operations) * crop * crop * batch
     return {
@@ -226,7 +226,7 @@ class _Stepper:
         """A step, which returns its loss; `keeps_content` encodes the photographs once instead of each time."""
         teacher = self._teacher.Teacher(self._weights, self._styles, TrainKnobs(), placement)
         generator = torch.Generator().manual_seed(0)
-        student = networks.Network(networks.ARCHITECTURES[self._network], generator).to(placement.device)
+        student = networks.Network(network_specs.ARCHITECTURES[self._network], generator).to(placement.device)
         code = student.neutral_code().to(placement.device).requires_grad_()
         optimizer = torch.optim.Adam([*student.parameters(), code])
         layout = torch.channels_last if placement.channels_last else torch.contiguous_format
@@ -246,14 +246,14 @@ class _Stepper:
         return step
 
 
-def _untrained(row: networks.NetworkSpec) -> dict[str, torch.Tensor]:
+def _untrained(row: network_specs.NetworkSpec) -> dict[str, torch.Tensor]:
     network = networks.Network(row, torch.Generator().manual_seed(0))
     return networks.pack(network, network.neutral_code(), ["neutral"])
 
 
 def _untrained_arbitrary() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    network = networks.Network(networks.ARCHITECTURES["small"], generator)
+    network = networks.Network(network_specs.ARCHITECTURES["small"], generator)
     return predictors.pack(network, predictors.Predictor(network.neutral_code(), generator))
 
 
@@ -309,7 +309,7 @@ def _size_row(name: str, adain: Mapping[str, Mapping[str, torch.Tensor]]) -> dic
         parameters = sum(tensor.numel() for part in (body, predictor) for tensor in part.parameters())
         looking = predictor.operations() * predictors.SIDE**2 / (512 * 384)
         return {"network": name, "parameters": parameters, "operations_a_pixel": body.operations() + looking}
-    network = networks.Network(networks.ARCHITECTURES[name])
+    network = networks.Network(network_specs.ARCHITECTURES[name])
     parameters = sum(tensor.numel() for tensor in network.parameters())
     return {"network": name, "parameters": parameters, "operations_a_pixel": network.operations()}
 

@@ -18,9 +18,11 @@ from impasto.cli import flags
 from impasto.cli.flags import option, with_options
 from impasto.cli.library import fetch_with_progress
 from impasto.cli.printing import say, say_json
-from impasto.errors import InputError
+from impasto.errors import InputError, require_installed
 from impasto.files import check_apart, slug
-from impasto.methods.settings import DecoderKnobs, TrainKnobs
+from impasto.methods.settings import DecoderKnobs, SearchKnobs, TrainKnobs
+from impasto.models import network_specs
+from impasto.runtimes.sessions import RUNTIMES
 from impasto.train.data import check_photographs
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ _PANEL = "Settings"
 _ARBITRARY_NETWORK = "small"
 _UNSEEN = 20  # paintings to validate in; of few an eighth
 _LEAST_PAINTINGS = 8
+_LEAST_SIDE, _MOST_SIDE = 32, 4096  # px of the picture that a search times
 _KEPT = 560  # longest side in pixels at which paintings are held
 
 
@@ -50,6 +53,10 @@ def register(app: typer.Typer) -> None:
         "decoder",
         epilog="Example: impasto train decoder --layer relu3_1 --content photographs -o decoder3.safetensors",
     )(with_options(train_decoder, knob_options(DecoderKnobs)))
+    group.command(
+        "search",
+        epilog="Example: impasto train search --style museum:436528 --content photographs --minutes 60 -o search/",
+    )(with_options(train_search, knob_options(SearchKnobs)))
     app.add_typer(group, name="train")
 
 
@@ -99,6 +106,7 @@ def train(
         raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; or train arbitrary')
     source, target = _places(content, out)
     asked = _built(TrainKnobs, knobs)
+    network_specs.find(asked.network)
     if only_style and start is None:
         raise InputError("--only-style needs a network to start from", "name one with --from, such as --from pack")
     named = [_named(text) for text in style]
@@ -138,6 +146,7 @@ def train_arbitrary(
     """Train a network that paints in the style of any painting."""
     source, target = _places(content, out)
     asked = _built(TrainKnobs, {**knobs, "network": knobs.get("network") or _ARBITRARY_NETWORK})
+    network_specs.find(asked.network)
     if asked.adversarial_weight:
         raise InputError("--adversarial-weight is for styles that are known", "leave it out")
     if paintings != "museum" and not Path(paintings).is_dir():
@@ -176,6 +185,114 @@ def train_decoder(
         return DecoderTraining(source=source, target=target, knobs=asked, devices=devices, resume=resume)
 
     _run(job, target, device, precision, resume=resume, as_json=as_json)
+
+
+def train_search(
+    style: Annotated[
+        list[str] | None,
+        typer.Option("--style", "-s", help="A painting that each network is trained on, as in train."),
+    ] = None,
+    content: _Content = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the study, the table, the plot and the winner.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the winner; it is written to NAME.json in the folder.")] = "winner",
+    runtime: Annotated[
+        str,
+        typer.Option(
+            help="What will run the network, and times it: torch, onnx, openvino, or auto: the fastest, by measurement."
+        ),
+    ] = "auto",
+    frame: Annotated[str, typer.Option(help="Width and height of the picture that is timed.")] = "1280x720",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the search in the folder.")] = False,
+    threads: flags.Threads = None,
+    device: flags.Device = "auto",
+    precision: flags.Precision = "auto",
+    as_json: _Json = False,
+    **knobs: Any,
+) -> None:
+    """Search for networks that are quicker than a reference, or paint better at its speed, on one runtime."""
+    flags.use_threads(threads)
+    if not style:
+        raise InputError("no style was given", "add --style PAINTING: each network is trained on it")
+    source, folder = _search_places(content, out)
+    asked = _built(SearchKnobs, knobs)
+    network_specs.find(asked.network)
+    sides, named = _sides(frame), [_named(text) for text in style]
+    _check_name(name)
+    if runtime not in ("auto", "torch"):
+        _check_runtime(runtime)
+    require_installed("optuna", "search")
+    require_installed("lightning", "search")
+    from impasto import device as hardware
+    from impasto import train as training
+    from impasto.assets import load_weights
+    from impasto.cli.console import Reporter
+
+    training.check_folder(folder, resume=resume)
+    store = Store()
+    placement = hardware.place(device, precision, tested=("float32", "bfloat16"))
+    with Reporter() as reporter:
+        sampled = source == Path(SAMPLE) and not source.exists()
+        job = training.Search(
+            source=sample_folders(store, reporter) if sampled else source,
+            folder=folder,
+            knobs=asked,
+            training_styles=_training_styles(store, named, reporter),
+            runtime=runtime,
+            sides=sides,
+            name=name,
+            resume=resume,
+        )
+        store.fetch(job.assets, on_progress=reporter)
+        result = training.search(
+            job,
+            weights={asset: load_weights(store.path(asset)) for asset in job.assets},
+            placement=placement,
+            on_progress=reporter,
+            on_note=reporter.note,
+        )
+        reporter.note(f"{result.tried} networks tried, {result.pruned} of them given up; timed on {result.timed_on}")
+        if result.winner is None:
+            reporter.note(f"none beats {asked.network} on one axis at no loss on the other")
+    if as_json:
+        say_json(result.as_plain())
+    else:
+        say(result.winner or result.table)
+
+
+def _search_places(content: Path | None, out: Path | None) -> tuple[Path, Path]:
+    """Where the photographs are, and the folder of the search."""
+    if content is None:
+        raise InputError("no photographs were given", "name a folder of them with --content; or --content sample")
+    if out is None:
+        raise InputError("no folder was named for the search", "add -o FOLDER")
+    if content.exists() or str(content) != SAMPLE:
+        check_photographs(content)
+    return content, out
+
+
+def _sides(frame: str) -> tuple[int, int]:
+    """Height and width of what is timed."""
+    match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", frame)
+    width, height = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not all(_LEAST_SIDE <= side <= _MOST_SIDE for side in (width, height)):
+        raise InputError(
+            f"--frame is {frame!r}", f"it takes WIDTHxHEIGHT, {_LEAST_SIDE} to {_MOST_SIDE} each, such as 1280x720"
+        )
+    return height, width
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z][\w-]{0,40}", name) or name in network_specs.ARCHITECTURES:
+        taken = " and ".join((", ".join(network_specs.names()[:-1]), network_specs.names()[-1]))
+        raise InputError(f"--name is {name!r}", f"it takes a word of letters, digits, _ and -; {taken} are taken")
+
+
+def _check_runtime(runtime: str) -> None:
+    if runtime not in RUNTIMES:
+        raise InputError(f"--runtime is {runtime!r}", f"it takes auto, torch, {' or '.join(RUNTIMES)}")
+    RUNTIMES[runtime].check_installed()
 
 
 def _built(cls: type[K], knobs: dict[str, Any]) -> K:

@@ -105,8 +105,8 @@ class PlainNetwork(nn.Module):
         self.register_buffer("skip", None if network.skip is None else network.skip.detach()[:, None, None].clone())
         full = network.full
         self.full = nn.Identity() if full is None else PlainDoubling(full.weight, full.bias)
-        self.head = _plain(network.head)
-        self.doubled = full is not None
+        self.head = nn.Identity() if network.head is None else _plain(network.head)
+        self.doubled, self.headed = full is not None, network.head is not None
         self.normalisation = Normalisation()
         self.pieces = [size for channels in network.architecture.normalised for size in (channels, channels)]
 
@@ -132,7 +132,9 @@ class PlainNetwork(nn.Module):
             if index == 0 and skip is not None:
                 x = x + before * skip
         if self.doubled:
-            x = F.relu(self.full(x))
+            x = self.full(x)
+            if self.headed:
+                x = F.relu(x)
         x = torch.sigmoid(self.head(x))
         return x[:, :, :height, :width] if self.inner_stride > 1 else x
 

@@ -107,7 +107,7 @@ class _Shrinking:
         """The layers whose channels go together, by the first of them."""
         plain = _Plain(tensors)
         found: dict[str, tuple[str, ...]] = {}
-        for group in self._graph(plain).get_all_groups(ignored_layers=[plain.layers["head"]]):
+        for group in self._graph(plain).get_all_groups(ignored_layers=[plain.last]):
             names = [plain.name(dep.target.module) for dep, _ in group if self._is_output(dep)]
             names = [name for name in names if name and name != "skip" and not name.endswith("depthwise")]
             found[names[0]] = tuple(sorted(set(names)))
@@ -272,8 +272,14 @@ class _Plain(nn.Module):
             if number == 0 and "skip" in self.layers:
                 x = x + self.layers["skip"](before)
         if "full" in self.layers:
-            x = F.relu(self.layers["full"](F.interpolate(x, scale_factor=2.0)))
-        found: Tensor = self.layers["head"](x)
+            x = self.layers["full"](F.interpolate(x, scale_factor=2.0))
+        found: Tensor = self.layers["head"](F.relu(x)) if "head" in self.layers else x
+        return found
+
+    @property
+    def last(self) -> nn.Module:
+        """What makes the colours."""
+        found: nn.Module = self.layers["head" if "head" in self.layers else "full"]
         return found
 
     def _half(self, x: Tensor, key: str) -> Tensor:

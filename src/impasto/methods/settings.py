@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from impasto.contract import STYLE_LAYERS
+from impasto.models import network_specs
 from impasto.settings import Knobs, knob
 
 
@@ -221,7 +222,11 @@ class ScheduleKnobs:
 class TrainKnobs(ScheduleKnobs):
     """Settings of `impasto train`, and of `impasto train arbitrary`."""
 
-    network: str = knob("tiny", "which network", choices=("tiny", "small", "johnson"))
+    network: str = knob(
+        "tiny",
+        f"which network: {', '.join(network_specs.names())}, or a file NAME.json that impasto train search has written",
+        names_file=True,
+    )
     content_budget: float = knob(
         1.35,
         "content error to aim for, relative to the AdaIN draft's; the style weight adjusts itself",
@@ -235,6 +240,19 @@ class TrainKnobs(ScheduleKnobs):
     )
     temporal_weight: float = knob(
         0.0, "penalty for flicker when a photograph moves a little, for video; 1 is strong", low=0, high=1000
+    )
+
+
+@dataclass(frozen=True)
+class SearchKnobs(TrainKnobs):
+    """Settings of `impasto train search`: how long, and how each network is trained."""
+
+    minutes: float = knob(60.0, "how long to search, all runs together", low=0.01, high=100000)
+    trials: int = knob(0, "networks to try at most; 0 for as many as there is time for", low=0, high=10**6)
+    steps: int = knob(200, "steps that each network is trained", low=1, high=10**8)
+    crop: int = knob(128, "side in pixels of the squares that are cut from the photographs", low=64, high=2048)
+    network: str = knob(
+        "tiny", f"the reference: {', '.join(network_specs.names())}, or a file NAME.json", names_file=True
     )
 
 

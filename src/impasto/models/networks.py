@@ -21,104 +21,10 @@ from torch import Tensor, nn
 
 from impasto.errors import InputError
 from impasto.models import checkpoint
+from impasto.models.network_specs import ARCHITECTURES, NetworkSpec
 from impasto.ops.stats import instance_norm
 
 _STYLE = "style."
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    """One network as a row of the table.
-
-    Attributes:
-        name: what `--network` takes.
-        summary: one line for people.
-        widths: channels after the stem and after each halving of the sides.
-        blocks: residual blocks at the coarsest level.
-        separable: whether their convolutions are split into a depthwise and a pointwise one.
-        stem: kernel side of the first convolution.
-        stem_stride: 1, or 2 to halve the sides at once: then the encoder does nothing at full size.
-        head: kernel side of the last convolution.
-        last: channels at full size before the head, where the stem halved; 0 otherwise.
-        skip: whether the features before the last halving are added back after the first doubling.
-        paper: where it comes from.
-        inner: channels inside each residual block, where pruning has left others than at its ends; else empty.
-        ups: channels after each doubling, where they are others than before the halving that it undoes; else empty.
-    """
-
-    name: str
-    summary: str
-    widths: tuple[int, ...]
-    blocks: int
-    separable: bool
-    stem: int
-    stem_stride: int
-    head: int
-    last: int
-    skip: bool
-    paper: str = "own design"
-    inner: tuple[int, ...] = ()
-    ups: tuple[int, ...] = ()
-
-    @property
-    def inner_widths(self) -> tuple[int, ...]:
-        """Channels inside each residual block."""
-        return self.inner or (self.widths[-1],) * self.blocks
-
-    @property
-    def up_widths(self) -> tuple[int, ...]:
-        """Channels after each doubling."""
-        return self.ups or self.widths[-2::-1]
-
-    @property
-    def normalised(self) -> tuple[int, ...]:
-        """Channels of each layer that is normalised, in the order of the code."""
-        blocks = [width for inner in self.inner_widths for width in (inner, self.widths[-1])]
-        return (*self.widths, *blocks, *self.up_widths)
-
-
-ARCHITECTURES: Mapping[str, NetworkSpec] = {
-    row.name: row
-    for row in (
-        NetworkSpec(
-            name="tiny",
-            summary="for video and phones",
-            widths=(16, 32, 48),
-            blocks=3,
-            separable=True,
-            stem=5,
-            stem_stride=2,
-            head=3,
-            last=12,
-            skip=True,
-        ),
-        NetworkSpec(
-            name="small",
-            summary="many styles in one file",
-            widths=(32, 64, 80),
-            blocks=3,
-            separable=False,
-            stem=7,
-            stem_stride=2,
-            head=3,
-            last=16,
-            skip=True,
-        ),
-        NetworkSpec(
-            name="johnson",
-            summary="the paper's, as a yardstick",
-            widths=(32, 64, 128),
-            blocks=5,
-            separable=False,
-            stem=9,
-            stem_stride=1,
-            head=9,
-            last=0,
-            skip=False,
-            paper="arXiv:1603.08155 (Johnson, Alahi and Fei-Fei 2016), but for nearest upsampling",
-        ),
-    )
-}
 
 
 _DOUBLED = (((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)), ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)))
@@ -278,8 +184,9 @@ class Network(nn.Module):
         self.up = nn.ModuleList(_Doubling(a, b, 3) for a, b in pairwise((widths[-1], *architecture.up_widths)))
         self.skip = nn.Parameter(torch.ones(widths[-2])) if architecture.skip else None
         before = architecture.up_widths[-1]
-        self.full = _Doubling(before, architecture.last, 3, bias=True) if strided else None
-        self.head = _Head(architecture.last if strided else before, 3, architecture.head, bias=True)
+        self.full = _Doubling(before, architecture.last or 3, 3, bias=True) if strided else None
+        headed = architecture.head > 0
+        self.head = _Head(architecture.last if strided else before, 3, architecture.head, bias=True) if headed else None
         if generator is not None:
             self._initialise(generator)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -319,14 +226,18 @@ class Network(nn.Module):
             if index == 0 and self.skip is not None:
                 x = torch.addcmul(x, before, self.skip.to(x.dtype)[:, None, None])
         if self.full is None:
+            assert self.head is not None
             return torch.sigmoid(self.head(x))
+        if self.head is None:
+            return torch.sigmoid(self.full(x))
         return torch.sigmoid(self.head.between(F.relu_(_mirrored(self.full.windows(x)))))
 
     def memory(self) -> float:
         """Bytes a pixel that a pass takes at its peak in float32, estimated."""
         # what lies at full size decides; measured: tiny 142, small 247, johnson 520 bytes a pixel
         row = self.architecture
-        return 14.0 * (row.widths[0] / row.stem_stride**2 + (row.last or row.widths[0]))
+        full = 3 if row.head == 0 else row.last or row.widths[0]
+        return 14.0 * (row.widths[0] / row.stem_stride**2 + full)
 
     def operations(self) -> float:
         """Floating-point operations a pixel, convolutions alone."""
@@ -339,21 +250,20 @@ class Network(nn.Module):
         for layer in self.up:
             at *= 4
             total += _operations(layer) * at
-        if self.full is None:
-            return total + _operations(self.head)
         # each of the four pixels between windows reads the nine around it, and seven zeros
-        return total + _operations(self.full) + _operations(self.head) * 16 / 9
+        doubled = 0.0 if self.full is None else _operations(self.full)
+        return total + doubled + _operations(self.head) * (1 if self.full is None else 16 / 9)
 
     def _initialise(self, generator: torch.Generator) -> None:
         for layer in self.modules():
             if isinstance(layer, _Convolution):
-                # He et al. 2015 (arXiv:1502.01852); the head starts near grey, where the sigmoid is steep
-                gain = 0.5 if layer is self.head else 2.0
+                # He et al. 2015 (arXiv:1502.01852); colours start near grey, where the sigmoid is steep
+                gain = 0.5 if layer is (self.head or self.full) else 2.0
                 fan = layer.weight[0].numel()
                 nn.init.normal_(layer.weight, std=(gain / fan) ** 0.5, generator=generator)
 
 
-def _operations(layer: nn.Module) -> float:
+def _operations(layer: nn.Module | None) -> float:
     """For each pixel that it makes."""
     if not isinstance(layer, _Convolution):
         return 0.0
@@ -369,7 +279,7 @@ def find_spec(tensors: Mapping[str, Tensor]) -> NetworkSpec:
     try:
         downs = _count(tensors, "down.")
         widths = [tensors["stem.weight"].shape[0], *(tensors[f"down.{i}.weight"].shape[0] for i in range(downs))]
-        strided = "full.weight" in tensors
+        strided, headed = "full.weight" in tensors, "head.weight" in tensors
         found = NetworkSpec(
             name="custom",
             summary="",
@@ -378,8 +288,8 @@ def find_spec(tensors: Mapping[str, Tensor]) -> NetworkSpec:
             separable="blocks.0.first.depthwise.weight" in tensors,
             stem=tensors["stem.weight"].shape[2],
             stem_stride=2 if strided else 1,
-            head=tensors["head.weight"].shape[2],
-            last=tensors["full.weight"].shape[0] if strided else 0,
+            head=tensors["head.weight"].shape[2] if headed or not strided else 0,
+            last=tensors["full.weight"].shape[0] if strided and headed else 0,
             skip="skip" in tensors,
             inner=tuple(_inner(tensors, number) for number in range(_count(tensors, "blocks."))),
             ups=tuple(tensors[f"up.{number}.weight"].shape[0] for number in range(_count(tensors, "up."))),

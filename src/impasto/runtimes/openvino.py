@@ -61,9 +61,16 @@ class Session:
         return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _one(self, image: NDArray[np.float32], code: NDArray[np.float32]) -> NDArray[np.float32]:
-        request = self._for(image.shape, code.shape).create_infer_request()
+        request = self._for(image.shape, code.shape, frames=False).create_infer_request()
         found = request.infer({IMAGE: np.ascontiguousarray(image), CODE: np.ascontiguousarray(code)}, share_inputs=True)
         return np.array(found[0])
+
+    def run_frame(self, frame: NDArray[np.uint8], code: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """See `sessions.Session`; OpenVINO converts, in the layout in which it computes."""
+        request = self._for((1, 3, *frame.shape[:2]), code.shape, frames=True).create_infer_request()
+        images = np.ascontiguousarray(frame)[None]
+        found = request.infer({IMAGE: images, CODE: np.ascontiguousarray(code)}, share_inputs=True)
+        return np.array(found[0][0])
 
     def _model(self) -> Any:
         try:
@@ -71,19 +78,34 @@ class Session:
         except RuntimeError as error:
             raise InputError("OpenVINO cannot run this network", onnx_files.HINT) from error
 
-    def _for(self, image: Sequence[int], code: Sequence[int]) -> Any:
-        """The graph for this size, compiled; or that for all sizes."""
-        key = tuple(image)
+    def _for(self, image: Sequence[int], code: Sequence[int], *, frames: bool) -> Any:
+        """The graph for this size, compiled; or that for all sizes. frames: of 8 bits, channels last."""
+        key = (int(frames), *image)
         with self._lock:
             if key not in self._compiled and len(self._compiled) >= _SIZES:
-                key = ()
+                key = key[:1]
             if key not in self._compiled:
                 model = self._model()
-                if key:
+                if len(key) > 1:
                     model.reshape({IMAGE: list(image), CODE: list(code)})
+                model = self._for_frames(model) if frames else model
                 self._compiled[key] = self._core.compile_model(model, "CPU", self._options)
                 self._drop_oldest()
             return self._compiled[key]
+
+    def _for_frames(self, model: Any) -> Any:
+        """The graph from 8 bits to 8 bits, channels last: nothing is left to be converted outside."""
+        from openvino import Layout, Type, preprocess  # type: ignore[import-untyped]
+
+        around = preprocess.PrePostProcessor(model)
+        image, pastiche = around.input(IMAGE), around.output(0)
+        image.tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
+        image.preprocess().convert_element_type(Type.f32).scale(255.0)
+        image.model().set_layout(Layout("NCHW"))
+        pastiche.postprocess().custom(_in_codes)
+        pastiche.model().set_layout(Layout("NCHW"))
+        pastiche.tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
+        return around.build()
 
     def _drop_oldest(self) -> None:
         """Keep the newest of the compiled graphs on disk."""
@@ -92,6 +114,14 @@ class Session:
         with suppress(OSError):
             for old in sorted(self._cache.glob("*.blob"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
                 old.unlink(missing_ok=True)
+
+
+def _in_codes(pastiche: Any) -> Any:
+    """Behind the graph: from [0, 1] to 0 to 255, for a conversion that cuts, and wraps what is beyond."""
+    from openvino import opset13
+
+    scaled = opset13.multiply(opset13.clamp(pastiche, 0.0, 1.0), np.float32(255))
+    return opset13.add(scaled, np.float32(0.5)).output(0)
 
 
 def _writable(folder: Path) -> bool:

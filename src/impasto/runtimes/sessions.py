@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from impasto.models import onnx_files
 from impasto.runtimes import graphs, onnx, openvino
 
 Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
 
 _STYLE = "style."
 _MOST_STRIDE = 8  # of our architectures: for files that do not tell theirs
@@ -27,6 +29,9 @@ class Session(Protocol):
 
     def run(self, images: Floats, codes: Floats) -> Floats:
         """Pastiches `(B, 3, H, W)` of `images (B, 3, H, W)` in [0, 1], painted by `codes (B, N)`."""
+
+    def run_frame(self, frame: Bytes, code: Floats) -> Bytes:
+        """The pastiche `(H, W, 3)` of a frame `(H, W, 3)`, both 8 bits, painted by a `code (1, N)`."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +86,14 @@ class NetworkGraph:
         codes: of its styles, `(N,)` each.
         stride: sides that are no multiples of it are extended.
         memory: bytes a pixel that a pass takes at its peak, estimated.
+        for_openvino: gives the bytes that OpenVINO runs quickest; `data` for a file that holds a graph.
     """
 
     data: bytes
     codes: Mapping[str, Floats]
     stride: int = _MOST_STRIDE
     memory: float = _MOST_MEMORY
+    for_openvino: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def read(cls, network: Path, folder: Path | None = None) -> NetworkGraph:
@@ -108,14 +115,18 @@ class NetworkGraph:
             codes = onnx_files.header_of(data, network)[1]
             return cls(data, {name: np.array(code, np.float32) for name, code in codes.items()})
         tensors, _ = graphs.read(network)
-        return cls.of(tensors, None if folder is None else graphs.cached(network, tensors, folder))
+        if folder is None:
+            return cls.of(tensors)
+        found = cls.of(tensors, graphs.cached(network, tensors, folder))
+        return replace(found, for_openvino=lambda: graphs.cached(network, tensors, folder, transposed=True))
 
     @classmethod
     def of(cls, tensors: graphs.Tensors, data: bytes | None = None) -> NetworkGraph:
         """Of the tensors of a `.safetensors` file; raises as `graphs.build`, unless its graph is given."""
         data = graphs.build(tensors) if data is None else data
         codes = {name.removeprefix(_STYLE): array for name, array in tensors.items() if name.startswith(_STYLE)}
-        return cls(data, codes, graphs.stride_of(tensors), graphs.memory_of(tensors))
+        stride, memory = graphs.stride_of(tensors), graphs.memory_of(tensors)
+        return cls(data, codes, stride, memory, lambda: graphs.build(tensors, transposed=True))
 
     def open(self, runtime: str, precision: str = "float32", cache: Path | None = None) -> Session:
         """The graph in a runtime.
@@ -131,7 +142,11 @@ class NetworkGraph:
         """
         if runtime == "onnx":
             return onnx.Session(self.data)
-        return openvino.Session(self.data, precision, cache)
+        data = self.data
+        if self.for_openvino is not None:
+            with suppress(MissingExtra):  # without the package onnx what was kept runs, if slower
+                data = self.for_openvino()
+        return openvino.Session(data, precision, cache)
 
 
 @dataclass(frozen=True)

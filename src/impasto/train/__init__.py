@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from impasto.train._jobs import DecoderTraining, Distillation, StyleTraining, TrainingJob, load
     from impasto.train._run import TrainingResult, check_target, train
+    from impasto.train._search import Search, SearchResult, check_folder, search
     from impasto.train._teacher import TrainingStyle, recoloured
 
 __all__ = [
     "DecoderTraining",
     "Distillation",
+    "Search",
+    "SearchResult",
     "StyleTraining",
     "TrainingJob",
     "TrainingResult",
     "TrainingStyle",
+    "check_folder",
     "check_target",
     "load",
     "recoloured",
+    "search",
     "train",
 ]
 
@@ -34,6 +39,10 @@ _LAZY = {
     "TrainingResult": "_run",
     "check_target": "_run",
     "train": "_run",
+    "Search": "_search",
+    "SearchResult": "_search",
+    "check_folder": "_search",
+    "search": "_search",
     "TrainingStyle": "_teacher",
     "recoloured": "_teacher",
 }
@@ -44,7 +53,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'impasto.train' has no attribute {name!r}")
     from impasto.errors import require
 
-    return getattr(require(f"impasto.train.{_LAZY[name]}", "train"), name)
+    extra = "search" if _LAZY[name] == "_search" else "train"
+    return getattr(require(f"impasto.train.{_LAZY[name]}", extra), name)
 
 
 def __dir__() -> list[str]:

@@ -15,7 +15,7 @@ from impasto import images
 from impasto.contract import OnProgress, Placement
 from impasto.errors import InputError
 from impasto.methods.settings import DecoderKnobs, DistillKnobs, ScheduleKnobs, TrainKnobs
-from impasto.models import catalog, checkpoint, networks, predictors
+from impasto.models import catalog, checkpoint, network_specs, networks, predictors
 from impasto.train import _pages
 from impasto.train._critic import PATCH
 from impasto.train._distill import Distiller
@@ -44,14 +44,14 @@ class TrainingJob(ABC):
     """What to train, on which photographs, and which file to write.
 
     Attributes:
-        source: where the photographs are, as `load_photographs` takes them.
+        source: where the photographs are, as `load_photographs` takes them; or the photographs themselves.
         target: the file to write, `.safetensors`.
         knobs: of the training.
         devices: number of devices, with one process each (Lightning's DDP); works under torchrun.
         resume: continue from the checkpoint.
     """
 
-    source: Path | Sequence[Path]
+    source: Path | Sequence[Path] | Photographs
     target: Path
     knobs: ScheduleKnobs
     devices: int = 1
@@ -152,7 +152,7 @@ class StyleTraining(TrainingJob):
             )
         generator = torch.Generator().manual_seed(knobs.seed)
         if start is None:
-            network = networks.Network(networks.ARCHITECTURES[knobs.network], generator)
+            network = networks.Network(network_specs.find(knobs.network), generator)
             codes = network.neutral_code().repeat(len(training_styles), 1)
         else:
             network = start.network()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import lightning
 import torch
@@ -37,6 +37,8 @@ _PROGRESS = 0.005  # of the validation loss counts as progress
 _CLIP = 1.0  # of the gradient's norm; about twice what is usual, so only outliers are cut
 _RESUMABLE = ("minutes", "steps", "patience")  # knobs that may change when a run is resumed
 
+OnValidation: TypeAlias = Callable[[int, Mapping[str, float]], bool]
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -48,7 +50,7 @@ class TrainingResult:
         seconds: training time, that of earlier runs included.
         losses: validation losses at the end.
         pictures_a_second: photographs a second in this run.
-        early: whether it stopped early, after `patience` validations without progress.
+        early: whether it stopped early: after `patience` validations without progress, or by `on_validation`.
         leader: whether this is the first of the processes that trained together.
     """
 
@@ -68,6 +70,8 @@ def train(
     placement: Placement,
     on_progress: OnProgress = ignore,
     on_note: Callable[[str], None] = lambda _: None,
+    on_validation: OnValidation = lambda _step, _losses: True,
+    validations: int | None = None,
 ) -> TrainingResult:
     """Train a network.
 
@@ -78,6 +82,8 @@ def train(
         job: what to train.
         weights: of the job's `assets`, by id.
         placement: device and precision.
+        on_validation: called with the step and the validation losses; the training ends where it returns False.
+        validations: their number in all; 20 by default.
 
     Raises:
         InputError: too few photographs, or a checkpoint that does not fit.
@@ -85,8 +91,12 @@ def train(
     """
     knobs, folder = job.knobs, job.folder
     done = _checkpoint(job)
-    photographs = load_photographs(
-        job.source, least_side=knobs.crop, seed=knobs.seed, on_progress=on_progress, on_note=on_note
+    photographs = (
+        job.source
+        if isinstance(job.source, Photographs)
+        else load_photographs(
+            job.source, least_side=knobs.crop, seed=knobs.seed, on_progress=on_progress, on_note=on_note
+        )
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "recipe.json", json.dumps(job.recipe(), indent=2) + "\n")
@@ -94,7 +104,7 @@ def train(
     # a checkpoint holds what was measured at the start
     learner = job.learner(weights, placement, None if done is not None else validation, on_progress)
     crops = Crops(training, knobs.crop, knobs.canvas, knobs.seed, job.crop_count(len(training)))
-    callback = _Callback(_Outputs(job, validation), on_progress)
+    callback = _Callback(_Outputs(job, validation), on_progress, on_validation, validations or _VALIDATIONS)
     learner.loader = _Loader(crops, job.style_count, knobs, 0 if done is None else done)
     with _quiet(), FREED_MEMORY.during_job(limited=False):
         trainer = _trainer(job, placement, callback)
@@ -251,8 +261,11 @@ class _Callback(lightning.Callback):
     share of the minutes; its progress bar prints, where ours is `on_progress`.
     """
 
-    def __init__(self, outputs: _Outputs, on_progress: OnProgress) -> None:
-        self.outputs, self.on_progress = outputs, on_progress
+    def __init__(
+        self, outputs: _Outputs, on_progress: OnProgress, on_validation: OnValidation, validations: int
+    ) -> None:
+        self.outputs, self.on_progress, self.on_validation = outputs, on_progress, on_validation
+        self._every = 1 / validations
         self.validations: list[dict[str, float]] = []
         self.early = False
         self._saved = self._began = time.monotonic()
@@ -281,7 +294,7 @@ class _Callback(lightning.Callback):
         self._seen = learner.global_step
         share = learner.share
         if share >= self._next or share >= 1:
-            self._next = share + 1 / _VALIDATIONS
+            self._next = share + self._every
             self._validate(trainer, learner)
         over = share >= 1 or self.early
         if over or trainer.strategy.broadcast(time.monotonic() - self._saved > _SAVED_EVERY):
@@ -315,6 +328,7 @@ class _Callback(lightning.Callback):
         totals = [one["loss"] for one in self.validations]
         if patience and len(totals) > patience:
             self.early = min(totals[-patience:]) > min(totals[:-patience]) * (1 - _PROGRESS)
+        self.early = self.early or not self.on_validation(learner.global_step, losses)
 
     def _save(self, trainer: lightning.Trainer, learner: Learner) -> None:
         """Checkpoint, network and losses, each whole or not at all."""
