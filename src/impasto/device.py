@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from impasto.contract import Placement
@@ -210,18 +211,27 @@ def readable_bytes(count: float) -> str:
     return f"{count / 1e6:.0f} MB" if count >= 999.5e3 else f"{count / 1e3:.0f} kB"
 
 
-@lru_cache(maxsize=8)
+_MEASURING = Lock()
+
+
 def convolution_rate(placement: Placement, *, seconds: float = 0.1) -> float:
     """Measured peak of 3x3 convolutions, in floating-point operations a second.
 
     The shape is VGG-19's third block at 512x384: 256 channels at 96x128. The best of several runs, since other
-    processes only ever slow one down.
+    processes only ever slow one down. It is measured once, by one thread: several at once would measure each other.
     """
+    with _MEASURING:
+        return _measured_rate(placement.device, placement.precision, placement.channels_last, seconds)
+
+
+@lru_cache(maxsize=8)
+def _measured_rate(device: str, precision: str, channels_last: bool, seconds: float) -> float:
     import torch
 
-    image = torch.randn(1, 256, 96, 128, device=placement.device, dtype=placement.dtype)
-    weight = torch.randn(256, 256, 3, 3, device=placement.device, dtype=placement.dtype)
-    if placement.channels_last:
+    dtype = getattr(torch, precision)
+    image = torch.randn(1, 256, 96, 128, device=device, dtype=dtype)
+    weight = torch.randn(256, 256, 3, 3, device=device, dtype=dtype)
+    if channels_last:
         image = image.contiguous(memory_format=torch.channels_last)
         weight = weight.contiguous(memory_format=torch.channels_last)
     operations = 2 * 256 * 256 * 9 * 94 * 126
@@ -231,7 +241,7 @@ def convolution_rate(placement: Placement, *, seconds: float = 0.1) -> float:
         while time.perf_counter() - started < seconds or best == float("inf"):
             before = time.perf_counter()
             torch.nn.functional.conv2d(image, weight)
-            synchronize(placement.device)
+            synchronize(device)
             best = min(best, time.perf_counter() - before)
     return operations / best
 

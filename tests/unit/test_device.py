@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -35,6 +37,22 @@ def test_a_job_that_cannot_fit_names_the_size_that_does():
     size = int(caught.value.hint.rsplit(" ", 1)[1])
     assert 1800 < size < 2000
     device.check_memory(int((8 << 30) * (size / 4000) ** 2), 4000, 3000, limit=2 << 30, device="cpu")
+
+
+def test_the_rate_is_measured_by_one_thread_for_all(monkeypatch):
+    convolve, inside, most = torch.nn.functional.conv2d, [], []
+
+    def noted(*given):
+        inside.append(1)
+        most.append(len(inside))
+        found = convolve(*given)
+        inside.pop()
+        return found
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", noted)
+    with ThreadPoolExecutor(8) as pool:
+        rates = set(pool.map(lambda _: device.convolution_rate(Placement(), seconds=0.012), range(8)))
+    assert (len(rates), max(most)) == (1, 1)
 
 
 def test_convolution_rate_is_a_rate():

@@ -204,6 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers one browser."""
 
     server: _Server
+    disable_nagle_algorithm = True  # or the system keeps the end of a frame back for 40 ms
 
     def do_GET(self) -> None:
         """The page, or the stream."""

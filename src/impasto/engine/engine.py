@@ -209,6 +209,11 @@ class Engine:
         """Bytes that are free where this engine paints."""
         return hardware.available_memory(hardware.place(self._device).device)
 
+    def warm_up(self) -> None:
+        """Do what the first picture would have to wait for: load torch, and measure how fast it computes here."""
+        if hardware.has_torch():
+            hardware.convolution_rate(hardware.place(self._device, tested=hardware.PRECISIONS))
+
     def demand(self, task: Task) -> Demand:
         """What a picture will take, told from its header and its settings.
 

@@ -7,6 +7,7 @@ import json
 import logging
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ def serve(
     bound = None if listening.http_port is None else listen(listening.host, listening.http_port)
     try:
         service.start()
+        threading.Thread(target=service.engine.warm_up, name="impasto-warming", daemon=True).start()
         asyncio.run(_serve(service, listening, bound, drain_seconds, on_ready))
     finally:
         service.store.close()
