@@ -109,6 +109,14 @@ def regions(album):
     album.save("subject")
 
 
+def matching(album):
+    for name, photo, style in (("rocket", "rocket.jpg", WHEAT), ("astronaut", "astronaut.png", STRAW_HAT)):
+        for quality in ("draft", "good"):
+            album.paint(f"{name}, {quality}", photo, style, quality=quality)
+            album.paint("--match-regions", photo, style, quality=quality, match_regions=True)
+    album.save("match-regions", columns=4)
+
+
 def keeping(album):
     album.paint("plain", "astronaut.png", WHEAT)
     album.paint("--protect-faces", "astronaut.png", WHEAT, protect_faces=0.7)
@@ -129,7 +137,7 @@ def main():
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images/controls")
     folder.mkdir(parents=True, exist_ok=True)
     album = Album(folder)
-    for chapter in (strength, detail, strength_map, mixing, colour, regions, keeping, textures):
+    for chapter in (strength, detail, strength_map, mixing, colour, regions, matching, keeping, textures):
         if chapter.__name__ in (sys.argv[2:] or chapter.__name__):
             chapter(album)
 

@@ -52,6 +52,16 @@ def test_every_control_is_recorded_and_repeated(run, outcome, picture_file, mask
     assert np.array_equal(pixels(again), pixels(target))
 
 
+def test_matched_regions_are_recorded_and_repeated(run, outcome, picture_file, tmp_path):
+    target = tmp_path / "out.png"
+    _, _, err = outcome("stylize", picture_file(), "--style", PAINTING, "--match-regions", "-q", "draft", "-o", target)
+    assert "of the photograph" in err
+    record = images.read_record(target)
+    assert (record["controls"], record["regions"]) == ({"match_regions": True}, [])
+    again = run("redo", target, "-o", tmp_path / "again.png").strip()
+    assert np.array_equal(pixels(again), pixels(target))
+
+
 def test_colour_only_and_again(run, picture_file, tmp_path):
     target = tmp_path / "out.png"
     run("stylize", picture_file(), "--style", PAINTING, "--color-only", "-o", target)

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from impasto.contract import Guide, Job, Placement, Region
+from impasto.contract import Guide, Job, Placement, Region, Style, StyleImage
 from impasto.errors import Cancelled
 from impasto.methods import registry
 from tiny import noise, style_of, tiny_arbitrary, tiny_network
@@ -62,6 +62,23 @@ def test_any_size_comes_back_in_its_size_and_range(row, stylizer, height, width)
 
 def test_smallest_legal_style(row, stylizer):
     paint(row, stylizer, noise(64, 64), style=noise(row.smallest_side, row.smallest_side, seed=3))
+
+
+def test_what_of_a_style_is_hidden_hardly_counts(row, stylizer):
+    """What the network sees across a gap of 96 pixels."""
+    if row.trained:
+        pytest.skip("its styles are named, and pictures of them specimens")
+    left, hidden = noise(64, 160, seed=3), torch.zeros(1, 1, 64, 256)
+    hidden[:, :, :, :64] = 1
+    pastiches = {}
+    for seen in (None, hidden):
+        for fill in (0.1, 0.9):
+            pixels = torch.cat([left, torch.full((1, 3, 64, 96), fill)], 3)
+            style = Style((StyleImage(pixels, digest=f"{fill}{seen is None}", seen=seen),), (48, 64))
+            code = stylizer.encode_style(style, quick(row))
+            pastiches[seen is None, fill] = stylizer.stylize(noise(48, 64), [Job(code, quick(row))])
+    shown, unshown = ((pastiches[all_, 0.1] - pastiches[all_, 0.9]).abs().mean() for all_ in (True, False))
+    assert unshown < 0.3 * shown
 
 
 def test_a_batch_equals_its_items_apart(row, stylizer):

@@ -12,6 +12,7 @@ from impasto.engine.request import Request
 from impasto.errors import InputError
 from impasto.losses.losses import relative_error
 from impasto.models import segment
+from impasto.models.correspondence import find_parts
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
 from impasto.ops import color
@@ -63,6 +64,17 @@ def test_a_regions_statistics_move_towards_its_own_style(engine, encoder, photos
         theirs = style_distance(encoder, result.picture.pixels, other, columns)
         assert mine < 0.8 * before
         assert mine < theirs
+
+
+def test_the_ground_of_a_photograph_is_matched_with_that_of_a_painting(engine, encoder, store):
+    photograph, (wheat,) = tensor(store, "rocket.jpg"), engine.find_styles(WHEAT)
+    painting = images.to_tensor(images.resize(wheat.picture.pixels, 256, 256))
+    parts = find_parts(photograph, [painting], encoder, most=3)
+    assert len(parts) >= 2
+    ground = max(parts, key=lambda part: float(part.photograph[:, :, -40:].mean()))
+    for mask in (ground.photograph, ground.paintings[0]):
+        assert mask[:, :, -40:].mean() > 0.8
+        assert mask[:, :, :40].mean() < 0.1
 
 
 def test_subjects_and_people_are_found(store):

@@ -90,6 +90,7 @@ def batch(
     keep_color: flags.KeepColor = None,
     color_only: flags.ColorOnly = False,
     region: flags.RegionFlags = None,
+    match_regions: flags.MatchRegions = False,
     feather: flags.Feather = 0.0,
     preserve: flags.Preserve = None,
     protect_faces: flags.ProtectFaces = None,
@@ -131,7 +132,9 @@ def batch(
         knobs=knobs,
         max_memory=parse_memory(max_memory),
         max_pixels=pixels,
-        controls=flags.controls_of(keep_color, color_only, regions, feather, preserve, protect_faces, strength_map),
+        controls=flags.controls_of(
+            keep_color, color_only, match_regions, regions, feather, preserve, protect_faces, strength_map
+        ),
         drop_gps=drop_gps,
     )
     from impasto import images

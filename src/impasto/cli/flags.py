@@ -47,6 +47,14 @@ RegionFlags = Annotated[
         rich_help_panel=CONTROLS_PANEL,
     ),
 ]
+MatchRegions = Annotated[
+    bool,
+    typer.Option(
+        "--match-regions",
+        help="Paint sky after the painting's sky, walls after its walls: like after like.",
+        rich_help_panel=CONTROLS_PANEL,
+    ),
+]
 Feather = Annotated[
     float, typer.Option(help="Soften the edges of masks over this many pixels.", rich_help_panel=CONTROLS_PANEL)
 ]
@@ -195,6 +203,7 @@ def with_options(command: Callable[..., None], options: Mapping[str, Any]) -> Ca
 def controls_of(
     keep_color: str | None,
     color_only: bool,
+    match_regions: bool,
     regions: Sequence[tuple[Any, Any]],
     feather: float,
     preserve: Any,
@@ -202,6 +211,8 @@ def controls_of(
     strength_map: Any,
 ) -> Controls:
     """The flags as the engine takes them, checked."""
-    controls = Controls(keep_color, color_only, tuple(regions), feather, preserve, protect_faces, strength_map)
+    controls = Controls(
+        keep_color, color_only, match_regions, tuple(regions), feather, preserve, protect_faces, strength_map
+    )
     controls.check()
     return controls

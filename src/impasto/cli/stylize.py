@@ -71,6 +71,7 @@ def stylize(
     keep_color: flags.KeepColor = None,
     color_only: flags.ColorOnly = False,
     region: flags.RegionFlags = None,
+    match_regions: flags.MatchRegions = False,
     feather: flags.Feather = 0.0,
     preserve: flags.Preserve = None,
     protect_faces: flags.ProtectFaces = None,
@@ -119,7 +120,9 @@ def stylize(
         knobs=knobs,
         max_memory=memory,
         max_pixels=pixels,
-        controls=flags.controls_of(keep_color, color_only, read_regions, feather, preserved, protect_faces, mapped),
+        controls=flags.controls_of(
+            keep_color, color_only, match_regions, read_regions, feather, preserved, protect_faces, mapped
+        ),
         drop_gps=drop_gps,
     )
     painter = _Painter(read_styles, request, targets, source, watched, as_json=as_json)

@@ -128,7 +128,7 @@ def video(
         init=inputs.init,
         knobs=inputs.knobs,
         max_memory=parse_memory(max_memory),
-        controls=flags.controls_of(keep_color, False, inputs.regions, feather, inputs.preserve, None, None),
+        controls=flags.controls_of(keep_color, False, False, inputs.regions, feather, inputs.preserve, None, None),
         drop_gps=drop_gps,
     )
     stages_of(inputs.styles, request)

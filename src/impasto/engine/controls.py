@@ -10,6 +10,8 @@ from typing import Any
 from impasto.errors import InputError, as_number, quoted
 
 KEEP_COLOR = ("luminance", "histogram")
+MATCHED_PARTS = 3
+"""Parts of a photograph that are matched with parts of the painting, at most."""
 FACE_AMOUNT = 0.7
 """How much less a face is painted when no amount is given."""
 
@@ -25,6 +27,7 @@ class Controls:
         keep_color: "luminance" (painted luma, photograph's chroma), "histogram" (the style image is given the
             photograph's colours before painting), or None.
         color_only: the photograph with the style's colours, not painted.
+        match_regions: paint each part of the photograph after the part of the painting that shows something like it.
         regions: pairs of mask and style (or a list of styles), or a mapping from the one to the other.
         feather: pixels over which the edges of all masks fade.
         preserve: mask of what stays the photograph.
@@ -34,6 +37,7 @@ class Controls:
 
     keep_color: str | None = None
     color_only: bool = False
+    match_regions: bool = False
     regions: tuple[tuple[Any, Any], ...] = ()
     feather: float = 0.0
     preserve: Any = None
@@ -57,7 +61,9 @@ class Controls:
             if value is not None and not (as_number(value) is not None and 0 <= value <= high):
                 raise InputError(f"{flag} is {quoted(value)}", f"it takes a number from 0 to {high:g}")
 
-        if self.feather and not self.regions and self.preserve is None and self.strength_map is None:
+        if self.match_regions and self.regions:
+            raise InputError("--match-regions and --region contradict each other", "leave one out")
+        if self.feather and not self.region_count() and self.preserve is None and self.strength_map is None:
             raise InputError(
                 f"--feather is {self.feather:g}, but there is no mask whose edges could fade",
                 "add --region, --preserve or --strength-map",
@@ -65,12 +71,16 @@ class Controls:
 
     def guide_fields(self) -> frozenset[str]:
         """Fields of Guide that a method must honour for this; none when only colours are moved."""
-        named = {"regions": self.regions, "strength": self.protect_faces or self.strength_map is not None}
+        named = {"regions": self.region_count(), "strength": self.protect_faces or self.strength_map is not None}
         return frozenset(() if self.color_only else (name for name, used in named.items() if used))
+
+    def region_count(self) -> int:
+        """Regions, at most, where they are found in the photograph."""
+        return MATCHED_PARTS if self.match_regions else len(self.regions)
 
     def map_count(self) -> int:
         """Masks of the size of the picture that are kept while it is painted, at most."""
-        kept = len(self.regions) + (len(self.regions) > 0) + (self.preserve is not None)
+        kept = self.region_count() + (self.region_count() > 0) + (self.preserve is not None)
         return kept + (self.strength_map is not None or bool(self.protect_faces))
 
     def record(self) -> dict[str, Any]:
@@ -78,6 +88,7 @@ class Controls:
         values = {
             "keep_color": self.keep_color,
             "color_only": self.color_only or None,
+            "match_regions": self.match_regions or None,
             "feather": self.feather or None,
             "preserve": mask_name(self.preserve),
             "protect_faces": self.protect_faces,

@@ -171,6 +171,7 @@ class Engine:
         on_note: OnNote,
     ) -> Run:
         from impasto.engine.masks import MaskReader, lay_out
+        from impasto.engine.matching import match_regions
         from impasto.engine.run import Run
 
         request, compact = plan.request, plan.room.tiled
@@ -192,6 +193,16 @@ class Engine:
             on_note=on_note,
         )
         layout = lay_out(request.controls, reader)
+        if request.controls.match_regions:
+            regions, found = match_regions(
+                reader.photograph,
+                sources,
+                self.store,
+                softness=request.controls.feather,
+                on_progress=on_progress,
+                on_note=on_note,
+            )
+            layout = replace(layout, regions=found.regions)
         return Run(
             models=self.models,
             stages=plan.stages,

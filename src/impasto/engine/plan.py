@@ -249,6 +249,8 @@ def _for_trained(request: Request, styles: Any) -> tuple[Request, Path | None]:
         raise InputError("the styles belong to several networks", "mix styles of one")
     if asked is not None and not asked.trained:
         raise InputError(f"{found[0].id} is a trained style; method {asked.name} takes pictures", "leave out --method")
+    if request.controls.match_regions:
+        raise InputError("--match-regions needs a painting, not a trained style", "give a painting, or use --region")
     if request.controls.color_only or request.controls.keep_color == "histogram":
         given = "--color-only" if request.controls.color_only else "--keep-color histogram"
         raise InputError(f"{given} needs a painting's colours", "give a painting, or use --keep-color luminance")
@@ -275,7 +277,7 @@ def _check_honoured(method: registry.Method, fields: frozenset[str]) -> None:
 def _mask_count(request: Request) -> int:
     """How many parts of the picture have statistics of their own: regions and their rest, by levels of strength."""
     controls = request.controls
-    parts = len(controls.regions) + 1 if controls.regions else 1
+    parts = controls.region_count() + 1 if controls.region_count() else 1
     return parts * (len(STRENGTH_LEVELS) if "strength" in controls.guide_fields() else 1)
 
 

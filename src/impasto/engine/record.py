@@ -193,6 +193,7 @@ def _controls(values: Mapping[str, Any]) -> Controls:
     controls = Controls(
         keep_color=None if given.get("keep_color") is None else _text(given, "keep_color", most=100),
         color_only=_flag(given, "color_only"),
+        match_regions=_flag(given, "match_regions"),
         regions=_regions(values),
         feather=given.get("feather", 0.0),
         protect_faces=given.get("protect_faces"),

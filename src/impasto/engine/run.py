@@ -342,7 +342,7 @@ class Run:
             self.placements[-1],
             content=self.content,
             sources=self.sources,
-            regions=self.regions,
+            regions=() if self.request.controls.match_regions else self.regions,
         )
         return Result.of(picture, losses, seconds, made)
 

@@ -64,7 +64,8 @@ class Arbitrary(Costs):
                 height, width = image.pixels.shape[2:]
                 width, height = images.fit(width, height, predictors.SIDE)
                 small = F.interpolate(image.pixels.float(), (height, width), mode="bilinear", antialias=True)
-                code = code + share * self._predictor(small).cpu()
+                seen = None if image.seen is None else F.adaptive_avg_pool2d(image.seen, (height, width))
+                code = code + share * self._predictor(small, seen).cpu()
         return StyleCode({"code": code.clone()})
 
     def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:

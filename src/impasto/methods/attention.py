@@ -91,12 +91,13 @@ class Attention:
         keys, values, shares, moments = [], [], [], []
         for image, share in zip(style.images, style.shares(), strict=True):
             features = self._transfer.features(image.pixels.float()).cpu()
-            mean, std = mean_std(features)
+            seen = self._transfer.seen_by_place(image, features)
+            mean, std = mean_std(features, None if image.seen is None else seen)
             moments.append((share * mean, share * std))
-            coarse = _coarser(features, PLACES // len(style.images))
+            coarse, counted = (_coarser(maps, PLACES // len(style.images)) for maps in (features, seen))
             values.append(coarse.flatten(2)[0].mT)
             keys.append(F.normalize(((coarse - mean) / std).flatten(2)[0].mT, dim=1))
-            shares.append(torch.full((len(values[-1]),), share / len(values[-1])))
+            shares.append(share * counted.flatten() / counted.sum())
         mean, std = (torch.stack(parts).sum(0) for parts in zip(*moments, strict=True))
         tensors = {"keys": torch.cat(keys), "values": torch.cat(values), "shares": torch.cat(shares)}
         return StyleCode({**tensors, "mean": mean, "std": std, "temperature": torch.tensor(knobs.temperature)})

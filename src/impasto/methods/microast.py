@@ -38,7 +38,8 @@ class MicroAST:
         with torch.inference_mode():
             for image, share in zip(style.images, style.shares(), strict=True):
                 pixels = pad_to_multiple(image.pixels.float(), STRIDE, least=_LEAST)
-                code = code + share * self._networks.encode_style(pixels).cpu()
+                seen = None if image.seen is None else pad_to_multiple(image.seen, STRIDE, least=_LEAST)
+                code = code + share * self._networks.encode_style(pixels, seen).cpu()
         return StyleCode({"code": code.clone()})
 
     def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:

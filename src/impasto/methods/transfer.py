@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.contract import Job, Placement, Style, StyleCode, check_cancelled
+from impasto.contract import Job, Placement, Style, StyleCode, StyleImage, check_cancelled
 from impasto.memory import trim_memory
 from impasto.models import decoders
 from impasto.models.encoder_specs import VGG19
@@ -385,6 +385,11 @@ class FeatureTransfer:
         return side_within(
             memory, per_pixel, margin=self._grid_margin + self._decoder_margin + self._reach, stride=self._stride
         )
+
+    def seen_by_place(self, image: StyleImage, features: Tensor) -> Tensor:
+        """How much each position of a style image's features counts, `(1, 1, h, w)` on their device."""
+        seen = self._shrunk_seen(image.seen, features)
+        return torch.ones_like(features[:, :1]) if seen is None else seen
 
     def _padded(self, maps: Tensor) -> Tensor:
         return pad_to_multiple(maps, self._stride, least=2 * self._stride)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.contract import Placement
-from impasto.ops.stats import EPSILON, precise
+from impasto.ops.stats import EPSILON, mean_std, precise
 
 STRIDE = 4
 WIDTH = 64
@@ -38,13 +38,17 @@ class MicroAST:
     def __init__(self, weights: Mapping[str, Tensor], placement: Placement) -> None:
         self._weights = {name: tensor.to(placement.device, placement.dtype) for name, tensor in weights.items()}
 
-    def encode_style(self, painting: Tensor) -> Tensor:
-        """The code `(1, CODE_SIZE)` float32 of a painting `(1, 3, H, W)` in [0, 1]."""
+    def encode_style(self, painting: Tensor, seen: Tensor | None = None) -> Tensor:
+        """The code `(1, CODE_SIZE)` float32 of a painting `(1, 3, H, W)` in [0, 1].
+
+        seen: `(1, 1, H, W)` in [0, 1], how much of each pixel counts; None for all of it.
+        """
         parts: list[Tensor] = []
         for depth, features in zip(_DEPTHS, self._encode("style", painting), strict=True):
-            parts += _mean_std(features)
+            weight = None if seen is None else F.adaptive_avg_pool2d(seen, (features.shape[2], features.shape[3]))
+            parts += _mean_std(features) if weight is None else mean_std(features, weight)
             parts += [
-                precise(self._convolve(f"modulator.{kind}{depth}.0", features, groups=WIDTH)).mean((2, 3))
+                _mean(self._convolve(f"modulator.{kind}{depth}.0", features, groups=WIDTH), weight)
                 for kind in ("weight", "bias")
             ]
         return torch.cat([part.reshape(1, WIDTH) for part in parts], 1)
@@ -89,6 +93,10 @@ class MicroAST:
         x = x.to(weight.dtype)
         x = F.pad(x, (pad,) * 4, mode="reflect") if pad else x
         return F.conv2d(x, weight, bias, stride, groups=groups)
+
+
+def _mean(features: Tensor, weight: Tensor | None) -> Tensor:
+    return precise(features).mean((2, 3)) if weight is None else mean_std(features, weight)[0]
 
 
 def _mean_std(features: Tensor) -> tuple[Tensor, Tensor]:

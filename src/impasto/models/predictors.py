@@ -57,12 +57,16 @@ class Predictor(nn.Module):
         with torch.no_grad():
             self.code.bias.copy_(base[0])
 
-    def forward(self, paintings: Tensor) -> Tensor:
-        """`(B, N)` float32 of paintings `(B, 3, H, W)` in [0, 1], `SIDE` px along their longest side."""
+    def forward(self, paintings: Tensor, seen: Tensor | None = None) -> Tensor:
+        """`(B, N)` float32 of paintings `(B, 3, H, W)` in [0, 1], `SIDE` px along their longest side.
+
+        seen: `(B, 1, H, W)` in [0, 1], how much of each pixel counts; None for all of it.
+        """
         x, pooled = 2 * pad_to_multiple(paintings, 1, least=_LEAST) - 1, []
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.1)
-            pooled += [part.flatten(1) for part in mean_std(x)]
+            weight = None if seen is None else F.adaptive_avg_pool2d(seen, (x.shape[2], x.shape[3]))
+            pooled += [part.flatten(1) for part in mean_std(x, weight)]
         code: Tensor = self.code(F.leaky_relu(self.hidden(torch.cat(pooled, 1)), 0.1))
         return code
 

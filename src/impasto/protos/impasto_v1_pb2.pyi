@@ -54,7 +54,7 @@ class Chunk(_message.Message):
     def __init__(self, name: _Optional[str] = ..., data: _Optional[bytes] = ..., file_name: _Optional[str] = ..., media_type: _Optional[str] = ..., record_json: _Optional[str] = ...) -> None: ...
 
 class Options(_message.Message):
-    __slots__ = ("styles", "method", "quality", "size", "settings", "init", "keep_color", "color_only", "regions", "feather", "preserve", "protect_faces", "strength_map", "format", "jpeg_quality", "drop_gps", "idempotency_key")
+    __slots__ = ("styles", "method", "quality", "size", "settings", "init", "keep_color", "color_only", "regions", "feather", "preserve", "protect_faces", "strength_map", "format", "jpeg_quality", "drop_gps", "idempotency_key", "match_regions")
     class SettingsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +79,7 @@ class Options(_message.Message):
     JPEG_QUALITY_FIELD_NUMBER: _ClassVar[int]
     DROP_GPS_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    MATCH_REGIONS_FIELD_NUMBER: _ClassVar[int]
     styles: _containers.RepeatedCompositeFieldContainer[Style]
     method: str
     quality: str
@@ -96,7 +97,8 @@ class Options(_message.Message):
     jpeg_quality: int
     drop_gps: bool
     idempotency_key: str
-    def __init__(self, styles: _Optional[_Iterable[_Union[Style, _Mapping]]] = ..., method: _Optional[str] = ..., quality: _Optional[str] = ..., size: _Optional[int] = ..., settings: _Optional[_Mapping[str, str]] = ..., init: _Optional[str] = ..., keep_color: _Optional[str] = ..., color_only: _Optional[bool] = ..., regions: _Optional[_Iterable[_Union[Region, _Mapping]]] = ..., feather: _Optional[float] = ..., preserve: _Optional[str] = ..., protect_faces: _Optional[float] = ..., strength_map: _Optional[str] = ..., format: _Optional[str] = ..., jpeg_quality: _Optional[int] = ..., drop_gps: _Optional[bool] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    match_regions: bool
+    def __init__(self, styles: _Optional[_Iterable[_Union[Style, _Mapping]]] = ..., method: _Optional[str] = ..., quality: _Optional[str] = ..., size: _Optional[int] = ..., settings: _Optional[_Mapping[str, str]] = ..., init: _Optional[str] = ..., keep_color: _Optional[str] = ..., color_only: _Optional[bool] = ..., regions: _Optional[_Iterable[_Union[Region, _Mapping]]] = ..., feather: _Optional[float] = ..., preserve: _Optional[str] = ..., protect_faces: _Optional[float] = ..., strength_map: _Optional[str] = ..., format: _Optional[str] = ..., jpeg_quality: _Optional[int] = ..., drop_gps: _Optional[bool] = ..., idempotency_key: _Optional[str] = ..., match_regions: _Optional[bool] = ...) -> None: ...
 
 class Style(_message.Message):
     __slots__ = ("source", "weight")

@@ -37,6 +37,7 @@ OWN: Mapping[str, tuple[str, str]] = {
     "style": ("text", "a painting by number or words, pack:NAME, or the name of an upload; :NUMBER sets its weight"),
     "weight": ("number", "weights of the uploaded styles, one for each, in their order"),
     "region": ("text", "MASK=STYLE: a style where a mask is white; MASK is an upload, subject, background or person"),
+    "match-regions": ("flag", "paint parts of the photograph after the parts of the painting that show the like"),
     "method": ("text", "auto, or one of /v1/methods"),
     "quality": ("text", "draft (a second), good (the default) or best (minutes)"),
     "size": ("whole", "longest side in pixels; the photograph's own by default"),
@@ -250,6 +251,7 @@ class OrderReader:
         controls = Controls(
             keep_color=_maybe(_text, given.get("keep-color")),
             color_only=_flag("color-only", given.get("color-only")),
+            match_regions=_flag("match-regions", given.get("match-regions")),
             regions=tuple(regions),
             feather=_number("feather")(given.get("feather", 0.0)),
             preserve=words.mask_of("preserve", _single(uploads, "preserve"), given),

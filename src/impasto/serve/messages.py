@@ -93,6 +93,7 @@ def settings_of(options: pb.Options, names: Mapping[str, str]) -> dict[str, Any]
         "init": names.get(options.init, options.init),
         "keep-color": options.keep_color,
         "color-only": options.color_only,
+        "match-regions": options.match_regions,
         "feather": options.feather,
         "preserve": names.get(options.preserve, options.preserve),
         "protect-faces": options.protect_faces if options.HasField("protect_faces") else None,
