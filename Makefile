@@ -71,7 +71,7 @@ test-scale: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/scale
 
 test-export: install
-	EXPORTS=1 $(BIN)/python -m pytest tests/unit/test_export.py tests/edges/test_web.py -k "adain or webgpu"
+	EXPORTS=1 $(BIN)/python -m pytest tests/edges/test_web.py -k webgpu
 
 test-fuzz: install
 	IMPASTO_FUZZ=5000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/edges/test_fuzz.py tests/edges/test_fuzz_grpc.py

@@ -137,6 +137,9 @@ class TinyStore(Store):
     def fetch(self, asset_ids, on_progress=None, *, force=False, folder=None):
         assert set(asset_ids) <= set(self.files)
 
+    def is_present(self, asset_id):
+        return asset_id in self.files
+
     def path(self, asset_id, on_progress=None):
         if asset_id not in self.files:
             raise AssetError(f"there is no {asset_id} here", "give a file")

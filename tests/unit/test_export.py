@@ -1,7 +1,6 @@
 """Exports: each format paints what PyTorch paints, carries its metadata, and is not left where it does not."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,12 +14,13 @@ from impasto.assets import Store
 from impasto.cli import app
 from impasto.errors import InputError, MissingExtra, StyleError
 from impasto.export import check, formats, portable
-from impasto.export.model import Exportable
-from impasto.models import networks
+from impasto.export.model import ANY_STYLE, Exportable
+from impasto.models import checkpoint, networks
+from impasto.models.codecs import Codec
 from impasto.ops import grids, stats
 from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.runtimes._openvino import import_openvino
-from tiny import TinyStore, noise, tiny_decoder_weights, tiny_encoder_weights, tiny_network
+from tiny import TinyStore, noise, tiny_network
 
 SHAPE = {"litert": (64, 96)}
 ROWS = {
@@ -235,41 +235,61 @@ def test_weights_lie_in_plain_order():
     assert portable.PlainConvolution(channels_last, None).weight.is_contiguous()
 
 
-# --- AdaIN -----------------------------------------------------------------------------------------------------------
+# --- a painting as the second input ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def adain(tmp_path):
+@pytest.fixture(params=["adain", "microast", "a file of adain"])
+def any_style(request, tmp_path, tiny_weights):
     class Described(TinyStore):
         def __init__(self, folder, weights):
             super().__init__(folder, weights)
             self.declared = Store(folder).declared
 
-    weights = {"vgg19-normalised": tiny_encoder_weights(), "adain-decoder": tiny_decoder_weights()}
-    (tmp_path / "store").mkdir()
-    return Exportable.of_adain(Described(tmp_path / "store", weights), [pixels(50, 71, seed=3), pixels(64, 40, seed=4)])
+    styles = [pixels(50, 71, seed=3), pixels(64, 40, seed=4)]
+    if request.param in ANY_STYLE:
+        (tmp_path / "store").mkdir()
+        return Exportable.of_method(request.param, Described(tmp_path / "store", tiny_weights), styles)
+    codec = Codec.of_assets(tiny_weights)
+    checkpoint.write(tmp_path / "codec.safetensors", codec.tensors(), {"kind": "adain"})
+    return Exportable.of_codec(tmp_path / "codec.safetensors", styles)
 
 
-BY_EXPORTER = pytest.mark.skipif("EXPORTS" not in os.environ, reason="PyTorch's exporter is slow: make test-export")
+WHERE_STYLE = [name for name, row in formats.FORMATS.items() if "style" in row.seconds]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["torchscript", pytest.param("openvino", marks=[needs("openvino"), BY_EXPORTER])])
-def test_adain_takes_the_painting_as_its_second_input(name, adain, tmp_path):
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in WHERE_STYLE])
+def test_a_painting_is_the_second_input_and_all_sides_are_free(name, any_style, tmp_path):
     row = formats.find(name)
-    path = tmp_path / f"adain{row.suffix}"
-    outcome = formats.export(adain, row, path, PHOTOGRAPHS)  # OpenVINO's is made of that of ONNX
+    path = tmp_path / f"any{row.suffix}"
+    outcome = formats.export(any_style, row, path, PHOTOGRAPHS)  # OpenVINO's is made of that of ONNX
     assert outcome.parity.psnr > 90
-    painter, _ = row.writer().load(path, adain)
+    painter, _ = row.writer().load(path, any_style)
     for sides, style in (((40, 51), (35, 90)), ((33, 32), (64, 64))):
         image, painting = pixels(*sides), pixels(*style, seed=9)
-        np.testing.assert_allclose(painter(image, painting), adain.reference(image, painting), atol=1e-4)
+        np.testing.assert_allclose(painter(image, painting), any_style.reference(image, painting), atol=1e-4)
+    batch, paintings = pixels(32, 48, batch=2), pixels(40, 36, seed=5, batch=2)
+    apart = [painter(batch[i : i + 1], paintings[i : i + 1]) for i in range(2)]
+    np.testing.assert_allclose(painter(batch, paintings), np.concatenate(apart), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in WHERE_STYLE])
+def test_resizing_in_the_middle_is_that_of_pytorch(name, tmp_path, tiny_weights):
+    """Bilinear, as MicroAST doubles: a straight ramp stays one inside, and its ends are repeated at the edges."""
+    model = Exportable._of_weights("microast", {"microast": tiny_weights["microast"]}, [pixels(32, 32)], [])
+    row = formats.find(name)
+    path = tmp_path / f"ramp{row.suffix}"
+    formats.export(model, row, path, PHOTOGRAPHS)
+    painter, _ = row.writer().load(path, model)
+    ramp = np.broadcast_to(np.linspace(0, 1, 52, dtype=np.float32), (1, 3, 36, 52)).copy()
+    np.testing.assert_allclose(painter(ramp, pixels(40, 40)), model.reference(ramp, pixels(40, 40)), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", [name for name, row in formats.FORMATS.items() if "style" not in row.seconds])
-def test_adain_goes_only_where_both_sides_are_free(name, tmp_path):
+def test_paintings_go_only_where_both_sides_are_free(name, tmp_path):
     row = formats.find(name)
-    with pytest.raises(InputError, match="AdaIN cannot be exported"):
+    with pytest.raises(InputError, match="a network that takes a painting cannot be exported"):
         formats.check_target(row, tmp_path / f"adain{row.suffix}", "style", None)
 
 

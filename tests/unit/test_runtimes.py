@@ -20,10 +20,10 @@ from impasto.engine.request import Request
 from impasto.errors import InputError, MissingExtra
 from impasto.methods import registry
 from impasto.models import catalog, networks, onnx_files
-from impasto.runtimes import choice, graphs, openvino, sessions
+from impasto.runtimes import any_painters, any_style, choice, graphs, openvino, sessions
 from impasto.runtimes.choice import measured  # before the tests' own is put in its place
 from impasto.video.frames import FramePainter
-from tiny import noise, style_of, tiny_arbitrary, tiny_network
+from tiny import TinyStore, noise, style_of, tiny_arbitrary, tiny_network
 
 RUNTIMES = tuple(sessions.RUNTIMES)
 
@@ -68,10 +68,11 @@ def test_a_runtime_paints_what_torch_paints(name, runtime):
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("method", ["feedforward", "arbitrary"])
-def test_regions_strengths_and_odd_sizes_by_a_runtime_are_those_by_torch(method, runtime):
+@pytest.mark.parametrize("method", [name for name, row in registry.methods().items() if len(row.runtimes) > 1])
+def test_regions_strengths_and_odd_sizes_by_a_runtime_are_those_by_torch(method, runtime, tiny_weights):
     row = registry.find(method)
-    weights = {"network": tiny_network()} if row.trained else {"arbitrary:FILE": tiny_arbitrary()}
+    own = {"feedforward": {"network": tiny_network()}, "arbitrary": {"arbitrary:FILE": tiny_arbitrary()}}
+    weights = own.get(method) or {name: tiny_weights[name] for name in row.assets}
     content, mask = noise(21, 50, batch=2), noise(21, 50, seed=4)[:, :1]
 
     def paint(placement):
@@ -84,6 +85,69 @@ def test_regions_strengths_and_odd_sizes_by_a_runtime_are_those_by_torch(method,
 
     one, other = paint(Placement()), paint(Placement(runtime=runtime))
     assert (one - other).abs().max() < 1e-4
+
+
+@pytest.fixture
+def any_store(tmp_path, tiny_weights):
+    (tmp_path / "store").mkdir()
+    return TinyStore(tmp_path / "store", tiny_weights)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("method", any_painters.METHODS)
+@pytest.mark.parametrize("strength", [1.0, 0.4])
+def test_any_painting_by_arrays_alone_is_what_torch_paints(method, runtime, strength, any_store, picture_file):
+    paintings = [picture_file("one.png", 70, 51, seed=1), (picture_file("two.png", 40, 90, seed=2), 3.0)]
+    request = Request(method, knobs={"strength": strength, "style_scale": 1.3})
+    here = {"device": "cpu", "precision": "float32", "store": any_store}
+    whole = Engine(**here, runtime="torch").stylize(pixels_of(45, 61), paintings, request)
+    engine = Engine(**here, runtime=runtime)
+    assert engine._by_fast_path(pixels_of(45, 61), paintings, request, print, print) is not None
+    painted = engine.stylize(pixels_of(45, 61), paintings, request)
+    assert np.abs(painted.picture.pixels - whole.picture.pixels).max() < 1e-4
+    assert painted.picture.pixels.std() > 0.001
+    same = ("method", "knobs", "styles", "width", "height")
+    assert {key: painted.record.get(key) for key in same} == {key: whole.record.get(key) for key in same}
+
+
+def test_graphs_of_any_painting_are_built_once_and_codes_too(any_store, picture_file, monkeypatch):
+    built, encoded = [], []
+    original = any_style.adain_encoder
+    monkeypatch.setattr(any_style, "adain_encoder", lambda codec: built.append(1) or original(codec))
+    encode = any_painters._AdaIN.encode
+    monkeypatch.setattr(any_painters._AdaIN, "encode", lambda *given: encoded.append(1) or encode(*given))
+    for _ in range(2):
+        engine = Engine(store=any_store, runtime="onnx")
+        for side in (40, 40, 64):
+            engine.stylize(pixels_of(side, 56), picture_file("one.png"), Request(quality="draft"))
+    assert (len(built), len(encoded)) == (1, 4)  # another size of the picture is another size of the painting
+
+
+def test_transparent_pictures_and_tiles_are_left_to_torch_or_refused(any_store, picture_file):
+    engine = Engine(store=any_store, runtime="onnx", device="cpu")
+    fading = np.broadcast_to(np.linspace(0, 255, 56), (40, 56))[..., None]
+    seen = Image.fromarray(np.concatenate([255 * pixels_of(40, 56), fading], 2).astype(np.uint8), "RGBA")
+    assert engine._by_fast_path(seen, picture_file(), Request("adain"), print, print) is None
+    with pytest.raises(InputError, match="in tiles") as caught:
+        engine.stylize(pixels_of(800, 1200), picture_file(), Request("adain", max_memory=850_000_000))
+    assert "--runtime" in caught.value.hint
+
+
+def test_auto_measures_methods_for_any_painting(any_store, picture_file, monkeypatch):
+    asked = []
+
+    def measured(network, candidates, _folder):
+        asked.append((network, [*candidates], [run().shape for run in candidates.values()]))
+        return {name: {"openvino": 1.0}.get(name, 2.0) for name in candidates}
+
+    monkeypatch.setattr(choice, "measured", measured)
+    engine = Engine(store=any_store, device="cpu", precision="float32")
+    painted = engine.stylize(pixels_of(40, 56), picture_file(), Request("adain"))
+    assert painted.record["openvino"]
+    ((network, names, shapes),) = asked
+    assert network.startswith("adain ")
+    assert names == ["torch", *RUNTIMES]
+    assert set(shapes) == {(1, 3, 192, 256)}  # it is heavy
 
 
 def test_openvino_takes_bfloat16_and_many_sizes(network, monkeypatch):
@@ -198,7 +262,7 @@ def test_only_what_is_plainly_quicker_replaces_the_first():
     [
         ({"runtime": "banana"}, Request(), "NET:s3", "no runtime 'banana'"),
         ({"runtime": "onnx", "precision": "bfloat16"}, Request(), "NET:s3", "does not compute in bfloat16"),
-        ({"runtime": "openvino"}, Request("adain"), "PHOTO", "method adain cannot be run by OpenVINO"),
+        ({"runtime": "openvino"}, Request("wct"), "PHOTO", "method wct cannot be run by OpenVINO"),
         ({"runtime": "onnx"}, Request("optimize"), "PHOTO", "method optimize cannot be run by ONNX Runtime"),
         ({"runtime": "torch"}, Request(), "ONNX:s3", "which torch cannot run"),
         ({"runtime": "onnx"}, Request(), "BAD:s3", "is not an ONNX file of an Impasto network"),

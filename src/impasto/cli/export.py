@@ -1,4 +1,4 @@
-"""`impasto export`: trained networks and AdaIN for other programs, phones and browsers."""
+"""`impasto export`: trained networks, AdaIN and MicroAST for other programs, phones and browsers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import typer
 
 from impasto.cli.printing import say, say_json
 from impasto.errors import InputError, quoted
-from impasto.models import catalog
+from impasto.models import catalog, checkpoint, codecs
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
     from impasto.export.formats import Exported, Format
 
-ADAIN = "adain"
+ANY_STYLE = ("adain", "microast")
 
 _EXAMPLES = """\b
 Examples:
@@ -37,7 +37,7 @@ def export(
     network: Annotated[
         list[str] | None,
         typer.Argument(
-            help="A trained network (a .safetensors file, or pack), or adain; for web several, or none for pack."
+            help="A trained network (a .safetensors file, or pack), adain or microast; for web several, or none: pack."
         ),
     ] = None,
     to: Annotated[str, typer.Option(help="onnx, openvino, torchscript, litert, coreml or web.")] = "onnx",
@@ -49,17 +49,18 @@ def export(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as a JSON object.")] = False,
 ) -> None:
-    """Write a trained network, or AdaIN, for another program; photographs are painted with it to check it."""
+    """Write a network for another program; photographs are painted with it to check it."""
     from impasto.cli.console import Reporter
     from impasto.export import formats
 
     row, sides = formats.find(to), _shape(shape)
     named = _named(network, row)
     target = out or Path(named[0]).with_suffix(row.suffix or ".web")
+    takes_painting = [one for one in named if one in ANY_STYLE or _is_codec(_file(one))]
     for one in named:
-        if one != ADAIN:
+        if one not in takes_painting:
             catalog.listing(_file(one))
-    formats.check_target(row, target, "style" if ADAIN in named else "code", sides)
+    formats.check_target(row, target, "style" if takes_painting else "code", sides)
     with Reporter() as reporter:
         outcome = _export(named, row, target, sides, reporter)
         reporter.note(str(outcome.parity))
@@ -86,6 +87,13 @@ def _file(network: str) -> Path:
     return catalog.PACK if network == "pack" else Path(network)
 
 
+def _is_codec(path: Path) -> bool:
+    """Whether a file holds networks of AdaIN, as `impasto prune adain` writes them."""
+    if path.suffix != checkpoint.SUFFIX or not path.is_file():
+        return False
+    return bool(checkpoint.read_header(path)[0].get("kind") == codecs.KIND)
+
+
 def _shape(text: str | None) -> tuple[int, int] | None:
     """Height and width of `HEIGHTxWIDTH`."""
     if text is None:
@@ -105,8 +113,10 @@ def _export(named: list[str], row: Format, target: Path, sides: tuple[int, int] 
     photographs = check.read_photographs(store.path("photos", reporter))
     if row is formats.WEB:
         return web.export([_file(one) for one in named], target, store, photographs, on_progress=reporter)
-    if named == [ADAIN]:
-        model = Exportable.of_adain(store, photographs[1:3], on_progress=reporter)
+    if named[0] in ANY_STYLE:
+        model = Exportable.of_method(named[0], store, photographs[1:3], on_progress=reporter)
+    elif _is_codec(_file(named[0])):
+        model = Exportable.of_codec(_file(named[0]), photographs[1:3])
     else:
         model = Exportable.of_network(_file(named[0]))
     return formats.export(model, row, target, photographs, shape=sides, on_progress=reporter)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -14,7 +14,7 @@ from impasto.assets import SAMPLE, Store
 from impasto.cli import flags
 from impasto.cli.flags import with_options
 from impasto.cli.printing import say, say_json
-from impasto.cli.train import knob_options, sample_folders
+from impasto.cli.train import collection, knob_options, sample_folders
 from impasto.errors import InputError, require_installed
 from impasto.files import check_apart, write_whole
 from impasto.methods.settings import DistillKnobs
@@ -24,13 +24,26 @@ from impasto.runtimes.sessions import RUNTIMES
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
     from impasto.export.prune import Pruned
+    from impasto.export.prune_adain import PrunedCodec
+    from impasto.models.codecs import Codec
     from impasto.models.networks import Trained
+    from impasto.train import TrainingJob, TrainingStyle
+
+ADAIN = "adain"
 
 _EXTRA = "compress"
+_FITTED = 16  # pairs of a photograph and a painting that AdaIN's layers are fitted on
+_FITTED_SIDES = (192, 256)
+_ADAIN_RATE = 5e-5  # its weights begin near where they end
 _LOOKED_AT = 4  # photographs that pruning is guided by
 _GUIDING = (96, 128)  # their height and width
 
-_Network = Annotated[str, typer.Argument(help="A trained network: a .safetensors file, or pack.")]
+_PRUNE_EXAMPLES = """\b
+Examples:
+  impasto prune pack --ratio 0.5 --content photographs -o half.safetensors
+  impasto prune adain --ratio 0.5 --content photographs --minutes 60 -o adain-half.safetensors"""
+
+_Network = Annotated[str, typer.Argument(help="A trained network: a .safetensors file, or pack; or adain.")]
 _Content = Annotated[
     Path | None,
     typer.Option("--content", "-c", help="Folder of photographs, or sample: photographs that are fetched."),
@@ -38,11 +51,12 @@ _Content = Annotated[
 _Json = Annotated[bool, typer.Option("--json", help="Print the outcome as a JSON object.")]
 
 
+_MakeJob: TypeAlias = "Callable[[dict[str, Any], Reporter], tuple[TrainingJob, Pruned | PrunedCodec]]"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    app.command("prune", epilog="Example: impasto prune pack --ratio 0.5 --content photographs -o half.safetensors")(
-        with_options(prune, knob_options(DistillKnobs))
-    )
+    app.command("prune", epilog=_PRUNE_EXAMPLES)(with_options(prune, knob_options(DistillKnobs)))
     app.command("quantize", epilog="Example: impasto quantize pack --content photographs -o pack-int8.onnx")(quantize)
 
 
@@ -50,6 +64,9 @@ def prune(
     network: _Network,
     ratio: Annotated[float, typer.Option(help="Share of the parameters to take away.")] = 0.5,
     content: _Content = None,
+    paintings: Annotated[
+        str | None, typer.Option(help="For adain, paintings to learn on: museum (the library), or a folder.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write, NAME.safetensors.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
     device: flags.Device = "auto",
@@ -57,13 +74,15 @@ def prune(
     as_json: _Json = False,
     **knobs: Any,
 ) -> None:
-    """Take channels out of a trained network, and train it to paint the same pictures again."""
+    """Take channels out of a trained network, or of AdaIN, and train it to paint the same pictures again."""
     if not 0 < ratio < 1:
         raise InputError(f"--ratio is {ratio:g}", "it takes a number between 0 and 1, such as 0.5")
-    source, target = _source(network), _target(out, network, "pruned", checkpoint.SUFFIX)
+    target = _target(out, network, "pruned", checkpoint.SUFFIX)
+    if network == ADAIN:
+        knobs["learning_rate"] = knobs.get("learning_rate") or _ADAIN_RATE
     asked = settings.build(DistillKnobs, knobs, owner="prune")
+    make = _adain_job(paintings, ratio) if network == ADAIN else _network_job(network, paintings, ratio)
     folders_of = _content(content)
-    require_installed("torch_pruning", _EXTRA)
     require_installed("lightning", "train")
     from impasto import device as hardware
     from impasto import train
@@ -72,12 +91,9 @@ def prune(
     train.check_target(target, resume=resume)
     with Reporter() as reporter:
         folders = folders_of(reporter)
-        full = train.load(str(source))
-        pruned = _pruned(full, folders, ratio, reporter)
+        common = {"source": folders, "target": target, "knobs": asked, "resume": resume}
+        job, pruned = make(common, reporter)
         placement = hardware.place(device, precision, tested=("float32", "bfloat16"))
-        job = train.Distillation(
-            source=folders, target=target, knobs=asked, pruned=pruned.trained, full=full, resume=resume
-        )
         result = train.train(job, weights={}, placement=placement, on_progress=reporter, on_note=reporter.note)
         whole, left = pruned.parameters
         reporter.note(f"{whole:,} parameters became {left:,}; {result.steps} steps of training")
@@ -88,6 +104,43 @@ def prune(
         say_json({"path": str(target), "parameters": left, "full_parameters": whole, "groups": told, **result.losses})
     else:
         say(target)
+
+
+def _network_job(network: str, paintings: str | None, ratio: float) -> _MakeJob:
+    """Prunes a trained network."""
+    source = _source(network)
+    if paintings is not None:
+        raise InputError("--paintings is for adain; a trained network has styles of its own", "leave it out")
+    require_installed("torch_pruning", _EXTRA)
+
+    def make(common: dict[str, Any], reporter: Reporter) -> tuple[TrainingJob, Pruned]:
+        from impasto import train
+
+        full = train.load(str(source))
+        pruned = _pruned(full, common["source"], ratio, reporter)
+        return train.Distillation(**common, pruned=pruned.trained, full=full), pruned
+
+    return make
+
+
+def _adain_job(paintings: str | None, ratio: float) -> _MakeJob:
+    """Prunes AdaIN's encoder and decoder."""
+    chosen = paintings or "museum"
+    if chosen != "museum" and not Path(chosen).is_dir():
+        raise InputError(f"there is no folder {chosen}", "name one with paintings, or museum")
+
+    def make(common: dict[str, Any], reporter: Reporter) -> tuple[TrainingJob, PrunedCodec]:
+        from impasto import train
+        from impasto.assets import load_weights
+        from impasto.models import codecs
+
+        store = Store()
+        full = codecs.Codec.of_assets({name: load_weights(store, name, on_progress=reporter) for name in codecs.ASSETS})
+        learnt, _ = collection(store, chosen, common["knobs"].seed, reporter)
+        pruned = _pruned_codec(full, common["source"], learnt, ratio, reporter)
+        return train.CodecDistillation(**common, pruned=pruned.codec, full=full, training_styles=learnt), pruned
+
+    return make
 
 
 def quantize(
@@ -180,3 +233,17 @@ def _pruned(full: Trained, folders: list[Path], ratio: float, reporter: Reporter
     seen = [torch.from_numpy(one)[None] for one in read_photographs(folders)[:_LOOKED_AT]]
     small = [torch.nn.functional.interpolate(one, _GUIDING, mode="area") for one in seen]
     return pruning.prune(full, small, ratio=ratio, on_progress=reporter)
+
+
+def _pruned_codec(
+    full: Codec, folders: list[Path], paintings: list[TrainingStyle], ratio: float, reporter: Reporter
+) -> PrunedCodec:
+    """AdaIN's narrower networks, before they are trained."""
+    from impasto.export import prune_adain
+    from impasto.export.quantize import read_photographs
+
+    seen = read_photographs(folders)
+    seen = [seen[number % len(seen)] for number in range(_FITTED)]
+    shown = [painting.pixels.transpose(2, 0, 1) for painting in paintings[:_FITTED]]
+    pairs = prune_adain.paired(seen, shown, _FITTED_SIDES)
+    return prune_adain.prune(full, *pairs, ratio=ratio, on_progress=reporter)

@@ -156,7 +156,7 @@ def train_arbitrary(
     def job(store: Store, reporter: Reporter) -> TrainingJob:
         from impasto.train import StyleTraining, load, recoloured
 
-        trained, unseen = _collection(store, paintings, asked.seed, reporter)
+        trained, unseen = collection(store, paintings, asked.seed, reporter)
         training_styles = [*trained, *map(recoloured, trained), *unseen]
         return StyleTraining(
             **common, training_styles=training_styles, unseen=len(unseen), start=None if start is None else load(start)
@@ -360,7 +360,7 @@ def sample_folders(store: Store, reporter: Reporter) -> list[Path]:
     return [store.path(one) for one in ids]
 
 
-def _collection(
+def collection(
     store: Store, paintings: str, seed: int, reporter: Reporter
 ) -> tuple[list[TrainingStyle], list[TrainingStyle]]:
     """Paintings to learn from, in an order that the seed settles, and some to validate in.

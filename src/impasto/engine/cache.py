@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from impasto.methods.registry import Method
+    from impasto.runtimes.any_painters import AnyPainter, Code
     from impasto.runtimes.sessions import NetworkGraph, Runtime
 
 MODEL_BYTES = 2 << 30
@@ -110,15 +111,17 @@ class ModelCache:
     """
 
     def __init__(self, store: Store, *, model_bytes: int = MODEL_BYTES, code_bytes: int = CODE_BYTES) -> None:
-        self._store = store
+        self.store = store
         self._stylizers: Cache[Stylizer] = Cache(model_bytes)
         self._codes: Cache[StyleCode] = Cache(code_bytes)
         self._runtimes: Cache[Runtime] = Cache(model_bytes)
+        self._any_painters: Cache[AnyPainter] = Cache(model_bytes)
+        self._array_codes: Cache[Code] = Cache(code_bytes)
 
     @property
     def folder(self) -> Path:
         """Where weights lie, and what is measured and built once."""
-        return self._store.root
+        return self.store.root
 
     def stylizer(
         self,
@@ -180,27 +183,61 @@ class ModelCache:
             from impasto.runtimes.sessions import Runtime
 
             graph = self._graph(network)
-            session = graph.open(name, precision, self._store.root / COMPILED)
+            session = graph.open(name, precision, self.store.root / COMPILED)
             return Runtime(graph, session, name, precision), len(graph.data)
 
         return self._runtimes.get((_version(network), name, precision), load)
 
+    def any_painter(self, method: str, needed: Sequence[str], name: str, precision: str) -> AnyPainter:
+        """A method for any painting in ONNX Runtime or OpenVINO, its weights in the cache. Loads no torch.
+
+        Args:
+            method: its name.
+            needed: names of its weights.
+            name: of the runtime.
+            precision: one of the runtime's.
+
+        Raises:
+            InputError, AssetError: its weights are others, or cannot be read.
+            MissingExtra: its graphs were never built, and the package that builds them is not installed.
+        """
+
+        def load() -> tuple[AnyPainter, int]:
+            from impasto.runtimes.any_painters import open_painter
+
+            files = [WeightsRef.parse(one).file or self.store.path(one) for one in needed]
+            folders = self.store.root / GRAPHS, self.store.root / COMPILED
+            painter = open_painter(method, files, name, precision, folders)
+            return painter, painter.bytes
+
+        return self._any_painters.get((method, name, precision, _versions(needed)), load)
+
+    def array_code(self, key: Hashable, make: Callable[[], Code]) -> Code:
+        """A code of paintings in arrays, computed once for all that shapes it, which is the key."""
+
+        def encode() -> tuple[Code, int]:
+            code = make()
+            return code, sum(part.nbytes for part in code)
+
+        return self._array_codes.get(key, encode)
+
     def _graph(self, network: Path) -> NetworkGraph:
         from impasto.runtimes.sessions import NetworkGraph
 
-        return NetworkGraph.read(network, self._store.root / GRAPHS)
+        return NetworkGraph.read(network, self.store.root / GRAPHS)
 
     def clear_style_codes(self) -> None:
         """Drop the style codes, so that the next picture's time includes encoding."""
         self._codes.clear()
+        self._array_codes.clear()
 
     def _weights(
         self, row: Method, needed: Iterable[str], network: Path | None, on_progress: OnProgress
     ) -> dict[str, Mapping[str, Tensor]]:
         own = [name for name in needed if WeightsRef.parse(name).file]
         assets = [name for name in needed if name not in own]
-        self._store.fetch(assets, on_progress=on_progress)
-        weights: dict[str, Mapping[str, Tensor]] = {name: load_weights(self._store.path(name)) for name in assets}
+        self.store.fetch(assets, on_progress=on_progress)
+        weights: dict[str, Mapping[str, Tensor]] = {name: load_weights(self.store.path(name)) for name in assets}
         weights |= {name: row.costs().read_weights(name) for name in own}
         if network is not None:
             weights["network"] = _network_tensors(network)

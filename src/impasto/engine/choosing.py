@@ -13,10 +13,10 @@ import numpy as np
 from impasto import device
 from impasto.contract import Placement
 from impasto.errors import InputError, MissingExtra
-from impasto.methods import recipes
+from impasto.methods import recipes, registry
 from impasto.models import catalog, onnx_files
 from impasto.models.checkpoint import WeightsRef
-from impasto.runtimes import choice
+from impasto.runtimes import choice, graphs
 from impasto.runtimes.sessions import RUNTIMES, installed
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from impasto.engine.cache import ModelCache
     from impasto.methods.registry import Method
     from impasto.runtimes.sessions import Runtime
+
+_HEAVY = 400e3  # operations a pixel
 
 NAMES = ("auto", "torch", *RUNTIMES)
 """What `--runtime` takes."""
@@ -56,7 +58,8 @@ def place(
 def in_runtime(row: Method, device_name: str, precision: str, runtime: str) -> Placement:
     """The placement of a method in ONNX Runtime or OpenVINO; raises as `place`."""
     if runtime not in row.runtimes:
-        hint = "leave out --runtime, or use a style of a trained network, such as pack:irises"
+        able = [one.name for one in registry.methods().values() if runtime in one.runtimes]
+        hint = f"leave out --runtime; or use --quality draft, or method {' or '.join(able)}"
         raise InputError(f"method {row.name} cannot be run by {RUNTIMES[runtime].title}", hint)
     RUNTIMES[runtime].check_installed()
     if device_name not in ("auto", "cpu"):
@@ -84,8 +87,7 @@ def candidates(row: Method, network: Path | None, *, cold: bool) -> tuple[str, .
 def fastest(models: ModelCache, stage: recipes.Stage, placement: Placement, network: Path | None) -> Placement:
     """The placement with the fastest runtime, all of which are loaded and measured where that was not done before."""
     row = stage.method
-    file = network or _own_network(row, stage)
-    if placement.device != "cpu" or file is None:
+    if placement.device != "cpu" or len(row.runtimes) < 2:
         return placement
     placements = {placement.runtime: placement}
     for name in candidates(row, network, cold=False):
@@ -93,32 +95,33 @@ def fastest(models: ModelCache, stage: recipes.Stage, placement: Placement, netw
             placements[name] = in_runtime(row, "cpu", "auto", name)
     if len(placements) == 1:
         return placement
+    needed = row.needs(stage.knobs)
+    key = networks_key(row, needed, models.store) if network is None else graphs.digest_of(network)
     painters = {name: _painter(models, stage, each, network) for name, each in placements.items()}
     try:
-        seconds = choice.measured(choice.network_key(file), painters, models.folder)
+        seconds = choice.measured(key, painters, models.folder)
     except MissingExtra:  # its graph was never built, and the package onnx is not there
         return placement
     return placements[choice.fastest(seconds)]
 
 
-def fastest_of(painters: Mapping[str, Runtime], network: Path, folder: Path) -> str:
-    """The fastest of the runtimes that have loaded a network, without torch.
-
-    Args:
-        painters: by name.
-        network: the file.
-        folder: where measurements are kept.
-    """
-    grey = np.full((*choice.SIDES, 3), 0.5, np.float32)
+def trial(painter: Runtime, network: Path) -> Callable[[], object]:
+    """Paints a grey picture with a trained network that a runtime has loaded."""
     name = catalog.listing(network)[0].name
-    runs = {key: partial(painter.paint, grey, {name: 1.0}) for key, painter in painters.items()}
-    return choice.fastest(choice.measured(choice.network_key(network), runs, folder))
+    return partial(painter.paint, np.full((*choice.SIDES, 3), 0.5, np.float32), {name: 1.0})
 
 
-def _own_network(row: Method, stage: recipes.Stage) -> Path | None:
-    """The file that the settings name."""
-    files = [WeightsRef.parse(name).file for name in row.needs(stage.knobs)]
-    return next((file for file in files if file is not None), None)
+def networks_key(row: Method, needed: Sequence[str], store: Store) -> str:
+    """Identifies the networks of a method that takes any painting, by the contents of its weights."""
+    refs = [WeightsRef.parse(name) for name in needed]
+    digests = [graphs.digest_of(ref.file or store.path(ref.name)) for ref in refs]
+    return " ".join([row.name, *digests])
+
+
+def sides_of(row: Method) -> tuple[int, int]:
+    """Height and width of the picture that is painted to measure a method: smaller where that takes long."""
+    height, width = choice.SIDES
+    return (height, width) if row.operations < _HEAVY else (height // 2, width // 2)
 
 
 def _painter(
@@ -137,7 +140,7 @@ def _painter(
         given: Any = stage.knobs
         knobs = replace(given, strength=1.0)
         job = Job(stylizer.encode_style(style, knobs), knobs)
-        return stylizer.stylize(torch.full((1, 3, *choice.SIDES), 0.5), [job])
+        return stylizer.stylize(torch.full((1, 3, *sides_of(stage.method)), 0.5), [job])
 
     return paint
 
@@ -190,10 +193,13 @@ def _pack_times(models: ModelCache, stage: recipes.Stage, placements: Sequence[P
         for each in placements
         if each.runtime != "torch"
     }
-    quick = fastest_of(cold, catalog.PACK, models.folder) if cold else ""
+    key, quick = graphs.digest_of(catalog.PACK), ""
+    if cold:
+        runs = {name: trial(runtime, catalog.PACK) for name, runtime in cold.items()}
+        seconds = choice.measured(key, runs, models.folder)
+        quick = choice.fastest(seconds)
     if not device.has_torch():
-        seconds = choice.measured(choice.network_key(catalog.PACK), dict.fromkeys(cold, lambda: None), models.folder)
-        return PackTimes(seconds, quick)
+        return PackTimes(seconds if cold else {}, quick)
     painters = {each.runtime: _painter(models, stage, each, catalog.PACK) for each in placements}
-    seconds = choice.measured(choice.network_key(catalog.PACK), painters, models.folder)
+    seconds = choice.measured(key, painters, models.folder)
     return PackTimes(seconds, quick, choice.fastest(seconds))

@@ -27,12 +27,13 @@ from impasto.engine.request import OnNote, Request, Result, Sources, Task, attem
 from impasto.engine.styles import StyleLike, find_styles, held_bytes
 from impasto.errors import Cancelled, InputError, MissingExtra, as_whole, require_torch
 from impasto.images import Picture
-from impasto.runtimes.sessions import RUNTIMES
+from impasto.runtimes import choice
+from impasto.runtimes.sessions import RUNTIMES, installed
 
 if TYPE_CHECKING:
+    from impasto.engine.any_path import AnyJob
     from impasto.engine.fast_path import FastJob
     from impasto.engine.run import Run
-    from impasto.runtimes.sessions import Runtime
 
 
 _SMALLEST_TEXTURE = 64
@@ -396,39 +397,57 @@ class Engine:
         asked, here = self._runtime not in ("auto", "torch"), self._device in ("auto", "cpu")
         if self._runtime == "torch" or not (asked or (here and "torch" not in sys.modules)):
             return None
+        from impasto.engine.any_path import AnyJob
         from impasto.engine.fast_path import FastJob
 
-        job = FastJob.of(styles, request)
+        job: FastJob | AnyJob | None = FastJob.of(styles, request)
+        if job is None and (
+            asked or not hardware.has_torch()
+        ):  # a pass takes long enough for torch to be worth loading
+            job = AnyJob.of(styles, request, self.store)
         if job is None:
             return None
         header = images.probe(content, max_pixels=request.max_pixels)
         height, width = request.sides(header.width, header.height)
+        painter = self._with_room(job, height * width, asked, on_note)
+        if painter is None:
+            return None
+        picture = _read(content, request)
+        sources = job.sources(partial(self.find_styles, styles, max_pixels=request.max_pixels, on_progress=on_progress))
+        if not job.takes(picture, sources):
+            return None
+        for note in (*picture.notes, *(f"style {s.label}: {note}" for s in sources for note in s.picture.notes)):
+            on_note(note)
+        return job.paint(painter, self.models, request, picture.resized(height, width), sources, on_progress)
+
+    def _with_room(self, job: FastJob | AnyJob, pixels: int, asked: bool, on_note: OnNote) -> Any:
+        """What paints a job without torch; None where nothing does, or memory is short."""
         try:
-            runtime = self._fast_runtime(job)
+            painter: Any = self._fast_painter(job)
         except MissingExtra as error:
             if asked or not hardware.has_torch():
                 raise
             on_note(f"painted by PyTorch: {error.message} ({error.hint})")
             return None
-        if runtime is None or height * width * runtime.graph.memory > hardware.available_memory():
-            return None
-        picture = _read(content, request)
-        for note in picture.notes:
-            on_note(note)
-        return job.paint(runtime, request, picture.resized(height, width), on_progress)
+        short = painter is not None and pixels * job.memory(painter) > hardware.available_memory()
+        return None if short else painter
 
-    def _fast_runtime(self, job: FastJob) -> Runtime | None:
-        """What paints a job without torch; None where nothing that is installed could."""
-        (stage,) = job.stages
-        names: list[str] = [self._runtime]
+    def _fast_painter(self, job: FastJob | AnyJob) -> Any:
+        """The fastest runtime with the job's networks; None where nothing that is installed takes them."""
+        row, names = job.stage.method, [self._runtime]
         if self._runtime == "auto":
-            able = choosing.candidates(stage.method, job.path, cold=True)
+            able = [name for name in installed() if name in row.runtimes]
             names = [name for name in able if self._precision in ("auto", *RUNTIMES[name].precisions)]
-        placements = [choosing.in_runtime(stage.method, self._device, self._precision, name) for name in names]
-        painters = {each.runtime: self.models.runtime(job.path, each.runtime, each.precision) for each in placements}
+        placements = [choosing.in_runtime(row, self._device, self._precision, name) for name in names]
+        painters: dict[str, Any] = {
+            each.runtime: job.open(self.models, each.runtime, each.precision) for each in placements
+        }
         if len(painters) < 2:
             return next(iter(painters.values()), None)
-        return painters[choosing.fastest_of(painters, job.path, self.models.folder)]
+        seconds = choice.measured(
+            job.key, {name: job.trial(painter) for name, painter in painters.items()}, self.models.folder
+        )
+        return painters[choice.fastest(seconds)]
 
 
 def _with_pipes_read(request: Request) -> Request:

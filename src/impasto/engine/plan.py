@@ -166,11 +166,21 @@ def _check_fits(
     pairs = zip(stages, placements, strict=True)
     seconds = sum(predicted_seconds(*pair, height, width, masks=parts, tiled=room.tiled) for pair in pairs)
     if room.tiled:
+        _check_tiled(placements)
         on_note(f"{width}x{height} px in one piece would take more memory: painted in tiles, seen as one picture")
         seconds *= _TILES_TAKE
     if seconds >= _LONG:
         on_note(f"{width}x{height} px by {stages[-1].method.name}: about {duration(seconds)}")
     return room, seconds
+
+
+def _check_tiled(placements: Sequence[Placement]) -> None:
+    other = next((one.runtime for one in placements if one.runtime != "torch"), None)
+    if other is not None:
+        raise InputError(
+            f"the picture has to be painted in tiles for want of memory, which --runtime {other} cannot",
+            "leave out --runtime, or use a smaller --size",
+        )
 
 
 def predicted_seconds(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +36,7 @@ from impasto.contract import (
 from impasto.engine.budget import IN_ONE_PIECE, Budget
 from impasto.engine.masks import Layout
 from impasto.engine.request import Regions, Request, Result, Sources, attempt, record_of
+from impasto.engine.styles import resized
 from impasto.errors import Cancelled, InputError
 from impasto.images import Picture
 from impasto.memory import FREED_MEMORY
@@ -51,7 +51,6 @@ _GRAIN = 2.0  # pixels over which a draft is smoothed (bench/NOTES.md)
 _LEAST_PALETTE = 64  # pixels of a region whose colours say anything
 _LEAST_SEEN = 1e-3  # of a picture, that has statistics of its own
 _PALETTE_SIDE = 4096  # longest side, of a picture whose colours are all counted
-_ENLARGED = 2.0  # a style image is enlarged at most so much: beyond it there is nothing but blur to learn from
 
 
 @contextmanager
@@ -286,17 +285,8 @@ class Run:
                 tensor = images.to_tensor(source.picture.pixels)
                 prepared.append(StyleImage(tensor, source.weight, source.trained.id, source.trained.name))
                 continue
-            own = source.picture.width, source.picture.height
-            least = stage.method.smallest_side
-            if min(own) < least:
-                raise InputError(
-                    f"style image is {own[0]}x{own[1]} px; method {stage.method.name} needs at least {least}x{least}",
-                    "use a larger image",
-                )
-            longest = min(max(canvas) * scale, max(own) * _ENLARGED)
-            longest = max(longest, least * max(own) / min(own))  # the short side must still fill the deepest layer
-            width, height = images.fit(*own, math.ceil(longest))
-            pixels = images.resize(source.picture.pixels, max(height, least), max(width, least))
+            row = stage.method
+            pixels = resized(source.picture, canvas, scale=scale, method=row.name, least=row.smallest_side)
             tensor, digest = images.to_tensor(pixels), images.digest(source.picture.pixels)
             alpha = source.picture.alpha
             alpha = None if alpha is None else images.resize(alpha, *pixels.shape[:2])

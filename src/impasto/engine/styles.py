@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from numbers import Real
@@ -20,6 +21,7 @@ from impasto.models import catalog
 StyleLike: TypeAlias = Any
 """A path, a style's name or words, a PIL image, an array or a tensor; or a pair of one of these and a weight."""
 
+_ENLARGED = 2.0  # a style image is enlarged at most so much: beyond it there is nothing but blur to learn from
 _BLANK = np.full((16, 16, 3), 0.5, np.float32)  # stands for a trained style without a thumbnail
 
 
@@ -50,6 +52,29 @@ def find_styles(
         left = None if room is None else room - held_bytes(found)
         found.append(_find(library, style, _checked(weight), partial(read, room=left), on_progress))
     return tuple(found)
+
+
+def resized(picture: images.Picture, canvas: tuple[int, int], *, scale: float, method: str, least: int) -> Any:
+    """A style image's pixels `(h, w, 3)` at the size at which its strokes are wanted.
+
+    Args:
+        picture: the style image.
+        canvas: height and width of the picture to be painted.
+        scale: of the style relative to it.
+        method, least: the name of the method, and the least side in pixels that it takes.
+
+    Raises:
+        InputError: the image is too small for the method.
+    """
+    own = picture.width, picture.height
+    if min(own) < least:
+        raise InputError(
+            f"style image is {own[0]}x{own[1]} px; method {method} needs at least {least}x{least}", "use a larger image"
+        )
+    longest = min(max(canvas) * scale, max(own) * _ENLARGED)
+    longest = max(longest, least * max(own) / min(own))  # the short side must still fill the deepest layer
+    width, height = images.fit(*own, math.ceil(longest))
+    return images.resize(picture.pixels, max(height, least), max(width, least))
 
 
 def held_bytes(sources: Iterable[StyleSource]) -> int:

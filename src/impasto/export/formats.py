@@ -175,7 +175,7 @@ def check_target(to: Format, path: Path, second: str, shape: Shape | None) -> No
     """
     if second not in to.seconds:
         takers = ", ".join(row.name for row in FORMATS.values() if second in row.seconds)
-        raise InputError(f"AdaIN cannot be exported to {to.name}", f"it can be to {takers}")
+        raise InputError(f"a network that takes a painting cannot be exported to {to.name}", f"it can be to {takers}")
     if shape is not None and not to.fixable:
         raise InputError(f"--shape is for litert and coreml; {to.name} takes any size", "leave it out")
     if to.suffix and path.suffix.lower() != to.suffix:
@@ -204,7 +204,7 @@ def export(
     """Write a model, let the format's own runtime paint, and leave it behind only where it paints as PyTorch does.
 
     Args:
-        model: the network, or AdaIN.
+        model: the network.
         to: the format.
         path: the file, or the folder.
         photographs: to compare with, see `check.read_photographs`.

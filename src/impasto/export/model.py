@@ -1,4 +1,4 @@
-"""What is exported: a trained network or AdaIN, what it says of itself, and how it paints in PyTorch."""
+"""What is exported: a trained network, AdaIN or MicroAST, what it says of itself, and how it paints in PyTorch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from impasto.assets import Store, load_weights
 from impasto.contract import Job, OnProgress, Placement, Style, StyleImage, ignore
-from impasto.export.portable import PlainAdaIN, PlainNetwork
-from impasto.methods.adain import AdaIN
-from impasto.methods.settings import AdaINKnobs
-from impasto.models import catalog, networks
+from impasto.export.portable import PlainAdaIN, PlainMicroAST, PlainNetwork
+from impasto.methods import registry
+from impasto.models import catalog, codecs, microast_spec, networks
+from impasto.models.codecs import Codec
 from impasto.ops.tiles import crop_to, pad_to_multiple
-from impasto.runtimes.graphs import Tensors, read
+from impasto.runtimes import any_style, graphs
 
 Array: TypeAlias = NDArray[np.float32]
 
@@ -30,6 +30,9 @@ Painter: TypeAlias = Callable[[Array, Array], Array]
 
 IMAGE, CODE, STYLE, PASTICHE = "image", "code", "style", "pastiche"
 """Names of the inputs and of the output, in every format that has names."""
+
+ANY_STYLE = ("adain", "microast")
+"""Methods that are exported with a painting as their second input."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Exportable:
         seconds: values of the second input to compare with, the batch 1: all styles, or paintings.
         stride: sides that are multiples of it need no padding.
         module: makes a plain module for exporters; handed False, one that takes multiples of the stride only.
-        tensors: of a network's file; None for AdaIN.
+        graph: writes the ONNX graph.
     """
 
     name: str
@@ -54,7 +57,7 @@ class Exportable:
     seconds: tuple[Array, ...]
     stride: int
     module: Callable[[bool], nn.Module]
-    tensors: Tensors | None = None
+    graph: Callable[[], bytes]
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -69,7 +72,7 @@ class Exportable:
             InputError: it is not an Impasto network.
         """
         catalog.listing(path)
-        tensors, about = read(path)
+        tensors, about = graphs.read(path)
         trained = networks.read(path)
         network = trained.network().requires_grad_(False).eval()
 
@@ -89,14 +92,17 @@ class Exportable:
             seconds=codes,
             stride=network.stride,
             module=lambda whole: PlainNetwork(network, whole=whole).eval(),
-            tensors=tensors,
+            graph=lambda: graphs.build(tensors),
         )
 
     @classmethod
-    def of_adain(cls, store: Store, styles: Sequence[Array], *, on_progress: OnProgress = ignore) -> Exportable:
-        """AdaIN with the weights of the store.
+    def of_method(
+        cls, name: str, store: Store, styles: Sequence[Array], *, on_progress: OnProgress = ignore
+    ) -> Exportable:
+        """One of `ANY_STYLE` with the weights of the store.
 
         Args:
+            name: of the method.
             store: of assets.
             styles: pictures `(1, 3, H, W)` to compare with.
             on_progress: called while something is fetched.
@@ -104,31 +110,70 @@ class Exportable:
         Raises:
             AssetError: they cannot be had.
         """
-        ids = ("vgg19-normalised", "adain-decoder")
-        weights = {name: load_weights(store, name, on_progress=on_progress) for name in ids}
+        row = registry.find(name)
+        weights = {one: load_weights(store, one, on_progress=on_progress) for one in row.assets}
+        licences = [store.declared[one].licence for one in row.assets]
+        return cls._of_weights(name, weights, styles, licences)
+
+    @classmethod
+    def of_codec(cls, path: Path, styles: Sequence[Array]) -> Exportable:
+        """AdaIN with the networks of a file that `impasto prune adain` has written.
+
+        Raises:
+            InputError: it is another kind of network.
+        """
+        codec = codecs.read(path)
+        return cls._of_weights("adain", {codecs.KIND: codec.tensors()}, styles, (), title=path.stem)
+
+    @classmethod
+    def _of_weights(
+        cls,
+        name: str,
+        weights: Mapping[str, Mapping[str, Tensor]],
+        styles: Sequence[Array],
+        licences: Sequence[str],
+        *,
+        title: str = "",
+    ) -> Exportable:
+        title, row = title or _TITLES[name], registry.find(name)
+        plain = _module(name, weights)
         return cls(
-            name="AdaIN",
+            name=title,
             second=STYLE,
             metadata={
-                **_described("AdaIN", "; ".join(store.declared[name].licence for name in ids)),
-                "paper": "arXiv:1703.06868",
+                **_described(title, "; ".join(licences)),
+                "paper": row.paper,
                 "ranges": f"{IMAGE} (batch, 3, height, width) and {STYLE} (batch, 3, any, any): sRGB in [0, 1]; "
                 f"{PASTICHE}: as {IMAGE}",
             },
-            reference=_adain_painter(weights),
+            reference=_painter(row, weights),
             seconds=tuple(styles),
-            stride=8,
-            module=lambda _: PlainAdaIN(weights["vgg19-normalised"], weights["adain-decoder"]).eval(),
+            stride=any_style.ADAIN_STRIDE if name == "adain" else microast_spec.STRIDE,
+            module=lambda _: plain.eval(),
+            graph=lambda: _graph(name, weights),
         )
 
 
-def _adain_painter(weights: Mapping[str, Mapping[str, Tensor]]) -> Painter:
-    stylizer, knobs = AdaIN(weights, Placement("cpu", "float32")), AdaINKnobs()
+_TITLES = {"adain": "AdaIN", "microast": "MicroAST"}
+
+
+def _module(name: str, weights: Mapping[str, Mapping[str, Tensor]]) -> nn.Module:
+    return PlainAdaIN(Codec.of_weights(weights)) if name == "adain" else PlainMicroAST(weights[name])
+
+
+def _graph(name: str, weights: Mapping[str, Mapping[str, Tensor]]) -> bytes:
+    arrays = {key: {name: one.numpy() for name, one in own.items()} for key, own in weights.items()}
+    return any_style.adain(Codec.of_weights(arrays)) if name == "adain" else any_style.microast(arrays[name])
+
+
+def _painter(row: registry.Method, weights: Mapping[str, Mapping[str, Tensor]]) -> Painter:
+    stylizer, knobs = row.load_class()(weights, Placement("cpu", "float32")), row.load_knobs()()
 
     def paint(image: Array, style: Array) -> Array:
         paintings = [Style((StyleImage(torch.from_numpy(one[None])),)) for one in style]
         jobs = [Job(stylizer.encode_style(painting, knobs), knobs) for painting in paintings]
-        return stylizer.stylize(torch.from_numpy(image), jobs).numpy()
+        painted: Array = stylizer.stylize(torch.from_numpy(image), jobs).numpy()
+        return painted
 
     return paint
 

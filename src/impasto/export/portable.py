@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.models import networks
+from impasto.models.codecs import LAYER, Codec
 from impasto.models.decoders import steps
 from impasto.models.encoder_specs import Convolution, Pooling
+from impasto.models.microast_spec import DECODER, DEPTHS, ENCODER, HEAD, RESIDUALS, STRIDE, WIDTH
 from impasto.ops.grids import FAINT, PERIODS, near_weights, span_weights
 from impasto.ops.stats import EPSILON
 
-ADAIN_LAYER = "relu4_1"
 _TAPS = (((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)), ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)))
 
 
@@ -193,14 +194,14 @@ class PlainAdaIN(nn.Module):
     """AdaIN: `image (B, 3, H, W)` and `style (B, 3, h, w)`, both in [0, 1], to the pastiche `(B, 3, H, W)`.
 
     Args:
-        encoder: tensors of the asset vgg19-normalised.
-        decoder: tensors of the asset adain-decoder.
+        codec: tensors of both networks.
     """
 
-    def __init__(self, encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> None:
+    def __init__(self, codec: Codec) -> None:
         super().__init__()
+        encoder, decoder = codec.encoder, codec.decoder
         self.epsilon = EPSILON
-        undone = steps(ADAIN_LAYER)
+        undone = steps(LAYER)
         colours = PlainConvolution(encoder["preprocess.weight"], encoder["preprocess.bias"])
         self.encoder = nn.Sequential(colours, *(_down(block, encoder) for block in reversed(undone)))
         up = [_up(block, decoder, relu=at < len(undone)) for at, block in enumerate(undone, start=1)]
@@ -236,3 +237,88 @@ def _up(block: object, weights: Mapping[str, Tensor], *, relu: bool) -> nn.Modul
     assert isinstance(block, Convolution)
     convolution = PlainConvolution(weights[f"{block.key}.weight"], weights[f"{block.key}.bias"])
     return nn.Sequential(convolution, nn.ReLU()) if relu else convolution
+
+
+class PlainMicroAST(nn.Module):
+    """MicroAST: `image (B, 3, H, W)` and `style (B, 3, h, w)`, both in [0, 1], to the pastiche `(B, 3, H, W)`.
+
+    Args:
+        tensors: of the asset microast.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.epsilon, self.stride = EPSILON, STRIDE
+        self.content, self.style = (_MicroEncoder(tensors, name) for name in ("content", "style"))
+        parts = [f"{part}{depth}" for depth in DEPTHS for part in ("weight", "bias")]
+        self.modulators = nn.ModuleList(_layer(tensors, f"modulator.{part}.0", groups=WIDTH) for part in parts)
+        names = [f"decoder.{name}.{part}" for name in ("dec1", "dec2") for part in ("conv1", "conv2")]
+        self.filters = nn.ModuleList(_layer(tensors, name) for name in names)
+        layers, inputs = list[nn.Module](), WIDTH
+        for apart, across in DECODER:
+            first, second = (f"decoder.dec3.{number}" for number in (apart, across))
+            groups = inputs // int(tensors[f"{first}.conv_layer.weight"].shape[1])
+            layers += [nn.Upsample(scale_factor=2.0, mode="bilinear"), _layer(tensors, first, groups=groups), nn.ReLU()]
+            layers += [_layer(tensors, second), nn.ReLU()]
+            inputs = int(tensors[f"{second}.conv_layer.weight"].shape[0])
+        self.decoder = nn.Sequential(*layers, _layer(tensors, f"decoder.dec3.{HEAD}"))
+
+    def forward(self, image: Tensor, style: Tensor) -> Tensor:
+        """See the class."""
+        height, width = image.shape[2], image.shape[3]
+        shallow, deep = self.style(mirrored_to_multiple(style, self.stride))
+        _, x = self.content(mirrored_to_multiple(image, self.stride))
+        modulations = []
+        for number, layer in enumerate(self.modulators):
+            modulations.append(layer(shallow if number < 2 else deep).mean((2, 3), keepdim=True))
+        x = self.renormalised(x, deep)
+        inner = F.relu(modulations[2] * self.filters[0](x) + modulations[3] * x)
+        x = x + modulations[2] * self.filters[1](inner) + modulations[3] * inner
+        x = self.renormalised(x, shallow)
+        inner = F.relu(modulations[0] * self.filters[2](x) + modulations[1] * x)
+        x = x + modulations[0] * self.filters[3](inner) + modulations[1] * inner
+        painted: Tensor = self.decoder(x).clamp(0.0, 1.0)
+        return painted[:, :, :height, :width]
+
+    def renormalised(self, x: Tensor, features: Tensor) -> Tensor:
+        """With the mean and deviation of other features, as samples have them."""
+        mean, std = _sample_moments(features, self.epsilon)
+        own_mean, own_std = _sample_moments(x, self.epsilon)
+        return (x - own_mean) * (std / own_std) + mean
+
+
+class _MicroEncoder(nn.Module):
+    """Features at both depths."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], name: str) -> None:
+        super().__init__()
+        layers, channels = list[nn.Module](), 3
+        for number, stride in ENCODER:
+            groups = channels if stride > 1 else 1
+            layers += [_layer(tensors, f"{name}.enc1.{number}", stride=stride, groups=groups), nn.ReLU()]
+            channels = int(tensors[f"{name}.enc1.{number}.conv_layer.weight"].shape[0])
+        self.before = nn.Sequential(*layers)
+        self.inner = nn.ModuleList(
+            nn.Sequential(
+                _layer(tensors, f"{name}.{residual}.conv1"), nn.ReLU(), _layer(tensors, f"{name}.{residual}.conv2")
+            )
+            for residual in RESIDUALS
+        )
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        x = self.before(image)
+        first = x + self.inner[0](x)
+        return first, first + self.inner[1](first)
+
+
+def _layer(tensors: Mapping[str, Tensor], name: str, *, stride: int = 1, groups: int = 1) -> PlainConvolution:
+    weight, bias = (tensors[f"{name}.conv_layer.{part}"] for part in ("weight", "bias"))
+    return PlainConvolution(weight, bias, stride=stride, groups=groups)
+
+
+def _sample_moments(features: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    mean = features.mean((2, 3), keepdim=True)
+    apart = features - mean
+    count = float(features.shape[2] * features.shape[3])
+    return mean, torch.sqrt((apart * apart).sum((2, 3), keepdim=True) / (count - 1.0) + epsilon)

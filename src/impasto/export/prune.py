@@ -119,7 +119,7 @@ class _Shrinking:
         now = self.error(tensors)
         for key, count in first.items():
             have = tensors[f"{key}.weight"].shape[0]
-            taken = min(_step(count), have - _LEAST)
+            taken = min(channels_at_once(count), have - _LEAST)
             if taken < 1:
                 continue
             narrower = self.without(tensors, key, taken)
@@ -174,7 +174,7 @@ class _Shrinking:
         )
 
 
-def _step(channels: int) -> int:
+def channels_at_once(channels: int) -> int:
     """Channels that leave at once: an eighth or less, and a power of 2, which suits vector instructions."""
     return 1 << max(1, (channels // 8).bit_length() - 1)
 

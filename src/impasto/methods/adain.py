@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from impasto.contract import Costs, Job, OnProgress, Placement, Progress, Style, StyleCode, ignore
+from impasto.methods.placed_codec import placed
 from impasto.methods.settings import AdaINKnobs
 from impasto.methods.transfer import Deviations, FeatureTransfer
+from impasto.models import codecs
+from impasto.models.checkpoint import WeightsRef
+from impasto.models.codecs import LAYER, Codec
 
-LAYER = "relu4_1"
 _WINDOW_BYTES = 2000.0  # of memory, for a pixel of a tile's window, at the peak (bench/RESULTS.md)
 
 
@@ -21,21 +24,37 @@ class AdaIN(Costs):
     """Gives VGG-19's relu4_1 features the style's mean and deviation, and decodes them.
 
     Args:
-        weights: `vgg19-normalised` and `adain-decoder`.
+        weights: `vgg19-normalised` and `adain-decoder`; or one entry, the tensors of a file, see `needs`.
         placement: where to compute.
     """
 
     def __init__(self, weights: Mapping[str, Mapping[str, Tensor]], placement: Placement) -> None:
         self.placement = placement
+        codec = Codec.of_weights(weights)
         self._transfer = FeatureTransfer(
             LAYER,
-            weights["vgg19-normalised"],
-            weights["adain-decoder"],
+            placed(codec, placement),
             placement,
             statistics=Deviations(),
             window_bytes=_WINDOW_BYTES,
             removes_grid=True,
         )
+
+    @staticmethod
+    def needs(knobs: AdaINKnobs) -> tuple[str, ...]:
+        """The full networks; or `adain:FILE` of the settings.
+
+        Raises:
+            InputError: there is no such file.
+        """
+        return codecs.needs(knobs.network)
+
+    @staticmethod
+    def read_weights(name: str) -> Mapping[str, Tensor]:
+        """The tensors of a file that `needs` names."""
+        file = WeightsRef.parse(name).file
+        assert file is not None
+        return codecs.read(file).tensors()
 
     def encode_style(self, style: Style, knobs: AdaINKnobs) -> StyleCode:  # noqa: ARG002 - nothing in it shapes the code
         """Mean and deviation of relu4_1, averaged over the style images by weight.

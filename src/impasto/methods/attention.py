@@ -15,11 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleCode, ignore
+from impasto.methods.placed_codec import placed
 from impasto.methods.settings import AttentionKnobs
 from impasto.methods.transfer import Deviations, FeatureMap, FeatureTransfer, Moments
+from impasto.models.codecs import LAYER, Codec
 from impasto.ops.stats import EPSILON, adaptive_instance_norm, mean_std
 
-LAYER = "relu4_1"
 PLACES = 4096
 """Of a painting that are looked at, at most; a larger one is looked at in a coarser grid."""
 
@@ -74,8 +75,7 @@ class Attention:
     def __init__(self, weights: Mapping[str, Mapping[str, Tensor]], placement: Placement) -> None:
         self._transfer = FeatureTransfer(
             LAYER,
-            weights["vgg19-normalised"],
-            weights["adain-decoder"],
+            placed(Codec.of_assets(weights), placement),
             placement,
             statistics=_Attention(),
             window_bytes=0.0,

@@ -109,6 +109,7 @@ BUILT_IN = (
         memory=1150.0,
         region_memory=120.0,
         tiling="shared statistics",
+        runtimes=("torch", "onnx", "openvino"),
     ),
     Method(
         name="wct",
@@ -140,6 +141,7 @@ BUILT_IN = (
         operations=1.1e6,
         memory=1150.0,
         region_memory=120.0,
+        runtimes=("torch", "onnx", "openvino"),
     ),
     Method(
         name="microast",
@@ -154,6 +156,7 @@ BUILT_IN = (
         smallest_side=16,
         operations=56e3,
         memory=430.0,
+        runtimes=("torch", "onnx", "openvino"),
     ),
     Method(
         name="optimize",

@@ -17,6 +17,12 @@ class AdaINKnobs(Knobs):
     style_scale: float = knob(
         1.0, "size of the style image relative to the photograph: larger strokes above 1", low=0.1, high=8
     )
+    network: str = knob(
+        "shipped",
+        "file of smaller networks, of impasto prune adain; with --method arbitrary one of impasto train arbitrary",
+        shapes_style=True,
+        names_file=True,
+    )
 
 
 @dataclass(frozen=True)

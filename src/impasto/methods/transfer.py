@@ -8,7 +8,7 @@ paints. The result is the same to rounding, and has no seams.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.contract import Job, Placement, Style, StyleCode, StyleImage, check_cancelled
+from impasto.contract import Features, Job, Placement, Style, StyleCode, StyleImage, check_cancelled
 from impasto.memory import trim_memory
 from impasto.models import decoders
 from impasto.models.encoder_specs import VGG19
@@ -138,13 +138,49 @@ class Covariance:
         return LinearMap(matrix, mean.double() - middle[None, :, None, None])
 
 
+class FeatureEncoder(Protocol):
+    """Features of pictures; `Encoder` is one."""
+
+    def __call__(self, images: Tensor, layers: Iterable[str], /, *, tile: Tile | None = None) -> Features:
+        """See `Encoder`."""
+        ...
+
+
+class FeatureDecoder(Protocol):
+    """Pictures of features; `Decoder` is one."""
+
+    def __call__(self, features: Tensor, tile: Tile | None = None, /) -> Tensor:
+        """See `Decoder`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Networks:
+    """An encoder and the decoder that mirrors it.
+
+    Attributes:
+        encoder, decoder: those of torch; others take pictures in one piece only.
+        removes_grid: whether the decoder's grid is already taken out of what it gives.
+    """
+
+    encoder: FeatureEncoder
+    decoder: FeatureDecoder
+    removes_grid: bool = False
+
+    @classmethod
+    def of(
+        cls, layer: str, encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor], placement: Placement
+    ) -> Networks:
+        """Of weights: of VGG-19 down to a layer, or of a narrower one; and of its decoder."""
+        return cls(Encoder(VGG19.down_to(layer), encoder, placement), decoders.Decoder(decoder, placement, layer))
+
+
 class FeatureTransfer:
     """Gives the features of one layer of VGG-19 a style's statistics, and decodes them.
 
     Args:
         layer: of VGG-19.
-        encoder: weights of VGG-19 down to that layer, or of a narrower one.
-        decoder: weights of the decoder that mirrors it.
+        networks: encoder and decoder.
         placement: where to compute.
         statistics: which ones.
         window_bytes: of memory in float32, for a pixel of a tile's window, at the peak.
@@ -156,8 +192,7 @@ class FeatureTransfer:
     def __init__(
         self,
         layer: str,
-        encoder: Mapping[str, Tensor],
-        decoder: Mapping[str, Tensor],
+        networks: Networks,
         placement: Placement,
         *,
         statistics: Statistics,
@@ -167,11 +202,10 @@ class FeatureTransfer:
     ) -> None:
         self._levels = levels
         self._layer, self._placement, self._statistics = layer, placement, statistics
-        self._encoder = Encoder(VGG19.down_to(layer), encoder, placement)
-        self._decoder = decoders.Decoder(decoder, placement, layer)
+        self._encoder, self._decoder = networks.encoder, networks.decoder
         self._stride, self._decoder_margin = VGG19.stride(layer), decoders.margin(layer)
         self._reach = VGG19.reach([layer])
-        self._grid_margin = _grid_margin(layer) if removes_grid else 0
+        self._grid_margin = _grid_margin(layer) if removes_grid and not networks.removes_grid else 0
         self._cells = max(1, self._decoder_margin // self._stride - 1)  # that the decoder sees beyond a region's edge
         self._window_bytes = window_bytes
 

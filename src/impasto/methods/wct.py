@@ -14,7 +14,7 @@ from torch import Tensor
 from impasto.contract import STYLE_LAYERS, Costs, Job, OnProgress, Placement, Progress, Style, StyleCode, ignore
 from impasto.errors import InputError
 from impasto.methods.settings import WCTKnobs
-from impasto.methods.transfer import Covariance, FeatureTransfer, Report
+from impasto.methods.transfer import Covariance, FeatureTransfer, Networks, Report
 from impasto.models import checkpoint
 from impasto.models.checkpoint import SUFFIX, WeightsRef
 from impasto.ops.tiles import to_codes
@@ -42,8 +42,7 @@ class WCT(Costs):
         self._levels = {
             layer: FeatureTransfer(
                 layer,
-                encoder,
-                decoder,
+                Networks.of(layer, encoder, decoder, placement),
                 placement,
                 statistics=Covariance(layer),
                 window_bytes=_window_bytes(SMALL in weights),

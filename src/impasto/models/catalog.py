@@ -95,6 +95,9 @@ def _listing(path: Path, version: tuple[str | int, ...]) -> tuple[TrainedStyle, 
     if about.get("kind") == "arbitrary":
         hint = f"use --method arbitrary --network {path} --style PAINTING"
         raise InputError(f"{path} takes any painting and has no style of its own", hint)
+    if about.get("kind") == "adain":
+        hint = f"use --method adain --network {path} --style PAINTING"
+        raise InputError(f"{path} takes any painting and has no style of its own", hint)
     if about.get("kind") == "decoder":
         raise InputError(f"{path} is a decoder and has no style", "give a network that impasto train has taught one")
     if not names:

@@ -13,16 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.contract import Placement
+from impasto.models.microast_spec import CODE_SIZE, DECODER, DEPTHS, ENCODER, HEAD, RESIDUALS, STRIDE, WIDTH
 from impasto.ops.stats import EPSILON, mean_std, precise
-
-STRIDE = 4
-WIDTH = 64
-CODE_SIZE = 8 * WIDTH
-"""Numbers in a code: for each of the two depths the mean and deviation of features, a filter's scale and its bias."""
-
-_DEPTHS = (1, 2)
-_ENCODER = ((0, 1), (2, 2), (4, 1), (6, 2), (8, 1))  # number in the file, stride
-_DECODER = ((1, 3), (6, 8))  # the depthwise and the pointwise convolution after each doubling
 
 
 class MicroAST:
@@ -44,7 +36,7 @@ class MicroAST:
         seen: `(1, 1, H, W)` in [0, 1], how much of each pixel counts; None for all of it.
         """
         parts: list[Tensor] = []
-        for depth, features in zip(_DEPTHS, self._encode("style", painting), strict=True):
+        for depth, features in zip(DEPTHS, self._encode("style", painting), strict=True):
             weight = None if seen is None else F.adaptive_avg_pool2d(seen, (features.shape[2], features.shape[3]))
             parts += _mean_std(features) if weight is None else mean_std(features, weight)
             parts += [
@@ -62,21 +54,21 @@ class MicroAST:
         _, x = self._encode("content", images)
         x = self._modulated("decoder.dec1", _renormalised(x, deep[0], deep[1]), deep[2], deep[3])
         x = self._modulated("decoder.dec2", _renormalised(x, shallow[0], shallow[1]), shallow[2], shallow[3])
-        for apart, across in _DECODER:
+        for apart, across in DECODER:
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
             inputs = x.shape[1] // self._weights[f"decoder.dec3.{apart}.conv_layer.weight"].shape[1]
             x = F.relu_(self._convolve(f"decoder.dec3.{apart}", x, groups=inputs))
             x = F.relu_(self._convolve(f"decoder.dec3.{across}", x))
-        return self._convolve("decoder.dec3.10", x)
+        return self._convolve(f"decoder.dec3.{HEAD}", x)
 
     def _encode(self, name: str, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features at both depths, `(B, WIDTH, H / 4, W / 4)`."""
         x = images
-        for number, stride in _ENCODER:
+        for number, stride in ENCODER:
             groups = x.shape[1] if stride > 1 else 1
             x = F.relu_(self._convolve(f"{name}.enc1.{number}", x, stride=stride, groups=groups))
-        first = self._residual(f"{name}.enc1.10", x)
-        return first, self._residual(f"{name}.enc2.0", first)
+        first = self._residual(f"{name}.{RESIDUALS[0]}", x)
+        return first, self._residual(f"{name}.{RESIDUALS[1]}", first)
 
     def _residual(self, name: str, x: Tensor) -> Tensor:
         return x + self._convolve(f"{name}.conv2", F.relu_(self._convolve(f"{name}.conv1", x)))

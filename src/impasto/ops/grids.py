@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # its numbers are read without torch, too
+    from torch import Tensor
 
 PERIODS = (8, 4, 2)  # pixels: of a decoder that doubles three times
 _CELLS = 2  # whole periods away from a place in which the grid is looked for, in each direction
@@ -51,7 +52,7 @@ def _averaged(images: Tensor, weights: Sequence[float], *, apart: int = 1) -> Te
     middle = len(weights) // 2
     for axis in (2, 3):
         length = images.shape[axis]
-        total, count = torch.zeros_like(images), torch.zeros_like(images[:1, :1].select(5 - axis, 0))
+        total, count = images.clone().zero_(), images[:1, :1].select(5 - axis, 0).clone().zero_()
         for index, weight in enumerate(weights):
             shift = (index - middle) * apart
             kept = length - abs(shift)

@@ -5,7 +5,6 @@ Times are taken in turn, on the network that is to paint, so that a noisy minute
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import time
@@ -19,13 +18,13 @@ from typing import Any
 from impasto import device
 from impasto.errors import InputError, ResourceError
 from impasto.files import write_json
-from impasto.models.checkpoint import file_version
 
 SIDES = (384, 512)
 """Height and width of the picture that is painted to measure."""
 
 _FILE = "runtimes.json"
 _ROUNDS = 3
+_PATIENCE = 4.0  # seconds, after which one round has to do
 _MARGIN = 0.9  # of the first one's time: what is not plainly quicker does not replace it
 _KEPT = 64  # networks
 _PACKAGES = ("torch", "onnxruntime", "openvino")
@@ -61,21 +60,11 @@ def measured(network: str, candidates: Mapping[str, Callable[[], object]], folde
     return {name: known[name] for name in candidates}
 
 
-def network_key(network: Path) -> str:
-    """Identifies a network's file by its contents."""
-    return _key_of(network, file_version(network))
-
-
-@lru_cache(maxsize=16)
-def _key_of(network: Path, version: tuple[str | int, ...]) -> str:  # noqa: ARG001 - a part of the key
-    """The same; asked for with each picture, and read once."""
-    with network.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
-
-
 def _race(candidates: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    best = dict.fromkeys(candidates, float("inf"))
+    best, began = dict.fromkeys(candidates, float("inf")), time.perf_counter()
     for number in range(_ROUNDS + 1):
+        if number > 1 and time.perf_counter() - began > _PATIENCE:
+            break
         for name, paint in candidates.items():
             started = time.perf_counter()
             paint()

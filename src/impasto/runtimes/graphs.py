@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.errors import InputError, ResourceError, require
+from impasto.errors import InputError, ResourceError
 from impasto.files import write_whole
 from impasto.models import checkpoint
-
-Tensors: TypeAlias = Mapping[str, NDArray[Any]]
+from impasto.runtimes.nodes import GraphWriter, Tensors
 
 IMAGE, CODE, PASTICHE = "image", "code", "pastiche"
 """The inputs, `(B, 3, H, W)` and `(B, N)`, and the output `(B, 3, H, W)`, all float32; pictures in [0, 1]."""
@@ -32,15 +32,11 @@ EPSILON = 1e-5
 
 _STYLE = "style."
 _END = 1 << 40  # of a slice: beyond all sides
-_OPSET, _IR = 17, 8
 _DOUBLED_AT_ONCE = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
 """Which of a kernel's weights make each of the four of the transposed one that doubles, too."""
-_DOUBLED = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32)
 _UNDOUBLED = np.array([[[[k == 2 * a + p - u for k in range(3)] for p in (0, 1)] for a in (0, 1)] for u in (0, 1)])
 
 _MOST_PIECES = 6  # WebGPU promises eight buffers to a shader
-
-EXTRA = "onnx"
 
 _VERSION = 2
 """Of what `build` makes: with another one, graphs that were kept are built again."""
@@ -88,7 +84,8 @@ def build(tensors: Tensors, about: Mapping[str, Any] | None = None, *, transpose
     if about is not None:
         codes = {name.removeprefix(_STYLE): _plain(array) for name, array in tensors.items() if name.startswith(_STYLE)}
         metadata = {"impasto": json.dumps(about), "codes": json.dumps(codes)}
-    return graph.model(metadata)
+    inputs = {IMAGE: ("batch", 3, "height", "width"), CODE: ("batch", graph.code_length)}
+    return graph.model(inputs, {PASTICHE: ("batch", 3, "height", "width")}, metadata)
 
 
 def _plain(code: NDArray[Any]) -> list[float]:
@@ -108,21 +105,36 @@ def cached(network: Path, tensors: Tensors, folder: Path, *, transposed: bool = 
         InputError: they are not those of an Impasto network.
         MissingExtra: it was never built, and the package onnx is not installed.
     """
-    with network.open("rb") as file:
-        known_by = f"{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}-{_VERSION}{'t' if transposed else ''}"
-    for kept in folder.glob(f"{known_by}-*.onnx"):
+    known_by = f"{digest_of(network)}-{_VERSION}{'t' if transposed else ''}"
+    return kept(known_by, lambda: build(tensors, transposed=transposed), folder)
+
+
+def kept(known_by: str, make: Callable[[], bytes], folder: Path) -> bytes:
+    """A graph from the folder where built ones are kept, or made now; raises what `make` raises."""
+    for path in folder.glob(f"{known_by}-*.onnx"):
         with suppress(OSError):
-            data = kept.read_bytes()
-            if kept.stem == f"{known_by}-{_digest(data)}":
+            data = path.read_bytes()
+            if path.stem == f"{known_by}-{_digest(data)}":
                 return data
-            kept.unlink()  # a byte of it was altered
-    data = build(tensors, transposed=transposed)
+            path.unlink()  # a byte of it was altered
+    data = make()
     with suppress(OSError, InputError, ResourceError):  # a folder that takes none is no reason not to paint
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / f"{known_by}-{_digest(data)}.onnx", data)
         for old in sorted(folder.glob("*.onnx"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
             old.unlink(missing_ok=True)
     return data
+
+
+def digest_of(network: Path) -> str:
+    """Identifies a network's file by its contents; read once, though asked for with each picture."""
+    return _digest_of(network, checkpoint.file_version(network))
+
+
+@lru_cache(maxsize=32)
+def _digest_of(network: Path, version: tuple[str | int, ...]) -> str:  # noqa: ARG001 - a part of the key
+    with network.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def _digest(data: bytes) -> str:
@@ -143,28 +155,20 @@ def memory_of(tensors: Tensors) -> float:
     return 14.0 * float(stem / 4 + tensors["full.weight"].shape[0] if strided else 2 * stem)
 
 
-class _Graph:
-    """Writes the nodes of one network, each after those that it needs."""
+class _Graph(GraphWriter):
+    """Writes the nodes of one network."""
 
     def __init__(self, tensors: Tensors) -> None:
-        self._onnx: Any = require("onnx", EXTRA)
-        self._helper = self._onnx.helper
-        self._tensors, self._nodes, self._held = tensors, list[Any](), dict[str, NDArray[Any]]()
+        super().__init__(tensors)
         self._scales: list[str] = []  # what remains of the code, piece by piece
         self._layers = 0
-        self.used: set[str] = set()
 
     def write(self) -> None:
         """All nodes, from the image to the pastiche."""
         self._pieces = self._sizes()
-        sides = self._node("Slice", [self._node("Shape", [IMAGE]), *self._ints([2], [4])])
-        stride = self._ints([stride_of(self._tensors)])
-        missing = self._node("Mod", [self._node("Neg", [sides]), *stride])
-        border = self._node("Concat", [*self._ints([0] * 6), missing], axis=0)
-        image = self._node("Pad", [IMAGE, border], mode="reflect")
+        image, sides = self.extended(IMAGE, stride_of(self._tensors))
         x = self._node("Sub", [image, self._constant("half", np.float32(0.5))])
-        x = self._pastiche(x)
-        self._node("Slice", [x, *self._ints([0, 0]), sides, *self._ints([2, 3])], output=PASTICHE)
+        self.cut_off(self._pastiche(x), sides, PASTICHE)
 
     @property
     def code_length(self) -> int:
@@ -210,10 +214,6 @@ class _Graph:
         self._add("Split", [x, self._constant(f"{name}.sizes", np.array(sizes, np.int64))], names, axis=1)
         return names
 
-    def _take(self, name: str) -> NDArray[Any]:
-        self.used.add(name)
-        return self._tensors[name]
-
     def _numbered(self, group: str) -> list[str]:
         found = {".".join(name.split(".")[:2]) for name in self._tensors if name.startswith(f"{group}.")}
         return sorted(found, key=lambda name: int(name.split(".")[1]))
@@ -237,28 +237,16 @@ class _Graph:
 
     def _convolution(self, x: str, name: str, *, stride: int = 1, groups: int = 1) -> str:
         weight = self._take(f"{name}.weight")
-        border = weight.shape[2] // 2
-        if border:
-            x = self._node("Pad", [x, *self._ints([0, 0, border, border] * 2)], mode="reflect")
-        held = [self._constant(f"{name}.weight", weight)]
-        if name == "head":
-            held.append(self._constant(f"{name}.bias", self._take(f"{name}.bias")))
-        return self._node("Conv", [x, *held], strides=[stride, stride], group=groups)
+        bias = self._take(f"{name}.bias") if name == "head" else None
+        return self._convolved(x, name, weight, bias, stride=stride, groups=groups)
 
     def _windows(self, x: str, name: str) -> str:
         """As `networks._Doubling.windows`: one small convolution makes the four pixels of each window."""
-        weight = self._take(f"{name}.weight")
-        outputs, inputs = weight.shape[:2]
-        kernels = np.einsum("pak,qbl,oikl->pqoiab", _DOUBLED, _DOUBLED, weight).reshape(4 * outputs, inputs, 2, 2)
-        held = [self._constant(f"{name}.weight", kernels)]
-        if name == "full":
-            held.append(self._constant(f"{name}.bias", np.tile(self._take(f"{name}.bias"), 4)))
-        padded = self._node("Pad", [x, *self._ints([0, 0, 1, 1] * 2)], mode="edge")
-        return self._node("Conv", [padded, *held])
+        bias = self._take(f"{name}.bias") if name == "full" else None
+        return self._four_windows(x, name, self._take(f"{name}.weight"), bias)
 
     def _doubling(self, x: str, name: str) -> str:
-        pixels = self._shuffled(self._windows(x, name), len(self._tensors[f"{name}.weight"]))
-        return self._node("Slice", [pixels, *self._ints([1, 1], [-1, -1], [2, 3])])  # the outermost lie outside
+        return self._from_windows(self._windows(x, name), len(self._tensors[f"{name}.weight"]))
 
     def _mirrored(self, windows: str, part: int) -> str:
         """As `networks._mirrored`."""
@@ -278,24 +266,6 @@ class _Graph:
         held = self._constant("head.weight", kernels.reshape(4 * outputs, 4 * inputs, 2, 2))
         return self._node("Conv", [windows, held, self._constant("head.bias", np.tile(self._take("head.bias"), 4))])
 
-    def _shuffled(self, x: str, channels: int) -> str:
-        """The four pixels of each position, channels of one after those of the other, as a picture.
-
-        ONNX Runtime's DepthToSpace moves single numbers. Here one axis is moved at a time, which it does with vector
-        instructions, and then whole rows: three times quicker.
-        """
-        rows = self._node("Shape", [x], start=2, end=3)
-        parts = self._node("Reshape", [x, *self._ints([0, 2, 2, channels, -1])])
-        beside = self._node("Transpose", [parts], perm=[0, 1, 3, 4, 2])
-        beside = self._node("Reshape", [beside, self._joined([0, 2, channels], rows, [-1])])
-        below = self._node("Transpose", [beside], perm=[0, 2, 3, 1, 4])
-        columns = self._node("Shape", [below], start=4, end=5)
-        return self._node("Reshape", [below, self._joined([0, channels, -1], columns, [])])
-
-    def _joined(self, before: Sequence[int], side: str, after: Sequence[int]) -> str:
-        constants = [*self._ints(before), side, *(self._ints(after) if after else [])]
-        return self._node("Concat", constants, axis=0)
-
     def _normalised(self, x: str) -> str:
         channels = self._pieces[2 * self._layers]
         self._layers += 1
@@ -304,37 +274,6 @@ class _Graph:
         scale, shift = (self._node("Reshape", [self._scales.pop(0), *self._ints([-1])]) for _ in range(2))
         normal = self._node("InstanceNormalization", [flat, scale, shift], epsilon=EPSILON)
         return self._node("Reshape", [normal, *self._ints([-1, channels, 0, 0])])
-
-    def _relu(self, x: str) -> str:
-        return self._node("Relu", [x])
-
-    def _ints(self, *lists: Sequence[int]) -> list[str]:
-        names = ["ints" + "_".join(map(str, values)) for values in lists]
-        return [self._constant(name, np.array(v, np.int64)) for name, v in zip(names, lists, strict=True)]
-
-    def _constant(self, name: str, values: NDArray[Any] | np.float32) -> str:
-        self._held[name] = np.ascontiguousarray(values).reshape(np.shape(values))
-        return name
-
-    def _node(self, kind: str, inputs: Sequence[str], *, output: str = "", **attributes: Any) -> str:
-        output = output or f"{kind.lower()}{len(self._nodes)}"
-        self._add(kind, inputs, [output], **attributes)
-        return output
-
-    def _add(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
-        self._nodes.append(self._helper.make_node(kind, inputs, outputs, outputs[0], **attributes))
-
-    def model(self, metadata: Mapping[str, str]) -> bytes:
-        """The whole file."""
-        make, floats = self._helper.make_tensor_value_info, self._onnx.TensorProto.FLOAT
-        sides = ("batch", 3, "height", "width")
-        inputs = [make(IMAGE, floats, sides), make(CODE, floats, ("batch", self.code_length))]
-        held = [self._onnx.numpy_helper.from_array(values, name) for name, values in self._held.items()]
-        graph = self._helper.make_graph(self._nodes, "impasto", inputs, [make(PASTICHE, floats, sides)], held)
-        opsets = [self._helper.make_opsetid("", _OPSET)]
-        model = self._helper.make_model(graph, producer_name="impasto", ir_version=_IR, opset_imports=opsets)
-        self._helper.set_model_props(model, dict(metadata))
-        return bytes(model.SerializeToString())
 
 
 class _TransposedGraph(_Graph):

@@ -1,4 +1,4 @@
-"""ONNX Runtime, which runs a trained network without torch, and without the package onnx."""
+"""ONNX Runtime, which runs networks without torch, and without the package onnx."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from impasto import device
 from impasto.errors import InputError, require
 from impasto.models import onnx_files
-from impasto.runtimes.graphs import CODE, EXTRA, IMAGE, PASTICHE
+from impasto.runtimes.nodes import EXTRA
 
 
 class Session:
@@ -33,7 +33,9 @@ class Session:
         except Exception as error:  # its errors have no base class of their own
             raise InputError("ONNX Runtime cannot run this network", onnx_files.HINT) from error
 
-    def run(self, images: NDArray[np.float32], codes: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._inputs = [one.name for one in self._session.get_inputs()]
+
+    def run(self, *inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `sessions.Session`."""
-        pastiches: NDArray[np.float32] = self._session.run([PASTICHE], {IMAGE: images, CODE: codes})[0]
-        return pastiches
+        made: NDArray[np.float32] = self._session.run(None, dict(zip(self._inputs, inputs, strict=True)))[0]
+        return made

@@ -1,4 +1,4 @@
-"""OpenVINO, which runs a trained network without torch: in float32, bfloat16 or, from a quantised file, INT8.
+"""OpenVINO, which runs networks without torch: in float32, bfloat16 or, from a quantised file, INT8.
 
 A graph is compiled for each size of pictures, since it then runs a third quicker than one for all; what was compiled is
 kept on disk. Of pictures of many sizes the later ones share a graph for any size.
@@ -19,7 +19,6 @@ from impasto import device
 from impasto.errors import InputError
 from impasto.models import onnx_files
 from impasto.runtimes._openvino import import_openvino
-from impasto.runtimes.graphs import CODE, IMAGE
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _SIZES = 4  # for which a graph of their own is compiled
@@ -50,26 +49,26 @@ class Session:
         }
         if cache is not None and _writable(cache):
             self._options["CACHE_DIR"] = str(cache)
-        self._compiled: dict[tuple[int, ...], Any] = {}
+        self._compiled: dict[tuple[bool, tuple[tuple[int, ...], ...]], Any] = {}
         self._lock = threading.Lock()
         self._model()  # what is no graph is told now
 
-    def run(self, images: NDArray[np.float32], codes: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, *inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `sessions.Session`."""
         # one after the other: a batch is no quicker on a processor, and each of its sizes would be compiled
-        found = [self._one(images[i : i + 1], codes[i : i + 1]) for i in range(len(images))]
+        found = [self._one([one[i : i + 1] for one in inputs]) for i in range(len(inputs[0]))]
         return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def _one(self, image: NDArray[np.float32], code: NDArray[np.float32]) -> NDArray[np.float32]:
-        request = self._for(image.shape, code.shape, frames=False).create_infer_request()
-        found = request.infer({IMAGE: np.ascontiguousarray(image), CODE: np.ascontiguousarray(code)}, share_inputs=True)
+    def _one(self, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        request = self._for(tuple(one.shape for one in inputs), frames=False).create_infer_request()
+        found = request.infer([np.ascontiguousarray(one) for one in inputs], share_inputs=True)
         return np.array(found[0])
 
     def run_frame(self, frame: NDArray[np.uint8], code: NDArray[np.float32]) -> NDArray[np.uint8]:
         """See `sessions.Session`; OpenVINO converts, in the layout in which it computes."""
-        request = self._for((1, 3, *frame.shape[:2]), code.shape, frames=True).create_infer_request()
-        images = np.ascontiguousarray(frame)[None]
-        found = request.infer({IMAGE: images, CODE: np.ascontiguousarray(code)}, share_inputs=True)
+        shapes = ((1, 3, *frame.shape[:2]), code.shape)
+        request = self._for(shapes, frames=True).create_infer_request()
+        found = request.infer([np.ascontiguousarray(frame)[None], np.ascontiguousarray(code)], share_inputs=True)
         return np.array(found[0][0])
 
     def _model(self) -> Any:
@@ -78,16 +77,16 @@ class Session:
         except RuntimeError as error:
             raise InputError("OpenVINO cannot run this network", onnx_files.HINT) from error
 
-    def _for(self, image: Sequence[int], code: Sequence[int], *, frames: bool) -> Any:
-        """The graph for this size, compiled; or that for all sizes. frames: of 8 bits, channels last."""
-        key = (int(frames), *image)
+    def _for(self, shapes: tuple[tuple[int, ...], ...], *, frames: bool) -> Any:
+        """The graph for inputs of these shapes, compiled; or that for all. frames: of 8 bits, channels last."""
+        key = frames, shapes
         with self._lock:
             if key not in self._compiled and len(self._compiled) >= _SIZES:
-                key = key[:1]
+                key = frames, ()
             if key not in self._compiled:
                 model = self._model()
-                if len(key) > 1:
-                    model.reshape({IMAGE: list(image), CODE: list(code)})
+                if key[1]:
+                    model.reshape({one.any_name: list(shape) for one, shape in zip(model.inputs, shapes, strict=True)})
                 model = self._for_frames(model) if frames else model
                 self._compiled[key] = self._core.compile_model(model, "CPU", self._options)
                 self._drop_oldest()
@@ -98,7 +97,7 @@ class Session:
         from openvino import Layout, Type, preprocess  # type: ignore[import-untyped]
 
         around = preprocess.PrePostProcessor(model)
-        image, pastiche = around.input(IMAGE), around.output(0)
+        image, pastiche = around.input(0), around.output(0)
         image.tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
         image.preprocess().convert_element_type(Type.f32).scale(255.0)
         image.model().set_layout(Layout("NCHW"))

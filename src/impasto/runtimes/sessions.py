@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from impasto.errors import InputError, MissingExtra
 from impasto.models import onnx_files
 from impasto.runtimes import graphs, onnx, openvino
+from impasto.runtimes.nodes import Tensors
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -27,8 +28,12 @@ _MOST_MEMORY = 450.0  # bytes a pixel, of johnson, the largest
 class Session(Protocol):
     """A graph that is ready to run."""
 
-    def run(self, images: Floats, codes: Floats) -> Floats:
-        """Pastiches `(B, 3, H, W)` of `images (B, 3, H, W)` in [0, 1], painted by `codes (B, N)`."""
+    def run(self, *inputs: Floats) -> Floats:
+        """What the graph gives for its inputs, in its order; the first axis of each is the batch.
+
+        A trained network's takes `images (B, 3, H, W)` in [0, 1] and `codes (B, N)`, and gives pastiches
+        `(B, 3, H, W)`.
+        """
 
     def run_frame(self, frame: Bytes, code: Floats) -> Bytes:
         """The pastiche `(H, W, 3)` of a frame `(H, W, 3)`, both 8 bits, painted by a `code (1, N)`."""
@@ -121,7 +126,7 @@ class NetworkGraph:
         return replace(found, for_openvino=lambda: graphs.cached(network, tensors, folder, transposed=True))
 
     @classmethod
-    def of(cls, tensors: graphs.Tensors, data: bytes | None = None) -> NetworkGraph:
+    def of(cls, tensors: Tensors, data: bytes | None = None) -> NetworkGraph:
         """Of the tensors of a `.safetensors` file; raises as `graphs.build`, unless its graph is given."""
         data = graphs.build(tensors) if data is None else data
         codes = {name.removeprefix(_STYLE): array for name, array in tensors.items() if name.startswith(_STYLE)}
@@ -140,13 +145,18 @@ class NetworkGraph:
             MissingExtra: the runtime is not installed.
             InputError: the graph cannot be run.
         """
-        if runtime == "onnx":
-            return onnx.Session(self.data)
         data = self.data
-        if self.for_openvino is not None:
+        if runtime == "openvino" and self.for_openvino is not None:
             with suppress(MissingExtra):  # without the package onnx what was kept runs, if slower
                 data = self.for_openvino()
-        return openvino.Session(data, precision, cache)
+        return open_graph(data, runtime, precision, cache)
+
+
+def open_graph(graph: bytes, runtime: str, precision: str = "float32", cache: Path | None = None) -> Session:
+    """The bytes of an ONNX file in a runtime; see `NetworkGraph.open`."""
+    if runtime == "onnx":
+        return onnx.Session(graph)
+    return openvino.Session(graph, precision, cache)
 
 
 @dataclass(frozen=True)

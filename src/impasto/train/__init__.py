@@ -8,12 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from impasto.train._jobs import DecoderTraining, Distillation, StyleTraining, TrainingJob, load
+    from impasto.train._jobs import (
+        CodecDistillation,
+        DecoderTraining,
+        Distillation,
+        StyleTraining,
+        TrainingJob,
+        load,
+    )
     from impasto.train._run import TrainingResult, check_target, train
     from impasto.train._search import Search, SearchResult, check_folder, search
     from impasto.train._teacher import TrainingStyle, recoloured
 
 __all__ = [
+    "CodecDistillation",
     "DecoderTraining",
     "Distillation",
     "Search",
@@ -32,6 +40,7 @@ __all__ = [
 
 _LAZY = {
     "TrainingJob": "_jobs",
+    "CodecDistillation": "_jobs",
     "DecoderTraining": "_jobs",
     "Distillation": "_jobs",
     "StyleTraining": "_jobs",

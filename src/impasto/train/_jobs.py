@@ -15,8 +15,9 @@ from impasto import images
 from impasto.contract import OnProgress, Placement
 from impasto.errors import InputError
 from impasto.methods.settings import DecoderKnobs, DistillKnobs, ScheduleKnobs, TrainKnobs
-from impasto.models import catalog, checkpoint, network_specs, networks, predictors
+from impasto.models import catalog, checkpoint, codecs, network_specs, networks, predictors
 from impasto.train import _pages
+from impasto.train._codec import CodecLearner
 from impasto.train._critic import PATCH
 from impasto.train._distill import Distiller
 from impasto.train._learner import VALIDATED, Learner, validation_crops
@@ -294,6 +295,62 @@ class Distillation(TrainingJob):
         for row, style in enumerate(self.full.styles):
             for photograph in validation.pixels[:_SHEET_PHOTOGRAPHS]:
                 yield _pages.painted(learner, row, photograph, min(_SHEET_SIDE, self.knobs.canvas)), style
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecDistillation(TrainingJob):
+    """AdaIN's narrower encoder and decoder, which learn the pictures of the full ones; see `CodecLearner`.
+
+    Attributes:
+        pruned, full: both.
+        training_styles: paintings.
+    """
+
+    knobs: DistillKnobs
+    pruned: codecs.Codec
+    full: codecs.Codec
+    training_styles: Sequence[TrainingStyle]
+
+    assets = ()
+
+    @property
+    def style_count(self) -> int:
+        """Number of paintings."""
+        return len(self.training_styles)
+
+    def recipe(self) -> dict[str, Any]:
+        """With the shape of the networks, and the paintings."""
+        paintings = [style.id for style in self.training_styles]
+        return {
+            "kind": codecs.KIND,
+            "channels": list(self.pruned.widths),
+            "training_paintings": paintings,
+            **super().recipe(),
+        }
+
+    def learner(
+        self,
+        weights: Weights,  # noqa: ARG002 - it takes none
+        placement: Placement,
+        validation: Photographs | None,  # noqa: ARG002 - nothing is measured
+        on_progress: OnProgress,  # noqa: ARG002
+    ) -> CodecLearner:
+        """A learner."""
+        paintings = [style.pixels for style in self.training_styles]
+        return CodecLearner(self.pruned, self.full, paintings, self.knobs, placement)
+
+    def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """With the paintings' licences."""
+        assert isinstance(learner, CodecLearner)
+        licences = sorted({style.licence for style in self.training_styles})
+        own = {"kind": codecs.KIND, "licences": licences, "channels": list(self.pruned.widths)}
+        checkpoint.write(self.target, learner.codec().tensors(), {**about, **own})
+
+    def samples(self, learner: Learner, validation: Photographs) -> Iterator[tuple[Floats, str]]:
+        """Some paintings."""
+        for row, style in enumerate(self.training_styles[:_SHEET_STYLES]):
+            for photograph in validation.pixels[:_SHEET_PHOTOGRAPHS]:
+                yield _pages.painted(learner, row, photograph, min(_SHEET_SIDE, self.knobs.canvas)), style.name
 
 
 def load(name: str) -> networks.Trained:
