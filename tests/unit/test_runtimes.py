@@ -19,7 +19,8 @@ from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.errors import InputError, MissingExtra
 from impasto.methods import registry
-from impasto.models import catalog, networks, onnx_files
+from impasto.models import catalog, checkpoint, networks, onnx_files
+from impasto.models.codecs import Codec
 from impasto.runtimes import any_painters, any_style, choice, graphs, openvino, sessions
 from impasto.runtimes.choice import measured  # before the tests' own is put in its place
 from impasto.video.frames import FramePainter
@@ -338,6 +339,22 @@ def test_an_install_without_torch_paints_the_pack(picture_file, tmp_path, runtim
     done = without_torch(*words, "--runtime", runtime, "--precision", "float32")
     assert done.returncode == 0, done.stderr
     whole = Engine(precision="float32", runtime="torch").stylize(photo, "pack:irises", Request(size=80))
+    with Image.open(out) as picture:
+        difference = np.abs(np.asarray(picture, np.float32) / 255 - whole.picture.pixels).max()
+    assert difference < 2 / 255
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("runtime", [*RUNTIMES, "auto"])
+def test_an_install_without_torch_paints_any_painting(picture_file, tmp_path, runtime, tiny_weights, any_store):
+    photo, painting, out = picture_file(width=90), picture_file("painting.png", seed=3), tmp_path / "out.png"
+    net = tmp_path / "codec.safetensors"
+    checkpoint.write(net, Codec.of_assets(tiny_weights).tensors(), {"kind": "adain"})
+    words = ("stylize", photo, "--style", painting, "--quality", "draft", "--network", net, "--strength", "0.8")
+    done = without_torch(*words, "--runtime", runtime, "--precision", "float32", "-o", out)
+    assert done.returncode == 0, done.stderr
+    request = Request(quality="draft", knobs={"network": str(net), "strength": 0.8})
+    whole = Engine(precision="float32", runtime="torch", store=any_store).stylize(photo, painting, request)
     with Image.open(out) as picture:
         difference = np.abs(np.asarray(picture, np.float32) / 255 - whole.picture.pixels).max()
     assert difference < 2 / 255

@@ -395,7 +395,7 @@ class Engine:
     ) -> Result | None:
         """The result without torch, where another runtime was asked for, or torch is not loaded; else None."""
         asked, here = self._runtime not in ("auto", "torch"), self._device in ("auto", "cpu")
-        if self._runtime == "torch" or not (asked or (here and "torch" not in sys.modules)):
+        if self._runtime == "torch" or not (asked or (here and sys.modules.get("torch") is None)):
             return None
         from impasto.engine.any_path import AnyJob
         from impasto.engine.fast_path import FastJob
