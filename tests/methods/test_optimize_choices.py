@@ -125,7 +125,7 @@ def test_an_encoder_brings_its_own_layers():
         assert (drafted.method.name, last.knobs.init) == ("adain", "draft")
     (stage,) = recipes.plan("optimize", "good", {"init": "content"})
     assert stage.method.needs(stage.knobs) == ("vgg19-normalised",)
-    assert registry.find("adain").needs(None) == registry.find("adain").assets
+    assert registry.find("adain").needs(registry.find("adain").load_knobs()()) == registry.find("adain").assets
 
 
 def test_a_smaller_encoder_is_less_work():

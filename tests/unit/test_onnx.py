@@ -154,6 +154,7 @@ def test_the_fast_path_paints_what_the_engine_paints(network, tmp_path, sides, s
     }
 
 
+@pytest.mark.process
 def test_pictures_of_a_batch_are_painted_without_torch_too(network, tmp_path):
     script = f"""
         import sys

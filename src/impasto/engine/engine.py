@@ -401,9 +401,7 @@ class Engine:
         from impasto.engine.fast_path import FastJob
 
         job: FastJob | AnyJob | None = FastJob.of(styles, request)
-        if job is None and (
-            asked or not hardware.has_torch()
-        ):  # a pass takes long enough for torch to be worth loading
+        if job is None and (asked or not hardware.has_torch()):  # else torch is worth loading: a pass takes longer
             job = AnyJob.of(styles, request, self.store)
         if job is None:
             return None
