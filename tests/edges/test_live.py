@@ -25,10 +25,10 @@ class Negative:
     def __init__(self, seconds=0.0):
         self.seconds, self.shares = seconds, None
 
-    def paint(self, pixels, *, strength=None, shares=None):
+    def paint_codes(self, codes, *, strength=None, shares=None):
         time.sleep(self.seconds)
         self.shares = shares
-        return (1 - strength) * pixels + strength * (1 - pixels)
+        return np.rint((1 - strength) * codes + strength * (255.0 - codes)).astype(np.uint8)
 
 
 @pytest.fixture
@@ -98,6 +98,25 @@ def test_screens_show_what_was_wished(live):
     assert plain[:40, :96] == pytest.approx(plain[:40, 96:].astype(float), abs=1)
     live.press("q")
     assert next(screens, None) is None
+
+
+def test_a_smaller_inside_leaves_the_screen_as_large(clip):
+    camera = Camera(str(clip), size=96)
+    live = Live(Negative(), camera, ("one",), inner_size=48, pipelined=True)
+    screens = live.screens()
+    assert [next(screens).shape for _ in range(4)] == [(64, 96, 3)] * 4
+    live.press("q")
+    assert len(list(screens)) <= 3  # what was on its way
+    camera.close()
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_a_camera_that_is_closed_ends_the_screens(clip, pipelined):
+    camera = Camera(str(clip), size=96)
+    screens = Live(Negative(), camera, ("one",), pipelined=pipelined).screens()
+    next(screens)
+    camera.close()
+    assert len(list(screens)) <= 4  # what was on its way
 
 
 def test_text_and_jpeg():

@@ -141,3 +141,59 @@ def test_a_decoder_rebuilds_a_photograph_that_it_never_saw(network, photos, stor
     weights = {name: tensor.float() for name, tensor in load_file(path).items()}
     rebuilt = Decoder(weights, Placement(), layer)(encoder(photograph, [layer])[layer])
     assert (rebuilt - photograph).abs().mean() < 0.8 * (photograph.mean((2, 3), keepdim=True) - photograph).abs().mean()
+
+
+def test_a_search_by_the_command_line_and_a_network_trained_by_what_it_found(network, tmp_path, capsys):
+    content = network.parent / "content"
+    words = [
+        "train",
+        "search",
+        "--style",
+        "cypresses=museum:436535",
+        "--content",
+        str(content),
+        "--trials",
+        "1",
+        "--json",
+    ]
+    words += [
+        "--steps",
+        "4",
+        "--crop",
+        "64",
+        "--canvas",
+        "128",
+        "--batch",
+        "1",
+        "--runtime",
+        "openvino",
+        "--frame",
+        "128x96",
+    ]
+    assert app.run([*words, "-o", str(tmp_path / "search")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["tried"] == 1
+    assert found["timed_on"].startswith("OpenVINO")
+    assert (tmp_path / "search" / "front.png").stat().st_size > 1000
+    (described,) = (path for path in (tmp_path / "search" / "trials").glob("*.json") if path.stem != "reference")
+    words = ["train", "--style", "cypresses=museum:436535", "--content", str(content), "--network", str(described)]
+    words += [
+        "--steps",
+        "2",
+        "--crop",
+        "64",
+        "--canvas",
+        "128",
+        "--batch",
+        "1",
+        "-o",
+        str(tmp_path / "own.safetensors"),
+    ]
+    assert app.run(words) == 0
+    capsys.readouterr()
+    assert networks.read(tmp_path / "own.safetensors").architecture.head == 0  # the first guess
+    assert (
+        app.run(["train", "search", "--style", "436535", "--content", str(content), "-o", str(tmp_path / "search")])
+        == 2
+    )
+    assert "holds a search" in capsys.readouterr().err

@@ -26,7 +26,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(runtimes, "SIDES", {"512": (40, 56)})
     monkeypatch.setattr(runtimes, "_photographs", lambda: [noise(40, 56, seed=seed).numpy() for seed in (1, 2)])
     monkeypatch.setattr(realtime, "HEIGHTS", {"360p": (40, 64)})
-    film = [realtime.images.quantise(noise(40, 64)[0].permute(1, 2, 0).numpy(), 8)] * 5
+    film = [realtime.images.quantise(noise(40, 64)[0].permute(1, 2, 0).numpy(), 8)] * 6
     monkeypatch.setattr(realtime, "_film", lambda height, width, count: film[:count])
 
 
@@ -48,8 +48,10 @@ def test_each_network_is_timed_and_compared_in_each_runtime(network, tmp_path):
 
 
 @pytest.mark.process  # asks git for the commit
-def test_frames_are_timed_steadied_and_not(network, capsys):
+@pytest.mark.parametrize("inner", [False, True])
+def test_frames_are_timed_steadied_and_not(network, capsys, inner):
     words = ["bench", "realtime", "--style", f"{network}:s3", "--sizes", "360p", "--frames", "3", "--runtime", "onnx"]
+    words += ["--inner-size", "48"] if inner else []
     assert app.run([*words, "--json"]) == 0
     plain, steady = json.loads(capsys.readouterr().out)
     assert (plain["steady"], steady["steady"]) == (False, True)
@@ -57,8 +59,9 @@ def test_frames_are_timed_steadied_and_not(network, capsys):
         assert row["runtime"] == "onnx"
         assert row["frames"] == 3
         assert row["fps"] >= row["fps_of_the_slowest_percent"] > 0
-        shares = [row[f"share_{part}"] for part in ("converting", "painting", "motion", "blending")]
-        assert 0.9 < sum(shares) <= 1.001
+        shares = [row[f"share_{part}"] for part in realtime.PARTS]
+        assert sum(shares) == pytest.approx(1)
+        assert (row["share_enlarging"] > 0) == inner
     assert plain["share_motion"] == 0 < steady["share_motion"]
 
 

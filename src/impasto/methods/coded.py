@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from impasto.contract import Job, OnProgress, Placement, Progress, StyleCode, ignore
@@ -56,6 +58,20 @@ class CodedPainter:
                 pastiche = self._composed(content, jobs, parts, codes)
         on_progress(Progress("painting", 1, 1, preview=pastiche))
         return pastiche
+
+    def paint_frame(self, frame: NDArray[np.uint8], code: Tensor) -> NDArray[np.uint8]:
+        """A frame `(H, W, 3)` of 8 bits painted by a code `(1, N)`, to 8 bits: quicker than through `stylize`."""
+        height, width = frame.shape[:2]
+        stride = self._network.stride
+        border = [(0, max(0, _LEAST * stride - height)), (0, max(0, _LEAST * stride - width)), (0, 0)]
+        whole = np.pad(frame, border, mode="reflect") if any(after for _, after in border) else frame
+        if isinstance(self._network, _InRuntime):
+            return self._network.paint_frame(whole, code)[:height, :width]
+        with torch.inference_mode():
+            image = torch.from_numpy(whole).to(self._placement.device).permute(2, 0, 1)[None].float() / 255
+            painted = self._paint(image, code.to(image.device))[0, :, :height, :width].clamp(0, 1)
+            codes: NDArray[np.uint8] = (255 * painted).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
+        return codes
 
     def _composed(
         self,
@@ -108,6 +124,10 @@ class _InRuntime:
     def __call__(self, images: Tensor, codes: Tensor, /) -> Tensor:
         pastiches = self._session.run(images.float().contiguous().numpy(), codes.float().contiguous().numpy())
         return torch.from_numpy(pastiches)
+
+    def paint_frame(self, frame: NDArray[np.uint8], code: Tensor) -> NDArray[np.uint8]:
+        """See `sessions.Session.run_frame`."""
+        return self._session.run_frame(frame, code.float().contiguous().numpy())
 
 
 def _is_plain(job: Job) -> bool:

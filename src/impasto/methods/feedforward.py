@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from impasto.contract import Job, OnProgress, Placement, Style, StyleCode, ignore
@@ -50,3 +52,7 @@ class FeedForward:
     def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:
         """One pass for the whole batch, regions included; see `Stylizer`."""
         return self._painter.stylize(content, jobs, on_progress)
+
+    def paint_frame(self, frame: NDArray[np.uint8], code: StyleCode) -> NDArray[np.uint8]:
+        """A plain frame `(H, W, 3)` of 8 bits, to 8 bits, at full strength: quicker than through `stylize`."""
+        return self._painter.paint_frame(frame, code.tensors["code"])

@@ -39,3 +39,9 @@ class Session:
         """See `sessions.Session`."""
         made: NDArray[np.float32] = self._session.run(None, dict(zip(self._inputs, inputs, strict=True)))[0]
         return made
+
+    def run_frame(self, frame: NDArray[np.uint8], code: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """See `sessions.Session`."""
+        image = np.ascontiguousarray(frame.transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(255)
+        pastiche = np.rint(255 * self.run(image, code)[0].clip(0, 1)).astype(np.uint8)
+        return np.ascontiguousarray(pastiche.transpose(1, 2, 0))

@@ -64,17 +64,24 @@ def first_guesses(reference: NetworkSpec) -> Iterator[Mapping[str, Any]]:
     }
     if reference.inner or reference.ups or not _is_among_choices(params):
         return
+    wider = _next_width(reference.widths[0])  # what is saved at full size may go there
     changes: list[dict[str, Any]] = [
         {"tail": 0},
-        {"stem": 3},
+        {"tail": 0, "width0": wider},
+        {"tail": 0, "width0": _next_width(wider)},
         {"tail": 0, "blocks": reference.blocks + 2},
-        {"block": "wide"},
         {"tail": 4},
+        {"stem": 3},
     ]
     for change in changes:
         changed = {**params, **change}
         if changed != params and _is_among_choices(changed):
             yield changed
+
+
+def _next_width(width: int) -> int:
+    """Channels after the stem, half as many again or so."""
+    return next((one for one in _WIDTHS[0] if one >= 1.3 * width), _WIDTHS[0][-1])
 
 
 def _is_among_choices(params: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -14,16 +15,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto import images
 from impasto.errors import InputError
-from impasto.video.frames import FramePainter, Pixels
-from impasto.video.stabilizer import MotionEstimator, Stabilizer, TemporalSettings
+from impasto.video.frames import Pixels
+from impasto.video.realtime import Codes, Paints, RealtimePainter, Wish, shrunk
 from impasto.videos import live_frames
 
 Screen: TypeAlias = NDArray[np.uint8]
 """`(H, W, 3)`, RGB."""
-
-LIVE = TemporalSettings(flow_side=320, anchor_distance=0)
-"""How live frames are kept alike: without the anchor, since dropped frames make its distance vary."""
 
 KEYS = {"n": "next style", "p": "previous style", "+": "stronger", "-": "weaker", "s": "side by side", "q": "quit"}
 
@@ -61,6 +60,10 @@ def after_key(settings: LiveSettings, key: str, styles: int) -> LiveSettings:
     return replace(settings, **changes.get(key, {}))
 
 
+class Closed(Exception):
+    """The camera was closed while a frame was waited for."""
+
+
 class Camera:
     """Keeps the newest frame of a source, read in a thread of its own.
 
@@ -75,7 +78,7 @@ class Camera:
 
     def __init__(self, source: str, *, size: int) -> None:
         self._source, self._size = source, size
-        self._newest: tuple[int, Pixels, float] | None = None
+        self._newest: tuple[int, Codes, float] | None = None
         self._taken = -1
         self._changed = threading.Condition()
         self._error: Exception | None = None
@@ -87,12 +90,13 @@ class Camera:
     def _read(self) -> None:
         try:
             for number, pixels in enumerate(self._frames()):
+                codes = np.asarray(cv2.convertScaleAbs(pixels, alpha=255.0), np.uint8)
                 with self._changed:
                     if self._over:
                         return
                     if self._newest is not None and self._newest[0] != self._taken:
                         self.dropped += 1
-                    self._newest = number, pixels, time.perf_counter()
+                    self._newest = number, codes, time.perf_counter()
                     self._changed.notify_all()
             raise InputError(f"{self._source} has ended", "give a source that goes on")
         except Exception as error:
@@ -112,20 +116,28 @@ class Camera:
             if not again or not seen:
                 return
 
-    def take(self) -> tuple[Pixels, float]:
-        """The newest frame that was not taken yet, and when it came; waits for one. Raises InputError at the end."""
+    def take(self) -> tuple[Codes, float]:
+        """The newest frame that was not taken yet, and when it came; waits for one.
+
+        Raises:
+            InputError: the source has ended.
+            Closed: it was closed.
+        """
         with self._changed:
             while self._newest is None or self._newest[0] == self._taken:
                 if self._error is not None:
                     raise self._error
+                if self._over:
+                    raise Closed
                 self._changed.wait(0.2)
-            self._taken, pixels, came = self._newest
-            return pixels, came
+            self._taken, codes, came = self._newest
+            return codes, came
 
     def close(self) -> None:
         """Let go of the source."""
         with self._changed:
             self._over = True
+            self._changed.notify_all()
 
 
 @dataclass
@@ -137,20 +149,25 @@ class Live:
         camera: where they come from.
         names: of the styles.
         steady: whether frames are held together.
+        inner_size: longest side at which frames are painted, to be enlarged to their own; None for their own.
+        pipelined: paint the next frame while this one is finished: more frames a second, each a little later.
         labelled: whether style, strength, frames a second and latency are with_caption on the picture.
         settings: what the viewer wants to see; set them from any thread, through `press`.
         fps, latency: shown on screen: frames a second, and seconds from the frame's coming to its being shown.
     """
 
-    painter: FramePainter
+    painter: Paints
     camera: Camera
     names: tuple[str, ...]
     steady: bool = True
+    inner_size: int | None = None
+    pipelined: bool = False
     labelled: bool = True
     settings: LiveSettings = field(default_factory=LiveSettings)
     fps: float = 0.0
     latency: float = 0.0
     shown: int = 0
+    _taken: deque[tuple[LiveSettings, float]] = field(default_factory=deque)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def press(self, key: str) -> LiveSettings:
@@ -161,34 +178,32 @@ class Live:
 
     def screens(self) -> Iterator[Screen]:
         """Painted screens, until the settings say `stopped`. Raises InputError when the source ends."""
-        motion_estimator, stabilizer, last = MotionEstimator(LIVE), Stabilizer(LIVE), self.settings
+        own = RealtimePainter(self.painter, self.inner_size, self.steady)
         before = time.perf_counter()
-        while not self.settings.stopped:
-            pixels, came = self.camera.take()
-            settings = self.settings
-            if settings.style != last.style:
-                motion_estimator, stabilizer = MotionEstimator(LIVE), Stabilizer(LIVE)
-            last = settings
-            painted = self._paint(pixels, settings)
-            if self.steady and settings.strength > 0:
-                painted = stabilizer.stabilize(painted, stabilizer.warp(motion_estimator(pixels)))
+        for painted, codes in own.stream(self._frames()) if self.pipelined else map(own.both, self._frames()):
+            settings, came = self._taken.popleft()
             now = time.perf_counter()
             share = _SMOOTH if self.shown > 3 else 0.0
             self.fps = share * self.fps + (1 - share) / max(now - before, 1e-6)
             self.latency = share * self.latency + (1 - share) * (now - came)
             before = now
             self.shown += 1
-            yield self._screen(pixels, painted, settings)
+            yield self._screen(painted.frame, codes, settings)
 
-    def _paint(self, pixels: Pixels, settings: LiveSettings) -> Pixels:
-        shares = (
-            tuple(float(index == settings.style) for index in range(len(self.names))) if len(self.names) > 1 else None
-        )
-        return self.painter.paint(pixels, strength=settings.strength, shares=shares)
+    def _frames(self) -> Iterator[tuple[Codes, Wish]]:
+        """Frames of the camera, with how the viewer wants them."""
+        while not self.settings.stopped:
+            try:
+                codes, came = self.camera.take()
+            except Closed:
+                return
+            settings, count = self.settings, len(self.names)
+            self._taken.append((settings, came))
+            shares = tuple(float(index == settings.style) for index in range(count)) if count > 1 else None
+            yield codes, Wish(settings.strength, shares)
 
-    def _screen(self, pixels: Pixels, painted: Pixels, settings: LiveSettings) -> Screen:
-        picture = np.concatenate([pixels, painted], axis=1) if settings.side_by_side else painted
-        screen: Screen = np.rint(255 * picture.clip(0, 1)).astype(np.uint8)
+    def _screen(self, frame: Codes, painted: Codes, settings: LiveSettings) -> Screen:
+        screen: Screen = np.concatenate([frame, painted], axis=1) if settings.side_by_side else painted.copy()
         if not self.labelled:
             return screen
         measured = f"{self.fps:.1f} fps  {1000 * self.latency:.0f} ms"
@@ -230,7 +245,7 @@ def show_in_window(live: Live, title: str) -> None:
     cv2.destroyWindow(title)
 
 
-def sample(camera: Camera) -> Pixels:
+def sample(camera: Camera, inner_size: int | None = None) -> Pixels:
     """A frame to make a painter with."""
-    pixels, _ = camera.take()
-    return pixels
+    codes, _ = camera.take()
+    return images.as_float(shrunk(codes, inner_size))

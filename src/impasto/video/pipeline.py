@@ -22,17 +22,22 @@ _END = object()
 
 
 class Pipeline:
-    """Steps side by side, each a thread, with short queues between; the last one runs in the caller's thread."""
+    """Steps side by side, each a thread, with short queues between; the last one runs in the caller's thread.
 
-    def __init__(self) -> None:
+    Args:
+        waiting: frames between two steps.
+    """
+
+    def __init__(self, waiting: int = _WAITING) -> None:
         self._stop = threading.Event()
+        self._waiting = waiting
         self._threads: list[threading.Thread] = []
         self._errors: list[BaseException] = []
         self.busy: dict[str, float] = {}
 
     def step(self, name: str, items: Iterator[Any], work: Callable[[Any], Any]) -> Iterator[Any]:
         """Do `work` on each item in a thread of its own; gives the results in order."""
-        waiting: queue.Queue[Any] = queue.Queue(_WAITING)
+        waiting: queue.Queue[Any] = queue.Queue(self._waiting)
         first = not self.busy
         self.busy[name] = 0.0
 
