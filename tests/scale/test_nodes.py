@@ -79,6 +79,34 @@ def test_a_node_of_another_version_is_named(folder, tmp_path):
     assert f'pip install "impasto[ray]=={version("impasto")}"' in told
 
 
+WITHOUT = """
+import importlib.metadata
+import sys
+
+class Nowhere:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "impasto":
+            raise ModuleNotFoundError(name)
+
+def version(name, original=importlib.metadata.version):
+    if name == "impasto":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return original(name)
+
+sys.meta_path.insert(0, Nowhere())
+importlib.metadata.version = version
+"""
+
+
+def test_a_node_without_the_package_is_named(folder, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/sitecustomize.py").write_text(WITHOUT)
+    path = os.pathsep.join([str(tmp_path / "other"), os.environ.get("PYTHONPATH", "")])
+    with Cluster(nodes=1) as cluster, node(cluster.address, PYTHONPATH=path):
+        told = refused(cluster.address, folder)
+    assert "has no impasto" in told
+
+
 def test_a_folder_that_only_the_command_sees_is_told(folder):
     hidden = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs "$0" && exec "$@"']
     if subprocess.run([*hidden, folder / "in", "true"], capture_output=True, check=False).returncode:

@@ -18,6 +18,7 @@ from impasto.batch.journal import Journal
 from impasto.batch.painter import BatchPainter
 from impasto.batch.plan import Photograph, Plan, Work, check_outputs, find_photographs, photographs_of
 from impasto.batch.runner import Threads, paint_all
+from impasto.bench import batch as bench
 from impasto.cli.parse import parse_style
 from impasto.contract import Progress
 from impasto.engine.cluster import by_path, request_by_paths
@@ -509,3 +510,11 @@ def test_killed_at_any_moment_the_same_again_paints_what_is_left(tmp_path, pictu
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == outputs
     for name in outputs:
         assert images.read(tmp_path / "out" / name).width == 32
+
+
+def test_a_busy_minute_changes_no_share_of_the_benchmark():
+    def turns(pictures, seconds):
+        return [bench._Turn(pictures, own, own) for own in seconds]
+
+    alone, whole = turns(12, [6.0, 6.0, 6.0, 30.0, 6.0, 6.0]), turns(40, [25.0, 25.0, 90.0, 25.0, 25.0])
+    assert bench._share(whole, alone, "seconds") == pytest.approx(0.8)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,8 @@ from impasto.engine.run import gradients_on
 from impasto.memory import PeakMemory
 
 _SET = "twelve"
-_ROUNDS = 4  # the network alone takes turns with the batch, so that a machine that slows down slows both
-_MOST_PASSES = 6  # of the network alone in one turn
+_TURN = 40  # pictures of the batch, after which the network alone has a turn: a machine that slows down slows both
+_PASSES = 3  # of the network alone in one turn
 _QUALITY = 92  # of the photographs' JPEGs, as cameras have it
 
 
@@ -50,8 +52,8 @@ def batch(
         engine: paints; one of this machine by default.
 
     Returns:
-        A row; `share` is the rate of the batch divided by that of the network, `painting_share` the part of the time in
-        which the thread that paints had something to paint.
+        A row; `share` is the rate of the batch divided by that of the network, `processor_share` the same by processor
+        time, and `painting_share` the part of the time in which the thread that paints had something to paint.
     """
     engine = engine or Engine(runtime="torch")
     request = Request(method, "draft" if method == "auto" else None)
@@ -64,14 +66,13 @@ def batch(
             engine, request, out=str(folder / "out"), journal=Journal(str(folder / "out")), saving=Saving(ending)
         )
         sample = _warm(painter, works, on_progress)
-        painter.seconds, seconds, alone = 0.0, 0.0, [_alone(sample, count)]
+        painter.seconds = 0.0
+        alone, whole = [_alone(sample)], []
         with PeakMemory() as memory:
-            for turn in range(_ROUNDS):
-                part = works[turn * count // _ROUNDS : (turn + 1) * count // _ROUNDS]
-                seconds += _seconds_of(painter, part, on_progress)
-                alone.append(_alone(sample, count))
+            for start in range(0, count, _TURN):
+                whole.append(_painted(painter, works[start : start + _TURN], on_progress))
+                alone.append(_alone(sample))
         written = sum(path.stat().st_size for path in (folder / "out").rglob(f"*{ending}"))
-    network = len(alone) / sum(1 / rate for rate in alone)
     return {
         **machine_row(sample[0].run.placements[0]),
         "benchmark": "batch",
@@ -80,20 +81,49 @@ def batch(
         "size": size,
         "format": ending,
         "together": painter.together(sample[0]),
-        "pictures_per_second": count / seconds,
-        "network_per_second": network,
-        "share": count / seconds / network,
-        "painting_share": painter.seconds / seconds,
+        "pictures_per_second": sum(one.pictures for one in whole) / sum(one.seconds for one in whole),
+        "network_per_second": sum(one.pictures for one in alone) / sum(one.seconds for one in alone),
+        "share": _share(whole, alone, "seconds"),
+        "processor_share": _share(whole, alone, "processor"),
+        "painting_share": painter.seconds / sum(one.seconds for one in whole),
         "peak_mb": (memory.bytes or 0) / 1e6,
         "bytes_per_picture": written // count,
     }
 
 
-def _seconds_of(painter: BatchPainter, works: Sequence[Work], on_progress: OnProgress) -> float:
-    started = time.perf_counter()
-    outcomes = list(paint_all(works, painter, total=len(works), on_progress=on_progress))
-    assert all(outcome.status == "painted" for outcome in outcomes)
-    return time.perf_counter() - started
+@dataclass(frozen=True)
+class _Turn:
+    """Pictures painted, the seconds that they took by the clock, and those of the processor in all threads."""
+
+    pictures: int
+    seconds: float
+    processor: float
+
+
+def _timed(pictures: int, work: Callable[[], object]) -> _Turn:
+    started, processor = time.perf_counter(), time.process_time()
+    work()
+    return _Turn(pictures, time.perf_counter() - started, time.process_time() - processor)
+
+
+def _share(whole: Sequence[_Turn], alone: Sequence[_Turn], kind: str) -> float:
+    """The median, over turns of the batch, of its rate divided by that of the network's turns before and after.
+
+    So what else the machine does for a while changes no share.
+    """
+
+    def rate(turns: Sequence[_Turn]) -> float:
+        return sum(turn.pictures for turn in turns) / sum(getattr(turn, kind) for turn in turns)
+
+    return statistics.median(rate([turn]) / rate(alone[index : index + 2]) for index, turn in enumerate(whole))
+
+
+def _painted(painter: BatchPainter, works: Sequence[Work], on_progress: OnProgress) -> _Turn:
+    def paint() -> None:
+        outcomes = list(paint_all(works, painter, total=len(works), on_progress=on_progress))
+        assert all(outcome.status == "painted" for outcome in outcomes)
+
+    return _timed(len(works), paint)
 
 
 class _Clocked(BatchPainter):
@@ -130,17 +160,18 @@ def _warm(painter: BatchPainter, works: Sequence[Work], on_progress: OnProgress)
 
 
 @gradients_on()
-def _alone(sample: Sequence[Prepared], count: int) -> float:
-    """Pictures a second of the network with its input in memory and its output dropped."""
+def _alone(sample: Sequence[Prepared]) -> _Turn:
+    """The network with its input in memory and its output dropped."""
     import torch
 
     run = sample[0].run
     loaded = run.load(run.stages[0], run.placements[0])
     items = [one.run.batch_item(loaded) for one in sample]
     contents, jobs = torch.cat([content for content, _ in items]), [job for _, job in items]
-    passes = max(1, min(_MOST_PASSES, count // (_ROUNDS * len(sample))))
-    started = time.perf_counter()
-    for _ in range(passes):
-        loaded.stylize(contents, jobs, ignore)
-        device.synchronize(loaded.placement.device)
-    return passes * len(sample) / (time.perf_counter() - started)
+
+    def paint() -> None:
+        for _ in range(_PASSES):
+            loaded.stylize(contents, jobs, ignore)
+            device.synchronize(loaded.placement.device)
+
+    return _timed(_PASSES * len(sample), paint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from impasto.cli import flags
 from impasto.cli.inputs import check_masks
 from impasto.cli.parse import check_pixels, parse_region, parse_style
 from impasto.cli.printing import say, say_json, tell
-from impasto.errors import BatchError, Cancelled, InputError, counted, plain
+from impasto.errors import BatchError, Cancelled, InputError, StyleError, counted, plain
 from impasto.files import check_apart, discard_leftovers, locked, make_folder
 from impasto.memory import parse_memory
 
@@ -332,13 +331,15 @@ class _Run:
                     self._watch(plan, journal, table)
             except Cancelled as cancelled:
                 cancelled.hint = "the same command again paints what is left"
+                self._teller.summary()
+                raise
+            except StyleError:
+                if self._teller.begun:  # what comes before all pictures says it all
+                    self._teller.summary()
                 raise
             finally:
                 journal.close()
-                if (
-                    self._teller.begun or sys.exc_info()[0] is None
-                ):  # an error that comes before all pictures says it all
-                    self._teller.summary()
+            self._teller.summary()
         self._teller.check()
 
     def estimate(self) -> None:

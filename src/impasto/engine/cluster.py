@@ -96,7 +96,8 @@ def connected(address: str) -> Iterator[None]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     own = {"include_dashboard": False} if address == LOCAL else {}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="error", **own)
+        with _muted():
+            ray.init(address=address, log_to_driver=False, logging_level="error", **own)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = plain(str(error)).split(". ")[0][:160]
         where = "on this machine" if address in ("auto", LOCAL) else f"at {plain(address)}"
@@ -105,6 +106,23 @@ def connected(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Keep off standard error what Ray's native part says of itself as it starts, before it knows its own log level."""
+    try:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # there is no standard error
+        yield
+        return
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def shape_of(*, workers: int | None, threads: int | None) -> Shape:
