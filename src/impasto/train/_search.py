@@ -46,9 +46,9 @@ _TRIALS = "trials"
 _NAME = "search"
 _BY_CHANCE = 8  # trials before the sampler learns from them
 _SLOWEST = 0.5  # of the reference's speed: slower networks are not trained
-_WORSE = 1.03  # times the loss of a rival that is no slower: given up
+_WORSE = 1.06  # times the loss of a rival that is no slower: given up
 _VALIDATIONS = 10  # of each trial
-_EARLIEST = 0.25  # of a trial's steps, before it may be given up
+_EARLIEST = 0.5  # of a trial's steps, before it may be given up
 
 
 @dataclass(frozen=True, kw_only=True)
