@@ -4,7 +4,8 @@
     python examples/studio_pictures.py http://127.0.0.1:8765/ docs/images/studio
     python examples/studio_pictures.py http://127.0.0.1:8765/
 
-Without a folder it measures: bytes, first paint, and milliseconds from an action to the frame that shows it.
+Where the studio was started with --training-photos FOLDER, it shows a training, too. Without a folder it measures:
+bytes, first paint, and milliseconds from an action to the frame that shows it.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ import io
 import shutil
 import statistics
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from impasto.assets import Store
+from impasto.videos import VideoWriter
 
 ROUNDS = 7
+SHEETS = 4  # of a training, after which it is shown
 PAINTS = (("coffee.png", "irises", "Irises"), ("chelsea.png", "wheat cypr", "Wheat Field with Cypresses"))
 
 
@@ -157,6 +162,49 @@ def look_round(page: Page, folder: Path) -> None:
     keep(page, folder, "phone")
 
 
+def moving(page: Page, folder: Path, photo: Path) -> None:
+    """A video: a slow walk over a photograph."""
+    with tempfile.TemporaryDirectory() as place:
+        clip = Path(place) / "walk.mp4"
+        whole = np.asarray(Image.open(photo).convert("RGB"), np.float32) / 255
+        height, width = whole.shape[0] // 2 * 2, whole.shape[1] * 3 // 4 // 2 * 2
+        with VideoWriter(clip, rate=12) as writer:
+            for index in range(24):
+                writer.write(np.ascontiguousarray(whole[:height, 2 * index : 2 * index + width]))
+        page.locator("#photo-input, .photo input[type=file]").first.set_input_files(clip)
+        says(page, "Draft ·")
+        page.click("#paint")
+        says(page, "Done")
+        page.wait_for_function("() => document.querySelector('video.plays')?.currentTime > 0.5")
+        keep(page, folder, "video")
+
+
+def training(page: Page, folder: Path) -> None:
+    """A style of one painting, where the service trains any."""
+    page.get_by_role("button", name="Quick", exact=True).click()
+    page.get_by_role("button", name="Train a quick style").click()
+    page.wait_for_timeout(400)
+    keep(page, folder, "train")
+    if not page.get_by_role("button", name="Start training").count():
+        return
+    page.get_by_role("button", name="Start training").click()
+    sheets = """last => {
+      const { src } = document.querySelector('.plane .after') ?? {};
+      return src?.startsWith('data:') && src !== last;
+    }"""
+    last = ""
+    for _ in range(SHEETS):
+        page.wait_for_function(sheets, arg=last, timeout=900_000)
+        last = page.locator(".plane .after").get_attribute("src") or ""
+    page.wait_for_timeout(700)
+    keep(page, folder, "training")
+    page.get_by_role("button", name="Cancel").first.click()
+    page.get_by_role("button", name="Use it").first.click()
+    says(page, "Draft ·")
+    page.wait_for_timeout(1500)
+    keep(page, folder, "trained")
+
+
 def main(address: str, folder: Path | None) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -169,6 +217,9 @@ def main(address: str, folder: Path | None) -> None:
         keep(page, folder, "empty")
         paint(page, folder, Store().path("photos"))
         look_round(page, folder)
+        page.set_viewport_size({"width": 1440, "height": 900})
+        moving(page, folder, Store().path("photos") / "chelsea.png")
+        training(page, folder)
 
 
 if __name__ == "__main__":

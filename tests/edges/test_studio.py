@@ -12,7 +12,7 @@ import sys
 import tarfile
 import threading
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,11 @@ from impasto.serve.http import make_app
 from impasto.serve.pages import FOLDER, POLICY
 from impasto.serve.service import Service
 from impasto.serve.settings import Listening, ServeSettings
+from impasto.serve.store import JobStore
+from impasto.train import _run
+from impasto.videos import VideoWriter, probe_video
 from serving import HttpRunning
+from tiny import write_photographs
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 in_browser = [
@@ -147,15 +151,19 @@ class Studio:
     def __init__(self, engine, browser, folder):
         self.engine, self.browser, self.folder, self.port = engine, browser, folder, 0
         self.limits, self.keys, self.expected, self.complaints, self.contexts = {}, (), [], [], []
+        self.asked = set()  # hosts of all that the pages loaded
+        self.kept = None  # a folder in which jobs outlive the service
 
     def start(self):
-        self.service = Service(self.engine, ServeSettings(preview_seconds=0.0, **self.limits))
+        store = None if self.kept is None else JobStore(self.kept)
+        self.service = Service(self.engine, ServeSettings(preview_seconds=0.0, **self.limits), store)
         self.service.start()
         self.running = HttpRunning(self.service, Listening(http_port=self.port, keys=self.keys))
         self.port = self.running.port
 
     def stop(self):
         self.running.close()
+        self.service.store.close()
         self.running = None
 
     def open(self, width=1280, height=800, **more):
@@ -170,6 +178,7 @@ class Studio:
             "console", lambda message: message.type in ("error", "warning") and self.complaints.append(message.text)
         )
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self.asked.add(request.url.split("/")[2] if "//" in request.url else ""))
         page.goto(f"http://127.0.0.1:{self.port}/")
         page.wait_for_selector("html[data-ready]")
         return page
@@ -179,6 +188,7 @@ class Studio:
             context.close()
         if self.running is not None:
             self.stop()
+        assert all(re.fullmatch(r"127\.0\.0\.1:\d+|", host) for host in self.asked)
         unexpected = [one for one in self.complaints if not any(re.search(words, one) for words in self.expected)]
         assert unexpected == []
 
@@ -193,9 +203,9 @@ def studio(engine, browser, tmp_path, monkeypatch):
 
 
 @contextmanager
-def restarted(studio, **limits):
+def restarted(studio, kept=None, **limits):
     studio.stop()
-    studio.limits, studio.port = limits, 0
+    studio.limits, studio.port, studio.kept = limits, 0, kept
     studio.start()
     yield studio
 
@@ -220,6 +230,20 @@ def give_photo(page, data=None, name="photo.png"):
 def give_painting(page, seed=1):
     page.locator(".tile.add input").first.set_input_files(file(f"painting{seed}.png", picture(seed)))
     page.wait_for_selector(f".chip:nth-child({seed})")
+
+
+def drop_file(page, path, data, selector):
+    """Drop a file from outside the browser onto a part of the page."""
+    path.write_bytes(data)
+    box = page.locator(selector).first.bounding_box()
+    where = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    session = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send(
+            "Input.dispatchDragEvent",
+            {"type": kind, **where, "data": {"items": [], "files": [str(path)], "dragOperationsMask": 1}},
+        )
+    session.detach()
 
 
 def says(page, words):
@@ -338,6 +362,125 @@ class TestInBrowser:
         assert split.get_attribute("aria-valuenow") == "100"
         split.press("PageDown")
         assert split.get_attribute("aria-valuenow") == "80"
+
+    def test_pictures_are_pasted_and_dropped(self, studio):
+        page = studio.open(permissions=["clipboard-read", "clipboard-write"])
+        page.evaluate(
+            """async (text) => {
+                 const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+                 const blob = new Blob([bytes], { type: 'image/png' });
+                 await navigator.clipboard.write([new ClipboardItem({ 'image/png': blob })]);
+               }""",
+            base64.b64encode(picture()).decode(),
+        )
+        page.keyboard.press("Control+V")
+        page.get_by_text("96 × 64").wait_for()
+        drop_file(page, studio.folder / "dropped.png", picture(2, 80, 80), ".stage")
+        page.get_by_text("80 × 80").wait_for()
+        drop_file(page, studio.folder / "mine.png", picture(3), ".panel .holder")
+        page.locator(".chip").filter(has_text="mine").wait_for()
+        drop_file(page, studio.folder / "notes.txt", b"words", ".stage")
+        page.get_by_text("notes.txt is not a picture").wait_for()
+
+    def test_four_are_mixed_on_a_square_and_four_results_compared(self, studio):
+        page = studio.open()
+        give_photo(page)
+        for seed in (1, 2, 3, 4):
+            give_painting(page, seed)
+        says(page, "^Draft ·")
+        shares = "() => import('/studio/state.js').then(({ state }) => state.chosen.map((one) => one.weight))"
+        box = page.locator(".pad").bounding_box()
+        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.5 * box["height"], steps=4)
+        page.mouse.up()
+        assert page.evaluate(shares) == pytest.approx([0, 0.5, 0.5, 0], abs=0.03)
+        page.locator(".pad").press("ArrowUp")
+        assert page.evaluate(shares)[1] > 0.52
+        for count in (1, 2, 1, 2):
+            paint(page, count)
+            page.wait_for_selector(".frame.done")
+        page.get_by_role("button", name="Gallery").click()
+        page.wait_for_selector(".card:nth-child(4)")
+        for tick in page.locator(".tick input").all():
+            tick.check()
+        page.get_by_role("button", name="Compare (4)").click()
+        page.wait_for_selector(".panes.of4 figure:nth-child(4) .after[src]")
+        widths = [one.bounding_box()["width"] for one in page.locator(".panes .plane").all()]
+        page.locator(".panes .view").first.press("+")
+        zoomed = [one.bounding_box()["width"] for one in page.locator(".panes .plane").all()]
+        assert [after / before for before, after in zip(widths, zoomed, strict=True)] == pytest.approx([1.5] * 4, 0.02)
+        page.locator(".panes figure:nth-child(3) .stars button").nth(1).click()
+        page.wait_for_selector(".panes figure:nth-child(3) .stars button:nth-child(2)[aria-checked=true]")
+
+    # --- videos and trainings
+
+    def test_a_video_is_painted_and_played(self, studio):
+        page = studio.open(accept_downloads=True)
+        with VideoWriter(studio.folder / "clip.mp4", rate=12) as writer:
+            for index in range(12):
+                writer.write(np.full((64, 96, 3), index / 12, np.float32))
+        page.locator("#photo-input").set_input_files(str(studio.folder / "clip.mp4"))
+        page.get_by_text("96 × 64 · Video, 1.0 s").wait_for()
+        give_painting(page)
+        says(page, "^Draft ·")
+        page.click("#tab-where")
+        page.get_by_text("finds the subject in each frame").wait_for()
+        page.click("#paint")
+        says(page, "^Done")
+        page.wait_for_function("() => document.querySelector('video.plays')?.videoWidth === 96")
+        with page.expect_download() as got:
+            page.get_by_role("button", name="Download", exact=True).click()
+        assert got.value.suggested_filename.endswith(".mp4")
+        assert probe_video(Path(got.value.path())).count == 12
+        page.get_by_role("button", name="Gallery").click()
+        page.locator(".card .kind").filter(has_text="Video").wait_for()
+        page.reload()
+        page.wait_for_selector("html[data-ready]")
+        page.get_by_text("96 × 64 · Video, 1.0 s").wait_for()
+
+    def test_a_video_that_is_too_long_is_cut_and_one_too_large_is_told(self, studio):
+        studio.expected = ["status of 413"]
+        with VideoWriter(studio.folder / "clip.mp4", rate=4) as writer:
+            for _ in range(12):
+                writer.write(np.zeros((64, 96, 3), np.float32))
+        with restarted(studio, video_seconds=1, video_pixels=4000):
+            page = studio.open()
+            page.locator("#photo-input").set_input_files(str(studio.folder / "clip.mp4"))
+            page.get_by_text("The first 1 s of the video will be painted").wait_for()
+            give_painting(page)
+            page.evaluate("import('/studio/state.js').then(({ change }) => change({ size: 0 }))")
+            page.click("#paint")
+            page.get_by_text("choose a smaller size").wait_for()
+            page.evaluate("import('/studio/state.js').then(({ change }) => change({ size: 64 }))")
+            page.click("#paint")
+            says(page, "^Done")
+
+    def test_a_style_is_trained_shown_cancelled_and_used(self, studio, monkeypatch):
+        monkeypatch.setattr(_run, "_VALIDATIONS", 2)
+        photographs = write_photographs(studio.folder / "photographs", 10, side=272)
+        with restarted(studio, training_photos=photographs):
+            page = studio.open()
+            give_photo(page)
+            give_painting(page)
+            page.get_by_role("button", name="Quick", exact=True).click()
+            page.get_by_role("button", name="Train a quick style").click()
+            page.get_by_label("Name").fill("My wheat")
+            page.get_by_label("Minutes").fill("60")
+            page.get_by_role("button", name="Start training").click()
+            says(page, "^Training")
+            page.wait_for_selector('.plane .after[src^="data:image/jpeg"]')
+            page.get_by_role("button", name="Cancel").first.click()
+            page.get_by_role("button", name="Use it").first.click()
+            page.locator(".chip").filter(has_text="My Wheat").wait_for()
+            says(page, "^Draft ·")
+            page.locator(".tile").filter(has_text="My Wheat").wait_for()
+
+    def test_where_no_styles_are_trained_it_is_said_why(self, studio):
+        page = studio.open()
+        page.get_by_role("button", name="Quick", exact=True).click()
+        page.get_by_role("button", name="Train a quick style").click()
+        page.get_by_text("has no photographs to train with").wait_for()
 
     def test_a_link_carries_the_settings(self, studio):
         page = studio.open(permissions=["clipboard-read", "clipboard-write"])
@@ -571,6 +714,44 @@ class TestInBrowser:
         page.get_by_text("The service is back.", exact=True).wait_for()
         says(page, "^Done")
         assert len(studio.service.jobs().jobs) == 1
+
+    def test_a_service_that_is_stopped_in_the_middle_of_a_job_goes_on_with_it(self, studio, slowly):
+        studio.expected = ["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_EMPTY_RESPONSE", "status of 503"]
+        with restarted(studio, kept=studio.folder / "kept"):
+            page = studio.open()
+            give_photo(page)
+            give_painting(page)
+            steps(page, 3)
+            page.click("#paint")
+            says(page, "^Refining")
+            slowly.set()
+            studio.stop()
+            page.get_by_text("does not answer").wait_for()
+            assert page.locator(".chip").count() == 1
+            studio.start()
+            page.get_by_text("The service is back.", exact=True).wait_for()
+            says(page, "^Done")
+            assert len(studio.service.jobs().jobs) == 1
+
+    def test_a_disk_that_is_really_full_is_told_and_the_work_goes_on_when_there_is_room(self, studio, small_disk):
+        studio.expected = ["status of 507"]
+        subprocess.run(["mount", "-o", "remount,size=2m", small_disk], check=True)
+        with restarted(studio, kept=small_disk / "state"):
+            page = studio.open()
+            give_photo(page)
+            give_painting(page)
+            says(page, "^Draft ·")
+            steps(page, 1)
+            with (small_disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+                while filler.write(bytes(4096)):
+                    pass
+            page.click("#paint")
+            page.get_by_text("The disk of the service is full").wait_for()
+            assert page.locator(".chip").count() == 1
+            (small_disk / "filler").unlink()
+            page.get_by_role("button", name="Try again").click()
+            says(page, "^Done")
+            studio.stop()
 
     def test_a_full_disk_is_told(self, studio):
         studio.expected = ["status of 507"]

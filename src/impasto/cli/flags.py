@@ -32,6 +32,10 @@ Styles = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
+TrainingPhotos = Annotated[
+    Path | None,
+    typer.Option(help="Let the page train styles with this folder of photographs; by default it trains none."),
+]
 KeepColor = Annotated[
     str | None,
     typer.Option(help="Keep the photograph's colours: luminance or histogram.", rich_help_panel=CONTROLS_PANEL),
@@ -224,3 +228,15 @@ def controls_of(
     )
     controls.check()
     return controls
+
+
+def check_training_photos(folder: Path | None) -> Path | None:
+    """The folder with its whole path. Raises InputError for too few photographs, MissingExtra without the extra."""
+    if folder is None:
+        return None
+    from impasto.errors import require_installed
+    from impasto.train.data import check_photographs
+
+    check_photographs(folder)
+    require_installed("lightning", "train")
+    return folder.absolute()

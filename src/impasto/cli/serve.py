@@ -72,6 +72,10 @@ def serve(
     jobs_per_client: Annotated[int, typer.Option(help="Jobs of one client that may wait or run.", min=1)] = 64,
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.", min=64)] = 50_000_000,
     max_body: Annotated[str, typer.Option(help="Refuse requests with more bytes.")] = "64MB",
+    max_video: Annotated[
+        float, typer.Option(help="Refuse videos that last longer, in seconds; 0 refuses all.", min=0)
+    ] = 30.0,
+    training_photos: flags.TrainingPhotos = None,
     max_memory: Annotated[
         str | None,
         typer.Option(help="Memory that one job may take, such as 2GB; by default long ones share what is free."),
@@ -152,6 +156,9 @@ def serve(
         body_bytes=_bytes("--max-body", max_body),
         job_memory=parse_memory(max_memory),
         max_pixels=max_pixels,
+        video_seconds=max_video,
+        video_frames=round(60 * max_video),
+        training_photos=flags.check_training_photos(training_photos),
         slow_workers=workers,
         quick_workers=quick_workers,
         max_delay=max_delay / 1000,

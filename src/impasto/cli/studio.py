@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _EXAMPLES = """\b
 Examples:
   impasto studio
-  impasto studio --no-browser --port 8100"""
+  impasto studio --no-browser --port 8100
+  impasto studio --training-photos photographs"""
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +33,7 @@ def studio(
         typer.Option(help="Port on 127.0.0.1; 0 takes any free one, as when 8000 is taken.", min=0, max=65535),
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only start it; open no browser.")] = False,
+    training_photos: flags.TrainingPhotos = None,
     device: flags.Device = "auto",
     precision: flags.Precision = "auto",
     threads: flags.Threads = None,
@@ -44,7 +46,7 @@ def studio(
     from impasto.serve import run
     from impasto.serve.decode import DecodeProcesses
     from impasto.serve.service import Service
-    from impasto.serve.settings import Listening, state_folder
+    from impasto.serve.settings import Listening, ServeSettings, state_folder
     from impasto.serve.store import JobStore
 
     def tell(addresses: Addresses) -> None:
@@ -52,9 +54,10 @@ def studio(
         if not no_browser and addresses.http is not None:
             webbrowser.open(addresses.http)
 
+    limits = ServeSettings(training_photos=flags.check_training_photos(training_photos))
     run.log_to_stderr(as_json=False, level="WARNING")
     engine = Engine(device=device, precision=precision)
-    service = Service(engine, store=JobStore(state_folder()), decoder=DecodeProcesses())
+    service = Service(engine, limits, store=JobStore(state_folder()), decoder=DecodeProcesses())
     run.serve(service, Listening(http_port=_free(8000) if port is None else port), drain_seconds=2.0, on_ready=tell)
 
 

@@ -19,11 +19,11 @@ from impasto.cli.flags import option, with_options
 from impasto.cli.library import fetch_with_progress
 from impasto.cli.printing import say, say_json
 from impasto.errors import InputError, require_installed
-from impasto.files import check_apart, slug
+from impasto.files import check_apart
 from impasto.methods.settings import DecoderKnobs, SearchKnobs, TrainKnobs
 from impasto.models import network_specs
 from impasto.runtimes.sessions import RUNTIMES
-from impasto.train.data import check_photographs
+from impasto.train.data import check_photographs, style_name, thumbnail_photograph
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
@@ -123,7 +123,7 @@ def train(
             training_styles=training_styles,
             start=begun,
             only_codes=only_style,
-            thumbnail_photograph=_thumbnail_photograph(store),
+            thumbnail_photograph=thumbnail_photograph(store),
         )
 
     _run(job, target, device, precision, resume=resume, as_json=as_json)
@@ -387,7 +387,9 @@ def collection(
         name, read, painting, licence = rows[place]
         picture = read()
         width, height = images.fit(picture.width, picture.height, min(_KEPT, max(picture.width, picture.height)))
-        training_styles.append(TrainingStyle(_plain(name), picture.resized(height, width).pixels, painting, licence))
+        training_styles.append(
+            TrainingStyle(style_name(name), picture.resized(height, width).pixels, painting, licence)
+        )
     unseen = min(_UNSEEN, max(2, len(training_styles) // 8))
     return training_styles[unseen:], training_styles[:unseen]
 
@@ -408,30 +410,19 @@ def _training_styles(store: Store, named: list[tuple[str, str]], reporter: Any) 
         if means_file(text):
             pixels = images.read(text).pixels
             training_styles.append(
-                TrainingStyle(name or _plain(Path(text).stem), pixels, Path(text).name, "not stated")
+                TrainingStyle(name or style_name(Path(text).stem), pixels, Path(text).name, "not stated")
             )
         else:
             painting = library.find(text, on_progress=reporter)
             pixels = library.read(painting, on_progress=reporter).pixels
-            training_styles.append(TrainingStyle(name or _plain(painting.title), pixels, painting.id, painting.licence))
+            training_styles.append(
+                TrainingStyle(name or style_name(painting.title), pixels, painting.id, painting.licence)
+            )
     names = [style.name for style in training_styles]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"two styles are called {twice!r}", "name them apart: --style NAME=PAINTING")
     return training_styles
-
-
-def _plain(title: str) -> str:
-    """A title as a style's name, which no weight can be mistaken for."""
-    name = slug(title)
-    return name if name[0].isalpha() else f"style-{name}"
-
-
-def _thumbnail_photograph(store: Store) -> Any:
-    """The photograph of the thumbnails, when it is here."""
-    from impasto import images
-
-    return images.read(store.path("photos") / "chelsea.png").pixels if store.is_present("photos") else None
 
 
 def knob_options(cls: type, **defaults: str) -> dict[str, Any]:

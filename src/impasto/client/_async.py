@@ -110,7 +110,7 @@ class AsyncClient:
     async def submit(
         self, content: PictureLike, style: Any = (), *, idempotency_key: str | None = None, **settings: Setting
     ) -> Job:
-        """Hand in a job that is painted whether or not anyone waits; see `stylize`.
+        """Hand in a job that is painted whether or not anyone waits; see `stylize`. Over HTTP it may be a video file.
 
         Each request has an idempotency key, so that the job is there once, also where the connection breaks and it is
         handed in again, which is done by itself twice.

@@ -180,7 +180,9 @@ def _files(request: Request) -> list[tuple[str, Any]]:
     values["region"] = [f"{mask}={style}" for mask, style in values["region"]]
     parts: list[tuple[str, Any]] = [("settings", (None, json.dumps(values, default=_plain)))]
     for name, data in request.pictures.items():
-        field, shown = (CONTENT, request.content_name) if name == CONTENT else ("file", name)
+        field, shown = "file", name
+        if name == CONTENT:
+            field, shown = ("video" if request.is_video else CONTENT), request.content_name
         parts.append((field, (shown, data)))
     return parts
 

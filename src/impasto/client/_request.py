@@ -17,6 +17,9 @@ MASKS = ("preserve", "strength_map")
 PICTURES = (*MASKS, "init")
 """Settings that take a picture, or a word."""
 
+VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+"""Endings of files that are sent as videos, over HTTP."""
+
 PictureLike: TypeAlias = Any
 """A path, bytes, a binary file object, a PIL image, an array `(H, W, 3)` or a tensor; a word where one is allowed."""
 
@@ -37,6 +40,11 @@ class Request:
     pictures: dict[str, bytes] = field(default_factory=dict)
     content_name: str = "picture"
     settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_video(self) -> bool:
+        """Whether the photograph is a video."""
+        return self.content_name.lower().endswith(VIDEOS)
 
     def named(self, given: PictureLike) -> str:
         """The word for a picture, which is then sent along; words stay as they are."""

@@ -263,7 +263,7 @@ class Batcher:
     def _work(self, lane: str) -> None:
         """Paint what comes, to the end."""
         if lane != QUICK:
-            _yield_processor(_NICE[lane])
+            yield_processor(_NICE[lane])
         kept = 0
         while batch := self._next(lane):
             started = self._clock()
@@ -328,7 +328,7 @@ def _class_of(batch: Sequence[_Item]) -> Hashable | None:
     return batch[0].demand.size_class
 
 
-def _yield_processor(niceness: int) -> None:
+def yield_processor(niceness: int = _NICE[SLOW]) -> None:
     """Have the system prefer other threads to this one and to those that it starts, where a thread can be told so."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -19,7 +19,7 @@ from impasto import device as hardware
 from impasto import images
 from impasto.assets import Store
 from impasto.assets.library import Library
-from impasto.contract import OnProgress, Progress, ignore
+from impasto.contract import OnProgress, Placement, Progress, ignore
 from impasto.engine import choosing
 from impasto.engine.cache import ModelCache
 from impasto.engine.plan import Plan, make_plan
@@ -87,6 +87,10 @@ class Engine:
         self.library = Library(self.store)
         self.models = ModelCache(self.store)
         self._device, self._precision, self._runtime = device, precision, runtime
+
+    def placement(self, tested: Sequence[str]) -> Placement:
+        """Where what is trained goes, in the fastest of the `tested` precisions. Raises InputError."""
+        return hardware.place(self._device, self._precision, tested=tested)
 
     def stylize(
         self,

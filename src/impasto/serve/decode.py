@@ -69,7 +69,7 @@ class DecodeProcesses:
 
     def __init__(self, *, count: int = 1, memory: int = 1 << 30, seconds: float = 20.0) -> None:
         self._memory, self._seconds = memory, seconds
-        self._free: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        self._free: queue.LifoQueue[Worker | None] = queue.LifoQueue()
         for _ in range(count):
             self._free.put(None)
         self._count = count
@@ -85,7 +85,7 @@ class DecodeProcesses:
             if worker is not None and not worker.lives:
                 worker.end()
                 worker = None
-            worker = worker or _Worker(self._memory)
+            worker = worker or Worker(self._memory)
             answer = worker.ask({"name": name, "max_pixels": max_pixels}, data, self._seconds)
         finally:
             self._free.put(worker if worker is not None and worker.lives else None)
@@ -105,11 +105,16 @@ class DecodeProcesses:
                     worker.end()
 
 
-class _Worker:
-    """One process that decodes."""
+class Worker:
+    """One process that decodes.
 
-    def __init__(self, memory: int) -> None:
-        words = [sys.executable, "-m", "impasto.serve.decode", str(memory)]
+    Args:
+        memory: bytes that it may take beside what it begins with.
+        module: its program, which `confine`s itself and answers on standard output.
+    """
+
+    def __init__(self, memory: int, module: str = "impasto.serve.decode") -> None:
+        words = [sys.executable, "-m", module, str(memory)]
         limits = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             words,
@@ -122,6 +127,7 @@ class _Worker:
 
     @property
     def lives(self) -> bool:
+        """Whether it has not ended."""
         return self._process.poll() is None
 
     def ask(self, told: dict[str, Any], data: bytes, seconds: float) -> tuple[dict[str, Any], bytes] | None:
@@ -131,8 +137,8 @@ class _Worker:
         timer = threading.Timer(seconds, self._process.kill)
         timer.start()
         try:
-            _send(self._process.stdin, told, data)
-            return _receive(self._process.stdout)
+            send(self._process.stdin, told, data)
+            return receive(self._process.stdout)
         except (OSError, EOFError, ValueError):
             self.end()
             return None
@@ -140,6 +146,7 @@ class _Worker:
             timer.cancel()
 
     def end(self) -> None:
+        """End it."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
@@ -148,15 +155,16 @@ class _Worker:
                     stream.close()
 
 
-def _send(stream: IO[bytes], told: dict[str, Any], body: bytes) -> None:
+def send(stream: IO[bytes], told: dict[str, Any], body: bytes) -> None:
+    """Write a message: plain values, and bytes."""
     header = json.dumps({**told, "bytes": len(body)}).encode()
     stream.write(_LENGTH.pack(len(header)) + header)
     stream.write(body)
     stream.flush()
 
 
-def _receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
-    """Raises EOFError where it ends before its time, ValueError where it is none of ours."""
+def receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
+    """Read a message. Raises EOFError where it ends before its time, ValueError where it is none of ours."""
     (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
     if length > _MOST_HEADER:
         raise ValueError("the header is too long")
@@ -214,8 +222,8 @@ def _answer(told: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
     return header, b"".join([*parts, *(value for value in blobs.values() if value is not None)])
 
 
-def _confine(memory: int) -> None:
-    """Bound what this process may take from now on, and let it write no file."""
+def confine(memory: int, *, file_bytes: int = 0) -> None:
+    """Bound what this process may take from now on, and the size of what it writes: nothing by default."""
     try:
         import resource
     except ImportError:  # Windows has no such limits; time and the separate process remain
@@ -223,19 +231,20 @@ def _confine(memory: int) -> None:
     held = 0
     with suppress(OSError):
         held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    for kind, value in ((resource.RLIMIT_AS, held + memory), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)):
+    limits = {resource.RLIMIT_AS: held + memory, resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: file_bytes}
+    for kind, value in limits.items():
         with suppress(ValueError, OSError):
             resource.setrlimit(kind, (value, value))
 
 
 def main(memory: int) -> None:
     """Answer on standard output what comes on standard input, to its end."""
-    _confine(memory)
+    confine(memory)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     with suppress(EOFError, BrokenPipeError):
         while True:
-            told, data = _receive(source)
-            _send(sink, *_answer(told, data))
+            told, data = receive(source)
+            send(sink, *_answer(told, data))
 
 
 if __name__ == "__main__":

@@ -27,8 +27,11 @@ from impasto.methods import registry
 from impasto.models import catalog, segment
 from impasto.serve.settings import ServeSettings
 
-UPLOADS = ("content", "style", "preserve", "strength-map", "init", "file")
-"""Fields that take pictures; what is sent as `file` is named by the others, such as `region: sky.png=irises`."""
+UPLOADS = ("content", "video", "style", "preserve", "strength-map", "init", "file")
+"""Fields that take files: `video` a video instead of `content`, all others pictures.
+
+What is sent as `file` is named by the others, such as `region: sky.png=irises`.
+"""
 
 MANY = ("style", "weight", "region")
 """Settings that may be given several times."""
@@ -54,14 +57,30 @@ OWN: Mapping[str, tuple[str, str]] = {
 }
 """Settings beside those of the methods: what kind each is, and what it means."""
 
+OF_VIDEOS: Mapping[str, tuple[str, str]] = {
+    "start": ("number", "begin a video at this second"),
+    "end": ("number", "end it before this second"),
+    "temporal": ("text", "how steady a video is: off, fast (the default) or best"),
+}
+"""Settings that only videos take."""
+
+NOT_OF_VIDEOS = ("color-only", "protect-faces", "strength-map", "jpeg-quality")
+"""Settings that videos do not take."""
+
 _REFUSED = ("device", "precision", "runtime", "threads", "max-memory", "max-pixels", "out", "resume", "save-every")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _WEIGHT = re.compile(r"(.+):([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf|infinity))", re.IGNORECASE)
-_WHOLE_IDS = re.compile(r"(museum|pack):[\w-]+")
+_WHOLE_IDS = re.compile(r"(museum|pack|trained):[\w-]+")
 _NAME_LENGTH = 80
 _SEE_STYLES = "see /v1/styles for what there is, or send a picture"
 
 Values: TypeAlias = Mapping[str, Any]
+
+FindTrained: TypeAlias = Callable[[str], Any]
+"""Gives what the engine takes for `trained:ID`, a style that a client has trained here."""
+
+OWN_STYLE = "trained:"
+"""The beginning of the ids of such styles."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +154,7 @@ def plain_settings(given: Values) -> dict[str, Any]:
     Raises:
         InputError: a name is unknown, or kept to the server, or a single setting was given twice.
     """
-    known = {*OWN, *(name.replace("_", "-") for name in knob_table())}
+    known = {*OWN, *OF_VIDEOS, *(name.replace("_", "-") for name in knob_table())}
     found: dict[str, Any] = {}
     for name, value in given.items():
         flag = str(name).strip().lower().removeprefix("--").replace("_", "-")
@@ -172,14 +191,19 @@ def knob_table() -> dict[str, settings.Knob]:
 
 def file_format(given: Values) -> tuple[str, int | None]:
     """Ending and quality of the result's file. Raises InputError."""
-    quality = _maybe(_whole("jpeg-quality"), given.get("jpeg-quality"))
-    return images.check_format(_text(given.get("format", "png")), quality), quality
+    quality = _maybe(read_whole("jpeg-quality"), given.get("jpeg-quality"))
+    return images.check_format(read_text(given.get("format", "png")), quality), quality
 
 
 def request_digest(uploads: Iterable[Upload], given: Values) -> str:
     """sha256 that tells whether two requests ask for the same."""
     pictures = [(upload.field, clean_name(upload.name), upload.digest) for upload in uploads]
     return hashlib.sha256(json.dumps([pictures, given], sort_keys=True, default=str).encode()).hexdigest()
+
+
+def no_trained(style: str) -> Any:
+    """What is said of a client's trained style where there are none."""
+    raise InputError(f"there is no style {quoted(style)}", _SEE_STYLES)
 
 
 @dataclass(frozen=True)
@@ -196,45 +220,62 @@ class OrderReader:
     library: Library
     decode: Callable[[Upload], Picture]
 
-    def read(self, uploads: Sequence[Upload], given: Values) -> Order:
+    def read(self, uploads: Sequence[Upload], given: Values, *, trained: FindTrained = no_trained) -> Order:
         """The order of `plain_settings`.
+
+        Args:
+            uploads, given: what was sent.
+            trained: gives the file of a style that the client has trained; raises InputError.
 
         Raises:
             InputError: something cannot be used; told by the name of the field.
         """
+        content = single(uploads, "content")
+        if content is None:
+            raise InputError("no content was sent", "send the photograph as the file field content")
+        refuse_settings(given, OF_VIDEOS, "is for videos", "leave it out, or send a video as the file field video")
+        styles, request = self.painting(uploads, given, trained=trained)
+        stages = stages_of(styles, request)
+        file_format(given)
+        picture = self.decode(content)
+        request.sides(picture.width, picture.height)
+        slow = not request.controls.color_only and any(stage.method.kind == "objective" for stage in stages)
+        return Order(picture, styles, request, slow, stages[-1].method.name)
+
+    def painting(
+        self, uploads: Sequence[Upload], given: Values, *, trained: FindTrained = no_trained
+    ) -> tuple[tuple[tuple[Any, float], ...], Request]:
+        """Styles with their weights, and how to paint; see `read`."""
         if len(uploads) > self.limits.pictures:
             hint = f"{self.limits.pictures} are allowed"
             raise InputError(f"{counted(len(uploads), 'picture')} were sent", hint)
-        words = _Words({clean_name(upload.name): upload for upload in uploads}, self.library, self.decode)
-        content = _single(uploads, "content")
-        if content is None:
-            raise InputError("no content was sent", "send the photograph as the file field content")
+        words = _Words({clean_name(upload.name): upload for upload in uploads}, self.library, self.decode, trained)
         styles = self._styles(uploads, given, words)
-        regions = [words.region(text) for text in map(_text, given.get("region", ()))]
+        regions = [words.region(text) for text in map(read_text, given.get("region", ()))]
         if not styles and not regions:
             raise InputError("no style was given", "send one or more as style: files, or ids of /v1/styles")
         controls = self._controls(uploads, given, words, regions)
         request = Request(
-            method=_text(given.get("method", "auto")),
-            quality=_maybe(_text, given.get("quality")),
-            size=_maybe(_whole("size"), given.get("size")),
-            init=words.init(_single(uploads, "init"), given.get("init")),
+            method=read_text(given.get("method", "auto")),
+            quality=_maybe(read_text, given.get("quality")),
+            size=_maybe(read_whole("size"), given.get("size")),
+            init=words.init(single(uploads, "init"), given.get("init")),
             knobs=_knobs(given),
             max_memory=self.limits.job_memory,
             max_pixels=self.limits.max_pixels,
             controls=controls,
             drop_gps=_flag("drop-gps", given.get("drop-gps")),
         )
-        stages = stages_of(styles, request)
-        file_format(given)
-        picture = self.decode(content)
-        request.sides(picture.width, picture.height)
-        slow = not controls.color_only and any(stage.method.kind == "objective" for stage in stages)
-        return Order(picture, styles, request, slow, stages[-1].method.name)
+        return styles, request
+
+    def painting_id(self, text: str) -> str:
+        """A painting of the library by its id or words. Raises InputError."""
+        _refuse_place("style", text)
+        return str(_Words({}, self.library, self.decode, no_trained).painting(text))
 
     def _styles(self, uploads: Sequence[Upload], given: Values, words: _Words) -> tuple[tuple[Any, float], ...]:
         sent = [self.decode(upload) for upload in uploads if upload.field == "style"]
-        weights = [_number("weight")(weight) for weight in given.get("weight", ())]
+        weights = [read_number("weight")(weight) for weight in given.get("weight", ())]
         if weights and len(weights) != len(sent):
             raise InputError(
                 f"{counted(len(weights), 'weight')} for {counted(len(sent), 'uploaded style')}",
@@ -243,20 +284,20 @@ class OrderReader:
         for weight in weights:
             _check_weight("an uploaded style", weight)
         uploaded = list(zip(sent, weights or [1.0] * len(sent), strict=True))
-        return (*uploaded, *(words.weighted_style(text) for text in map(_text, given.get("style", ()))))
+        return (*uploaded, *(words.weighted_style(text) for text in map(read_text, given.get("style", ()))))
 
     def _controls(
         self, uploads: Sequence[Upload], given: Values, words: _Words, regions: list[tuple[Any, Any]]
     ) -> Controls:
         controls = Controls(
-            keep_color=_maybe(_text, given.get("keep-color")),
+            keep_color=_maybe(read_text, given.get("keep-color")),
             color_only=_flag("color-only", given.get("color-only")),
             match_regions=_flag("match-regions", given.get("match-regions")),
             regions=tuple(regions),
-            feather=_number("feather")(given.get("feather", 0.0)),
-            preserve=words.mask_of("preserve", _single(uploads, "preserve"), given),
+            feather=read_number("feather")(given.get("feather", 0.0)),
+            preserve=words.mask_of("preserve", single(uploads, "preserve"), given),
             protect_faces=_maybe(_faces, given.get("protect-faces")),
-            strength_map=words.mask_of("strength-map", _single(uploads, "strength-map"), given),
+            strength_map=words.mask_of("strength-map", single(uploads, "strength-map"), given),
         )
         controls.check()
         return controls
@@ -269,6 +310,7 @@ class _Words:
     files: Mapping[str, Upload]
     library: Library
     decode: Callable[[Upload], Picture]
+    trained: FindTrained
 
     def weighted_style(self, text: str) -> tuple[Any, float]:
         """STYLE[:WEIGHT]."""
@@ -283,14 +325,16 @@ class _Words:
         """An upload, a style of the pack, or the id of a painting."""
         if text in self.files:
             return self.decode(self.files[text])
+        if text.startswith(OWN_STYLE):
+            return self.trained(text)
         _refuse_place("style", text)
         if text.startswith("pack:"):
             return catalog.find(text).id if catalog.is_trained(text) else _no_style(text)
         if is_folder(text):  # the library would say what lies on this machine
             return _no_style(text)
-        return self._painting(text)
+        return self.painting(text)
 
-    def _painting(self, text: str) -> str:
+    def painting(self, text: str) -> str:
         """A painting of the library. Raises InputError with a hint for clients, who have no command line of ours."""
         try:
             return self.library.find(text).id
@@ -316,7 +360,7 @@ class _Words:
             raise InputError(f"{field} was given as a file and as a word", "give one of them")
         if upload is not None:
             return self.decode(upload)
-        return self.mask(field, _text(given[field])) if field in given else None
+        return self.mask(field, read_text(given[field])) if field in given else None
 
     def region(self, text: str) -> tuple[Any, Any]:
         """MASK=STYLE."""
@@ -336,7 +380,7 @@ class _Words:
             return self.decode(upload)
         if word is None:
             return None
-        text = _text(word)
+        text = read_text(word)
         if text in self.files:
             return self.decode(self.files[text])
         choices = [name for name in knob_table()["init"].choices if name != "file"]
@@ -359,7 +403,7 @@ def _refuse_place(field: str, text: str) -> None:
 def _knobs(given: Values) -> dict[str, Any]:
     """The methods' settings. Raises InputError for one that names a file of the server."""
     table = knob_table()
-    found = {flag.replace("-", "_"): value for flag, value in given.items() if flag not in OWN}
+    found = {flag.replace("-", "_"): value for flag, value in given.items() if flag not in {*OWN, *OF_VIDEOS}}
     for name, value in found.items():
         if isinstance(value, str) and table[name].file_of(value):
             choice = "use a name that comes with impasto; files of the server are not to be named"
@@ -367,7 +411,15 @@ def _knobs(given: Values) -> dict[str, Any]:
     return found
 
 
-def _single(uploads: Sequence[Upload], field: str) -> Upload | None:
+def refuse_settings(given: Values, names: Iterable[str], why: str, hint: str) -> None:
+    """Raise InputError where one of these settings is given."""
+    for name in names:
+        if name in given:
+            raise InputError(f"{name} {why}", hint)
+
+
+def single(uploads: Sequence[Upload], field: str) -> Upload | None:
+    """The one file of a field; None where there is none. Raises InputError for several."""
     sent = [upload for upload in uploads if upload.field == field]
     if len(sent) > 1:
         raise InputError(f"{counted(len(sent), 'file')} were sent as {field}", "send one")
@@ -379,7 +431,8 @@ def _check_weight(what: str, weight: float) -> None:
         raise InputError(f"the weight of {what} is {weight:g}", "it takes a number above 0")
 
 
-def _text(value: Any) -> str:
+def read_text(value: Any) -> str:
+    """Text. Raises InputError for all else."""
     if not isinstance(value, str):
         raise InputError(f"{quoted(value)} was given where text is wanted", "give text")
     return value.strip()
@@ -389,11 +442,13 @@ def _maybe(read: Callable[[Any], Any], value: Any) -> Any:
     return None if value is None else read(value)
 
 
-def _number(field: str) -> Callable[[Any], float]:
+def read_number(field: str) -> Callable[[Any], float]:
+    """What reads the number of a field, and raises InputError for all else."""
     return settings.Knob(field, float, 0.0, "").check
 
 
-def _whole(field: str) -> Callable[[Any], int]:
+def read_whole(field: str) -> Callable[[Any], int]:
+    """The same for a whole number."""
     return settings.Knob(field, int, 0, "").check
 
 
@@ -401,7 +456,7 @@ def _faces(value: Any) -> float | None:
     """An amount; true stands for the usual one, false for none."""
     truth = _truth(value)
     if truth is None:
-        return _number("protect-faces")(value)
+        return read_number("protect-faces")(value)
     return FACE_AMOUNT if truth else None
 
 

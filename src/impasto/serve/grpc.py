@@ -207,8 +207,7 @@ class Calls:
 
     async def list_styles(self, request: pb.ListStylesRequest, context: Any) -> pb.ListStylesResponse:
         """All named styles."""
-        self._client_of(context)
-        rows = await asyncio.to_thread(self._service.styles, request.query)
+        rows = await asyncio.to_thread(self._service.styles, request.query, client=self._client_of(context))
         return pb.ListStylesResponse(styles=[pb.StyleInfo(**row) for row in rows])
 
     async def list_methods(self, request: pb.ListMethodsRequest, context: Any) -> pb.ListMethodsResponse:  # noqa: ARG002

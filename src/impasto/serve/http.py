@@ -137,8 +137,22 @@ def _add_painting(app: FastAPI, service: Service) -> None:
         where = {"Location": f"/v1/jobs/{job.id}"}
         return JSONResponse(job.public(), status_code=202, headers=where)
 
-    about = _painting("Accept a picture to be painted", {202: {"model": schema.JobBody}})
+    about = _painting("Accept a picture or a video to be painted", {202: {"model": schema.JobBody}})
     app.post("/v1/jobs", status_code=202, **about)(submit)
+
+    async def train(request: Request) -> Response:
+        uploads, given = await _form(request, service.limits.pictures)
+        client, key = request.state.client, _key_of(request)
+        job = await run_in_threadpool(lambda: service.train(uploads, given, client=client, idempotency_key=key))
+        return JSONResponse(job.public(), status_code=202, headers={"Location": f"/v1/jobs/{job.id}"})
+
+    app.post(
+        "/v1/trainings",
+        status_code=202,
+        summary="Accept a painting from which a style is trained, as a job",
+        responses={202: {"model": schema.JobBody}, **_BUSY, 501: {"model": schema.ErrorBody}},
+        openapi_extra={"requestBody": schema.training_body(), "parameters": [_KEY_HEADER]},
+    )(train)
 
 
 def _key_of(request: Request) -> str | None:
@@ -362,15 +376,17 @@ def sse(event: Event) -> bytes:
 
 def _add_lists(app: FastAPI, service: Service) -> None:
     async def styles(
-        q: Annotated[str, Query(max_length=200, description="words that are looked for")] = "",
+        request: Request, q: Annotated[str, Query(max_length=200, description="words that are looked for")] = ""
     ) -> Response:
-        rows = await run_in_threadpool(service.styles, q)
+        rows = await run_in_threadpool(lambda: service.styles(q, client=request.state.client))
         return JSONResponse({"styles": rows})
 
     app.get("/v1/styles", summary="Named styles", responses={200: {"model": schema.StylesBody}})(styles)
 
-    async def thumbnail(style_id: Annotated[str, Path(max_length=100, examples=["museum:436535"])]) -> Response:
-        data = await run_in_threadpool(service.thumbnail, style_id)
+    async def thumbnail(
+        request: Request, style_id: Annotated[str, Path(max_length=100, examples=["museum:436535"])]
+    ) -> Response:
+        data = await run_in_threadpool(lambda: service.thumbnail(style_id, client=request.state.client))
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": _DAY})
 
     answers: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": _PICTURE}}, **_ABSENT}

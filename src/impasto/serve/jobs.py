@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import time
@@ -17,6 +18,15 @@ STATES = ("queued", "running", "done", "failed", "cancelled")
 """What a job can be; the last three are for good."""
 
 ENDED = ("done", "failed", "cancelled")
+
+KINDS = ("picture", "video", "training")
+"""What a job makes: a painting, a painted video, or a style: a trained network."""
+
+TRAINING = "training"
+"""The method of a job that trains."""
+
+VIDEO = "video"
+"""The field of a video that is sent."""
 
 MEDIA_TYPES: Mapping[str, str] = {
     ".png": "image/png",
@@ -87,27 +97,46 @@ class Job:
         """See `lane_of`."""
         return lane_of(self.demand)
 
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`."""
+        if self.method == TRAINING:
+            return TRAINING
+        return VIDEO if any(name == VIDEO for name, _, _ in self.uploads) else "picture"
+
     def public(self) -> dict[str, Any]:
         """What its client is shown, as plain values."""
-        names = ("id", "state", "method", "created", "started", "finished", "settings", "error", "result")
+        names = ("id", "kind", "state", "method", "created", "started", "finished", "settings", "error", "result")
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
 class Painted:
-    """A finished picture as a file.
+    """A finished picture, video or network as a file.
 
     Attributes:
         data: the file.
         name: for people who save it.
         media_type: such as "image/png".
-        record: all that makes it again.
+        record: all that makes it again; empty for a network.
+        width, height: in pixels; 0 for a network.
+        seconds: of computing.
+        poster: a small JPEG that stands for what is no picture.
     """
 
     data: bytes
     name: str
     media_type: str
     record: Mapping[str, Any]
+    width: int = 0
+    height: int = 0
+    seconds: float = 0.0
+    poster: bytes = b""
+
+    def result(self) -> dict[str, Any]:
+        """What is told of it, as plain values."""
+        told = {name: getattr(self, name) for name in ("name", "media_type", "width", "height")}
+        return {**told, "bytes": len(self.data), "seconds": round(self.seconds, 3)}
 
 
 @dataclass(frozen=True)
@@ -124,6 +153,15 @@ def new_id() -> str:
 
 
 _FOLDERS = re.compile(r"(?<![\w.])(?!/v1/(?:jobs|styles|methods)\b)(?:[A-Za-z]:)?(?:[/\\][\w.+@%~-]+)+[/\\]")
+
+
+_NETWORK = re.compile(r"[^\"]*[/\\]([0-9a-f]{32})\.safetensors")
+
+
+def without_places(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with the styles that were trained here by their ids, not by where their files are on this machine."""
+    found: dict[str, Any] = json.loads(_NETWORK.sub(r"trained:\1", json.dumps(record)))
+    return found
 
 
 _LIMITS = re.compile(r"(?:, or )?(?:if you trust it, )?allow more(?::| with) --max-(?:pixels|memory)(?: [\w.]+)?")

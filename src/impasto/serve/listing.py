@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from impasto import images, settings
@@ -11,6 +13,7 @@ from impasto.assets.library import Library, Painting
 from impasto.errors import AssetError
 from impasto.methods import registry
 from impasto.models import catalog
+from impasto.models.checkpoint import SUFFIX
 from impasto.serve.settings import NotFoundError
 
 if TYPE_CHECKING:
@@ -40,14 +43,20 @@ def styles(library: Library, words: str = "") -> list[dict[str, Any]]:
     return rows
 
 
+def trained_style(style_id: str, result: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A style that was trained here, by the result of its training."""
+    name = str((result or {}).get("name", "")).removesuffix(SUFFIX)
+    return {**_style(style_id, name, "", "", ""), "source": "trained", "method": "feedforward"}
+
+
 def _style(style_id: str, title: str, artist: str, date: str, licence: str) -> dict[str, Any]:
     return {"id": style_id, "title": title, "artist": artist, "date": date, "licence": licence}
 
 
-def thumbnail(library: Library, style_id: str, *, side: int) -> bytes:
-    """A small JPEG of a named style. Raises NotFoundError."""
-    for style in catalog.pack():
-        if style.id == style_id and style.thumbnail:
+def thumbnail(library: Library, style_id: str, *, side: int, network: Path | None = None) -> bytes:
+    """A small JPEG of a named style, whose file `network` is where it was trained here. Raises NotFoundError."""
+    for style in catalog.pack() if network is None else catalog.listing(network):
+        if (network is not None or style.id == style_id) and style.thumbnail:
             return jpeg(images.read(style.thumbnail), side)
     with suppress(AssetError):
         for painting in library.paintings():

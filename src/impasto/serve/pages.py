@@ -19,16 +19,17 @@ from impasto import images
 from impasto.engine.masks import MaskReader
 from impasto.errors import InputError
 from impasto.methods import recipes
-from impasto.serve import listing, schema
+from impasto.serve import schema
 from impasto.serve.fields import Upload
+from impasto.serve.jobs import VIDEO
 from impasto.serve.service import Service
 
 FOLDER = Path(__file__).parent / "studio"
 """The files of the page, as they are served."""
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "manifest-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src blob:; "
+    "connect-src 'self'; manifest-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 """What the page may load: files of this server, and pictures that it made itself."""
 
@@ -46,6 +47,8 @@ _TYPES = {
     ".webmanifest": "application/manifest+json",
 }
 _HEADERS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
+
+_LIMITS = ("body_bytes", "max_pixels", "pictures", "video_seconds", "video_frames", "video_pixels")
 
 JobId = Annotated[str, InPath(pattern=r"^[0-9a-f]{32}$")]
 
@@ -84,7 +87,8 @@ def _about(service: Service) -> dict[str, Any]:
     limits = service.limits
     return {
         "version": version("impasto"),
-        "limits": {name: getattr(limits, name) for name in ("body_bytes", "max_pixels", "pictures")},
+        "limits": {name: getattr(limits, name) for name in _LIMITS},
+        "training": service.about_training(),
         "qualities": {quality: recipes.presets("optimize", quality) for quality in recipes.QUALITIES},
     }
 
@@ -93,11 +97,7 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
     one_at_a_time = Lock()
 
     async def thumbnail(request: Request, job_id: JobId, side: Annotated[int, Query(ge=16, le=2048)] = 512) -> Response:
-        def make() -> bytes:
-            painted = service.result(job_id, client=request.state.client)
-            return listing.jpeg(images.read(images.BufferedPipe(painted.data, painted.name)), side)
-
-        data = await run_in_threadpool(make)
+        data = await run_in_threadpool(lambda: service.small(job_id, side, client=request.state.client))
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
     binary: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
@@ -112,17 +112,18 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
     )(thumbnail)
 
     async def preview(request: Request) -> Response:
-        upload = await _content(request)
-        data = await run_in_threadpool(lambda: listing.jpeg(service.decode(upload), PREVIEW_SIDE))
+        upload = await _content(request, or_video=True)
+        data = await run_in_threadpool(lambda: service.preview(upload, PREVIEW_SIDE))
         return Response(data, media_type="image/jpeg")
 
     body = {"required": True, "content": {"multipart/form-data": {"schema": _CONTENT}}}
+    either = {"required": True, "content": {"multipart/form-data": {"schema": _CONTENT_OR_VIDEO}}}
     app.post(
         "/v1/preview",
-        summary="A picture of any format as JPEG, for browsers that do not know it",
+        summary="A picture of any format, or a video's first frame, as JPEG, for browsers that do not know it",
         response_class=Response,
         responses={**answers, **late},
-        openapi_extra={"requestBody": body},
+        openapi_extra={"requestBody": either},
     )(preview)
 
     async def mask(request: Request, what: Literal["subject", "background", "person"] = "subject") -> Response:
@@ -143,20 +144,27 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
     )(mask)
 
 
-_CONTENT = {
+_CONTENT: dict[str, Any] = {
     "type": "object",
     "required": ["content"],
     "properties": {"content": {"type": "string", "format": "binary", "description": "the photograph"}},
 }
 
 
-async def _content(request: Request) -> Upload:
-    """The one picture of a form. Raises InputError."""
+_CONTENT_OR_VIDEO = {
+    "type": "object",
+    "properties": {**_CONTENT["properties"], "video": {"type": "string", "format": "binary"}},
+}
+
+
+async def _content(request: Request, *, or_video: bool = False) -> Upload:
+    """The one picture of a form, or the one video. Raises InputError."""
     async with request.form(max_files=1, max_fields=1) as form:
-        given = form.get("content")
+        field = VIDEO if or_video and VIDEO in form else "content"
+        given = form.get(field)
         if not isinstance(given, UploadFile):
             raise InputError("no content was sent", "send the photograph as the file field content")
-        return Upload("content", given.filename or "picture", await given.read())
+        return Upload(field, given.filename or "picture", await given.read())
 
 
 def _mask(service: Service, upload: Upload, what: str) -> bytes:

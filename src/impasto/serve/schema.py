@@ -7,10 +7,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from impasto import settings
-from impasto.serve.fields import MANY, OWN, knob_table
+from impasto.serve.fields import MANY, OF_VIDEOS, OWN, knob_table
 
 _JOB: Any = {
     "id": "01a21ac2de47d89b20fca0a7456f2176",
+    "kind": "picture",
     "state": "done",
     "method": "adain",
     "created": 1795745308.23,
@@ -109,6 +110,7 @@ class JobBody(BaseModel):
 
     model_config = _example(_JOB)
     id: str
+    kind: Literal["picture", "video", "training"]
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     method: str
     created: float
@@ -214,6 +216,7 @@ def request_body() -> dict[str, Any]:
     picture = {"type": "string", "format": "binary"}
     properties: dict[str, Any] = {
         "content": {**picture, "description": "the photograph"},
+        "video": {**picture, "description": "a video instead of it; jobs alone take one"},
         "file": {
             "type": "array",
             "items": picture,
@@ -225,7 +228,7 @@ def request_body() -> dict[str, Any]:
             "description": "any of the other settings as one JSON object",
         },
     }
-    properties |= {name: _property(name, kind, about) for name, (kind, about) in OWN.items()}
+    properties |= {name: _property(name, kind, about) for name, (kind, about) in {**OWN, **OF_VIDEOS}.items()}
     properties |= {
         name.replace("_", "-"): settings.property_of(knob) for name, knob in knob_table().items() if name not in OWN
     }
@@ -234,7 +237,20 @@ def request_body() -> dict[str, Any]:
         about = {"description": f"a picture, or: {OWN[name][1]}"}
         properties[name] = {"type": "array", "items": either, **about} if name in MANY else {**either, **about}
     example = {"content": "(photo.jpg)", "style": ["museum:436535"], "quality": "draft", "strength": 0.8, "size": 512}
-    schema = {"type": "object", "required": ["content"], "properties": properties}
+    schema = {"type": "object", "properties": properties}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema, "example": example}}}
+
+
+def training_body() -> dict[str, Any]:
+    """The OpenAPI request body of a training."""
+    style = {"anyOf": [{"type": "string", "format": "binary"}, {"type": "string"}]}
+    properties = {
+        "style": {**style, "description": "the painting: a picture, or an id of /v1/styles"},
+        "name": {"type": "string", "maxLength": 40, "description": "of the style; the painting's by default"},
+        "minutes": {"type": "number", "description": "how long to train; /v1/about tells the most"},
+    }
+    example = {"style": "museum:436535", "name": "cypresses", "minutes": 12}
+    schema = {"type": "object", "required": ["style"], "properties": properties}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema, "example": example}}}
 
 

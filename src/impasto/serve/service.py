@@ -12,15 +12,17 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from impasto import images
-from impasto.contract import Progress
-from impasto.engine.batcher import QUICK, Batcher, BatchSettings, Painter, Statistics, lane_of
+from impasto.contract import OnProgress, Progress
+from impasto.engine.batcher import QUICK, Batcher, BatchSettings, Painter, Statistics, lane_of, yield_processor
 from impasto.engine.cache import Cache
 from impasto.engine.engine import Demand, Engine
 from impasto.engine.plan import duration
@@ -31,19 +33,23 @@ from impasto.serve.access import LOCAL
 from impasto.serve.decode import Decoder, LocalDecoder
 from impasto.serve.feed import Event, Feed
 from impasto.serve.fields import (
+    OWN_STYLE,
     Order,
     OrderReader,
     Upload,
     Values,
     clean_name,
     file_format,
+    no_trained,
     plain_settings,
     request_digest,
 )
-from impasto.serve.jobs import MEDIA_TYPES, Job, Page, Painted, new_id, public_error
+from impasto.serve.films import FilmOrder, FilmReader
+from impasto.serve.jobs import MEDIA_TYPES, TRAINING, VIDEO, Job, Page, Painted, new_id, public_error, without_places
 from impasto.serve.settings import AGAIN, BusyError, ClosingError, ConflictError, NotFoundError, ServeSettings
 from impasto.serve.store import JobStore, Rating
 from impasto.serve.tracing import JobSpan
+from impasto.serve.trainings import TrainingOrder, Trainings
 
 LOG = logging.getLogger("impasto.serve")
 
@@ -54,6 +60,7 @@ _LINGER_SECONDS = 60.0  # for which a job that has ended is held in memory, even
 _NO_LIMIT = 1 << 30  # of the lanes' queues: the service counts jobs itself
 _KEY_LENGTH = 200
 _NOTE_LENGTH = 1000
+_TRAININGS = 4  # that run or wait, of all clients
 
 
 @dataclass
@@ -85,7 +92,7 @@ class _Live:
     stop: threading.Event = field(default_factory=threading.Event)
     cancelled: bool = False
     parked: bool = False
-    future: Future[Result] | None = None
+    future: Future[Any] | None = None
     painted: Painted | None = None
     previewed: float = 0.0
     span: JobSpan = field(init=False)
@@ -161,6 +168,11 @@ class Service:
         self._decoder: Decoder = decoder or LocalDecoder()
         self._decoded: Cache[images.Picture] = Cache(self.limits.cached_bytes)
         self._reader = OrderReader(self.limits, engine.library, self.decode)
+        self._films = FilmReader(self.limits, self._reader)
+        self._trainings = Trainings(self.limits, self._reader)
+        self._longer = {
+            kind: ThreadPoolExecutor(1, f"impasto-{kind}", initializer=yield_processor) for kind in (VIDEO, TRAINING)
+        }
         self._closing = False
         self._sweeping = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, name="impasto-sweeper", daemon=True)
@@ -200,6 +212,8 @@ class Service:
         for live in rest:
             live.halt()
         self._batcher.close(0)
+        for lane in self._longer.values():
+            lane.shutdown(cancel_futures=True)
         for live in rest:
             live.feed.close()
         self._sweeping.set()
@@ -233,9 +247,15 @@ class Service:
 
         return self._decoded.get((upload.digest, name), decoded)
 
-    def order(self, uploads: Sequence[Upload], given: Values) -> Order:
-        """What a request asks for, without taking it as a job. Raises InputError."""
-        return self._reader.read(uploads, plain_settings(given))
+    def order(self, uploads: Sequence[Upload], given: Values, *, client: str = LOCAL) -> Order:
+        """What a request asks for a picture, without taking it as a job. Raises InputError."""
+        return self._reader.read(uploads, plain_settings(given), trained=partial(self._trained, client))
+
+    def preview(self, upload: Upload, side: int) -> bytes:
+        """A picture of any format, or the first frame of a video, as a JPEG. Raises InputError, TooLargeError."""
+        if upload.field == VIDEO:
+            return self._films.first_frame(upload, side)
+        return listing.jpeg(self.decode(upload), side)
 
     def submit(
         self,
@@ -264,13 +284,65 @@ class Service:
             ResourceError: there is no room on the disk, or the picture needs too much memory.
         """
         values = plain_settings(given)
+        if any(upload.field == VIDEO for upload in uploads) and not keep:
+            raise InputError("a video takes too long to wait for", "hand it in as a job: POST /v1/jobs")
+
+        def read() -> tuple[Order | FilmOrder, Demand]:
+            if any(upload.field == VIDEO for upload in uploads):
+                film = self._films.read(uploads, values, trained=partial(self._trained, client))
+                return film, film.demand
+            order, demand = self._weighed(self.order(uploads, values, client=client))
+            self._check_time(demand, order)
+            return order, demand
+
+        return self._take(uploads, values, read, client=client, idempotency_key=idempotency_key, keep=keep)
+
+    def train(
+        self, uploads: Sequence[Upload], given: Values, *, client: str = LOCAL, idempotency_key: str | None = None
+    ) -> Job:
+        """Check a request for a training, and accept it as a job, whose result is a style of the client.
+
+        Args:
+            uploads, given: the painting, as a file or a word, its name, and minutes; see `trainings`.
+            client, idempotency_key: as for `submit`.
+
+        Raises:
+            As `submit`; BusyError also while a training of the client has not ended.
+        """
+        self._trainings.check()
+        values = self._trainings.plain_settings(given)
+        with self._lock:
+            open_jobs = [live.job for live in self._live.values() if live.open and live.job.kind == TRAINING]
+        key = _checked_key(idempotency_key)
+        again = key and self.store.by_key(client, key) is not None
+        if not again and any(job.client == client for job in open_jobs):
+            raise BusyError("a training of yours is not done", "wait until it is, or cancel it")
+        if not again and len(open_jobs) >= _TRAININGS:
+            raise BusyError("too many trainings are waiting", "try again later")
+
+        def read() -> tuple[TrainingOrder, Demand]:
+            order = self._trainings.read(uploads, values)
+            return order, order.demand
+
+        return self._take(uploads, values, read, client=client, idempotency_key=idempotency_key, keep=True)
+
+    def _take(
+        self,
+        uploads: Sequence[Upload],
+        values: dict[str, Any],
+        read: Callable[[], tuple[Order | FilmOrder | TrainingOrder, Demand]],
+        *,
+        client: str,
+        idempotency_key: str | None,
+        keep: bool,
+    ) -> Job:
+        """Accept what `read` finds to be in order and weighs, or give the job that the key stands for."""
         digest = request_digest(uploads, values)
         key = _checked_key(idempotency_key)
         if key and (earlier := self.store.by_key(client, key)) is not None:
             return self._same(earlier, digest)
         self._check_room(client)
-        order, demand = self._weighed(self._reader.read(uploads, values))
-        self._check_time(demand, order)
+        order, demand = read()
         job = Job(
             id=new_id(),
             client=client,
@@ -283,7 +355,8 @@ class Service:
             key=key,
             request_digest=digest,
         )
-        return self._accept(_Live(job, keep or bool(key), order, demand, order.bytes), uploads)
+        held = order if isinstance(order, Order) else None
+        return self._accept(_Live(job, keep or bool(key), held, demand, order.bytes), uploads)
 
     @cached_property
     def _share(self) -> int | None:
@@ -373,9 +446,12 @@ class Service:
     def _begin(self, live: _Live) -> None:
         """Hand a job to the lanes. Raises as `Batcher.submit_later`."""
         live.feed.publish("state", live.job.public())
-        future = self._batcher.submit_later(
-            partial(self._read, live), live.demand, client=live.job.client, on_progress=partial(self._progress, live)
-        )
+        report = partial(self._progress, live)
+        if live.job.kind in self._longer:
+            future: Future[Any] = self._longer[live.job.kind].submit(self._make, live, report)
+        else:
+            read = partial(self._read, live)
+            future = self._batcher.submit_later(read, live.demand, client=live.job.client, on_progress=report)
         live.future = future  # before `_finish` lets go of it
         future.add_done_callback(partial(self._finish, live))
 
@@ -383,8 +459,28 @@ class Service:
         """What is to be painted, when its turn has come."""
         order, live.order = live.order, None
         if order is None:
-            order, _ = self._weighed(self._reader.read(self.store.read_uploads(live.job), live.job.settings))
+            job = live.job
+            trained = partial(self._trained, job.client)
+            order, _ = self._weighed(self._reader.read(self.store.read_uploads(job), job.settings, trained=trained))
         return order.task
+
+    def _make(self, live: _Live, report: OnProgress) -> Painted:
+        """Paint a video or train a style, going on where an earlier process was broken off."""
+        job, folder = live.job, self.store.work(live.job)
+        report(Progress("reading", 0, 0))  # it runs from here on, or was cancelled meanwhile
+        uploads = self.store.read_uploads(job)
+        if job.kind == TRAINING:
+            order = self._trainings.read(uploads, job.settings)
+            return self._trainings.train(self.engine, order, folder, report)
+        film = self._films.read(uploads, job.settings, trained=partial(self._trained, job.client))
+        return self._films.paint(self.engine, film, self.store.upload(film.video.digest), folder, report)
+
+    def _trained(self, client: str, style: str) -> str:
+        """What the engine takes for a style that the client has trained. Raises InputError."""
+        found = next((job for job in self.store.trained(client) if f"{OWN_STYLE}{job.id}" == style), None)
+        if found is None:
+            return str(no_trained(style))
+        return str(self.store.result(found))
 
     def _progress(self, live: _Live, progress: Progress) -> None:
         """Tell what a job reports; stop it where it is to be stopped."""
@@ -396,17 +492,19 @@ class Service:
                 self.store.update(live.job)
             live.span.started()
             live.feed.publish("state", live.job.public())
-        if time.time() - (live.job.started or 0) > self.limits.job_seconds:
+        longest = float("inf") if live.job.kind == TRAINING else self.limits.job_seconds  # which has its minutes
+        if time.time() - (live.job.started or 0) > longest:
             limit = f"{self.limits.job_seconds:g}"
             raise Cancelled(f"stopped after {limit} seconds, the most that a job may take", "use a smaller size")
         live.feed.publish("progress", _told(progress))
-        if not (live.job.slow and live.feed.watched and progress.preview is not None):
+        wanted = live.feed.watched or live.job.kind == TRAINING  # a sheet is shown until the next one
+        if not (live.job.slow and wanted and progress.preview is not None):
             return
         if time.monotonic() - live.previewed > self.limits.preview_seconds:
             live.previewed = time.monotonic()
             live.feed.publish("preview", *listing.preview(progress.preview, self.limits.preview_side))
 
-    def _finish(self, live: _Live, future: Future[Result]) -> None:
+    def _finish(self, live: _Live, future: Future[Result | Painted]) -> None:
         """Keep what a job came to."""
         # it holds the job and its picture, which would be there until the garbage collector comes
         live.future = live.order = None
@@ -450,24 +548,13 @@ class Service:
             self._ended.notify_all()
         live.feed.close()
 
-    def _keep_result(self, live: _Live, result: Result) -> None:
-        ending, quality = file_format(live.job.settings)
-        stream = io.BytesIO()
-        result.save(stream, format=ending, jpeg_quality=quality)
-        data, name = stream.getvalue(), _result_name(result, ending)
+    def _keep_result(self, live: _Live, result: Result | Painted) -> None:
+        painted = result if isinstance(result, Painted) else _encoded(result, live.job.settings)
         if live.keep:
-            self.store.write_result(live.job, data)
+            self.store.write_result(live.job, painted.data, painted.poster)
         else:
-            live.painted = Painted(data, name, MEDIA_TYPES[ending], result.record)
-        told = {
-            "name": name,
-            "media_type": MEDIA_TYPES[ending],
-            "bytes": len(data),
-            "width": result.picture.width,
-            "height": result.picture.height,
-            "seconds": round(result.seconds, 3),
-        }
-        self._change(live, result=told, record=result.record)
+            live.painted = painted
+        self._change(live, result=painted.result(), record=painted.record)
 
     def _change(self, live: _Live, **changes: Any) -> None:
         with self._lock:
@@ -610,13 +697,35 @@ class Service:
         """The client's ratings, the oldest first; they outlive their jobs."""
         return self.store.ratings(client)
 
-    def styles(self, words: str = "") -> list[dict[str, Any]]:
-        """Named styles that match all words; see `listing.styles`."""
-        return listing.styles(self.engine.library, words)
+    def styles(self, words: str = "", *, client: str = LOCAL) -> list[dict[str, Any]]:
+        """Named styles that match all words, those that the client has trained first; see `listing.styles`."""
+        own = [listing.trained_style(f"{OWN_STYLE}{job.id}", job.result) for job in self.store.trained(client)]
+        wanted = words.lower().split()
+        found = [row for row in own if all(word in row["title"] for word in wanted)]
+        return [*found, *listing.styles(self.engine.library, words)]
 
-    def thumbnail(self, style_id: str, *, side: int = 256) -> bytes:
+    def thumbnail(self, style_id: str, *, side: int = 256, client: str = LOCAL) -> bytes:
         """A small JPEG of a named style. Raises NotFoundError."""
-        return listing.thumbnail(self.engine.library, style_id, side=side)
+        network = None
+        if style_id.startswith(OWN_STYLE):
+            with suppress(InputError):
+                network = Path(self._trained(client, style_id))
+        return listing.thumbnail(self.engine.library, style_id, side=side, network=network)
+
+    def small(self, job_id: str, side: int, *, client: str = LOCAL) -> bytes:
+        """A small JPEG of a result. Raises NotFoundError, ConflictError."""
+        job = self._found(job_id, client)
+        poster = None if job.kind == "picture" else self.store.read_poster(job)
+        if poster is None and job.kind != "picture":
+            raise ConflictError(f"the job is {job.state} and has no picture", "wait for the event done, or ask again")
+        if poster is not None:
+            return listing.jpeg(images.read(images.BufferedPipe(poster, "poster.jpg")), side)
+        painted = self.result(job_id, client=client)
+        return listing.jpeg(images.read(images.BufferedPipe(painted.data, painted.name)), side)
+
+    def about_training(self) -> dict[str, Any]:
+        """Whether styles are trained here, and for how long."""
+        return self._trainings.about()
 
     def methods(self) -> list[dict[str, Any]]:
         """All methods, with the JSON schema of each one's settings."""
@@ -674,6 +783,23 @@ def _told(progress: Progress) -> dict[str, Any]:
         "share": round(progress.share, 4),
         "losses": {name: float(value) for name, value in progress.losses.items()},
     }
+
+
+def _encoded(result: Result, settings: Values) -> Painted:
+    """A picture as the file that was asked for."""
+    ending, quality = file_format(settings)
+    result = replace(result, record=without_places(result.record))
+    stream = io.BytesIO()
+    result.save(stream, format=ending, jpeg_quality=quality)
+    return Painted(
+        stream.getvalue(),
+        _result_name(result, ending),
+        MEDIA_TYPES[ending],
+        result.record,
+        result.picture.width,
+        result.picture.height,
+        result.seconds,
+    )
 
 
 def _result_name(result: Result, ending: str) -> str:

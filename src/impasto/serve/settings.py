@@ -27,6 +27,9 @@ class ServeSettings:
         max_pixels: of each picture that is sent, told from its header, and of the result.
         pictures: uploads in one request.
         frames: of one stream; a camera opens another.
+        video_seconds: of a video, or the part of it, that is painted; 0 takes none.
+        video_frames: of that part.
+        video_pixels: of a painted frame of a video.
         decode_bytes: memory in which a picture has to be decoded.
         decode_seconds: time in which it has to be decoded.
         decoders: processes that decode.
@@ -39,6 +42,8 @@ class ServeSettings:
         queue_length: jobs that wait, of both lanes together.
         jobs_per_client: jobs of one client that wait or run.
         job_seconds: that a job may be predicted to take, and after which it is stopped; what it has come to is kept.
+        training_photos: folder of photographs with which clients may train styles; None for no training.
+        training_minutes: that a client may ask for.
         job_memory: bytes that one job may take; None for what is available, shared by those that are not quick.
         attempts: how often a job is begun that does not survive the process.
         keep_seconds: how long a job and its result are kept after its end; its uploads go with the end.
@@ -53,6 +58,9 @@ class ServeSettings:
     max_pixels: int = 50_000_000
     pictures: int = 16
     frames: int = 1_000_000
+    video_seconds: float = 30.0
+    video_frames: int = 1800
+    video_pixels: int = 2_100_000
     decode_bytes: int = 1 << 30
     decode_seconds: float = 20.0
     decoders: int = 1
@@ -65,6 +73,8 @@ class ServeSettings:
     queue_length: int = 128
     jobs_per_client: int = 64
     job_seconds: float = 3600.0
+    training_photos: Path | None = field(default=None, repr=False)
+    training_minutes: float = 60.0
     job_memory: int | None = None
     attempts: int = 3
     keep_seconds: float = 7 * 24 * 3600.0

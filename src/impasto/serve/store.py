@@ -15,8 +15,8 @@ import tempfile
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from impasto.errors import InputError, ResourceError, require
-from impasto.files import discard, discard_leftovers, locked, open_folder, storing, write_whole
+from impasto.files import discard, discard_leftovers, locked, make_folder, open_folder, storing, write_whole
+from impasto.models.checkpoint import SUFFIX
 from impasto.serve.fields import Upload
-from impasto.serve.jobs import ENDED, Job, Page
+from impasto.serve.jobs import ENDED, TRAINING, Job, Page
 
 METADATA = sa.MetaData()
 
@@ -68,8 +69,11 @@ RATINGS = sa.Table(
     sa.Index("ratings_by_client", "client", "created"),
 )
 
+_PASSING = (JOBS.c.state.in_(ENDED), JOBS.c.method != TRAINING)
+"""Jobs that are forgotten in time: not styles that were trained, which their owner removes."""
+
 DATABASE = "jobs.sqlite"
-_UPLOADS, _RESULTS = "uploads", "results"
+_UPLOADS, _RESULTS, _WORK = "uploads", "results", "work"
 _MOST_RATINGS = 100_000
 _ONE_SERVICE = "a folder has one service at a time: stop that one, or name another folder in IMPASTO_STATE"
 
@@ -131,6 +135,10 @@ class JobStore:
         for path in (self._folder / _UPLOADS).iterdir():
             if path.name not in self._needed:  # of a job that was never accepted, or has ended
                 discard(path)
+        kept = {job.id for job in self.open_jobs()}
+        for path in (self._folder / _WORK).glob("*"):
+            if path.name not in kept:
+                shutil.rmtree(path, ignore_errors=True)
         self._used = sum(path.stat().st_size for path in self._files())
 
     @classmethod
@@ -155,12 +163,23 @@ class JobStore:
     def _files(self) -> list[Path]:
         return [path for name in (_UPLOADS, _RESULTS) for path in (self._folder / name).iterdir()]
 
-    def _upload(self, digest: str) -> Path:
+    def upload(self, digest: str) -> Path:
+        """The file of an upload."""
         return self._folder / _UPLOADS / digest
 
-    def _result(self, job_id: str) -> Path:
-        assert re.fullmatch(r"[0-9a-f]{32}", job_id)
-        return self._folder / _RESULTS / job_id
+    def result(self, job: Job) -> Path:
+        """The file of a job's result; a network's name tells that it is one."""
+        assert re.fullmatch(r"[0-9a-f]{32}", job.id)
+        return self._folder / _RESULTS / f"{job.id}{SUFFIX if job.method == TRAINING else ''}"
+
+    def _poster(self, job: Job) -> Path:
+        return self.result(job).with_name(f"{job.id}.jpg")
+
+    def work(self, job: Job) -> Path:
+        """The folder of what a long job has come to; it goes when the job ends. Raises as `make_folder`."""
+        folder = self._folder / _WORK / job.id
+        make_folder(folder)
+        return folder
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write a file; room is made by dropping the oldest jobs that have ended.
@@ -191,7 +210,18 @@ class JobStore:
             self._needed[digest] -= 1
             if self._needed[digest] <= 0:
                 del self._needed[digest]
-                self._discard(self._upload(digest))
+                self._discard(self.upload(digest))
+
+    @contextmanager
+    def _changing(self) -> Iterator[sa.Connection]:
+        """A transaction. Raises ResourceError where SQLite has no room for it."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except sa.exc.OperationalError as error:
+            if "full" not in str(error.orig) and "disk I/O" not in str(error.orig):
+                raise
+            raise ResourceError("no space is left on the service's disk", "make room, and try again") from error
 
     # --- jobs
 
@@ -208,9 +238,9 @@ class JobStore:
             self._needed.update(one.digest for one in uploads)
             try:
                 for upload in uploads:
-                    if not self._upload(upload.digest).exists():
-                        self._write(self._upload(upload.digest), upload.data)
-                with self._engine.begin() as connection:
+                    if not self.upload(upload.digest).exists():
+                        self._write(self.upload(upload.digest), upload.data)
+                with self._changing() as connection:
                     connection.execute(JOBS.insert().values(**_row(job)))
             except sa.exc.IntegrityError:
                 self._release(job)
@@ -224,27 +254,40 @@ class JobStore:
 
     def read_uploads(self, job: Job) -> tuple[Upload, ...]:
         """The pictures that were sent with an open job."""
-        return tuple(Upload(field, name, self._upload(digest).read_bytes()) for field, name, digest in job.uploads)
+        return tuple(Upload(field, name, self.upload(digest).read_bytes()) for field, name, digest in job.uploads)
 
-    def write_result(self, job: Job, data: bytes) -> None:
-        """Keep the picture of a job, before it is said to be done. Raises ResourceError."""
+    def write_result(self, job: Job, data: bytes, poster: bytes = b"") -> None:
+        """Keep the result of a job, before it is said to be done; `poster` stands for one that is no picture.
+
+        Raises:
+            ResourceError: there is no room.
+        """
         with self._lock:
-            self._write(self._result(job.id), data)
+            self._write(self.result(job), data)
+            if poster:
+                self._write(self._poster(job), poster)
 
     def read_result(self, job: Job) -> bytes | None:
-        """The picture of a job; None where there is none."""
+        """The result of a job; None where there is none."""
         with suppress(OSError):
-            return self._result(job.id).read_bytes()
+            return self.result(job).read_bytes()
+        return None
+
+    def read_poster(self, job: Job) -> bytes | None:
+        """The picture that stands for a result; None where there is none."""
+        with suppress(OSError):
+            return self._poster(job).read_bytes()
         return None
 
     def update(self, job: Job) -> bool:
         """Change an open job; whether it was open. One that ends lets go of its uploads."""
         changed = JOBS.update().where(JOBS.c.id == job.id, JOBS.c.state.not_in(ENDED)).values(**_row(job))
-        with self._engine.begin() as connection:
+        with self._changing() as connection:
             done = connection.execute(changed).rowcount == 1
         if done and job.ended:
             with self._lock:
                 self._release(job)
+            shutil.rmtree(self._folder / _WORK / job.id, ignore_errors=True)
         return done
 
     def delete(self, job: Job) -> None:
@@ -257,17 +300,18 @@ class JobStore:
     def _delete(self, job: Job) -> None:
         with self._engine.begin() as connection:
             connection.execute(JOBS.delete().where(JOBS.c.id == job.id))
-        self._discard(self._result(job.id))
+        self._discard(self.result(job))
+        self._discard(self._poster(job))
 
     def expire(self, before: float) -> int:
-        """Forget jobs that ended before that time. Returns how many."""
-        old = self._select(JOBS.c.state.in_(ENDED), JOBS.c.finished < before)
+        """Forget jobs that ended before that time; trained styles stay. Returns how many."""
+        old = self._select(*_PASSING, JOBS.c.finished < before)
         for job in old:
             self.delete(job)
         return len(old)
 
     def _oldest_ended(self) -> Job | None:
-        found = self._select(JOBS.c.state.in_(ENDED), order=JOBS.c.finished, limit=1)
+        found = self._select(*_PASSING, order=JOBS.c.finished, limit=1)
         return found[0] if found else None
 
     def get(self, job_id: str) -> Job | None:
@@ -283,6 +327,11 @@ class JobStore:
     def open_jobs(self) -> list[Job]:
         """Jobs that have not ended, the oldest first."""
         return self._select(JOBS.c.state.not_in(ENDED), order=JOBS.c.id)
+
+    def trained(self, client: str) -> list[Job]:
+        """A client's styles, the newest first: trainings that came to a network."""
+        wanted = (JOBS.c.client == client, JOBS.c.method == TRAINING, JOBS.c.state.in_(ENDED))
+        return [job for job in self._select(*wanted, order=JOBS.c.id.desc()) if job.result]
 
     def page(self, client: str, *, state: str | None, before: str | None, limit: int) -> Page:
         """A client's jobs, the newest first."""
@@ -301,7 +350,7 @@ class JobStore:
 
     def rate(self, rating: Rating) -> None:
         """Keep a rating; a second one of the same job replaces the first."""
-        with self._engine.begin() as connection:
+        with self._changing() as connection:
             connection.execute(RATINGS.delete().where(RATINGS.c.job == rating.job))
             connection.execute(RATINGS.insert().values(**asdict(rating)))
 

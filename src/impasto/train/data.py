@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ from numpy.typing import NDArray
 from impasto import images
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import InputError
+from impasto.files import slug
+
+if TYPE_CHECKING:
+    from impasto.assets import Store
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
@@ -98,6 +102,17 @@ def load_photographs(
     if len(pixels) < LEAST_PHOTOGRAPHS:
         raise _too_few(sources[0], len(pixels), f"usable photographs, {least_side} px or more a side")
     return Photographs(tuple(pixels), tuple(skipped))
+
+
+def style_name(title: str) -> str:
+    """A title as a style's name, which no weight can be mistaken for."""
+    name = slug(title)
+    return name if name[0].isalpha() else f"style-{name}"
+
+
+def thumbnail_photograph(store: Store) -> Any:
+    """The photograph of the thumbnails, `(H, W, 3)`, when it is here."""
+    return images.read(store.path("photos") / "chelsea.png").pixels if store.is_present("photos") else None
 
 
 def check_photographs(source: Path | Sequence[Path]) -> None:

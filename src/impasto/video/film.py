@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from impasto import images
 from impasto.contract import OnProgress, Progress, ignore
@@ -30,6 +30,8 @@ from impasto.video.stabilizer import Motion
 from impasto.video.tracking import MovingMasks
 from impasto.videos import (
     Coding,
+    FrameSource,
+    Segment,
     SourceTracks,
     VideoFrame,
     VideoHeader,
@@ -41,6 +43,46 @@ from impasto.videos import (
 _LONG = 5.0  # seconds; what takes longer is told beforehand
 
 
+class Codecs(Protocol):
+    """Decodes the source of a film and joins its output; `OwnCodecs` in this process, a service in another."""
+
+    def open(self, film: Film, *, even: bool) -> FrameSource:
+        """The frames that are to be painted; see `VideoReader` for what is raised."""
+        ...
+
+    def assemble(
+        self, segments: Sequence[Segment], out: Path, film: Film, *, drop_gps: bool, record: Mapping[str, Any]
+    ) -> list[str]:
+        """Join segments and copy what lies beside the pictures; see `videos.assemble`.
+
+        Returns:
+            Notes on what could not be copied.
+        """
+        ...
+
+
+class OwnCodecs:
+    """Decodes and joins in this process: for files that are trusted."""
+
+    def __init__(self, source: Path) -> None:
+        self._source = source
+
+    def open(self, film: Film, *, even: bool) -> VideoReader:
+        """See `Codecs`."""
+        return VideoReader(self._source, film.start, film.end, film.size, film.rate, even=even)
+
+    def assemble(
+        self, segments: Sequence[Segment], out: Path, film: Film, *, drop_gps: bool, record: Mapping[str, Any]
+    ) -> list[str]:
+        """See `Codecs`."""
+        notes: list[str] = []
+        coding = choose_coding(out, codec=film.codec, bits=film.bits, crf=film.crf)
+        beside = SourceTracks(Path(self._source), film.start, film.end, drop_gps)
+        comment = {"comment": json.dumps(record)}
+        assemble(segments, out, coding, beside=beside, metadata=comment, on_note=notes.append)
+        return notes
+
+
 def paint_video(  # noqa: PLR0913 - a front door
     engine: Engine,
     source: Path,
@@ -50,6 +92,7 @@ def paint_video(  # noqa: PLR0913 - a front door
     film: Film | None = None,
     *,
     resume: bool = False,
+    codecs: Codecs | None = None,
     on_progress: OnProgress = ignore,
     on_note: OnNote = silence,
 ) -> FilmResult:
@@ -63,6 +106,7 @@ def paint_video(  # noqa: PLR0913 - a front door
         request: how to paint; its size is the film's.
         film: what to paint, and how to write it.
         resume: go on where a job with the same settings was stopped.
+        codecs: decodes the source and joins the output; in this process by default.
         on_progress: called after each frame; may cancel by raising Cancelled.
         on_note: called with what was assumed or is wrong with the video.
 
@@ -73,7 +117,8 @@ def paint_video(  # noqa: PLR0913 - a front door
     film, request = film or Film(), request or Request()
     settings = film.temporal_settings()
     coding = choose_coding(out, codec=film.codec, bits=film.bits, crf=film.crf)
-    reader = VideoReader(source, film.start, film.end, film.size, film.rate, even=coding.even)
+    codecs = codecs or OwnCodecs(source)
+    reader = codecs.open(film, even=coding.even)
     check_film(film, source, out, coding, reader.header, styles)
     work = FilmFolder(out, fingerprint(source, styles, request, film), resume=resume)
     with work.open():
@@ -85,9 +130,9 @@ def paint_video(  # noqa: PLR0913 - a front door
         result = FilmRunner(painter, masks, reader, film, settings, coding, work, on_progress).run()
         _tell_damage(reader.damaged, on_note)
         record = film_record(painter, request, film, reader.header)
-        beside = SourceTracks(Path(source), film.start, film.end, request.drop_gps)
         on_progress(Progress("joining the segments", 0, 1))
-        assemble(work.segments, out, coding, beside=beside, metadata={"comment": json.dumps(record)}, on_note=on_note)
+        for note in codecs.assemble(work.segments, out, film, drop_gps=request.drop_gps, record=record):
+            on_note(note)
         on_progress(Progress("joining the segments", 1, 1))
         work.remove()
     return replace(result, path=out, record=record, damaged=tuple(reader.damaged))
@@ -117,7 +162,7 @@ def prepared(
     engine: Engine,
     styles: Any,
     request: Request,
-    reader: VideoReader,
+    reader: FrameSource,
     on_progress: OnProgress,
     on_note: OnNote,
 ) -> tuple[FramePainter, MovingMasks | None]:
@@ -136,7 +181,7 @@ def prepared(
     return FramePainter(replace(painter.run, layout=layout), on_progress), masks()
 
 
-def _first(reader: VideoReader) -> VideoFrame:
+def _first(reader: FrameSource) -> VideoFrame:
     for frame in reader:
         return frame
     raise AssertionError("a reader without frames has raised")

@@ -33,9 +33,9 @@ from impasto.video.stabilizer import (
 from impasto.video.tracking import MovingMasks
 from impasto.videos import (
     Coding,
+    FrameSource,
     SegmentWriter,
     VideoFrame,
-    VideoReader,
     segment_coding,
 )
 
@@ -118,7 +118,7 @@ class FilmRunner:
         self,
         painter: FramePainter,
         masks: MovingMasks | None,
-        reader: VideoReader,
+        reader: FrameSource,
         film: Film,
         settings: TemporalSettings | None,
         coding: Coding,

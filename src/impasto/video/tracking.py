@@ -21,7 +21,7 @@ from impasto.errors import InputError
 from impasto.models import segment
 from impasto.ops import color, flow, masks
 from impasto.video.stabilizer import Motion
-from impasto.videos import VideoFrame, VideoReader
+from impasto.videos import FrameSource, VideoFrame, VideoReader
 
 CLIP_EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif")
 """Extensions of mask clips."""
@@ -47,7 +47,7 @@ def is_word(mask: Any) -> bool:
 class _Clip:
     """The frame of a mask clip that is on screen at a time; the last one stays."""
 
-    def __init__(self, path: Path, film: VideoReader) -> None:
+    def __init__(self, path: Path, film: FrameSource) -> None:
         reader = VideoReader(path, film.start, film.end)
         self._time_base = reader.header.time_base
         self._frames: Iterator[VideoFrame] = iter(reader)
@@ -103,7 +103,7 @@ class MovingMasks:
     """
 
     controls: Controls
-    film: VideoReader
+    film: FrameSource
     store: Store
     rest: bool
     on_progress: OnProgress = ignore

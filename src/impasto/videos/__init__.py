@@ -8,7 +8,7 @@ transfer are not mapped to sRGB, the file's tags are passed on.
 from impasto.videos._av import writing
 from impasto.videos._coding import CODECS, VIDEO_EXTENSIONS, Coding, choose_coding
 from impasto.videos._device import CameraWriter
-from impasto.videos._read import VideoFrame, VideoHeader, VideoReader, live_frames, probe_video
+from impasto.videos._read import FrameSource, VideoFrame, VideoHeader, VideoReader, live_frames, probe_video
 from impasto.videos._write import Segment, SegmentWriter, SourceTracks, VideoWriter, assemble, segment_coding
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "VIDEO_EXTENSIONS",
     "CameraWriter",
     "Coding",
+    "FrameSource",
     "Segment",
     "SegmentWriter",
     "SourceTracks",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,23 @@ class VideoFrame:
     stamp: int
     number: int
     damaged: bool = False
+
+
+class FrameSource(Protocol):
+    """Frames of a video, in the order in which they are shown; a `VideoReader` is one.
+
+    Attributes:
+        start, end: the part that is read, in seconds.
+        header: of what is read.
+        damaged: numbers of frames that were concealed or could not be decoded, as they are met.
+    """
+
+    start: float
+    end: float | None
+    header: VideoHeader
+    damaged: list[int]
+
+    def __iter__(self) -> Iterator[VideoFrame]: ...
 
 
 @dataclass

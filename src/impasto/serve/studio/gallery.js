@@ -2,7 +2,7 @@
 
 import { blob, json, picture, post } from './api.js';
 import { dialog, fill, h, icon, save, tool } from './dom.js';
-import { download, ended, forget, hasMore, load, newestFirst, resultOf } from './jobs.js';
+import { download, ended, forget, hasMore, isFilm, isTraining, load, newestFirst, resultOf } from './jobs.js';
 import { refused } from './refused.js';
 import { change, state, titleOf, watch } from './state.js';
 import { knobName, t } from './text.js';
@@ -20,6 +20,7 @@ export async function loadRatings() {
 
 // What a job was painted with, in a few words.
 export function caption(job) {
+  if (isTraining(job)) return t('trainingOf', job.settings.name ?? (job.settings.style ? titleOf(job.settings.style) : job.result?.name.replace(/\.\w+$/, '') ?? t('mine')));
   const ids = (job.settings.style ?? []).map((text) => text.replace(/:[\d.]+$/, ''));
   const regions = (job.settings.region ?? []).map((text) => text.slice(text.indexOf('=') + 1));
   const names = [...ids, ...regions].map(titleOf);
@@ -60,7 +61,8 @@ export function starsFor(id, { onrated = () => {} } = {}) {
 
 function card(one, again) {
   const { job } = one;
-  const image = h('img', { alt: caption(job), loading: 'lazy', width: String(job.result.width), height: String(job.result.height) });
+  const style = isTraining(job);
+  const image = h('img', { alt: caption(job), loading: 'lazy', width: String(job.result.width || 3), height: String(job.result.height || 2) });
   picture(`/v1/jobs/${job.id}/thumbnail?side=512`).then((address) => { image.src = address; }, () => {});
   const tick = h('input', { type: 'checkbox', checked: ticked.has(job.id), 'aria-label': t('tick'), onchange: (event) => {
     if (event.target.checked) ticked.add(job.id); else ticked.delete(job.id);
@@ -70,9 +72,10 @@ function card(one, again) {
   const open = () => change({ shown: { kind: 'job', id: job.id }, view: 'paint' });
   return h('article', { class: 'card' },
     h('button', { type: 'button', class: 'picture', 'aria-label': t('open', caption(job)), 'data-key': `open ${job.id}`, onclick: open }, image),
-    h('label', { class: 'tick', title: t('tick') }, tick),
-    h('div', { class: 'under' }, h('span', { class: 'title', text: caption(job) }), h('span', { class: 'quiet', text: `${job.method}, ${job.result.width} × ${job.result.height}` }),
-      h('div', { class: 'row' }, starsFor(job.id), h('span', { class: 'grow' }), tool('download', t('download'), () => download(job.id)), tool('bin', t('forget'), () => forget(job.id)))));
+    !style && !isFilm(job) && h('label', { class: 'tick', title: t('tick') }, tick),
+    isFilm(job) && h('span', { class: 'kind', text: t('video') }),
+    h('div', { class: 'under' }, h('span', { class: 'title', text: caption(job) }), h('span', { class: 'quiet', text: style ? t('trained') : `${job.method}, ${job.result.width} × ${job.result.height}` }),
+      h('div', { class: 'row' }, !style && starsFor(job.id), h('span', { class: 'grow' }), tool('download', t('download'), () => download(job.id)), tool('bin', t('forget'), () => forget(job.id)))));
 }
 
 export function galleryView() {

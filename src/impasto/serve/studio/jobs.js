@@ -4,7 +4,7 @@ import { ApiError, ask, blob, follow, json, submit, there } from './api.js';
 import { save, speak, toast } from './dom.js';
 import * as kept from './kept.js';
 import { refused } from './refused.js';
-import { change, formOf, state } from './state.js';
+import { change, formOf, state, titleOf } from './state.js';
 import { t } from './text.js';
 
 const LARGE = 'impasto-large';
@@ -40,7 +40,7 @@ export async function begin(recipe, photo, { download = false, show = true } = {
   while (true) {
     try {
       const job = await submit(form, key, (sent) => put(id, { sent }));
-      await kept.keepJob(job.id, { ...photo, address: undefined }, recipe.settings, recipe.parts);
+      await kept.keepJob(job.id, { ...photo, address: undefined, blob: photo.video ? null : photo.blob }, recipe.settings, recipe.parts);
       if (download) sessionStorage.setItem(LARGE, JSON.stringify([...large(), job.id]));
       const wasShown = state.shown?.id === id;
       take(id);
@@ -62,6 +62,29 @@ export async function begin(recipe, photo, { download = false, show = true } = {
       return null;
     }
   }
+}
+
+export const isTraining = (job) => job.kind === 'training';
+export const isFilm = (job) => job.result?.media_type.startsWith('video/') || job.kind === 'video';
+
+// Begin to train a style; the page goes on when the service has it.
+export async function beginTraining(form) {
+  try {
+    const job = await json('/v1/trainings', { method: 'POST', body: form, extra: { 'Idempotency-Key': crypto.randomUUID?.() ?? String(Math.random()) } });
+    put(job.id, { job });
+    change({ shown: { kind: 'job', id: job.id }, view: 'paint' });
+    others?.postMessage('jobs');
+    run(job.id);
+  } catch (error) {
+    refused(error);
+  }
+}
+
+// A style is ready: it hangs on the wall, and is chosen if its reader wants it.
+async function trained(id) {
+  const { styles } = await json('/v1/styles');
+  change({ styles });
+  toast(t('styleReady', titleOf(`trained:${id}`)), { action: { text: t('useStyle'), act: () => change({ chosen: [{ id: `trained:${id}`, weight: 1 }], view: 'paint' }) } });
 }
 
 const large = () => JSON.parse(sessionStorage.getItem(LARGE) ?? '[]');
@@ -86,14 +109,15 @@ function heard(id, event, data) {
   const known = state.jobs.get(id);
   if (!known) return;
   if (event === 'progress') put(id, { share: data.share, stage: data.stage, since: known.since ?? Date.now(), sinceShare: known.sinceShare ?? data.share });
-  else if (event === 'preview') put(id, { preview: data.image });
+  else if (event === 'preview') put(id, { preview: data.image, previewSize: { width: data.width, height: data.height } });
   else put(id, { job: data });
-  if (event === 'done') finished(id);
+  if (event === 'done' || (event === 'cancelled' && data.result && isTraining(data))) finished(id).catch(refused);
   if (event === 'failed') refused(new ApiError(data.error.status, data.error.error, data.error.hint));
 }
 
 async function finished(id) {
   speak(t('done'));
+  if (isTraining(state.jobs.get(id).job)) return trained(id);
   if (!large().includes(id)) return;
   sessionStorage.setItem(LARGE, JSON.stringify(large().filter((one) => one !== id)));
   toast(t('largeReady'));
@@ -131,6 +155,7 @@ export async function forget(id) {
     take(id);
     results.delete(id);
     kept.forgetJob(id);
+    change({ styles: state.styles.filter((style) => style.id !== `trained:${id}`), chosen: state.chosen.filter((one) => one.id !== `trained:${id}`) });
     if (state.shown?.id === id) change({ shown: { kind: 'photo' } });
     others?.postMessage('jobs');
   } catch (error) {

@@ -4,10 +4,10 @@ import { blob, json, onPresence, picture } from './api.js';
 import { dialog, fill, find, h, icon, speak, toast, tool } from './dom.js';
 import { controlsPart } from './controls.js';
 import { caption, galleryView, loadRatings, ratingsView, starsFor } from './gallery.js';
-import { begin, cancel, download, downloadSettings, ended, enlarge, load, newestFirst, resultOf, secondsLeft } from './jobs.js';
+import { begin, cancel, download, downloadSettings, ended, enlarge, isFilm, isTraining, load, newestFirst, resultOf, secondsLeft } from './jobs.js';
 import * as kept from './kept.js';
 import { wherePart } from './mask.js';
-import { readPhoto } from './photo.js';
+import { isVideo, readPhoto, readVideo } from './photo.js';
 import { refused } from './refused.js';
 import { fitting, fromLink, toLink } from './share.js';
 import { change, formOf, methodFor, recipe, restore, state, watch, withAddress } from './state.js';
@@ -26,20 +26,24 @@ let draft = null; // {address, width, height, seconds, key}
 
 async function setPhoto(files) {
   const [file] = files;
-  if (!file) return;
+  if (!file) return null;
   if (files.length > 1) toast(t('several'));
   try {
-    const photo = withAddress(await readPhoto(file, state.about.limits));
+    const { limits } = state.about;
+    if (isVideo(file) && !limits.video_seconds) return toast(t('noVideos'), { kind: 'error' });
+    if (file.size > limits.body_bytes && isVideo(file)) return toast(t('tooLarge'), { hint: t('megabytes', Math.floor(limits.body_bytes / 1e6)), kind: 'error' });
+    const photo = withAddress(await (isVideo(file) ? readVideo(file) : readPhoto(file, limits)));
+    if (photo.video?.seconds > limits.video_seconds + 0.5) toast(t('firstSeconds', limits.video_seconds));
     if (photo.shrunk) toast(t('shrunk', Math.round(photo.shrunk / 1e6)));
     draft = null;
-    change({ photo, masks: {}, shown: { kind: 'photo' }, view: 'paint' });
+    return change({ photo, masks: {}, shown: { kind: 'photo' }, view: 'paint' });
   } catch (error) {
-    refused(error);
+    return refused(error);
   }
 }
 
 function photoInput(words, more = {}) {
-  const input = h('input', { type: 'file', accept: 'image/*,.heic,.heif,.tif,.tiff', class: 'unseen', onchange: (event) => { setPhoto([...event.target.files]); event.target.value = ''; }, ...more });
+  const input = h('input', { type: 'file', accept: 'image/*,video/*,.heic,.heif,.tif,.tiff,.mkv', class: 'unseen', onchange: (event) => { setPhoto([...event.target.files]); event.target.value = ''; }, ...more });
   return h('label', { class: more.capture ? 'button' : 'button primary' }, input, icon(more.capture ? 'camera' : 'picture'), words);
 }
 
@@ -149,16 +153,42 @@ async function showStage() {
     showBadge(null);
     return;
   }
-  if (!viewer.element.isConnected) fill(stage, viewer.element);
+  const plays = one?.job.result && ended(one) && isFilm(one.job);
+  if (!plays && !viewer.element.isConnected) fill(stage, viewer.element);
   const before = await beforeOf(one);
   if (state.shown !== shown) return;
-  if (one?.job.result && ended(one)) {
+  if (one && isTraining(one.job)) await showSheet(one, shown);
+  else if (one?.job.result && ended(one) && isFilm(one.job)) await showFilmResult(one, shown);
+  else if (one?.job.result && ended(one)) {
     const result = await resultOf(one.job.id).catch((error) => refused(error));
     if (result && state.shown === shown) viewer.show(result.address, result, { before, alt: caption(one.job) });
   } else if (one?.preview) viewer.show(one.preview, photo ?? { width: 4, height: 3 }, { before, alt: t('refining') });
   else if (shown?.kind !== 'photo' && draft?.address && photo) viewer.show(draft.address, photo, { before, alt: t('isDraft') });
   else if (photo) viewer.show(photo.address, photo, { alt: t('photograph') });
   showBadge(one);
+}
+
+async function showFilmResult({ job }, shown) {
+  const result = await resultOf(job.id).catch((error) => refused(error));
+  if (!result || state.shown !== shown || stage.querySelector('video')?.src === result.address) return;
+  const player = h('video', { class: 'plays', controls: true, loop: true, autoplay: true, playsinline: true, 'aria-label': t('playVideo') });
+  player.muted = true;
+  player.src = result.address;
+  fill(stage, player);
+}
+
+// The newest sheet of a training: how it paints photographs that it does not learn from.
+async function showSheet(one, shown) {
+  let { preview, previewSize } = one;
+  if (!preview && one.job.result) {
+    const sheet = await blob(`/v1/jobs/${one.job.id}/thumbnail?side=1024`).catch(() => null);
+    if (sheet) [preview, previewSize] = [URL.createObjectURL(sheet), await sizeOf(sheet)];
+    one.preview = preview;
+    one.previewSize = previewSize;
+  }
+  if (state.shown !== shown) return;
+  if (preview) viewer.show(preview, previewSize, { alt: t('training') });
+  else viewer.clear();
 }
 
 // What a picture was made from.
@@ -180,7 +210,8 @@ function words(one) {
   if (job.state === 'queued') return t('waiting');
   if (job.state === 'running') {
     const left = secondsLeft(one);
-    return [`${t('refining')} ${Math.round(one.share * 100)} %`, left !== null && t('left', duration(left))].filter(Boolean).join(' · ');
+    const doing = isTraining(job) ? 'training' : isFilm(job) ? 'paintingVideo' : 'refining';
+    return [`${t(doing)} ${Math.round(one.share * 100)} %`, left !== null && t('left', duration(left))].filter(Boolean).join(' · ');
   }
   if (job.state === 'done') return t('isDone', duration(job.result?.seconds ?? job.finished - job.started));
   return job.state === 'cancelled' ? t('stopped') : t('failed');
@@ -209,9 +240,13 @@ function showBadge(one) {
 }
 
 function resultTools(job) {
+  if (isTraining(job)) {
+    return h('div', { class: 'row' }, h('button', { type: 'button', class: 'primary', text: t('useStyle'), 'data-key': 'use', onclick: () => change({ chosen: [{ id: `trained:${job.id}`, weight: 1 }], shown: { kind: 'photo' } }) }),
+      tool('download', t('download'), () => download(job.id)));
+  }
   return h('div', { class: 'row' }, starsFor(job.id),
     h('button', { type: 'button', class: 'primary', 'data-key': 'download', onclick: () => download(job.id) }, icon('download'), t('download')),
-    tool('large', t('large'), () => largeDialog(job)), tool('again', t('again'), () => again(job)),
+    !isFilm(job) && tool('large', t('large'), () => largeDialog(job)), tool('again', t('again'), () => again(job)),
     h('button', { type: 'button', class: 'tool words', text: '{ }', title: t('downloadSettings'), 'aria-label': t('downloadSettings'), onclick: () => downloadSettings(job.id) }));
 }
 
@@ -226,7 +261,7 @@ async function again(job) {
   const { settings } = job;
   const chosen = (settings.style ?? []).map((text) => ({ id: text.replace(/:[\d.]+$/, ''), weight: Number(/:([\d.]+)$/.exec(text)?.[1] ?? 1) })).filter(({ id }) => state.styles.some((style) => style.id === id));
   const changes = { quality: settings.quality ?? 'draft', size: settings.size ?? 0, method: settings.method ?? 'auto', keepColor: settings['keep-color'] ?? '', protect: Boolean(settings['protect-faces']), values: fitting(settings) };
-  change({ ...changes, ...(chosen.length ? { chosen } : {}), ...(made?.photo ? { photo: withAddress(made.photo), masks: {} } : {}) });
+  change({ ...changes, ...(chosen.length ? { chosen } : {}), ...(made?.photo?.blob ? { photo: withAddress(made.photo), masks: {} } : {}) });
   buildPanel();
   toast(t('linkRead'));
 }
@@ -302,7 +337,7 @@ function photoRow() {
     const { photo } = state;
     row.hidden = !photo;
     if (!photo) return fill(row);
-    return fill(row, h('img', { src: photo.address, alt: '' }), h('span', { class: 'grow' }, h('b', { text: photo.name }), h('span', { class: 'quiet', text: `${photo.width} × ${photo.height}` })), h('div', { class: 'change' }, photoInput(t('change'))));
+    return fill(row, h('img', { src: photo.address, alt: '' }), h('span', { class: 'grow' }, h('b', { text: photo.name }), h('span', { class: 'quiet', text: [`${photo.width} × ${photo.height}`, photo.video && (photo.video.seconds ? `${t('video')}, ${duration(photo.video.seconds)}` : t('video'))].filter(Boolean).join(' · ') })), h('div', { class: 'change' }, photoInput(t('change'))));
   };
   show();
   watch((changed) => { if (row.isConnected && changed.has('photo')) show(); });
@@ -317,11 +352,12 @@ function action() {
     const picks = h('div', { class: 'segments', role: 'radiogroup', 'aria-label': t('quality') }, ['draft', 'good', 'best'].map((quality) => h('label', {}, h('input', { type: 'radio', name: 'quality', value: quality, checked: state.quality === quality, 'data-key': `quality ${quality}`, onchange: () => change({ quality }) }), h('span', { text: t(quality) }))));
     const sizes = h('select', { 'aria-label': t('size'), 'data-key': 'size', onchange: (event) => change({ size: Number(event.target.value) }) }, [...new Set([...SIZES, state.size])].map((size) => h('option', { value: String(size), text: size ? t('px', size) : t('ownSize') })));
     sizes.value = String(state.size);
-    fill(element, h('div', { class: 'row' }, onePass ? h('span', { class: 'quiet grow', text: t('onePass') }) : picks, sizes, tool('link', t('link'), copyLink)),
+    const note = state.photo?.video ? t('videoPass') : onePass ? t('onePass') : '';
+    fill(element, h('div', { class: 'row' }, note ? h('span', { class: 'quiet grow', text: note }) : picks, sizes, tool('link', t('link'), copyLink)),
       h('button', { type: 'button', class: 'primary paint', id: 'paint', 'data-key': 'paint', onclick: paint }, icon('brush'), t('paint')));
   };
   show();
-  watch((changed) => { if (element.isConnected && ['quality', 'method', 'chosen', 'methods', 'size'].some((name) => changed.has(name))) show(); });
+  watch((changed) => { if (element.isConnected && ['quality', 'method', 'chosen', 'methods', 'size', 'photo'].some((name) => changed.has(name))) show(); });
   return element;
 }
 
@@ -377,7 +413,7 @@ function shortcuts(event) {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) paint();
 }
 
-const DRAWN_BY = ['photo', 'chosen', 'values', 'method', 'keepColor', 'masks'];
+const DRAWN_BY = ['photo', 'chosen', 'values', 'method', 'keepColor', 'masks', 'part'];
 
 watch((changed) => {
   if (changed.has('view') && state.view !== built) buildPage();

@@ -32,12 +32,19 @@ export function setMask(layer, data, what = '') {
 export function wherePart() {
   const element = h('div', { class: 'part where' });
   const show = () => {
+    if (state.photo?.video) return fill(element, h('p', { class: 'quiet', text: t('whereVideo') }), partOfVideo());
     const layers = [['strength', t('strengthHere')], ...(state.chosen.length > 1 ? state.chosen.map(({ id }) => [id, t('onlyHere', titleOf(id))]) : [])];
-    fill(element, h('p', { class: 'quiet', text: t('whereText') }), layers.map(([layer, words]) => row(layer, words)));
+    return fill(element, h('p', { class: 'quiet', text: t('whereText') }), layers.map(([layer, words]) => row(layer, words)));
   };
   show();
-  watch((changed) => { if (element.isConnected && ['masks', 'chosen', 'photo'].some((name) => changed.has(name))) show(); });
+  watch((changed) => { if (element.isConnected && ['masks', 'chosen', 'photo', 'part'].some((name) => changed.has(name))) show(); });
   return element;
+}
+
+// Which part of a video is painted; the service finds it in each frame.
+function partOfVideo() {
+  return h('div', { class: 'choices' }, [['', 'everywhere'], ['subject', 'subject'], ['background', 'background']].map(([part, words]) =>
+    h('button', { type: 'button', text: t(words), 'aria-pressed': String(state.part === part), 'data-key': `part ${part}`, onclick: () => change({ part }) })));
 }
 
 function row(layer, words) {

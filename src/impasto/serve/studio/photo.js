@@ -1,4 +1,4 @@
-// Pictures that people give: read, told apart from what is none, and made small enough to be sent.
+// Pictures and videos that people give: read, told apart from what is none, and made small enough to be sent.
 
 import { blob } from './api.js';
 
@@ -6,7 +6,46 @@ const DRAFT_SIDE = 1024;
 const PHONE_PIXELS = 16e6;
 const SERVER_READS = /\.(heic|heif|tiff?|avif|bmp)$/i; // formats that many browsers do not know
 
+const VIDEO = /\.(mp4|m4v|mov|mkv|webm|avi)$/i;
+
 export class NotAPicture extends Error {}
+
+export const isVideo = (file) => file.type.startsWith('video/') || VIDEO.test(file.name ?? '');
+
+// A video as the page works with it: a photo whose draft is its first frame, with {seconds} as `video`.
+export async function readVideo(file) {
+  const { blob: draft, seconds } = await firstFrame(file) ?? { blob: await converted(file, 'video').catch((error) => { throw error.status === 422 ? new NotAPicture(file.name) : error; }), seconds: 0 };
+  const { width, height } = await sizeOf(draft);
+  return { id: await digest(draft), name: file.name || 'video.mp4', blob: file, draft, width, height, shrunk: 0, video: { seconds } };
+}
+
+// Its first frame as JPEG, and its length; null for a video that the browser does not play.
+async function firstFrame(file) {
+  const address = URL.createObjectURL(file);
+  const video = document.createElement('video');
+  try {
+    video.muted = true;
+    video.preload = 'auto';
+    await new Promise((resolve, reject) => { video.onloadeddata = resolve; video.onerror = reject; video.src = address; setTimeout(reject, 8000); });
+    const { videoWidth: width, videoHeight: height, duration } = video;
+    return { blob: await drawn(video, width, height), seconds: Number.isFinite(duration) ? duration : 0 };
+  } catch {
+    return null;
+  } finally {
+    video.removeAttribute('src');
+    URL.revokeObjectURL(address);
+  }
+}
+
+async function drawn(source, width, height) {
+  const canvas = document.createElement('canvas');
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext('2d').drawImage(source, 0, 0, width, height);
+  const made = await new Promise((done) => canvas.toBlob(done, 'image/jpeg', 0.93));
+  canvas.width = 0;
+  return made;
+}
 
 // A picture as the page works with it: {id, name, blob, draft, width, height, shrunk}.
 export async function readPhoto(file, limits) {
@@ -43,9 +82,9 @@ async function sizeOf(file) {
   }
 }
 
-async function converted(file) {
+async function converted(file, field = 'content') {
   const form = new FormData();
-  form.append('content', file, file.name);
+  form.append(field, file, file.name);
   return blob('/v1/preview', { method: 'POST', body: form });
 }
 
@@ -54,13 +93,8 @@ async function scaled(file, size, share) {
   const width = Math.max(1, Math.floor(size.width * share));
   const height = Math.max(1, Math.floor(size.height * share));
   const bitmap = await createImageBitmap(file, { resizeWidth: width, resizeHeight: height, resizeQuality: 'high' });
-  const canvas = document.createElement('canvas');
-  canvas.width = width;
-  canvas.height = height;
-  canvas.getContext('2d').drawImage(bitmap, 0, 0);
+  const made = await drawn(bitmap, width, height);
   bitmap.close();
-  const made = await new Promise((done) => canvas.toBlob(done, 'image/jpeg', 0.93));
-  canvas.width = 0;
   if (!made) throw new NotAPicture(file.name);
   return { blob: made, width, height };
 }

@@ -3,7 +3,7 @@
 import * as kept from './kept.js';
 
 export const state = {
-  about: { version: '', limits: { body_bytes: 64e6, max_pixels: 5e7, pictures: 16 }, qualities: {} },
+  about: { version: '', limits: { body_bytes: 64e6, max_pixels: 5e7, pictures: 16, video_seconds: 30 }, training: { offered: false, why_not: '' }, qualities: {} },
   methods: [], // as /v1/methods has them
   styles: [], // of the service: {id, title, artist, date, source}
   own: [], // own paintings: {id, title, blob, address}
@@ -16,12 +16,13 @@ export const state = {
   keepColor: '',
   protect: false,
   format: 'png',
+  part: '', // of a video that is painted: 'subject', 'background', or all
   masks: {}, // by 'strength' or the id of a style: {blob, address}
   jobs: new Map(), // by id, as the service tells them, with {share, stage, preview, since}
   shown: null, // what the stage shows: {kind: 'photo'|'draft'|'job', ...}
 };
 
-const KEPT = ['chosen', 'quality', 'size', 'method', 'values', 'keepColor', 'protect', 'format'];
+const KEPT = ['chosen', 'quality', 'size', 'method', 'values', 'keepColor', 'protect', 'format', 'part'];
 const watchers = new Set();
 
 // Calls `watcher(changed)` with a set of the names that were changed.
@@ -56,11 +57,14 @@ export function styleOf(id) {
   return state.styles.find((style) => style.id === id) ?? state.own.find((style) => style.id === id);
 }
 
-export const isTrained = (id) => id.startsWith('pack:');
+export const isTrained = (id) => /^(pack|trained):/.test(id);
+
+// Styles mix only within a family: paintings, those of the pack, and each that was trained here by itself.
+export const familyOf = (id) => (id.startsWith('trained:') ? id : isTrained(id) ? 'pack' : 'painting');
 
 export function titleOf(id) {
   const words = styleOf(id)?.title ?? id;
-  return isTrained(id) ? words.split('-').map((word) => word[0].toUpperCase() + word.slice(1)).join(' ') : words;
+  return isTrained(id) ? words.split('-').filter(Boolean).map((word) => word[0].toUpperCase() + word.slice(1)).join(' ') : words;
 }
 
 // The method that will paint: a draft is never an optimisation.
@@ -81,7 +85,8 @@ export function defaultOf(method, name) {
 
 // The service's settings, and the files that go with them, for one picture of that quality and size.
 export function recipe(quality, size, { format = state.format, draft = false } = {}) {
-  const method = methodFor(quality);
+  const video = Boolean(state.photo?.video);
+  const method = methodFor(video ? 'draft' : quality);
   const settings = { style: [], weight: [], region: [], format };
   const parts = [];
   settings.quality = method.kind === 'objective' ? quality : 'draft';
@@ -92,17 +97,19 @@ export function recipe(quality, size, { format = state.format, draft = false } =
     if (property && value !== defaultOf(method, name)) settings[name] = value;
   }
   if (state.keepColor) settings['keep-color'] = state.keepColor;
-  if (state.protect && !draft) settings['protect-faces'] = true;
-  addStyles(settings, parts);
-  if (state.masks.strength) parts.push({ field: 'strength-map', name: 'strength.png', blob: state.masks.strength.blob });
+  if (state.protect && !draft && !video) settings['protect-faces'] = true;
+  if (video && state.part) settings.preserve = state.part === 'subject' ? 'background' : 'subject';
+  if (video && !draft) Object.assign(settings, { format: 'mp4' }, state.photo.video.seconds > state.about.limits.video_seconds ? { end: state.about.limits.video_seconds } : {});
+  addStyles(settings, parts, video ? {} : state.masks);
+  if (state.masks.strength && !video) parts.push({ field: 'strength-map', name: 'strength.png', blob: state.masks.strength.blob });
   for (const name of ['style', 'weight', 'region']) if (!settings[name].length) delete settings[name];
   return { settings, parts };
 }
 
-function addStyles(settings, parts) {
+function addStyles(settings, parts, masks) {
   for (const [index, { id, weight }] of state.chosen.entries()) {
     const own = state.own.find((one) => one.id === id);
-    const mask = state.masks[id];
+    const mask = masks[id];
     const name = `${index + 1} ${own?.title ?? ''}`.replace(/[^\w .-]/g, '').trim().slice(0, 40) + '.jpg';
     const share = Math.max(0.001, weight).toFixed(4);
     if (mask) {
@@ -118,7 +125,7 @@ function addStyles(settings, parts) {
 
 export function formOf({ settings, parts }, photo, blob) {
   const form = new FormData();
-  form.append('content', blob, photo.name);
+  form.append(photo.video && blob === photo.blob ? 'video' : 'content', blob, photo.name);
   for (const part of parts) form.append(part.field, part.blob, part.name);
   form.append('settings', JSON.stringify(settings));
   return form;

@@ -3,8 +3,9 @@
 import { picture } from './api.js';
 import { clamp, dialog, fill, h, icon, speak, toast, tool } from './dom.js';
 import { readPhoto } from './photo.js';
-import { change, isTrained, state, styleOf, titleOf, watch } from './state.js';
+import { change, familyOf, isTrained, state, styleOf, titleOf, watch } from './state.js';
 import { refused } from './refused.js';
+import { trainDialog } from './training.js';
 import { t } from './text.js';
 
 const MOST = 4;
@@ -18,7 +19,7 @@ function matching() {
   const all = [...state.own.map((one) => ({ ...one, artist: '', source: 'mine' })), ...state.styles.filter(({ id }) => !isTrained(id)), ...state.styles.filter(({ id }) => isTrained(id))];
   return all.filter((style) => {
     const text = plain(`${titleOf(style.id)} ${style.artist} ${style.date ?? ''} ${style.id}`);
-    const kind = { museum: 'museum', pack: 'trained', mine: 'mine' }[style.source] ?? 'museum';
+    const kind = { museum: 'museum', pack: 'trained', trained: 'trained', mine: 'mine' }[style.source] ?? 'museum';
     return (source === 'all' || source === kind) && wanted.every((word) => text.includes(word));
   });
 }
@@ -35,7 +36,7 @@ export function thumbnail(id, alt = '') {
 export function toggle(id) {
   const { chosen } = state;
   if (chosen.some((one) => one.id === id)) return remove(id);
-  const mixed = chosen.length && chosen.some((one) => isTrained(one.id) !== isTrained(id));
+  const mixed = chosen.length && chosen.some((one) => familyOf(one.id) !== familyOf(id));
   if (mixed) toast(t('kinds'));
   if (!mixed && chosen.length === MOST) return toast(t('mostFour'));
   const before = mixed ? [] : chosen;
@@ -77,12 +78,16 @@ function ownTile() {
   return h('label', { class: 'tile add' }, input, icon('plus'), h('span', { text: t('own') }));
 }
 
+function trainTile() {
+  return h('button', { type: 'button', class: 'tile add', 'data-key': 'train', onclick: trainDialog }, icon('brush'), h('span', { text: t('train') }));
+}
+
 // Search, kinds and the tiles, twice: in the panel and large in a dialog.
 function wall({ large = false } = {}) {
   const tiles = h('div', { class: large ? 'tiles large' : 'tiles' });
   const show = () => {
     const found = matching();
-    fill(tiles, ownTile(), found.map(tile), !found.length && h('p', { class: 'quiet', text: t('nothing') }));
+    fill(tiles, source === 'trained' ? trainTile() : ownTile(), found.map(tile), !found.length && h('p', { class: 'quiet', text: t('nothing') }));
     for (const button of kinds.children) button.setAttribute('aria-pressed', String(button.dataset.kind === source));
   };
   const search = h('input', { type: 'search', class: 'search', placeholder: t('search'), 'aria-label': t('search'), value: words, 'data-key': 'search', oninput: (event) => { words = event.target.value; show(); } });

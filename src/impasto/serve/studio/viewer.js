@@ -46,6 +46,14 @@ export class Viewer {
     this.draw();
   }
 
+  // Shows nothing, until there is something.
+  clear() {
+    this.size = null;
+    for (const image of [this.after, this.before]) image.removeAttribute('src');
+    this.handle.hidden = this.before.hidden = true;
+    this.scale.textContent = '';
+  }
+
   listen() {
     const { view } = this;
     view.addEventListener('wheel', (event) => {
