@@ -418,6 +418,7 @@ const DRAWN_BY = ['photo', 'chosen', 'values', 'method', 'keepColor', 'masks', '
 watch((changed) => {
   if (changed.has('view') && state.view !== built) buildPage();
   if (DRAWN_BY.some((name) => changed.has(name))) askForDraft();
+  else if (changed.has('shown') && state.shown?.kind === 'job') clearTimeout(draftTimer); // a late draft shall not hide it
   if (['photo', 'shown', 'jobs', 'drafting'].some((name) => changed.has(name))) {
     showStage();
     showFilm();
