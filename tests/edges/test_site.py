@@ -23,7 +23,8 @@ from impasto.cli import app
 from impasto.methods import recipes, registry
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ["impasto", *(f"impasto.{name}" for name in ("images", "videos", "assets", "metrics", "report", "train"))]
+_NAMES = ("images", "videos", "assets", "metrics", "report", "train", "lettering")
+PACKAGES = ["impasto", *(f"impasto.{name}" for name in _NAMES)]
 FOR_PLUGINS = ["impasto.contract", "impasto.settings", "impasto.methods.registry", "impasto.errors"]
 CHROMIUM = shutil.which("chromium")
 CONTROLS = [

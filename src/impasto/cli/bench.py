@@ -345,6 +345,40 @@ def bench_cuts(
     _show(rows, csv, as_json)
 
 
+@bench_app.command("letters", epilog="Example: impasto bench letters --quality good --csv bench/letters.csv")
+def bench_letters(
+    quality: Annotated[str, typer.Option("--quality", "-q", help="draft, good or best.")] = "good",
+    style: Annotated[
+        str, typer.Option("--style", "-s", help="Styles that are taken in turn, separated by commas.")
+    ] = "436535,irises,museum:437654,museum:438821,museum:459092,museum:49156",
+    size: _Size = 512,
+    out: Annotated[Path | None, typer.Option(help="Folder that keeps the painted words.")] = None,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """How much of twenty painted words in four scripts an OCR reads (Tesseract, which must be installed)."""
+    from impasto import device, images
+    from impasto.bench.letters import legibility
+    from impasto.cli.console import Reporter
+    from impasto.engine.engine import Engine
+    from impasto.lettering import Lettering, LetterPainter, on_paper, paper_for
+
+    painter = LetterPainter(Engine())
+
+    def paint(word: str, own: str) -> tuple[Any, Any]:
+        lettering = Lettering(word, size=size, quality=quality)
+        result, layers = painter.paint(lettering, {"fill": [(own, 1.0)]})
+        plain = images.Picture(0 * result.picture.pixels, painter.shape(lettering).coverage)
+        if out is not None:
+            out.mkdir(exist_ok=True)
+            result.save(out / f"{word}.png")
+        return on_paper(result.picture, paper_for(layers)), on_paper(plain, (1.0, 1.0, 1.0))
+
+    with Reporter() as reporter:
+        rows = legibility(paint, style.split(","), device.place(), on_progress=reporter)
+    _show(rows, csv, as_json)
+
+
 @bench_app.command("video", epilog="Example: impasto bench video --size 640 --style pack:irises --speed")
 def bench_video(
     clip: Annotated[

@@ -34,6 +34,10 @@ COMMANDS: Mapping[str, Row] = {
         "mix", "Paint a photograph between two or four styles: a strip or a square of pictures, and a loop if you like."
     ),
     "texture": Row("mix", "Paint a square of pure style, with no photograph."),
+    "letters": Row(
+        "letters",
+        "Paint words in a style: strokes run along the letters, edges are crisp, and the background is transparent.",
+    ),
     "video": Row("video", "Paint a video without flicker; sound and subtitles are copied."),
     "live": Row("live", "Paint what a camera sees, live; frames that come too fast are dropped."),
     "studio": Row("studio", "Open the studio: paint in a browser, on this machine."),

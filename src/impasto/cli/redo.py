@@ -94,6 +94,8 @@ def _read(picture: Path) -> Record:
     values = images.read_record(picture)
     if values is None:
         raise InputError(f"{picture} holds no settings of impasto", "give a picture that impasto has made")
+    if "letters" in values:
+        raise InputError(f"{picture} shows painted letters", "give its command impasto letters again")
     try:
         return Record.parse(values)
     except InputError as error:

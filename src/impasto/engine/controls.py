@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class Controls:
         preserve: mask of what stays the photograph.
         protect_faces: how much less faces are painted, from 0 to 1; None leaves faces alone.
         strength_map: mask that multiplies the strength.
+        directions: `(H, W, 2)` float32 at the size of the result, vectors (x, y) along which strokes should run, no
+            longer than 1; of methods that can lay strokes so.
     """
 
     keep_color: str | None = None
@@ -43,6 +45,7 @@ class Controls:
     preserve: Any = None
     protect_faces: float | None = None
     strength_map: Any = None
+    directions: Any = field(default=None, compare=False)  # an array: its comparison is none
 
     def __post_init__(self) -> None:
         given: Any = self.regions
@@ -72,6 +75,7 @@ class Controls:
     def guide_fields(self) -> frozenset[str]:
         """Fields of Guide that a method must honour for this; none when only colours are moved."""
         named = {"regions": self.region_count(), "strength": self.protect_faces or self.strength_map is not None}
+        named["directions"] = self.directions is not None
         return frozenset(() if self.color_only else (name for name, used in named.items() if used))
 
     def region_count(self) -> int:
@@ -81,6 +85,7 @@ class Controls:
     def map_count(self) -> int:
         """Masks of the size of the picture that are kept while it is painted, at most."""
         kept = self.region_count() + (self.region_count() > 0) + (self.preserve is not None)
+        kept += 0 if self.directions is None else 2
         return kept + (self.strength_map is not None or bool(self.protect_faces))
 
     def record(self) -> dict[str, Any]:

@@ -45,7 +45,8 @@ class FastJob:
     @classmethod
     def of(cls, styles: Any, request: Request) -> FastJob | None:
         """None for what torch does: all but plain pictures by one network, and what is to be refused."""
-        plain = request.controls == Controls() and not any((request.init, request.max_memory, request.snapshots))
+        plain = request.controls == Controls() and request.controls.directions is None
+        plain &= not any((request.init, request.max_memory, request.snapshots))
         pairs = weighted(styles)
         named = plain and bool(pairs) and all(catalog.is_trained(style) for style, _ in pairs)
         if not (named and request.method in ("auto", _METHOD)):

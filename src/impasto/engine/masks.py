@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -106,12 +107,14 @@ class Layout:
         rest: what they leave; None when there are no regions, or nothing is left.
         strength: the strength map, faces included, or None.
         preserve: what stays the photograph, or None.
+        directions: `(1, 2, H, W)`, along which strokes should run, or None.
     """
 
     regions: tuple[Tensor, ...] = ()
     rest: Tensor | None = None
     strength: Tensor | None = None
     preserve: Tensor | None = None
+    directions: Tensor | None = None
 
     @classmethod
     def of(
@@ -152,4 +155,17 @@ def lay_out(controls: Controls, reader: MaskReader) -> Layout:
     layout, overlap = Layout.of(regions, strength=strength, preserve=preserve)
     if overlap:
         reader.on_note("regions overlap: where they do, they share the picture by the lightness of their masks")
-    return layout
+    return replace(layout, directions=_directions(controls.directions, reader))
+
+
+def _directions(given: Any, reader: MaskReader) -> Tensor | None:
+    """Directions as a tensor. Raises InputError for those of another size, and for what is none."""
+    if given is None:
+        return None
+    values = np.asarray(given, np.float32)
+    height, width = reader.photograph.shape[2:]
+    if values.shape != (height, width, 2) or not np.isfinite(values).all() or np.abs(values).max() > 1:
+        raise InputError(
+            f"directions are an array of shape {values.shape}", f"they take ({height}, {width}, 2), in [-1, 1]"
+        )
+    return torch.from_numpy(values).permute(2, 0, 1)[None].contiguous()

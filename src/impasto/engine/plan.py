@@ -278,7 +278,11 @@ def _check_kept(method: registry.Method, snapshots: Snapshots) -> None:
 
 def _check_honoured(method: registry.Method, fields: frozenset[str]) -> None:
     """Raise InputError for what a method cannot take into account, naming those that can."""
-    words = {"regions": "regions", "strength": "a strength map or protected faces"}
+    words = {
+        "regions": "regions",
+        "strength": "a strength map or protected faces",
+        "directions": "directions of strokes",
+    }
     for name in sorted(fields - method.honours):
         able = [row.name for row in registry.methods().values() if name in row.honours]
         raise InputError(f"method {method.name} cannot honour {words[name]}", f"use --method {' or '.join(able)}")

@@ -144,7 +144,8 @@ class Run:
     def identity(self) -> dict[str, Any]:
         """Plain values of all that the picture depends on."""
         layout = self.layout
-        masks = [*layout.regions, *(mask for mask in (layout.strength, layout.preserve) if mask is not None)]
+        maps = layout.strength, layout.preserve, layout.directions
+        masks = [*layout.regions, *(each for each in maps if each is not None)]
         everything = [*self.sources, *(source for _, own in self.regions for source in own)]
         last, placement = self.stages[-1], self.placements[-1]
         init = self._given_init()
@@ -199,12 +200,13 @@ class Run:
         """The guide of a stage: the masks, an image to start from and images to stay near, if its method does."""
         device, honours = loaded.placement.device, loaded.stage.method.honours
         pairs = zip(self.parts(), loaded.codes, strict=True)
-        strength = self.layout.strength
+        strength, directions = self.layout.strength, self.layout.directions
         return Guide(
             init=init.to(device) if init is not None and "init" in honours else None,
             anchors=anchors if "anchors" in honours else (),
             regions=tuple(Region(mask.to(device), code) for (mask, _), code in pairs if mask is not None),
             strength=None if strength is None else strength.to(device),
+            directions=directions.to(device) if directions is not None and "directions" in honours else None,
             seen=_seen(self.content, device),
         )
 

@@ -286,6 +286,50 @@ class TotalVariation:
 
 
 @dataclass(frozen=True)
+class DirectionLoss:
+    """How much the picture changes along given directions: brush strokes come to lie in them.
+
+    Relative to all change of the content: 0 where the picture is even along every direction, 0.5 where it is as lively
+    as the content and changes as much along as across. Change across costs nothing and earns nothing.
+
+    Attributes:
+        directions: `(1, 2, H, W)`, vectors (x, y), either way; their length is how much the place counts.
+
+    Not of a paper: the quotient of two entries of the picture's structure tensor, in axes along and across.
+    """
+
+    directions: Tensor
+    layers: frozenset[str] = frozenset({"image"})
+    additive: bool = True
+    margin: int = 1
+
+    def statistics(self, features: Features) -> Stats:
+        """`(B,)` each: the mean squared change along the directions, and in all."""
+        sides = features["image"].shape[2], features["image"].shape[3]
+        tile = Tile((0, sides[0]), (0, sides[1]), sides, False)
+        return self.partial({"image": tile.crop(features["image"], self.margin)}, tile)
+
+    def partial(self, features: Features, tile: Tile) -> Stats:
+        """See `PlacedObjective`."""
+        above, below, before, after = tile.margins(self.margin)
+        edge = (1 - before, 1 - after, 1 - above, 1 - below)
+        image = F.pad(precise(features["image"]), edge, mode="replicate")
+        right = (image[:, :, 1:-1, 2:] - image[:, :, 1:-1, :-2]) / 2
+        down = (image[:, :, 2:, 1:-1] - image[:, :, :-2, 1:-1]) / 2
+        x, y = tile.crop(self.directions).to(right).unbind(1)
+        along = (x[:, None] * right + y[:, None] * down).square()
+        everything = (x.square() + y.square())[:, None] * (right.square() + down.square())
+        rows, columns = tile.picture
+        size = rows * columns * image.shape[1]
+        return {"along": along.flatten(1).sum(1) / size, "all": everything.flatten(1).sum(1) / size}
+
+    def bind(self, target: Stats) -> Callable[[Stats], Tensor]:
+        """The change along the directions by all change of the target, summed over the batch."""
+        scale = target["all"].clamp_min(1e-6)
+        return lambda stats: (stats["along"] / scale).sum()
+
+
+@dataclass(frozen=True)
 class TemporalLoss:
     """Squared difference from a warped earlier painting, which keeps a film from flickering.
 

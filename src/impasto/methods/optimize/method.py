@@ -45,7 +45,14 @@ from impasto.methods.optimize.objectives import (
     style_loss,
     style_weight,
 )
-from impasto.methods.optimize.regions import RegionalStyle, anchor_loss, padded_guide, regional_strokes, regional_style
+from impasto.methods.optimize.regions import (
+    RegionalStyle,
+    anchor_loss,
+    direction_loss,
+    padded_guide,
+    regional_strokes,
+    regional_style,
+)
 from impasto.methods.optimize.snapshots import LevelReports, LevelSnapshot, RecolorSnapshot
 from impasto.methods.optimize.start import color_statistics, start_image
 from impasto.methods.settings import OptimizeKnobs
@@ -67,6 +74,10 @@ _STROKE_WORK = 0.4
 
 TEMPORAL_BALANCE = 100.0
 """Weight of the mean squared difference from an anchor: a difference of 0.05 everywhere counts 0.25."""
+
+
+DIRECTION_BALANCE = 1.0
+"""Weight of the share of change along the directions of a guide."""
 
 
 class Optimize(Costs):
@@ -156,7 +167,7 @@ class Optimize(Costs):
         return parts
 
     def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:
-        """Optimise one picture after another; see `Stylizer`. Honours `init`, `regions` and `strength`."""
+        """Optimise one picture after another; see `Stylizer`."""
         return torch.cat([self._paint(content[i : i + 1], job, on_progress) for i, job in enumerate(jobs)])
 
     def _paint(self, content: Tensor, job: Job, on_progress: OnProgress) -> Tensor:
@@ -273,6 +284,10 @@ class Optimize(Costs):
         terms += [
             Term("temporal", TEMPORAL_BALANCE, anchor_loss(anchor, sides_of(content))) for anchor in job.guide.anchors
         ]
+        if job.guide.directions is not None:
+            flow = direction_loss(job.guide.directions, sides_of(content))
+            change = self._collect(flow, content, knobs, place)
+            terms.append(Term("directions", DIRECTION_BALANCE * knobs.strength, flow, change))
         kept = [
             Term(one.name, one.weight, one.objective, self._collect(one.objective, content, knobs, place))
             for one in content_objectives(knobs)

@@ -16,7 +16,7 @@ from impasto.contract import (
     Stats,
     StyleCode,
 )
-from impasto.losses.losses import RegionalLoss, StyleLoss, TemporalLoss
+from impasto.losses.losses import DirectionLoss, RegionalLoss, StyleLoss, TemporalLoss
 from impasto.losses.matching import StrokeLoss
 from impasto.methods.optimize.fitting import STRIDE
 from impasto.methods.optimize.levels import Level, sides_of
@@ -109,13 +109,27 @@ def padded_guide(guide: Guide, device: torch.device) -> Guide:
 
     regions = tuple(replace(region, mask=pad(region.mask)) for region in guide.regions)
     anchors = tuple(Anchor(pad(anchor.image), pad(anchor.reliability)) for anchor in guide.anchors)
-    strength, seen = (None if mask is None else pad(mask) for mask in (guide.strength, guide.seen))
-    return replace(guide, regions=regions, anchors=anchors, strength=strength, seen=seen)
+    maps = guide.strength, guide.directions, guide.seen
+    strength, directions, seen = (None if each is None else pad(each) for each in maps)
+    return replace(guide, regions=regions, anchors=anchors, strength=strength, directions=directions, seen=seen)
 
 
 def anchor_loss(anchor: Anchor, sides: tuple[int, int]) -> TemporalLoss:
     """The loss that keeps the picture near an anchor, at the size of a level."""
     return TemporalLoss(resample(anchor.image, *sides).clamp(0, 1), resample(anchor.reliability, *sides).clamp(0, 1))
+
+
+def direction_loss(directions: Tensor, sides: tuple[int, int]) -> DirectionLoss:
+    """The loss that lays strokes along directions, at the size of a level.
+
+    Averaged as structure tensors, in which a vector and its opposite are one.
+    """
+    x, y = directions.unbind(1)
+    length = (x.square() + y.square()).sqrt().clamp_min(1e-6)
+    xx, xy, yy = (_shrunk((part / length)[:, None], *sides) for part in (x * x, x * y, y * y))
+    angle = 0.5 * torch.atan2(2 * xy, xx - yy)
+    strength = ((xx - yy).square() + 4 * xy.square()).sqrt()
+    return DirectionLoss(torch.cat((angle.cos(), angle.sin()), 1) * strength)
 
 
 def _share(seen: Tensor | None) -> float:

@@ -1,0 +1,106 @@
+"""`impasto letters` as users run it: what is written, and what is refused in two lines."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+PAINTING = "museum:436535"
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 20">{}</svg>'
+
+
+@pytest.fixture
+def quick(outcome, tmp_path, monkeypatch):
+    """Runs `impasto letters` at a small size in the folder of the test; returns what came of it."""
+    monkeypatch.chdir(tmp_path)
+
+    def go(*arguments, size="96"):
+        return outcome("letters", *arguments, "--quality", "draft", "--size", size, "--threads", "1")
+
+    return go
+
+
+def test_all_files_of_one_run(quick, tmp_path):
+    wanted = ("--outline", "irises", "--around", "irises", "--layers", "sheets", "--animate", "title.webp", "--json")
+    done = quick("AB", "--style", PAINTING, *wanted, "-o", "title.png")
+    assert done.code == 0, done.err
+    said = json.loads(done.out)
+    assert said["text"] == "AB"
+    assert said["files"] == ["sheets/0-around.png", "sheets/1-outline.png", "sheets/2-fill.png", "title.webp"]
+    assert said["legibility"] > 1
+    with Image.open("title.png") as title:
+        assert title.mode == "RGBA"
+        assert title.width == 96 == said["width"]
+        whole = np.asarray(title, np.float32) / 255
+    sheets = [Image.open(path).convert("RGBA") for path in said["files"][:3]]
+    joined = sheets[0]
+    for sheet in sheets[1:]:
+        joined.alpha_composite(sheet)
+    seen = np.asarray(joined, np.float32) / 255
+    assert np.abs(seen[..., 3] - whole[..., 3]).max() < 0.02
+    solid = whole[..., 3] > 0.9
+    assert np.abs(seen - whole)[solid].mean() < 0.01
+    with Image.open("title.webp") as moving:
+        assert moving.n_frames > 10
+        assert moving.size == (said["width"], said["height"])
+
+
+def test_a_sheet_of_variations(quick, tmp_path):
+    done = quick("A", "--style", PAINTING, "--variations", "2", "--seed", "5", "-o", "sheet.png")
+    assert done.out.split() == ["sheet.png", "sheet-5.png", "sheet-6.png"], done.err
+    first, second = (np.asarray(Image.open(f"sheet-{seed}.png")) for seed in (5, 6))
+    assert first.shape == second.shape
+    assert not np.array_equal(first, second)
+
+
+def test_a_name_is_made_of_words_and_style_and_replaces_nothing(quick):
+    assert quick("A\\nB", "--style", PAINTING, "--background", "white").out.split() == ["a-b-museum-436535.png"]
+    assert quick("A\\nB", "--style", PAINTING, "--background", "white").out.split() == ["a-b-museum-436535-2.png"]
+    with Image.open("a-b-museum-436535.png") as title:
+        assert title.mode == "RGB"
+
+
+def test_letters_that_come_from_another_font_are_told(quick):
+    done = quick("A花", "--style", PAINTING, "-o", "title.png")
+    assert "note: Rubik[wght] lacks 花: taken from NotoSansCJKtc-Black" in done.err
+
+
+def test_letters_are_not_painted_again_by_redo(quick, outcome):
+    quick("A", "--style", PAINTING, "-o", "title.png")
+    done = outcome("redo", "title.png")
+    assert done.code == 2
+    assert "painted letters" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("", "--style", PAINTING), "empty"),
+        (("\\n", "--style", PAINTING), "the text is empty"),
+        (("a" * 5000, "--style", PAINTING), "5,000 characters"),
+        (("A\ue000", "--style", PAINTING), "no font has"),
+        (("A",), "no style was given"),
+        (("A", "--style", PAINTING, "--font", "none.ttf"), "cannot be read"),
+        (("A", "--style", PAINTING, "--font", "broken.ttf"), "is not a font"),
+        (("A", "--style", PAINTING, "--size", "wide"), "--size is 'wide'"),
+        (("A", "--style", PAINTING, "--size", "99999x99999"), "are allowed"),
+        (("A", "--style", PAINTING, "--curve", "nan"), "--curve"),
+        (("A", "--style", PAINTING, "--background", "greenish"), "--background is 'greenish'"),
+        (("A", "--style", PAINTING, "--quality", "better"), "quality"),
+        (("A", "--style", PAINTING, "--variations", "99"), "--variations is 99"),
+        (("A", "--style", PAINTING, "--variations", "2", "--animate", "a.webp"), "leave out --layers and --animate"),
+        (("A", "--style", PAINTING, "--animate", "a.txt"), "no animation"),
+        (("A", "--style", PAINTING, "--like", "broken.ttf"), "belong together"),
+        (("A", "--style", PAINTING, "--svg", "script.svg"), "both words and an SVG"),
+        (("--svg", "script.svg", "--style", PAINTING), "has <script>"),
+        (("--svg", "far.svg", "--style", PAINTING), "refers to another file"),
+        (("--svg", "none.svg", "--style", PAINTING), "cannot be read"),
+    ],
+)
+def test_bad_input(refused, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.ttf").write_bytes(b"no font at all" * 50)
+    (tmp_path / "script.svg").write_text(SVG.format("<script>alert(1)</script>"))
+    (tmp_path / "far.svg").write_text(SVG.format('<use href="http://a.example/b.svg#c"/>'))
+    assert said in refused("letters", *arguments)

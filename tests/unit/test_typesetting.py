@@ -1,0 +1,183 @@
+"""Text to outlines, and SVG drawings: directions, fonts, layout, and what is refused."""
+
+import numpy as np
+import pytest
+
+from impasto.errors import InputError
+from impasto.lettering.fonts import FontBook
+from impasto.lettering.outlines import Drawing
+from impasto.lettering.typesetting import MOST_CHARACTERS, Setting, check_text, typeset
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 10">{}</svg>'
+
+
+@pytest.fixture
+def book(store):
+    return FontBook(store=store)
+
+
+def sides(outline):
+    left, top, right, bottom = outline.bounds
+    return right - left, bottom - top
+
+
+def drawn(outline, height=120):
+    left, top, right, bottom = outline.bounds
+    scale = (height - 8) / (bottom - top)
+    width = round(scale * (right - left)) + 8
+    return outline.placed(scale, 4 - scale * left, 4 - scale * top).drawn(height, width)
+
+
+def test_hebrew_and_arabic_run_from_right_to_left(book):
+    alef, bet = sides(typeset("א", book, Setting()))[0], sides(typeset("ב", book, Setting()))[0]
+    first, second = drawn(typeset("אב", book, Setting())), drawn(typeset("בא", book, Setting()))
+    assert not np.array_equal(first, second)
+    own = drawn(typeset("א", book, Setting()))
+    right_end = first[:, -own.shape[1] :]
+    assert alef != bet
+    assert float(np.minimum(right_end, own[:, -right_end.shape[1] :]).sum()) > 0.8 * float(own.sum())
+
+
+def test_arabic_letters_join(book):
+    apart = sum(sides(typeset(each, book, Setting()))[0] for each in "سلام")
+    assert sides(typeset("سلام", book, Setting()))[0] < 0.9 * apart
+
+
+def test_numbers_in_a_line_from_right_to_left_keep_their_order(book):
+    """The number stands left of the word, and reads from left to right."""
+    line, one = typeset("שלום 17", book, Setting()), typeset("1", book, Setting())
+    leftmost = min(line.contours, key=lambda contour: contour.points[:, 0].min()).points
+    assert np.allclose(leftmost - leftmost.min(0), one.contours[0].points - one.contours[0].points.min(0), atol=0.01)
+
+
+def test_letters_that_the_font_lacks_come_from_another_and_are_told(book):
+    typeset("A花Ω🙂", book, Setting())
+    assert "A" not in book.replaced
+    assert book.replaced["花"] == "NotoSansCJKtc-Black"
+    assert {"Ω", "🙂"} < set(book.replaced)
+
+
+def test_joined_emoji_are_one_picture(book):
+    family = typeset("👨‍👩‍👧", book, Setting())
+    assert sides(family)[0] < 1.7 * sides(typeset("👨", book, Setting()))[0]
+
+
+def test_a_letter_that_no_font_has_is_named(book):
+    with pytest.raises(InputError, match=r"no font has .*U\+E000") as caught:
+        typeset("A\ue000", book, Setting())
+    assert "--font" in caught.value.hint
+
+
+def test_lines_spacing_and_alignment(book):
+    one, two = typeset("PARIS", book, Setting()), typeset("PARIS\nI", book, Setting(align="left"))
+    assert sides(two)[1] > 1.8 * sides(one)[1]
+    assert sides(typeset("PARIS", book, Setting(spacing=0.5)))[0] == pytest.approx(sides(one)[0] + 4 * 500, abs=2)
+    left, middle, right = (typeset("PARIS\nI", book, Setting(align=each)) for each in ("left", "center", "right"))
+    lowest = [max(each.contours, key=lambda contour: contour.points[:, 1].max()) for each in (left, middle, right)]
+    places = [float(contour.points[:, 0].mean()) for contour in lowest]
+    assert places == sorted(places)
+    assert places[2] - places[0] > 1000
+
+
+def test_a_curve_bends_lines_and_keeps_them_legible(book):
+    flat, arch = typeset("RAINBOW", book, Setting()), typeset("RAINBOW", book, Setting(curve=180))
+    assert sides(arch)[1] > 1.8 * sides(flat)[1]
+    ends = drawn(arch)
+    assert ends[:30, : ends.shape[1] // 6].max() < 0.1, "the ends of a rainbow hang down"
+    bowl = drawn(typeset("RAINBOW", book, Setting(curve=-180)))
+    assert bowl[-30:, : bowl.shape[1] // 6].max() < 0.1
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\n\n"])
+def test_no_words(text):
+    with pytest.raises(InputError, match="the text is empty"):
+        check_text(text)
+
+
+def test_too_many_words():
+    with pytest.raises(InputError, match="5,000 characters"):
+        check_text("a" * 5000)
+    assert len(check_text("a" * MOST_CHARACTERS)) == MOST_CHARACTERS
+
+
+def test_text_without_a_visible_letter(book):
+    with pytest.raises(InputError, match="no visible letter"):
+        _ = typeset("\u200d", book, Setting()).bounds
+
+
+@pytest.mark.parametrize("values", [{"align": "middle"}, {"spacing": float("nan")}, {"curve": 400.0}, {"leading": 0.0}])
+def test_settings_out_of_range(values):
+    with pytest.raises(InputError, match=next(iter(values))):
+        Setting(**values)
+
+
+def test_files_that_are_no_fonts(tmp_path, store):
+    for name, data in (("empty.ttf", b""), ("noise.otf", bytes(range(256)) * 8)):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(InputError, match="is not a font that can be read"):
+            FontBook(str(tmp_path / name), store=store)
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        FontBook(str(tmp_path / "none.ttf"), store=store)
+
+
+@pytest.mark.process
+def test_a_font_that_the_system_lacks(store):
+    with pytest.raises(InputError, match="there is no font 'No Such Font'"):
+        FontBook("No Such Font", store=store)
+
+
+@pytest.mark.parametrize(
+    ("inside", "said"),
+    [
+        ("<script>1</script>", "has <script>"),
+        ('<rect width="5" height="5" onload="x()"/>', "has a script"),
+        ('<image href="file:///etc/passwd" width="5" height="5"/>', "has <image>"),
+        ('<use href="other.svg#a"/>', "refers to another file"),
+        ('<rect width="5" height="5" style="fill:url(http://a/b#c)"/>', "refers to another file"),
+        ("<style>@import 'a.css';</style>", "refers to another file"),
+        ("<foreignObject/>", "has <foreignObject>"),
+        ("<text>word</text>", "has text"),
+        ('<rect width="5" height="5"><animate attributeName="x"/></rect>', "is animated"),
+        ("<g>", "is not an SVG"),
+    ],
+)
+def test_drawings_that_are_refused(tmp_path, inside, said):
+    path = tmp_path / "logo.svg"
+    path.write_text(SVG.format(inside))
+    with pytest.raises(InputError, match=said) as caught:
+        Drawing.read(path)
+    assert caught.value.hint
+
+
+def test_entities_are_refused_and_a_plain_doctype_is_not(tmp_path):
+    path = tmp_path / "logo.svg"
+    body = SVG.format('<rect width="20" height="10"/>')
+    path.write_text(f'<!DOCTYPE svg [<!ENTITY a "b">]>{body}')
+    with pytest.raises(InputError, match="entities"):
+        Drawing.read(path)
+    path.write_text(f'<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/x.dtd">{body}')
+    assert Drawing.read(path).sides == (20, 10)
+
+
+def test_a_drawing_is_fitted_without_stretching(tmp_path):
+    path = tmp_path / "logo.svg"
+    path.write_text(SVG.format('<rect x="5" width="10" height="10"/>'))
+    sheet = Drawing.read(path).drawn(100, 200, (0.0, 0.0, 200.0, 100.0))
+    assert sheet[:, 51:149].min() == 1
+    assert sheet[:, :49].max() == 0
+
+
+def test_a_drawing_of_nothing(tmp_path):
+    path = tmp_path / "logo.svg"
+    path.write_text(SVG.format(""))
+    with pytest.raises(InputError, match="draws nothing"):
+        Drawing.read(path).drawn(50, 100, (0.0, 0.0, 100.0, 50.0))
+
+
+def test_what_an_ocr_reads_is_counted_by_edits():
+    from impasto.bench.letters import characters_read
+
+    assert characters_read("PARIS", "PARIS") == 5
+    assert characters_read("PARIS", "PARlS") == 4
+    assert characters_read("PARIS", "") == 0
+    assert characters_read("春天", "xxxxxxx") == 0
