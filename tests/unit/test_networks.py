@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
+from impasto.cli import app
 from impasto.errors import InputError
 from impasto.models import catalog, checkpoint, networks
 from tiny import noise, tiny_network
@@ -173,3 +174,8 @@ def test_a_head_between_windows_sees_the_doubled_picture(sides):
     towards = torch.randn(slow.shape, generator=generator, dtype=torch.float64)
     gradients = [torch.autograd.grad(result, x, towards, retain_graph=True)[0] for result in (quick, slow)]
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=0)
+
+
+def test_an_unknown_network_is_told(capsys):
+    assert app.run(["bench", "training", "--network", "tinny"]) == 2
+    assert "there is no network 'tinny'" in capsys.readouterr().err

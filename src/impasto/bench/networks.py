@@ -187,7 +187,7 @@ def training(*, network: str, crop: int, batch: int, runs: int) -> dict[str, Any
         "reference": stepper.step_at(plain, keeps_content=False),
     }
     timings = time_in_turns(runners, runs=runs, on_device=placement.device)
-    own = networks.Network(network_specs.ARCHITECTURES[network]).operations()
+    own = networks.Network(network_specs.find(network)).operations()
     # forward and backward of the network; only forward of the encoder, which takes half of adain's operations
     operations = (3 * own + registry.find("adain").operations) * crop * crop * batch
     return {
@@ -226,7 +226,7 @@ class _Stepper:
         """A step, which returns its loss; `keeps_content` encodes the photographs once instead of each time."""
         teacher = self._teacher.Teacher(self._weights, self._styles, TrainKnobs(), placement)
         generator = torch.Generator().manual_seed(0)
-        student = networks.Network(network_specs.ARCHITECTURES[self._network], generator).to(placement.device)
+        student = networks.Network(network_specs.find(self._network), generator).to(placement.device)
         code = student.neutral_code().to(placement.device).requires_grad_()
         optimizer = torch.optim.Adam([*student.parameters(), code])
         layout = torch.channels_last if placement.channels_last else torch.contiguous_format

@@ -112,7 +112,9 @@ def bench_networks(
 
 @bench_app.command("training")
 def bench_training(
-    network: Annotated[str, typer.Option(help="tiny, small or johnson.")] = "tiny",
+    network: Annotated[
+        str, typer.Option(help="tiny, swift, small, johnson, or a file of impasto train search.")
+    ] = "tiny",
     crop: Annotated[int, typer.Option(help="Side of the crops in pixels.", min=64)] = 256,
     batch: Annotated[int, typer.Option(help="Crops a step.", min=1)] = 4,
     runs: _Runs = 3,
@@ -121,10 +123,9 @@ def bench_training(
 ) -> None:
     """One training step against plain float32: pictures a second, and the share of the convolution peak."""
     from impasto.bench import networks
-    from impasto.methods.settings import TrainKnobs
-    from impasto.settings import build
+    from impasto.models import network_specs
 
-    build(TrainKnobs, {"network": network}, owner="bench training")
+    network_specs.find(network)
     _show([networks.training(network=network, crop=crop, batch=batch, runs=runs)], csv, as_json)
 
 

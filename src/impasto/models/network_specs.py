@@ -88,6 +88,18 @@ ARCHITECTURES: Mapping[str, NetworkSpec] = {
             skip=True,
         ),
         NetworkSpec(
+            name="swift",
+            summary="for video of many pixels; found by impasto train search",
+            widths=(16, 32, 48),
+            blocks=3,
+            separable=True,
+            stem=5,
+            stem_stride=2,
+            head=0,
+            last=0,
+            skip=True,
+        ),
+        NetworkSpec(
             name="small",
             summary="many styles in one file",
             widths=(32, 64, 80),

@@ -236,7 +236,7 @@ class Network(nn.Module):
         """Bytes a pixel that a pass takes at its peak in float32, estimated."""
         # what lies at full size decides; measured: tiny 142, small 247, johnson 520 bytes a pixel
         row = self.architecture
-        full = 3 if row.head == 0 else row.last or row.widths[0]
+        full = 6 if row.head == 0 else row.last or row.widths[0]  # the colours, and their windows
         return 14.0 * (row.widths[0] / row.stem_stride**2 + full)
 
     def operations(self) -> float:

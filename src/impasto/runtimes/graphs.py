@@ -152,7 +152,7 @@ def memory_of(tensors: Tensors) -> float:
     # measured in ONNX Runtime: tiny 198, small 311, johnson 442; what lies at full size decides
     stem = tensors["stem.weight"].shape[0]
     strided = "full.weight" in tensors
-    return 14.0 * float(stem / 4 + tensors["full.weight"].shape[0] if strided else 2 * stem)
+    return 14.0 * float(stem / 4 + max(6, tensors["full.weight"].shape[0]) if strided else 2 * stem)
 
 
 class _Graph(GraphWriter):
