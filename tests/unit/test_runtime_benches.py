@@ -7,9 +7,10 @@ import pytest
 from impasto.bench import realtime, runtimes
 from impasto.cli import app
 from impasto.errors import InputError
-from impasto.models import networks
+from impasto.models import checkpoint, codecs, networks
+from impasto.report.cells import Subject
 from impasto.runtimes import graphs
-from tiny import noise, tiny_network
+from tiny import TinyStore, noise, tiny_network
 
 
 @pytest.fixture
@@ -24,7 +25,13 @@ def network(tmp_path):
 @pytest.fixture(autouse=True)
 def small(monkeypatch, tmp_path):
     monkeypatch.setattr(runtimes, "SIDES", {"512": (40, 56)})
-    monkeypatch.setattr(runtimes, "_photographs", lambda: [noise(40, 56, seed=seed).numpy() for seed in (1, 2)])
+    monkeypatch.setattr(runtimes, "_COMPARED", (40, 56))
+
+    def subject(seed):
+        return Subject("", noise(48, 64, seed=seed)[0].permute(1, 2, 0).contiguous().numpy())
+
+    pairs = [(subject(1), subject(6)), (subject(2), subject(7))]
+    monkeypatch.setattr(runtimes, "load_set", lambda *_given, **_more: pairs)
     monkeypatch.setattr(realtime, "HEIGHTS", {"360p": (40, 64)})
     film = [realtime.images.quantise(noise(40, 64)[0].permute(1, 2, 0).numpy(), 8)] * 6
     monkeypatch.setattr(realtime, "_film", lambda height, width, count: film[:count])
@@ -34,7 +41,7 @@ def small(monkeypatch, tmp_path):
 def test_each_network_is_timed_and_compared_in_each_runtime(network, tmp_path):
     exported = tmp_path / "net.onnx"
     exported.write_bytes(graphs.build(*graphs.read(network)))
-    rows = runtimes.runtimes([network, exported], runs=1)
+    rows = runtimes.runtimes([str(network), str(exported)], runs=1)
     ways = [(row["file"], row["runtime"], row["precision"]) for row in rows]
     assert ways[0] == ("net.safetensors", "torch", "float32")
     assert ("net.onnx", "openvino", "float32") in ways
@@ -44,7 +51,23 @@ def test_each_network_is_timed_and_compared_in_each_runtime(network, tmp_path):
         assert row["ms_512"] > 0
         assert row["bytes"] == (tmp_path / row["file"]).stat().st_size
     with pytest.raises(InputError, match=r"is not a \.safetensors file"):
-        runtimes.runtimes([exported, network], runs=1)
+        runtimes.runtimes([str(exported), str(network)], runs=1)
+
+
+@pytest.mark.slow
+def test_methods_for_any_painting_are_timed_and_scored(tmp_path, monkeypatch, tiny_weights):
+    monkeypatch.setattr(runtimes, "Store", lambda: TinyStore(tmp_path, tiny_weights))
+    narrow = tmp_path / "narrow.safetensors"
+    checkpoint.write(narrow, codecs.Codec.of_assets(tiny_weights).tensors(), {"kind": "adain"})
+    for named in (["adain", str(narrow)], ["microast"]):
+        rows = runtimes.runtimes(named, runs=1, scores=True)
+        assert len(rows) == len({(row["file"], row["runtime"], row["precision"]) for row in rows})
+        assert {row["runtime"] for row in rows} == {"torch", "onnx", "openvino"}
+        for row in rows:
+            assert row["ssim"] > (0.999 if row["precision"] == "float32" else 0.9)
+            assert row["style_distance"] > 0
+            assert row["content_error"] > 0
+            assert row["parameters"] > 1000
 
 
 @pytest.mark.process  # asks git for the commit

@@ -1,4 +1,4 @@
-"""`bench runtimes`: size, time and likeness of trained networks in each runtime and precision that is installed."""
+"""`bench runtimes`: size, time and likeness of networks in each runtime and precision that is installed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ import torch
 from numpy.typing import NDArray
 
 from impasto import device, images
-from impasto.assets import Store
-from impasto.bench.sets import load_set
-from impasto.contract import OnProgress, Progress, ignore
+from impasto.assets import Store, load_weights
+from impasto.assets.library import Library
+from impasto.bench.sets import Pairs, load_set
+from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleImage, ignore
 from impasto.errors import InputError
-from impasto.metrics import psnr, ssim
-from impasto.models import catalog, networks, onnx_files
+from impasto.methods import registry
+from impasto.metrics import Judge, psnr, ssim
+from impasto.models import catalog, codecs, networks, onnx_files
 from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.runtimes.sessions import RUNTIMES, NetworkGraph, installed
 
 SIDES: Mapping[str, tuple[int, int]] = {"512": (384, 512), "720p": (720, 1280), "1080p": (1080, 1920)}
 """Height and width of the pictures that are timed."""
+
+ANY_STYLE = ("adain", "microast")
 
 _COMPARED = (384, 512)
 
@@ -44,6 +48,8 @@ class Way:
         runtime, precision: what runs it.
         session: the same, opened.
         codes: of its styles.
+        bytes: of its files.
+        parameters: of its networks; None where the file does not tell.
     """
 
     file: str
@@ -51,32 +57,43 @@ class Way:
     precision: str
     session: _Runs
     codes: Mapping[str, Floats]
+    bytes: int
+    parameters: int | None
 
 
-def runtimes(files: Sequence[Path], *, runs: int, on_progress: OnProgress = ignore) -> list[dict[str, Any]]:
+def runtimes(
+    named: Sequence[str], *, runs: int, scores: bool = False, on_progress: OnProgress = ignore
+) -> list[dict[str, Any]]:
     """A row for each network in each runtime and precision, timed in turn.
 
     Args:
-        files: networks of the same styles, `.safetensors` or `.onnx`; pictures are compared with those of the first one
-            by torch in float32.
+        named: networks of the same styles: files, `.safetensors` or `.onnx`, or `pack`; or those that take any
+            painting: `adain`, `microast`, files of `impasto prune adain`. Pictures are compared with those of the first
+            one by torch in float32.
         runs: counted rounds of each size.
+        scores: whether to measure style distance and content error, too.
 
     Raises:
         InputError: one is not an Impasto network, or has other styles than the first.
     """
-    ways = [way for file in files for way in _ways(file)]
+    pairs = load_set("three", Store(), size=max(_COMPARED))
+    photographs, paintings = _photographs(pairs), {f"painting {at}": one.pixels for at, (_, one) in enumerate(pairs)}
+    ways = [way for name in named for way in _ways(name, paintings)]
     if not ways or ways[0].runtime != "torch":
-        raise InputError(f"{files[0]} is not a .safetensors file", "give the network in float32 first")
+        raise InputError(f"{named[0]} is not a .safetensors file", "give the network in float32 first")
     shared = [name for name in ways[0].codes if all(name in way.codes for way in ways)]
     if not shared:
         raise InputError("the networks have no style in common", "give one network, and what was made of it")
-    rows = [_row(way, next(file for file in files if file.name == way.file)) for way in ways]
-    jobs = [(photograph, shared[index % len(shared)]) for index, photograph in enumerate(_photographs())]
+    rows = [_row(way) for way in ways]
+    jobs = [(photograph, shared[index % len(shared)]) for index, photograph in enumerate(photographs)]
     pictures = [[_pastiche(way, *job) for job in jobs] for way in ways]
     for row, own in zip(rows, pictures, strict=True):
-        pairs = list(zip(own, pictures[0], strict=True))
-        row["ssim"] = statistics.mean(ssim(one, wanted) for one, wanted in pairs)
-        row["psnr"] = statistics.mean(psnr(one, wanted) for one, wanted in pairs) if row is not rows[0] else None
+        both = list(zip(own, pictures[0], strict=True))
+        row["ssim"] = statistics.mean(ssim(one, wanted) for one, wanted in both)
+        row["psnr"] = statistics.mean(psnr(one, wanted) for one, wanted in both) if row is not rows[0] else None
+    if scores:
+        shown = paintings if shared[0] in paintings else _own_paintings(named[0])
+        _score(rows, jobs, pictures, shown)
     for done, (label, sides) in enumerate(SIDES.items()):
         on_progress(Progress("timing", done, len(SIDES), "size"))
         for row, (wall, work) in zip(rows, _race(ways, sides, shared[0], runs), strict=True):
@@ -85,18 +102,67 @@ def runtimes(files: Sequence[Path], *, runs: int, on_progress: OnProgress = igno
     return rows
 
 
-def _ways(file: Path) -> list[Way]:
+def _ways(name: str, paintings: Mapping[str, Floats]) -> list[Way]:
+    file = catalog.PACK if name == "pack" else Path(name)
+    if name in ANY_STYLE or codecs.is_codec(file):
+        return _ways_of_any(name, paintings)
     catalog.listing(file)
-    graph, found = NetworkGraph.read(file), []
-    fast = device.place("cpu", tested=("float32", "bfloat16")).precision
-    if file.suffix != onnx_files.SUFFIX:
-        for precision in dict.fromkeys(("float32", fast)):
-            found.append(Way(file.name, "torch", precision, _Torch(file, precision), graph.codes))
-    for name in installed():
-        for precision in dict.fromkeys(("float32", fast)):
-            if precision in RUNTIMES[name].precisions:
-                found.append(Way(file.name, name, precision, graph.open(name, precision), graph.codes))
+    graph, found, told = NetworkGraph.read(file), list[Way](), _parameters(file)
+    for precision in _precisions():
+        if file.suffix != onnx_files.SUFFIX:
+            session = _Torch(file, precision)
+            found.append(Way(file.name, "torch", precision, session, graph.codes, file.stat().st_size, told))
+    for runtime in installed():
+        for precision in _precisions(RUNTIMES[runtime].precisions):
+            opened = graph.open(runtime, precision)
+            found.append(Way(file.name, runtime, precision, opened, graph.codes, file.stat().st_size, told))
     return found
+
+
+def _ways_of_any(name: str, paintings: Mapping[str, Floats]) -> list[Way]:
+    """Of a method for any painting, or of a file of AdaIN's."""
+    row, store = registry.find(name if name in ANY_STYLE else codecs.KIND), Store()
+    if name in ANY_STYLE:
+        weights = {one: load_weights(store, one) for one in row.assets}
+        sizes = [store.path(one).stat().st_size for one in row.assets]
+    else:
+        weights, sizes = {codecs.KIND: codecs.read(Path(name)).tensors()}, [Path(name).stat().st_size]
+    parts = weights if name == "microast" else {"": codecs.Codec.of_weights(weights).tensors()}
+    count = sum(one.numel() for part in parts.values() for one in part.values())
+    found = []
+    for runtime in ("torch", *installed()):
+        for precision in _precisions(None if runtime == "torch" else RUNTIMES[runtime].precisions):
+            session = _Any(row, weights, Placement("cpu", precision, runtime=runtime), paintings)
+            codes = {painting: np.array([at], np.float32) for at, painting in enumerate(paintings)}
+            found.append(Way(Path(name).name, runtime, precision, session, codes, sum(sizes), count))
+    return found
+
+
+def _precisions(able: Sequence[str] | None = None) -> list[str]:
+    fast = device.place("cpu", tested=("float32", "bfloat16")).precision
+    return [one for one in dict.fromkeys(("float32", fast)) if able is None or one in able]
+
+
+class _Any:
+    """A method for any painting, run as a session; a code is the number of a painting."""
+
+    def __init__(
+        self,
+        row: registry.Method,
+        weights: Mapping[str, Mapping[str, torch.Tensor]],
+        placement: Placement,
+        paintings: Mapping[str, Floats],
+    ) -> None:
+        self._stylizer, self._knobs = row.load_class()(weights, placement), row.load_knobs()()
+        shown = [images.resize(one, *_COMPARED) for one in paintings.values()]
+        styles = [Style((StyleImage(images.to_tensor(one)),)) for one in shown]
+        self._codes = [self._stylizer.encode_style(style, self._knobs) for style in styles]
+
+    def run(self, images: Floats, codes: Floats) -> Floats:
+        """See `sessions.Session`."""
+        jobs = [Job(self._codes[int(code)], self._knobs) for code in codes[:, 0]]
+        found: Floats = self._stylizer.stylize(torch.from_numpy(images), jobs).numpy()
+        return found
 
 
 class _Torch:
@@ -116,23 +182,51 @@ class _Torch:
         return found
 
 
-def _row(way: Way, file: Path) -> dict[str, Any]:
-    parameters = None
-    if file.suffix != onnx_files.SUFFIX:
-        parameters = sum(one.numel() for one in networks.read(file).network().parameters())
+def _parameters(file: Path) -> int | None:
+    if file.suffix == onnx_files.SUFFIX:
+        return None
+    return sum(one.numel() for one in networks.read(file).network().parameters())
+
+
+def _row(way: Way) -> dict[str, Any]:
     return {
         "benchmark": "runtimes",
         "file": way.file,
         "runtime": way.runtime,
         "precision": way.precision,
-        "bytes": file.stat().st_size,
-        "parameters": parameters,
+        "bytes": way.bytes,
+        "parameters": way.parameters,
     }
 
 
-def _photographs() -> list[Floats]:
-    found = [images.resize(one.pixels, *_COMPARED) for one, _ in load_set("three", Store(), size=max(_COMPARED))]
+def _photographs(pairs: Pairs) -> list[Floats]:
+    found = [images.resize(one.pixels, *_COMPARED) for one, _ in pairs]
     return [np.ascontiguousarray(one.transpose(2, 0, 1)[None]) for one in found]
+
+
+def _own_paintings(name: str) -> dict[str, Floats]:
+    """Paintings of a trained network's styles, those that the library has."""
+    library = Library(Store())
+    own = catalog.listing(catalog.PACK if name == "pack" else Path(name))
+    return {one.name: library.read(library.find(one.painting)).pixels for one in own if one.painting}
+
+
+def _score(
+    rows: Sequence[dict[str, Any]],
+    jobs: Sequence[tuple[Floats, str]],
+    pictures: Sequence[Sequence[Floats]],
+    paintings: Mapping[str, Floats],
+) -> None:
+    """Add the mean scores of each row's pictures, where the painting is known."""
+    judge = Judge(store=Store())
+    for row, own in zip(rows, pictures, strict=True):
+        found = [
+            judge.scores(photograph[0].transpose(1, 2, 0), paintings[style], pastiche)
+            for (photograph, style), pastiche in zip(jobs, own, strict=True)
+            if style in paintings
+        ]
+        row["style_distance"] = statistics.mean(one.style_distance for one in found) if found else None
+        row["content_error"] = statistics.mean(one.content_error for one in found) if found else None
 
 
 def _pastiche(way: Way, photograph: Floats, style: str) -> Floats:

@@ -266,23 +266,22 @@ def bench_scale(
 def bench_runtimes(
     networks: Annotated[
         list[str],
-        typer.Argument(help="Networks of the same styles: the full one first, or pack, then what was made of it."),
+        typer.Argument(help="The full network, or pack, adain or microast, and then what was made of it."),
     ],
     runs: _Runs = 3,
+    scores: Annotated[bool, typer.Option("--scores", help="Measure style distance and content error, too.")] = False,
     csv: _Csv = None,
     as_json: _Json = False,
 ) -> None:
-    """Size, time and likeness of trained networks in each runtime and precision that is installed."""
+    """Size, time and likeness of networks in each runtime and precision that is installed."""
     from impasto import device
     from impasto.bench import results
     from impasto.bench.runtimes import runtimes
     from impasto.cli.console import Reporter
-    from impasto.models import catalog
 
-    files = [catalog.PACK if name == "pack" else Path(name) for name in networks]
     machine = results.machine_row(device.place("cpu", tested=("float32", "bfloat16")))
     with Reporter() as reporter:
-        rows = runtimes(files, runs=runs, on_progress=reporter)
+        rows = runtimes(networks, runs=runs, scores=scores, on_progress=reporter)
     _show([{**machine, **row} for row in rows], csv, as_json)
 
 

@@ -12,7 +12,7 @@ import typer
 
 from impasto.cli.printing import say, say_json
 from impasto.errors import InputError, quoted
-from impasto.models import catalog, checkpoint, codecs
+from impasto.models import catalog, codecs
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
@@ -56,7 +56,7 @@ def export(
     row, sides = formats.find(to), _shape(shape)
     named = _named(network, row)
     target = out or Path(named[0]).with_suffix(row.suffix or ".web")
-    takes_painting = [one for one in named if one in ANY_STYLE or _is_codec(_file(one))]
+    takes_painting = [one for one in named if one in ANY_STYLE or codecs.is_codec(_file(one))]
     for one in named:
         if one not in takes_painting:
             catalog.listing(_file(one))
@@ -87,13 +87,6 @@ def _file(network: str) -> Path:
     return catalog.PACK if network == "pack" else Path(network)
 
 
-def _is_codec(path: Path) -> bool:
-    """Whether a file holds networks of AdaIN, as `impasto prune adain` writes them."""
-    if path.suffix != checkpoint.SUFFIX or not path.is_file():
-        return False
-    return bool(checkpoint.read_header(path)[0].get("kind") == codecs.KIND)
-
-
 def _shape(text: str | None) -> tuple[int, int] | None:
     """Height and width of `HEIGHTxWIDTH`."""
     if text is None:
@@ -115,7 +108,7 @@ def _export(named: list[str], row: Format, target: Path, sides: tuple[int, int] 
         return web.export([_file(one) for one in named], target, store, photographs, on_progress=reporter)
     if named[0] in ANY_STYLE:
         model = Exportable.of_method(named[0], store, photographs[1:3], on_progress=reporter)
-    elif _is_codec(_file(named[0])):
+    elif codecs.is_codec(_file(named[0])):
         model = Exportable.of_codec(_file(named[0]), photographs[1:3])
     else:
         model = Exportable.of_network(_file(named[0]))

@@ -119,6 +119,13 @@ def needs(network: str) -> tuple[str, ...]:
     return (str(checkpoint.WeightsRef(KIND, Path(network))),)
 
 
+def is_codec(path: Path) -> bool:
+    """Whether a file says that it holds networks of AdaIN; raises InputError where a network's file cannot be read."""
+    if path.suffix != checkpoint.SUFFIX or not path.is_file():
+        return False
+    return bool(checkpoint.read_header(path)[0].get("kind") == KIND)
+
+
 def read(path: Path, framework: Literal["pt", "numpy"] = "pt") -> Codec:
     """Both from their file, in float32.
 
