@@ -115,6 +115,32 @@ def test_likeness_is_that_of_the_measures():
     assert other.least_ssim < other.ssim < 1
 
 
+def test_bands_are_seen_where_a_sky_should_shade_off():
+    sky = np.linspace(0.2, 0.9, 160, dtype=np.float32)[None, :, None] * np.ones((64, 1, 3), np.float32)
+    strokes = noise(64, 160)[0].permute(1, 2, 0).numpy()
+    few_tones = np.round(sky * 31) / 31
+    assert quantize.banded(few_tones) > 0.1
+    assert quantize.banded(sky) == 0
+    assert Likeness.of([strokes], [strokes], [few_tones, sky]).bands > quantize.MOST_BANDS
+    assert not Likeness.of([strokes], [strokes], [few_tones, sky]).is_near(0.5)
+    assert Likeness.of([strokes], [strokes], [sky, few_tones]).bands == 0  # float32 has them itself
+    assert Likeness.of([few_tones], [sky]).bands > 0.1
+
+
+def test_layers_go_back_for_bands_alone():
+    class Made:
+        names = ("a", "b")
+
+        def file(self, kept):
+            return kept
+
+    class Compared:
+        def likeness(self, kept):
+            return Likeness(0.99, 0, 0, 0.0 if "b" in kept else 0.1)
+
+    assert quantize._fall_back(Made(), Compared(), 0.95, lambda _: None) == ("b",)
+
+
 def test_photographs_are_calibrated_on_in_all_styles_and_others_compared_on():
     photographs = [np.full((3, 4, 4), number, np.float32) for number in range(8)]
     codes = {name: np.full(2, index, np.float32) for index, name in enumerate("abc")}

@@ -176,7 +176,7 @@ def quantize(
         told = made.report()
         reporter.note(
             f"{told['bytes']:,} bytes, {told['float32_bytes']:,} in float32; {told['times_faster']:.1f} times as fast "
-            f"in {chosen}; SSIM {told['ssim']:.3f}, PSNR {told['psnr']:.1f} dB"
+            f"in {chosen}; SSIM {told['ssim']:.3f}, PSNR {told['psnr']:.1f} dB, {100 * told['bands']:.1f} % in bands"
         )
         if made.float_layers:
             reporter.note(f"in float32 stay {', '.join(made.float_layers)}")

@@ -2,8 +2,8 @@
 
 NNCF places the quantisers and finds their ranges; the result is an ONNX file with QuantizeLinear and DequantizeLinear,
 which OpenVINO runs in INT8. Its pictures are then compared with those of the float32 graph in the same runtime, on
-photographs that were not calibrated on. As long as they are not alike enough, the layer whose return to float32 helps
-most goes back.
+photographs that were not calibrated on. As long as they are not alike enough, or have bands where a sky shades off, the
+layer whose return to float32 helps most goes back.
 
 Papers: arXiv:1712.05877 (Jacob et al. 2018), arXiv:2002.08679 (Kozlov et al. 2020) for NNCF.
 """
@@ -34,6 +34,10 @@ from impasto.runtimes.sessions import RUNTIMES, NetworkGraph, Session
 EXTRA = "compress"
 LEAST_SSIM = 0.95
 
+MOST_BANDS = 0.005
+"""Share of a picture that may lie in bands; six bits of colour come to 0.03 of a painted sky."""
+
+_BAND = 5  # pixels along a side, of squares in one tone
 _SIDES = (256, 384)  # height and width at which is calibrated and compared; of upright photographs the other way
 _TIMED = (384, 512)
 _ROUNDS = 5
@@ -53,18 +57,36 @@ class Likeness:
     Attributes:
         ssim, least_ssim: over all pictures on average, and of the worst.
         psnr: decibels, on average.
+        bands: share of the worst picture that is in bands, beyond that in float32.
     """
 
     ssim: float
     least_ssim: float
     psnr: float
+    bands: float = 0.0
 
     @classmethod
-    def of(cls, pictures: Sequence[Floats], wanted: Sequence[Floats]) -> Likeness:
-        """Of pictures `(H, W, 3)` in [0, 1]."""
+    def of(cls, pictures: Sequence[Floats], wanted: Sequence[Floats], shaded: Sequence[Floats] = ()) -> Likeness:
+        """Of pictures `(H, W, 3)` in [0, 1].
+
+        shaded: two of a photograph that shades off evenly, the second in float32; looked at for bands alone.
+        """
         pairs = list(zip(pictures, wanted, strict=True))
-        found = [ssim(one, other) for one, other in pairs]
-        return cls(float(np.mean(found)), min(found), float(np.mean([psnr(one, other) for one, other in pairs])))
+        alike, noise = [ssim(one, other) for one, other in pairs], [psnr(one, other) for one, other in pairs]
+        looked_at = [*pairs, (shaded[0], shaded[1])] if shaded else pairs
+        bands = max(banded(one) - banded(other) for one, other in looked_at)
+        return cls(float(np.mean(alike)), min(alike), float(np.mean(noise)), max(0.0, bands))
+
+    def is_near(self, least_ssim: float) -> bool:
+        """Whether the pictures will do."""
+        return self.ssim >= least_ssim and self.bands <= MOST_BANDS
+
+
+def banded(picture: Floats) -> float:
+    """Share of a picture `(H, W, 3)` in [0, 1] that lies in squares of one tone of 8 bits, as between two steps."""
+    luma = np.round(picture @ np.array([0.299, 0.587, 0.114], np.float32) * 255)
+    squares = np.lib.stride_tricks.sliding_window_view(luma, (_BAND, _BAND))
+    return float((squares.max((2, 3)) == squares.min((2, 3))).mean())
 
 
 @dataclass(frozen=True)
@@ -102,6 +124,7 @@ class Quantised:
             "ssim": self.likeness.ssim,
             "least_ssim": self.likeness.least_ssim,
             "psnr": self.likeness.psnr,
+            "bands": self.likeness.bands,
             "layers": len(self.layers),
             "float32_layers": list(self.float_layers),
         }
@@ -292,11 +315,19 @@ class _Comparison:
     def __init__(self, plain: NetworkGraph, batches: Sequence[Batch], runtime: str) -> None:
         self._batches, self._runtime = batches, runtime
         self._plain = plain.open(runtime)
-        self._wanted = self._pictures(self._plain)
+        height, width = _SIDES
+        shade = (
+            np.linspace(0.2, 0.9, width, dtype=np.float32) + np.linspace(-0.1, 0.1, height, dtype=np.float32)[:, None]
+        )
+        sky = np.stack([0.8 * shade, 0.9 * shade, shade])[None].astype(np.float32)
+        self._shaded = [{graphs.IMAGE: sky, graphs.CODE: batches[0][graphs.CODE]}]
+        self._wanted, self._wanted_shaded = (self._pictures(self._plain, some) for some in (batches, self._shaded))
 
     def likeness(self, data: bytes) -> Likeness:
         """Of another graph's pictures."""
-        return Likeness.of(self._pictures(self._open(data)), self._wanted)
+        session = self._open(data)
+        shaded = [*self._pictures(session, self._shaded), *self._wanted_shaded]
+        return Likeness.of(self._pictures(session, self._batches), self._wanted, shaded)
 
     def seconds(self, data: bytes) -> tuple[float, float]:
         """For one picture, in float32 and by another graph: the least of some rounds, in turn."""
@@ -318,19 +349,25 @@ class _Comparison:
     def _open(self, data: bytes) -> Session:
         return NetworkGraph(data, {}).open(self._runtime)
 
-    def _pictures(self, session: Session) -> list[Floats]:
-        found = [session.run(batch[graphs.IMAGE], batch[graphs.CODE])[0] for batch in self._batches]
+    def _pictures(self, session: Session, batches: Sequence[Batch]) -> list[Floats]:
+        found = [session.run(batch[graphs.IMAGE], batch[graphs.CODE])[0] for batch in batches]
         return [np.clip(one.transpose(1, 2, 0), 0, 1) for one in found]
+
+
+def _sky(height: int, width: int) -> Floats:
+    """A photograph `(1, 3, H, W)` that shades off evenly, in which bands are seen best."""
+    down, across = np.linspace(-0.1, 0.1, height)[:, None], np.linspace(0.2, 0.9, width)
+    return np.stack([share * (down + across) for share in (0.8, 0.9, 1.0)])[None].astype(np.float32)
 
 
 def _fall_back(made: _Layers, comparison: _Comparison, least_ssim: float, on_progress: OnProgress) -> tuple[str, ...]:
     """The layers that stay in float32: as few as it takes, the most helpful first."""
     kept: tuple[str, ...] = ()
-    reached = comparison.likeness(made.file(kept)).ssim
-    while reached < least_ssim and len(kept) < len(made.names):
+    reached = comparison.likeness(made.file(kept))
+    while not reached.is_near(least_ssim) and len(kept) < len(made.names):
         on_progress(Progress("comparing", len(kept), len(made.names), "layer"))
         others = [name for name in made.names if name not in kept]
-        found = {name: comparison.likeness(made.file((*kept, name))).ssim for name in others}
-        best = max(found, key=lambda name: found[name])
+        found = {name: comparison.likeness(made.file((*kept, name))) for name in others}
+        best = max(found, key=lambda name: found[name].ssim - found[name].bands)
         kept, reached = (*kept, best), found[best]
     return kept
