@@ -163,3 +163,22 @@ def write_photographs(folder, count, *, side=80):
         pixels = noise(side, side + 16, seed=40 + index)[0].permute(1, 2, 0).contiguous().numpy()
         images.write(images.read(pixels), folder / f"{index:02d}.png")
     return folder
+
+
+def tiny_generator(width=4):
+    """A CycleGAN generator of one block, its tensors named as published."""
+    generator = torch.Generator().manual_seed(9)
+    shapes = {
+        "model.1": (width, 3, 7, 7),
+        "model.4": (2 * width, width, 3, 3),
+        "model.7": (4 * width, 2 * width, 3, 3),
+        "model.10.conv_block.1": (4 * width, 4 * width, 3, 3),
+        "model.10.conv_block.5": (4 * width, 4 * width, 3, 3),
+        "model.11": (4 * width, 2 * width, 3, 3),
+        "model.14": (2 * width, width, 3, 3),
+        "model.18": (3, width, 7, 7),
+    }
+    return {
+        f"{name}.weight": torch.randn(shape, generator=generator) / (shape[1] * shape[2] * shape[3]) ** 0.5
+        for name, shape in shapes.items()
+    }

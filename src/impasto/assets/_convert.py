@@ -84,6 +84,12 @@ def _convert_wct_small(members: Files) -> Files:
     return {"weights": _safetensors_bytes(dict(sorted(tensors.items())))}
 
 
+def _convert_state_dict(members: Files) -> Files:
+    """A network's tensors, named as published."""
+    (payload,) = members.values()
+    return {"weights": _safetensors_bytes(dict(_state_dict(payload)))}
+
+
 def _state_dict(payload: bytes) -> Mapping[str, Tensor]:
     import torch
 
@@ -223,6 +229,7 @@ CONVERTERS: Mapping[str, Callable[[Files], Files]] = {
     "vgg19-normalised": _convert_vgg19,
     "adain-decoder": _convert_decoder,
     "microast": _convert_microast,
+    "state-dict": _convert_state_dict,
     "wct-small": _convert_wct_small,
     "lpips": _convert_lpips,
     "squeezenet": _convert_squeezenet,

@@ -249,8 +249,10 @@ def _network_tensors(network: Path) -> Mapping[str, Tensor]:
     import torch
 
     if network.suffix != onnx_files.SUFFIX:
-        from impasto.models import networks
+        from impasto.models import catalog, generators, networks
 
+        if catalog.listing(network)[0].method == "unpaired":
+            return generators.read(network)
         return networks.read(network).tensors
     data = network.read_bytes()
     codes = onnx_files.header_of(data, network)[1]

@@ -52,7 +52,7 @@ class FastJob:
         if not (named and request.method in ("auto", _METHOD)):
             return None
         found = [(catalog.find(style), weight) for style, weight in pairs]
-        if len({one.path for one, _ in found}) > 1:
+        if len({one.path for one, _ in found}) > 1 or found[0][0].method != _METHOD:
             return None
         sources = tuple(StyleSource(one.name, one.id, _NO_PICTURE, weight, one) for one, weight in found)
         return cls(sources, recipes.plan(_METHOD, request.quality, request.knobs), found[0][0].path)

@@ -236,8 +236,11 @@ def _sized(stages: tuple[recipes.Stage, ...], path: Path) -> tuple[recipes.Stage
 @lru_cache(maxsize=16)
 def _costs_of(path: Path, version: tuple[str | int, ...]) -> tuple[float, float]:  # noqa: ARG001 - a part of the key
     """Operations and memory a pixel of a network."""
-    from impasto.models import networks
+    from impasto.models import generators, networks
 
+    if catalog.listing(path)[0].method == "unpaired":
+        generator = generators.Generator(generators.read(path), Placement())
+        return generator.operations(), generator.memory()
     network = networks.read(path).network()
     return network.operations(), network.memory()
 
@@ -257,14 +260,16 @@ def _for_trained(request: Request, styles: Any) -> tuple[Request, Path | None]:
         raise InputError("styles of a trained network do not mix with pictures", "give the one or the other")
     if len({one.path for one in found}) > 1:
         raise InputError("the styles belong to several networks", "mix styles of one")
-    if asked is not None and not asked.trained:
+    if asked is not None and (not asked.trained or asked.name != found[0].method):
+        if asked.trained:
+            raise InputError(f"{found[0].id} is painted by method {found[0].method}", "leave out --method")
         raise InputError(f"{found[0].id} is a trained style; method {asked.name} takes pictures", "leave out --method")
     if request.controls.match_regions:
         raise InputError("--match-regions needs a painting, not a trained style", "give a painting, or use --region")
     if request.controls.color_only or request.controls.keep_color == "histogram":
         given = "--color-only" if request.controls.color_only else "--keep-color histogram"
         raise InputError(f"{given} needs a painting's colours", "give a painting, or use --keep-color luminance")
-    return replace(request, method="feedforward" if asked is None else asked.name), found[0].path
+    return replace(request, method=found[0].method), found[0].path
 
 
 def _check_kept(method: registry.Method, snapshots: Snapshots) -> None:

@@ -192,6 +192,13 @@ class FeedForwardKnobs(Knobs):
 
 
 @dataclass(frozen=True)
+class UnpairedKnobs(Knobs):
+    """Settings of `unpaired`."""
+
+    strength: float = knob(1.0, "from the photograph (0) to the full style (1)", low=0, high=1)
+
+
+@dataclass(frozen=True)
 class ArbitraryKnobs(Knobs):
     """Settings of `arbitrary`."""
 

@@ -1,5 +1,5 @@
 """Styles of trained networks by name: `pack:irises` of the pack that ships, `my.safetensors`, `my.safetensors:irises`,
-`my.onnx:irises`.
+`my.onnx:irises`; and generators of unpaired translation, `latest_net_G_A.pth`, which have one style each.
 
 A network's file says in its header which styles it holds, so nothing here loads torch or a network.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,10 @@ ARBITRARY = PACK.with_name(f"arbitrary{SUFFIX}")
 """Where the network for any painting lies that ships, if one does."""
 
 
+CHECKPOINTS = (".pth", ".pt")
+"""Endings of PyTorch's own files, in which generators are handed around."""
+
+
 @dataclass(frozen=True)
 class TrainedStyle:
     """One style of a trained network.
@@ -36,6 +41,7 @@ class TrainedStyle:
         painting: id of the painting that it was trained on, such as "museum:436528"; may be empty.
         licence: of that painting.
         thumbnail: a small picture painted in it, encoded; may be empty.
+        method: that paints it.
     """
 
     path: Path
@@ -44,6 +50,7 @@ class TrainedStyle:
     painting: str = ""
     licence: str = ""
     thumbnail: bytes = b""
+    method: str = "feedforward"
 
 
 def is_trained(style: Any) -> bool:
@@ -89,9 +96,18 @@ def listing(path: Path) -> tuple[TrainedStyle, ...]:
     return _listing(path, file_version(path) if path.is_file() else ())
 
 
+def is_generator(names: Iterable[str]) -> bool:
+    """Whether a file with tensors of these names holds a generator of CycleGAN or CUT."""
+    return "model.1.weight" in names
+
+
 @lru_cache(maxsize=8)
 def _listing(path: Path, version: tuple[str | int, ...]) -> tuple[TrainedStyle, ...]:  # noqa: ARG001 - a part of the key
+    if path.suffix in CHECKPOINTS:
+        return (_generator(path),)
     about, names = _header(path)
+    if not names and path.suffix == SUFFIX and is_generator(read_header(path)[1]):
+        return (_generator(path),)
     if about.get("kind") == "arbitrary":
         hint = f"use --method arbitrary --network {path} --style PAINTING"
         raise InputError(f"{path} takes any painting and has no style of its own", hint)
@@ -117,6 +133,13 @@ def _listing(path: Path, version: tuple[str | int, ...]) -> tuple[TrainedStyle, 
     )
 
 
+def _generator(path: Path) -> TrainedStyle:
+    """The one style of a generator, named after its file."""
+    if not path.is_file():
+        raise InputError(f"there is no network {path}", "check the name")
+    return TrainedStyle(path, path.stem, str(path), method="unpaired")
+
+
 def _header(path: Path) -> tuple[dict[str, Any], list[str]]:
     """What a network's file says of itself, and the names of its styles."""
     if path.suffix == onnx_files.SUFFIX:
@@ -130,6 +153,8 @@ def _split(style: str) -> tuple[Path, str] | None:
     """File and name, the name empty where none was given; None for what names no trained network."""
     if match := re.fullmatch(r"pack:([\w-]+)", style):
         return PACK, match.group(1)
+    if style.endswith(CHECKPOINTS):
+        return Path(style), ""
     for suffix in (SUFFIX, onnx_files.SUFFIX):
         head, dot, tail = style.rpartition(suffix)
         if dot and (not tail or re.fullmatch(r":[\w-]+", tail)):

@@ -396,7 +396,11 @@ def _no_style(text: str) -> Any:
 def _refuse_place(field: str, text: str) -> None:
     """Raise InputError for what looks like a path or an address."""
     suffix = PurePosixPath(text).suffix.lower()
-    if any(letter in text for letter in "/\\\0") or text[:1] in ("~", ".") or suffix in (*EXTENSIONS, ".safetensors"):
+    if (
+        any(letter in text for letter in "/\\\0")
+        or text[:1] in ("~", ".")
+        or suffix in (*EXTENSIONS, *catalog.CHECKPOINTS, ".safetensors")
+    ):
         raise InputError(f"{field} {quoted(text)} names no picture that was sent", "send the file in the same request")
 
 
