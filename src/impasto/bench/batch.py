@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from impasto import device, images
 from impasto.assets import Store
@@ -106,14 +106,15 @@ def _timed(pictures: int, work: Callable[[], object]) -> _Turn:
     return _Turn(pictures, time.perf_counter() - started, time.process_time() - processor)
 
 
-def _share(whole: Sequence[_Turn], alone: Sequence[_Turn], kind: str) -> float:
+def _share(whole: Sequence[_Turn], alone: Sequence[_Turn], kind: Literal["seconds", "processor"]) -> float:
     """The median, over turns of the batch, of its rate divided by that of the network's turns before and after.
 
     So what else the machine does for a while changes no share.
     """
 
     def rate(turns: Sequence[_Turn]) -> float:
-        return sum(turn.pictures for turn in turns) / sum(getattr(turn, kind) for turn in turns)
+        took = sum(turn.seconds if kind == "seconds" else turn.processor for turn in turns)
+        return sum(turn.pictures for turn in turns) / took
 
     return statistics.median(rate([turn]) / rate(alone[index : index + 2]) for index, turn in enumerate(whole))
 
