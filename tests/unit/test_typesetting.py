@@ -50,6 +50,17 @@ def test_numbers_in_a_line_from_right_to_left_keep_their_order(book):
     assert np.allclose(leftmost - leftmost.min(0), one.contours[0].points - one.contours[0].points.min(0), atol=0.01)
 
 
+@pytest.mark.parametrize(
+    ("text", "first"), [("שלום (abc) 17", "1"), ("(שלום) a", "a"), ("a (אב) b", "a"), ("(a) b", "(")]
+)
+def test_brackets_stand_on_their_own_sides(book, text, first):
+    """What is seen at the left end; in a line from right to left brackets are mirrored."""
+    line, one = typeset(text, book, Setting()), typeset(first, book, Setting())
+    leftmost = min(line.contours, key=lambda contour: contour.points[:, 0].min()).points
+    wanted = max((contour.points for contour in one.contours), key=len)
+    assert np.allclose(leftmost - leftmost.min(0), wanted - wanted.min(0), atol=0.01)
+
+
 def test_letters_that_the_font_lacks_come_from_another_and_are_told(book):
     typeset("A花Ω🙂", book, Setting())
     assert "A" not in book.replaced

@@ -42,7 +42,7 @@ _BEYOND = 6.0  # pixels that paint goes on beyond what will be seen, so that edg
 _PAINTING_SIDE = 1600  # longest side at which a painting's colours are taken
 _STYLE_SCALE = 0.6  # of the picture's longest side; letters are small pictures, and so are their strokes
 _PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "good": {"steps": 10, "coarsest": 192, "content_weight": 0.6, "octaves": 2},
+    "good": {"steps": 14, "coarsest": 192, "content_weight": 0.6, "octaves": 2},
     "best": {"steps": 40, "coarsest": 128, "content_weight": 0.6, "octaves": 3, "stroke_weight": 1.0},
 }
 _OF_OPTIMIZE: Mapping[str, Any] = {"detail": 1.0, "content_layers": ("relu4_1",), "coarse_content": 1.0}
@@ -231,9 +231,18 @@ class _Zone:
         """The heaviest style image, its tones as they are."""
         return _reduced(max(self.sources, key=lambda source: source.weight).picture).pixels
 
+    @property
+    def trained(self) -> bool:
+        """Whether a trained network paints it, in one pass."""
+        return any(source.trained is not None for source in self.sources)
+
+    def allowed(self, legibility: float) -> tones.Range:
+        """The luma that its paint may have. A line has little room to be told by: its tones lie further off."""
+        return tones.tone_range(self.tone, (legibility + legibility**0.5) / 2 if self.name == "outline" else legibility)
+
     def toned(self, legibility: float) -> list[tuple[Any, float]]:
         """The styles with their tones within what is allowed; those of trained networks as they are."""
-        allowed = tones.tone_range(self.tone, legibility)
+        allowed = self.allowed(legibility)
         found: list[tuple[Any, float]] = []
         for (style, weight), source in zip(self.styles, self.sources, strict=True):
             if source.trained is not None or self.tone == "own" or legibility == 0:
@@ -317,21 +326,16 @@ class LetterPainter:
         shape = self.shape(lettering, widest=_widest(lettering, found))
         zones = _zones(lettering, styles, found, shape)
         strokes = {zone.name: self._underpainted(zone, shape, lettering) for zone in zones}
-        content = _content(zones, strokes, shape)
-
-        def finished(result: Result) -> tuple[Result, Layers]:
-            layers = _layers(lettering, zones, shape, strokes, images.as_float(result.picture.pixels))
-            picture = layers.picture()
-            seen = on_paper(picture, lettering.background or paper_for(layers))
-            record = _recorded(lettering, zones, result.record, tones.contrast(seen, shape))
-            return replace(result, picture=picture, record=record), layers
-
+        painted: dict[str, Result] = {}
         try:
-            return finished(self._painted(lettering, zones, content, shape))
+            for zone in zones:
+                painted[zone.name] = self._painted(lettering, zone, shape, strokes[zone.name])
         except Cancelled as cancelled:
-            if cancelled.result is not None:
-                cancelled.result, _ = finished(cancelled.result)
+            if painted or cancelled.result is not None:  # what has not been painted stays as its strokes were laid
+                painted.setdefault("fill", cancelled.result)
+                cancelled.result, _ = _finished(lettering, zones, shape, strokes, painted)
             raise
+        return _finished(lettering, zones, shape, strokes, painted)
 
     def _like(self, lettering: Lettering, example: Example) -> tuple[Result, Layers]:
         """Letters with the look of an example: put together from its patches, then made one by the engine."""
@@ -374,28 +378,29 @@ class LetterPainter:
             raise
 
     def _underpainted(self, zone: _Zone, shape: Shape, lettering: Lettering) -> Strokes:
-        toned = tones.within(zone.painting, tones.tone_range(zone.tone, lettering.legibility))
+        toned = tones.within(zone.painting, zone.allowed(lettering.legibility))
         where = zone.cover if zone.name == "around" else _beyond(zone.cover, _BEYOND)
         return lay_strokes(shape, toned, where, seed=lettering.seed, brush=zone.brush)
 
-    def _painted(self, lettering: Lettering, zones: Sequence[_Zone], content: Picture, shape: Shape) -> Result:
-        trained = any(source.trained is not None for zone in zones for source in zone.sources)
+    def _painted(self, lettering: Lettering, zone: _Zone, shape: Shape, strokes: Strokes) -> Result:
+        """A zone painted by the engine. Each by itself: next to another, its edge would take on the other's colours."""
+        trained = zone.trained
         optimized = not trained and lettering.quality != "draft"
         knobs = dict(lettering.knobs)
         if optimized:
             knobs = {**_OF_OPTIMIZE, **_PRESETS[lettering.quality], "style_scale": _STYLE_SCALE, **knobs}
         elif not trained:
             knobs = {"style_scale": _STYLE_SCALE, **knobs}
-        toned = {zone.name: zone.toned(lettering.legibility) for zone in zones}
-        regions = () if len(zones) == 1 else tuple((_owned(zone, zones), toned[zone.name]) for zone in zones)
         request = Request(
             method="optimize" if optimized else "auto",
             quality=lettering.quality if optimized or not trained else None,
             init="content" if optimized else None,
             knobs=knobs,
-            controls=Controls(regions=regions, directions=shape.directions if optimized else None),
+            controls=Controls(directions=shape.directions if optimized else None),
         )
-        styles = [] if regions else toned["fill"]
+        counted = _beyond(_visible(zone, strokes), _BEYOND)
+        content = Picture(strokes.picture, None if counted.min() == 1 else counted)
+        styles = zone.toned(lettering.legibility)
         return self._engine.stylize(content, styles, request, on_progress=self._on_progress, on_note=self._on_note)
 
 
@@ -464,24 +469,6 @@ def _tone_of_letters(lettering: Lettering, paintings: Mapping[str, Floats]) -> s
     return "light" if own > beyond or (own == beyond and own < 0.5) else "dark"
 
 
-def _content(zones: Sequence[_Zone], strokes: Mapping[str, Strokes], shape: Shape) -> Picture:
-    """The underpainting of all zones, and where it counts: what will be seen, and a little more."""
-    picture = np.zeros((*shape.sides, 3), np.float32)
-    for zone in zones:
-        picture += _owned(zone, zones)[..., None] * strokes[zone.name].picture
-    visible = np.max([_visible(zone, strokes[zone.name]) for zone in zones], 0)
-    counted = _beyond(np.asarray(visible, np.float32), _BEYOND)
-    return Picture(picture, None if counted.min() == 1 else counted)
-
-
-def _owned(zone: _Zone, zones: Sequence[_Zone]) -> Floats:
-    """`(H, W)`: where a zone's style holds; the outermost takes all that is left, so that the masks sum to 1."""
-    inner = [other.cover for other in zones[: zones.index(zone)]]
-    below = np.max(inner, 0) if inner else np.zeros_like(zone.cover)
-    own = np.ones_like(zone.cover) if zone is zones[-1] else zone.cover
-    return np.asarray(np.clip(own - below, 0, 1), np.float32)
-
-
 def _visible(zone: _Zone, strokes: Strokes) -> Floats:
     """The opacity of a zone's sheet. Around the letters paint is dense near them, and ends in single strokes."""
     if zone.name != "around" or zone.cover.min() == 1:
@@ -496,32 +483,41 @@ def _beyond(cover: Floats, pixels: float) -> Floats:
     return np.asarray(cv2.dilate(cover, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))), np.float32)
 
 
-def _layers(
-    lettering: Lettering, zones: Sequence[_Zone], shape: Shape, strokes: Mapping[str, Strokes], painted: Floats
-) -> Layers:
-    """The painted picture cut along exact edges: each zone's own paint goes on beyond them, so none bleeds over."""
+def _finished(
+    lettering: Lettering,
+    zones: Sequence[_Zone],
+    shape: Shape,
+    strokes: Mapping[str, Strokes],
+    painted: Mapping[str, Result],
+) -> tuple[Result, Layers]:
+    """The sheets cut along exact edges and set apart in tone, and the result of them all."""
     sheets = {}
     for zone in reversed(zones):
-        owned = _owned(zone, zones)
-        core = np.where(_inner(owned) if (owned > 0.5).any() else owned, 1, 0).astype(np.float32)
-        pixels = images.fill_hidden(painted, core) if core.any() else painted
-        sheets[zone.name] = Sheet(pixels, _visible(zone, strokes[zone.name]), strokes[zone.name].order)
-    if len(zones) > 1:
-        beside = zones[1]
-        near = (_owned(beside, zones) > 0.9) & (shape.distance > -4 * shape.stroke_radius)
-        letters, around = tones.set_apart(
-            sheets["fill"].pixels, sheets[beside.name].pixels, shape.distance > 0, near, lettering.legibility
-        )
-        sheets["fill"] = replace(sheets["fill"], pixels=letters)
-        sheets[beside.name] = replace(sheets[beside.name], pixels=around)
-    return Layers(sheets, lettering.background)
+        laid = strokes[zone.name]
+        pixels = images.as_float(painted[zone.name].picture.pixels) if zone.name in painted else laid.picture
+        if zone.trained:  # its own light and dark are what it was trained on
+            pixels = tones.within(pixels, zone.allowed(lettering.legibility))
+        sheets[zone.name] = Sheet(pixels, _visible(zone, laid), laid.order)
+    layers = Layers(_set_apart(sheets, zones, shape, lettering.legibility), lettering.background)
+    picture = layers.picture()
+    seen = on_paper(picture, lettering.background or paper_for(layers))
+    first, seconds = painted["fill"], sum(one.seconds for one in painted.values())
+    record = _recorded(lettering, zones, first.record, tones.contrast(seen, shape))
+    return replace(first, picture=picture, seconds=seconds, record={**record, "seconds": round(seconds, 3)}), layers
 
 
-def _inner(owned: Floats) -> NDArray[np.bool_]:
-    """Where a zone's paint is its own: a pixel or two within its edge; all of a zone that is no wider."""
-    solid = (owned > 0.99).astype(np.uint8)
-    eroded = cv2.erode(solid, np.ones((3, 3), np.uint8), borderValue=1)
-    return np.asarray((eroded if eroded.sum() > solid.sum() / 2 else solid) > 0)
+def _set_apart(
+    sheets: Mapping[str, Sheet], zones: Sequence[_Zone], shape: Shape, legibility: float
+) -> dict[str, Sheet]:
+    """The sheets with the letters legible on what is next to them."""
+    if len(zones) == 1:
+        return dict(sheets)
+    beside = zones[1]
+    near = (beside.cover > 0.9) & ~shape.inside & (shape.distance > -4 * shape.stroke_radius)
+    letters, around = tones.set_apart(sheets["fill"].pixels, sheets[beside.name].pixels, shape.inside, near, legibility)
+    changed = {"fill": replace(sheets["fill"], pixels=letters)}
+    changed[beside.name] = replace(sheets[beside.name], pixels=around)
+    return {**sheets, **changed}
 
 
 def _recorded(

@@ -232,7 +232,7 @@ def _stroke(
     tint = colour * (1 + 0.06 * generator.normal(0, 1, 3))
     bristles = []
     for place, light in zip(np.linspace(-0.5, 0.5, count), lights, strict=True):
-        first, last = generator.integers(0, max(1, len(line) // 5), 2)
+        first, last = generator.integers(0, max(1, len(line) // 3), 2)
         part = slice(int(first), len(line) - int(last))
         points = line[part] + across[part] * (place * 0.8 * width)
         fixed = np.rint(points * (1 << _SUBPIXEL)).astype(np.int32)
@@ -249,5 +249,9 @@ def _order(drawn: list[_Stroke], sides: tuple[int, int]) -> tuple[Floats, Floats
         stroke = drawn[index]
         share = index / max(1, len(drawn) - 1)
         cv2.polylines(when, [stroke.line], False, share, stroke.width, cv2.LINE_8, _SUBPIXEL)
-        cv2.polylines(cover, [stroke.line], False, 255, stroke.width, cv2.LINE_AA, _SUBPIXEL)
+        for line, _ in stroke.bristles:
+            cv2.polylines(cover, [line], False, 255, stroke.thickness + 1, cv2.LINE_AA, _SUBPIXEL)
+    reached = np.sort(when[when < 1])  # by rank, so that as much is painted at any time: the first strokes cover most
+    if len(reached):
+        when = np.where(when < 1, np.searchsorted(reached, when) / len(reached), 1).astype(np.float32)
     return when, cover.astype(np.float32) / np.float32(255)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,8 @@ MOST_CHARACTERS = 400
 ALIGNMENTS = ("left", "center", "right")
 _EM = 1000.0  # units of a font
 _STEP = 40.0  # units of a font between points of a line, so that it can be bent
+_BRACKETS = {"(": ")", "[": "]", "{": "}"}
+_LETTERS = ("a", "\u05d0")  # from left to right, and from right to left
 _JOINING = "\u200d\ufe0e\ufe0f"
 
 
@@ -136,6 +139,7 @@ def _levels(text: str) -> list[int]:
     bidi = require("bidi.algorithm", "letters")
     storage = bidi.get_empty_storage()
     base = bidi.get_base_level(text)
+    text = _with_brackets_resolved(text, base)
     storage["base_level"], storage["base_dir"] = base, ("L", "R")[base]
     bidi.get_embedding_levels(text, storage)
     for index, each in enumerate(storage["chars"]):
@@ -150,10 +154,31 @@ def _levels(text: str) -> list[int]:
     return levels
 
 
+def _with_brackets_resolved(text: str, base: int) -> str:
+    """The text with a letter in place of each bracket that has a direction by UAX #9, N0, which the package lacks."""
+    characters, opened, pairs = list(text), [], []
+    for index, character in enumerate(text):
+        if character in _BRACKETS:
+            opened.append(index)
+        elif opened and character == _BRACKETS[text[opened[-1]]]:
+            pairs.append((opened.pop(), index))
+    for start, end in sorted(pairs):
+        inside = {_strong(each) for each in characters[start + 1 : end]} - {None}
+        before = next((_strong(each) for each in reversed(characters[:start]) if _strong(each) is not None), base)
+        if inside:
+            own = base if base in inside or before == base else 1 - base
+            characters[start] = characters[end] = _LETTERS[own]
+    return "".join(characters)
+
+
+def _strong(character: str) -> int | None:
+    """0 for a letter from left to right, 1 for one from right to left and for numbers; None for others."""
+    kind = unicodedata.bidirectional(character)
+    return 0 if kind == "L" else 1 if kind in ("R", "AL", "EN", "AN") else None
+
+
 def _clusters(text: str) -> Iterator[tuple[int, str]]:
     """What one font must draw together, with its start: a letter with its marks, an emoji with its joined parts."""
-    import unicodedata
-
     start = 0
     for index in range(1, len(text) + 1):
         if index < len(text):
