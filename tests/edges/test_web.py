@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -255,6 +256,27 @@ def photograph(tmp_path_factory, photos):
 
 def by_python(photograph, styles, **knobs):
     return Engine(precision="float32", device="cpu").stylize(photograph, styles, Request(knobs=knobs)).picture.pixels
+
+
+@pytest.mark.real
+@pytest.mark.process
+@pytest.mark.parametrize("page", ["deploy.md", "deploy.zh.md"])
+def test_the_script_of_the_guide_paints_in_a_page_of_ones_own(page, site, browser):
+    text = (Path(__file__).parents[2] / "docs" / page).read_text("utf-8")
+    (script,) = re.findall(r"^```js\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    script = script.replace(
+        "import { Painter } from './painter.js';", "const { Painter } = await import('./painter.js');"
+    )
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.goto(site[1] + "networks.json")  # a page of this origin without a line of ours
+    grey = "const imageData = new ImageData(new Uint8ClampedArray(64 * 48 * 4).fill(128), 64, 48);"
+    painted = tab.evaluate(
+        f"async () => {{ {grey} {script} return [image.width, image.height, new Set(image.data).size]; }}"
+    )
+    context.close()
+    assert painted[:2] == [64, 48]
+    assert painted[2] > 20
 
 
 @pytest.mark.real

@@ -1,10 +1,12 @@
 """Exports: each format paints what PyTorch paints, carries its metadata, and is not left where it does not."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.runtimes._openvino import import_openvino
 from tiny import TinyStore, noise, tiny_network
 
+PAGES = Path(__file__).parents[2] / "docs"
 SHAPE = {"litert": (64, 96)}
 ROWS = {
     **networks.ARCHITECTURES,
@@ -233,6 +236,54 @@ def test_weights_lie_in_plain_order():
     """One converter knows weights by where they lie, and a copy that it makes itself lies where the last one lay."""
     channels_last = torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last)
     assert portable.PlainConvolution(channels_last, None).weight.is_contiguous()
+
+
+# --- the guide's words in other languages -----------------------------------------------------------------------------
+
+
+def snippet(page, language):
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", (PAGES / page).read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    return text
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("page", ["deploy.md", "deploy.zh.md"])
+@pytest.mark.parametrize("name", [pytest.param("coreml", marks=needs("coreml"))])
+def test_the_swift_of_the_guide_names_what_the_package_has(page, name, exported):
+    import coremltools
+
+    text = snippet(page, "swift")
+    description = coremltools.models.MLModel(str(exported(name)[0].path), skip_model_load=True).get_spec().description
+    assert re.findall(r"(\w+): \w+[,)]", text.split("prediction")[1])[:2] == [one.name for one in description.input]
+    assert re.findall(r"result\.(\w+)", text) == [one.name for one in description.output]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("page", ["deploy.md", "deploy.zh.md"])
+@pytest.mark.parametrize("name", [pytest.param("litert", marks=needs("litert"))])
+def test_the_kotlin_of_the_guide_names_what_the_file_has(page, name, exported):
+    from ai_edge_litert.interpreter import Interpreter
+
+    text = snippet(page, "kotlin")
+    (signature,) = Interpreter(model_content=exported(name)[0].path.read_bytes()).get_signature_list().items()
+    assert signature[0] in re.findall(r'"(\w+)"', text)
+    named = re.findall(r'"(\w+)" to', text)
+    assert set(named) == {*signature[1]["inputs"], *signature[1]["outputs"]}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("page", ["deploy.md", "deploy.zh.md"])
+def test_the_cpp_of_the_guide_hands_in_what_the_file_takes(page, exported, model):
+    text = snippet(page, "cpp")
+    (order,) = re.findall(r"forward\(\{(\w+), (\w+)\}\)", text)
+    given = {"photo": torch.from_numpy(pixels(64, 96)), "code": torch.from_numpy(model.seconds[0])}
+    network = torch.jit.load(exported("torchscript")[0].path)
+    with torch.inference_mode():
+        pastiche = network.forward(*(given[name] for name in order))
+    assert pastiche.shape == given["photo"].shape
 
 
 # --- a painting as the second input ----------------------------------------------------------------------------------

@@ -131,6 +131,9 @@ def test_the_command_writes_networks_that_adain_paints_with(tmp_path, monkeypatc
     [
         (["prune", "adain", "--content", "EMPTY", "--paintings", "nowhere"], "there is no folder nowhere"),
         (["prune", "adain"], "no photographs were given"),
+        (["prune", "adain", "--content", "EMPTY"], "holds 0 photographs"),
+        (["prune", "microast", "--content", "EMPTY"], "microast is not a trained network"),
+        (["quantize", "adain", "--content", "EMPTY"], "adain is not a trained network"),
         (["prune", "pack", "--content", "EMPTY", "--paintings", "museum"], "--paintings is for adain"),
         (
             ["stylize", "PHOTO", "-s", "PHOTO", "--method", "adain", "--network", "no.safetensors"],

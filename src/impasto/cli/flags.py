@@ -109,7 +109,7 @@ Threads = Annotated[int | None, typer.Option(help="Processor threads to use; OMP
 Runtime = Annotated[
     str,
     typer.Option(
-        help="What runs a trained network: torch, onnx (ONNX Runtime), openvino, or auto: the fastest, by measurement."
+        help="What runs methods of one pass: torch, onnx (ONNX Runtime), openvino, or auto: the fastest, as measured."
     ),
 ]
 InnerSize = Annotated[

@@ -20,6 +20,7 @@ from impasto.files import check_apart, write_whole
 from impasto.methods.settings import DistillKnobs
 from impasto.models import catalog, checkpoint, onnx_files
 from impasto.runtimes.sessions import RUNTIMES
+from impasto.train.data import check_photographs
 
 if TYPE_CHECKING:
     from impasto.cli.console import Reporter
@@ -134,6 +135,7 @@ def _adain_job(paintings: str | None, ratio: float) -> _MakeJob:
         from impasto.assets import load_weights
         from impasto.models import codecs
 
+        check_photographs(common["source"])  # before minutes go into reading paintings
         store = Store()
         full = codecs.Codec.of_assets({name: load_weights(store, name, on_progress=reporter) for name in codecs.ASSETS})
         learnt, _ = collection(store, chosen, common["knobs"].seed, reporter)
@@ -188,6 +190,11 @@ def quantize(
 
 def _source(network: str) -> Path:
     """The file of a network. Raises InputError where it is none that has styles of its own."""
+    if network in ("adain", "microast") and not Path(network).exists():
+        raise InputError(
+            f"{network} is not a trained network",
+            "give pack or a .safetensors file; impasto prune adain makes AdaIN smaller",
+        )
     source = catalog.PACK if network == "pack" else Path(network)
     catalog.listing(source)
     return source
