@@ -34,7 +34,8 @@ def test_missing_style_file(refused, picture_file):
 
 
 def test_folder_as_style(refused, picture_file, tmp_path):
-    assert "folder" in refused("stylize", picture_file(), "--style", f"{tmp_path}/")
+    (tmp_path / "empty").mkdir()
+    assert "a folder without pictures" in refused("stylize", picture_file(), "--style", f"{tmp_path}/empty/")
 
 
 def test_layer_that_no_decoder_is_trained_for(refused, tmp_path):
@@ -111,7 +112,7 @@ def test_no_style(refused, picture_file):
 
 
 def test_unknown_style(refused, picture_file):
-    assert "no painting" in refused("stylize", picture_file(), "--style", "zebra crossing at dusk")
+    assert "no painting" in refused("stylize", picture_file(), "--style", "invoice of the kubernetes cluster")
 
 
 def test_ambiguous_style_lists_candidates(refused, picture_file):

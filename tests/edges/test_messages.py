@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,6 @@ def files(tmp_path, picture_file, monkeypatch):
 ROWS = [
     ("stylize c.png -s https://example.com/a.jpg", "https://example.com/a.jpg is an address", "download it"),
     ("stylize https://example.com/a.jpg -s s.png", "is an address", "download it"),
-    ("stylize c.png -s .", ". is a folder", "name a picture in it"),
     ("stylize c.png -s s.png --size abc", "--size is 'abc'", "it takes a whole number"),
     ("stylize c.png -s s.png --size=1.5", "--size is '1.5'", "it takes a whole number"),
     ("stylize c.png -s s.png --feather x", "--feather is 'x'", "it takes a number"),
@@ -95,7 +95,7 @@ CALLS = {
     "max_pixels of letters": (lambda photo, style: impasto.stylize(photo, style, max_pixels="x"), "max_pixels is 'x'"),
     "half a pixel": (lambda photo, style: impasto.stylize(photo, style, max_pixels=1.5), "max_pixels is 1.5"),
     "no name": (lambda photo, style: impasto.stylize("", style), "the name of the picture is empty"),
-    "a folder as style": (lambda photo, style: impasto.stylize(photo, "."), ". is a folder"),
+    "no folder": (lambda photo, style: impasto.stylize(photo, Path(photo).parent / "x"), "does not exist"),
     "a number as output": (lambda photo, style: impasto.stylize(photo, style).save(3), "the output is 3"),
 }
 

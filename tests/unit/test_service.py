@@ -399,3 +399,22 @@ def test_what_ended_long_ago_is_forgotten(engine):
     with pytest.raises(NotFoundError):
         service.job(job.id)
     service.close(0)
+
+
+def test_a_style_file_is_an_upload_like_a_picture(service):
+    """Its pictures share the weight of the upload; a painting of the library in it is named."""
+    from impasto.engine.style_files import Member, StyleFile
+
+    members = (Member("one", 3.0, picture="p1.png"), Member("two", 1.0, picture="p2.png"))
+    kept = StyleFile("mine", members, {"p1.png": png(1), "p2.png": png(2)})
+    upload = Upload("style", "mine.style", kept.encoded())
+    order = service._reader.read([PHOTO, upload], {"weight": [2.0]})
+    assert [weight for _, weight in order.styles] == [1.5, 0.5]
+    with pytest.raises(InputError, match=r"mine\.style is no style"):
+        service._reader.read([PHOTO, Upload("style", "mine.style", b"PK")], {})
+
+
+@pytest.mark.parametrize("text", ["song.mp3", "film.mp4", "mine.style", "mine.style:p1", "folder/"])
+def test_files_of_the_server_are_not_to_be_named_as_styles(service, text):
+    with pytest.raises(InputError):
+        service._reader.read([PHOTO], {"style": [text]})

@@ -63,7 +63,7 @@ class Asset:
 
     Attributes:
         id: what `impasto assets fetch` takes.
-        kind: "weights" (kept as safetensors), "networks" (ONNX, as published), "paintings", "photos", "clips",
+        kind: "weights" (kept as safetensors), "networks" (as published), "paintings", "photos", "clips",
             "web" (libraries of JavaScript), "fonts" or `SAMPLE`.
         summary: one line for people.
         licence: licence, in words.

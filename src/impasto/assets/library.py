@@ -15,13 +15,15 @@ from impasto import images
 from impasto.assets import Store
 from impasto.contract import OnProgress, ignore
 from impasto.errors import InputError
-from impasto.files import is_file
+from impasto.files import is_file, is_folder
 from impasto.images import EXTENSIONS, Picture
 
 SOURCES = ("museum",)
 """Assets that hold paintings, each with an index.json."""
 
 _LISTED = 8
+_LONGEST_NAME = 6  # words; more are no title with a slip of the pen in it
+_SLIP = 0.85  # of likeness, from which words are a title with a slip in it
 _BORDER = 0.03  # of each side, at both ends; broader mounts and frames stay
 
 
@@ -108,7 +110,7 @@ class Library:
             return numbered.painting
         words = _words(query)
         candidates = _best_tier(entries, words) if words else []
-        if query and not candidates and Path(query).is_dir():
+        if query and not candidates and is_folder(query):
             raise InputError(f"{query} is a folder, not a painting of the library", "name a picture in it")
         if not words:
             raise InputError("no painting was named", "impasto styles lists them all")
@@ -120,6 +122,21 @@ class Library:
                 f"name one: {_listing([entry.painting for entry in candidates])}",
             )
         return candidates[0].painting
+
+    def named(self, query: str, *, on_progress: OnProgress = ignore) -> Painting | None:
+        """The one painting that `query` names; None where no title or artist has its words, nor nearly.
+
+        Raises:
+            InputError: as `find`, where several have them, or words are nearly those of a title or an artist.
+        """
+        entries = self._read(on_progress)
+        words = _words(query)
+        if not words or ":" in query or query.strip().isdigit() or is_folder(query):
+            return self.find(query)
+        meant = _best_tier(entries, words)
+        if len(meant) == 1 or _in_names(meant, words) or _is_slip(entries, words):
+            return self.find(query)
+        return None
 
     def path(self, painting: Painting, *, on_progress: OnProgress = ignore) -> Path:
         """The image file of a painting, hashed before it is handed out.
@@ -230,15 +247,33 @@ def _best_tier(entries: Iterable[_Entry], words: tuple[str, ...]) -> list[_Entry
 def _suggestion(entries: Iterable[_Entry], query: str, words: Iterable[str]) -> str:
     """A hint with what may have been meant: words mended to known ones, else titles that look alike."""
     entries = list(entries)
-    known = sorted({word for entry in entries for field in entry.fields for word in field})
-    mended = tuple((difflib.get_close_matches(word, known, n=1, cutoff=0.75) or [word])[0] for word in words)
-    near = [entry.painting for entry in _best_tier(entries, mended)]
+    near = [entry.painting for entry in _best_tier(entries, _mended(entries, words))]
     if not near:
         titles = {" ".join(entry.fields[0]): entry.painting for entry in entries}
         near = [titles[title] for title in difflib.get_close_matches(" ".join(words), titles, n=3)]
     if near:
         return f"did you mean {_listing(near)}?"
     return f"give a file that exists, or see what there is: impasto styles{'' if ':' in query else ' WORD'}"
+
+
+def _mended(entries: Iterable[_Entry], words: Iterable[str]) -> tuple[str, ...]:
+    """Words, those that are nearly known ones replaced by these."""
+    known = sorted({word for entry in entries for field in entry.fields for word in field})
+    return tuple((difflib.get_close_matches(word, known, n=1, cutoff=0.75) or [word])[0] for word in words)
+
+
+def _in_names(entries: Iterable[_Entry], words: tuple[str, ...]) -> bool:
+    """Whether titles and artists alone hold all words, in one of the entries."""
+    return any((rank := entry.rank(words)) is not None and rank[0] <= 1 for entry in entries)
+
+
+def _is_slip(entries: Iterable[_Entry], words: tuple[str, ...]) -> bool:
+    """Whether words are nearly those of a title or an artist."""
+    if len(words) > _LONGEST_NAME:
+        return False
+    titles = [" ".join(entry.fields[0]) for entry in entries]
+    alike = difflib.get_close_matches(" ".join(words), titles, n=1, cutoff=_SLIP)
+    return bool(alike) or _in_names(entries, _mended(entries, words))
 
 
 def _listing(paintings: list[Painting]) -> str:

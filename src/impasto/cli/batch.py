@@ -413,12 +413,12 @@ class _Run:
         def label(name: str) -> str:
             pixels = self._request.max_pixels
             try:
-                (found,) = self._engine.find_styles([name], max_pixels=pixels, on_progress=self._reporter)
+                found = self._engine.find_styles([name], max_pixels=pixels, on_progress=self._reporter)[0]
             except InputError:
                 if self._asked.source is None:
                     raise
                 return Path(name).stem  # of a row, which fails when its turn comes
-            return found.label
+            return found.title
 
         return label
 

@@ -379,6 +379,35 @@ def bench_letters(
     _show(rows, csv, as_json)
 
 
+@bench_app.command("words", epilog="Example: impasto bench words --csv bench/words.csv")
+def bench_words(
+    write: Annotated[
+        Path | None,
+        typer.Option(help="Write the vectors of our descriptions to this file first, after one has changed."),
+    ] = None,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """How many of a fixed list of sentences, in English and Chinese, find a painting that answers them."""
+    from impasto.assets import Store
+    from impasto.assets.library import Library
+    from impasto.bench.words import word_search
+    from impasto.cli.console import Reporter
+    from impasto.engine import words
+
+    library = Library(Store())
+    with Reporter() as reporter:
+        if write is not None:
+            words.write_vectors(write, library, on_progress=reporter)
+            reporter.note(f"the vectors are written to {write}")
+        rows = word_search(library, on_progress=reporter)
+        for row in rows:
+            if row["found"] is False:
+                reporter.note(f"not found: {row['query']}")
+    totals = [row for row in rows if isinstance(row["found"], float)]
+    _show(rows if as_json else totals, csv, as_json)
+
+
 @bench_app.command("video", epilog="Example: impasto bench video --size 640 --style pack:irises --speed")
 def bench_video(
     clip: Annotated[

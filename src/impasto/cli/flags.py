@@ -27,7 +27,7 @@ Styles = Annotated[
     typer.Option(
         "--style",
         "-s",
-        help="A file, a library painting by number or words, or pack:NAME; :NUMBER sets its weight.",
+        help="A file, a folder, a painting by number or words, a sentence, or pack:NAME; :NUMBER sets its weight.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]

@@ -55,6 +55,10 @@ COMMANDS: Mapping[str, Row] = {
         "library",
         "List and search the trained styles of the pack and the paintings of the library; --style takes each id.",
     ),
+    "style": Row("style", "Keep a style in a file, and show what is in one."),
+    "discover": Row(
+        "discover", "Find the styles in a collection of paintings; each becomes a file that --style takes."
+    ),
     "methods": Row("library", "List the methods, or the settings of one."),
     "demo": Row(
         "demo", "Paint a photograph in the style of a Van Gogh as draft, good and best, and show all side by side."

@@ -12,7 +12,6 @@ from impasto.assets import Store
 from impasto.cli.parse import WORDS
 from impasto.errors import InputError, StyleError, counted, plain
 from impasto.files import is_file, is_folder, refuse_address
-from impasto.models import catalog
 
 OnNote: TypeAlias = Callable[[str], None]
 
@@ -109,19 +108,13 @@ class Spool:
 def check_pictures(source: Any, styles: Sequence[tuple[Any, float]], max_pixels: int) -> None:
     """Find what is wrong with the files before the second that loading torch takes; the engine checks all again."""
     from impasto import images
-    from impasto.assets.library import Library, means_file
+    from impasto.assets.library import Library
+    from impasto.engine.styles import check_style
 
     images.probe(source, max_pixels=max_pixels)
     library = Library(Store())
     for style, _ in styles:
-        if not isinstance(style, str):
-            images.probe(style, max_pixels=max_pixels)
-        elif catalog.is_trained(style):
-            catalog.find(style)
-        elif means_file(style):
-            images.probe(style, max_pixels=max_pixels)
-        elif library.store.is_present("museum"):
-            library.find(style)
+        check_style(library, style, max_pixels=max_pixels)
 
 
 def check_masks(masks: Sequence[Any], max_pixels: int) -> None:

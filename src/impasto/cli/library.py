@@ -44,6 +44,7 @@ def styles(
     """List and search the trained styles of the pack and the paintings of the library; --style takes each id."""
     from impasto.assets.library import Library
     from impasto.cli.console import Reporter
+    from impasto.engine.words import by_meaning
 
     words = " ".join(query or ())
     library = Library(Store())
@@ -51,6 +52,7 @@ def styles(
         try:
             found = library.search(words, on_progress=reporter)
             paintings = library.paintings()
+            found = found or by_meaning(library, words, fetch=True, on_progress=reporter)
         except AssetError as error:  # the pack ships: it is there without the museum
             reporter.note(f"the library is left out: {error.message}; {error.hint}")
             found, paintings = [], ()

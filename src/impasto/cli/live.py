@@ -91,7 +91,7 @@ def live(
         raise InputError(f"--temporal is {temporal!r}", "it is one of off, fast")
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
-    from impasto.engine.request import Request
+    from impasto.engine.request import Request, by_style
     from impasto.video.frames import FramePainter
     from impasto.video.live import Camera, Live, sample
 
@@ -103,7 +103,7 @@ def live(
             painter = FramePainter.of(
                 engine, styles, request, sample(camera, inner_size), on_progress=reporter, on_note=reporter.note
             )
-            names = tuple(found.label for found in painter.run.sources)
+            names = tuple(own[0].title for own in by_style(painter.run.sources))
             running = Live(
                 painter,
                 camera,

@@ -152,9 +152,12 @@ def _names_picture(out: str) -> bool:
 
 
 def labels(record: Mapping[str, Any]) -> list[str]:
-    """Names of the styles of a result, those of its regions after those of the whole, each once."""
+    """Names of the styles of a result, those of its regions after those of the whole, each once.
+
+    What was asked for in words, or by a folder, is named by these.
+    """
     groups = [record["styles"], *(region["styles"] for region in record.get("regions", ()))]
-    return list(dict.fromkeys(entry["label"] for group in groups for entry in group))
+    return list(dict.fromkeys(entry.get("asked") or entry["label"] for group in groups for entry in group))
 
 
 def unused(path: Path) -> Path:

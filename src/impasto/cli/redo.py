@@ -233,7 +233,7 @@ class _InputFinder:
     def _style(self, name: str) -> str:
         if re.fullmatch(r"(museum|pack):[\w-]+", name):
             return name
-        trained = re.fullmatch(r"(.+\.safetensors):([\w-]+)", name, re.IGNORECASE)
+        trained = re.fullmatch(r"(.+\.(?:safetensors|style)):([\w-]+)", name, re.IGNORECASE)
         if trained:
             return f"{self.file(trained[1], '--style')}:{trained[2]}"
         return str(self.file(name, "--style"))

@@ -236,6 +236,7 @@ def summary(content: str, target: Path, result: Result) -> dict[str, Any]:
     return {
         "content": content,
         "style": [entry["id"] for entry in record["styles"]],
+        "styles": record["styles"],
         "regions": {region["mask"]: region["styles"][0]["id"] for region in record["regions"]},
         "output": str(target),
         **{name: record[name] for name in names},

@@ -26,7 +26,9 @@ from impasto.runtimes.sessions import RUNTIMES
 from impasto.train.data import check_photographs, style_name, thumbnail_photograph
 
 if TYPE_CHECKING:
+    from impasto.assets.library import Library
     from impasto.cli.console import Reporter
+    from impasto.engine.request import Sources
     from impasto.train import TrainingJob, TrainingStyle
 
 K = TypeVar("K")
@@ -400,29 +402,35 @@ def _named(text: str) -> tuple[str, str]:
     return (match.group(1), match.group(2)) if match else ("", text)
 
 
-def _training_styles(store: Store, named: list[tuple[str, str]], reporter: Any) -> list[TrainingStyle]:
-    from impasto import images
-    from impasto.assets.library import Library, means_file
-    from impasto.train import TrainingStyle
+def _training_styles(store: Store, named: list[tuple[str, str]], reporter: Reporter) -> list[TrainingStyle]:
+    from impasto.assets.library import Library
+    from impasto.engine.styles import find_styles
 
     library, training_styles = Library(store), []
     for name, text in named:
-        if means_file(text):
-            pixels = images.read(text).pixels
-            training_styles.append(
-                TrainingStyle(name or style_name(Path(text).stem), pixels, Path(text).name, "not stated")
-            )
-        else:
-            painting = library.find(text, on_progress=reporter)
-            pixels = library.read(painting, on_progress=reporter).pixels
-            training_styles.append(
-                TrainingStyle(name or style_name(painting.title), pixels, painting.id, painting.licence)
-            )
+        found = find_styles(library, text, on_progress=reporter, on_note=reporter.note)
+        training_styles.append(_training_style(library, name, found))
     names = [style.name for style in training_styles]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"two styles are called {twice!r}", "name them apart: --style NAME=PAINTING")
     return training_styles
+
+
+def _training_style(library: Library, name: str, sources: Sources) -> TrainingStyle:
+    """A style to train on: one painting, or several that a folder, a sentence or a style file stands for."""
+    from impasto.train import TrainingStyle
+
+    if sources[0].trained is not None:
+        raise InputError(f"{sources[0].id} is a style of a trained network", "name a painting, or start --from it")
+    total = sum(source.weight for source in sources)
+    ids = [source.id for source in sources]
+    licences = {library.find(one).licence if one.startswith("museum:") else "not stated" for one in ids}
+    parts = tuple((source.picture.pixels, source.weight / total) for source in sources)
+    title = name or style_name(sources[0].title)
+    return TrainingStyle(
+        title, parts[0][0], " ".join(ids), ", ".join(sorted(licences)), parts if len(parts) > 1 else ()
+    )
 
 
 def knob_options(cls: type, **defaults: str) -> dict[str, Any]:

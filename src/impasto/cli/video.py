@@ -83,6 +83,10 @@ def video(
     strength_at: Annotated[
         list[str] | None, typer.Option(help="SECONDS=STRENGTH: a point on the curve of strength; may be repeated.")
     ] = None,
+    follow: Annotated[
+        Path | None,
+        typer.Option(help="Music that drives the strength by loudness and beat; several styles change with the bars."),
+    ] = None,
     codec: Annotated[
         str | None,
         typer.Option(help="h264, hevc, av1, vp9, prores or ffv1; by default the usual one for the file's extension."),
@@ -133,7 +137,7 @@ def video(
     )
     stages_of(inputs.styles, request)
     target = out or unused(source.parent / f"{source.stem}-{slug(Path(inputs.names[0]).stem)}.mp4")
-    check_apart({"-o": target, "--preview": preview}, [source, *inputs.names])
+    check_apart({"-o": target, "--preview": preview}, [source, *inputs.names, follow])
     if preview is not None:
         from impasto import images
 
@@ -157,6 +161,8 @@ def video(
         ),
     )
     _check_part(film)
+    if follow is not None:
+        film = _following(film, follow, source, len(inputs.styles))
     engine = Engine(device=device, precision=precision, runtime=runtime)
     if ray is None:
         result = _paint(engine, source, inputs, target, request, film, resume=resume, preview=preview, quiet=quiet)
@@ -164,6 +170,19 @@ def video(
         job = _job(source, inputs, target, request, film, resume=resume, preview=preview, precision=precision)
         result = _paint_on_cluster(ray, engine, job, workers=workers, threads=threads, quiet=quiet)
     say_json(_summary(result)) if as_json else say(result.path)
+
+
+def _following(film: Film, path: Path, source: Path, styles: int) -> Film:
+    """The film with the strengths and the changes of style that music asks for."""
+    from impasto.engine import music
+    from impasto.videos import probe_video
+
+    if film.strengths or film.timeline:
+        raise InputError("--follow sets strength and styles over time", "leave out --strength-at and --style-at")
+    header = probe_video(source)
+    end = header.duration if film.end is None else min(film.end, header.duration)
+    led = music.follow(path, styles=styles, seconds=max(0.0, end - film.start))
+    return replace(film, strengths=led.strengths, timeline=led.timeline)
 
 
 @dataclass(frozen=True)

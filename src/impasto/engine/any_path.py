@@ -13,6 +13,7 @@ from impasto import images
 from impasto.contract import OnProgress, Placement, Progress
 from impasto.engine import choosing
 from impasto.engine.controls import Controls
+from impasto.engine.plan import with_music
 from impasto.engine.request import Request, Result, Sources, record_of
 from impasto.engine.styles import resized, weighted
 from impasto.images import Picture
@@ -52,7 +53,7 @@ class AnyJob:
         pairs = weighted(styles)
         if not plain or named not in METHODS or not pairs or any(catalog.is_trained(style) for style, _ in pairs):
             return None
-        (stage,) = recipes.plan(request.method, request.quality, request.knobs)
+        (stage,) = recipes.plan(request.method, request.quality, with_music(request, styles).knobs)
         needed = _needed(stage)
         if not all(WeightsRef.parse(name).file or store.is_present(name) for name in needed):
             return None

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from impasto import images
+from impasto.engine import style_files
+from impasto.files import is_folder
 from impasto.models import catalog
 from impasto.models.checkpoint import WeightsRef
 
@@ -57,6 +59,10 @@ def _of_number(value: Real | None) -> str:
 def _of_name(name: str | Path) -> Any:
     if _is_file(name):
         return ["file", _of_file(Path(name))]
+    if is_folder(name):
+        return ["folder", [_of_file(path) for path in sorted(Path(name).iterdir()) if path.is_file()]]
+    if (kept := style_files.split(name)) is not None and _is_file(kept[0]):
+        return ["style", kept[1], _of_file(kept[0])]
     weights = WeightsRef.parse(str(name))
     if weights.file is not None and _is_file(weights.file):
         return ["weights", weights.name, _of_file(weights.file)]

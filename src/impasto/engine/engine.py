@@ -180,7 +180,7 @@ class Engine:
         from impasto.engine.run import Run
 
         request, compact = plan.request, plan.room.tiled
-        sources, regions = self._find_all(styles, plan, on_progress)
+        sources, regions = self._find_all(styles, plan, on_progress, on_note)
         everything = [*sources, *(source for _, own in regions for source in own)]
         left = None if request.max_memory is None else request.max_memory - held_bytes(everything)
         picture = _read(content, request, compact=compact, longest=max(plan.sides), room=left)
@@ -372,7 +372,7 @@ class Engine:
         return find_styles(self.library, styles, max_pixels=max_pixels, on_progress=on_progress)
 
     def _find_all(
-        self, styles: StyleLike | Sequence[StyleLike], plan: Plan, on_progress: OnProgress
+        self, styles: StyleLike | Sequence[StyleLike], plan: Plan, on_progress: OnProgress, on_note: OnNote
     ) -> tuple[Sources, tuple[tuple[Any, Sources], ...]]:
         """The styles of the whole picture, and masks with theirs; smaller where memory is short."""
         request, regions = plan.request, plan.request.controls.regions
@@ -386,6 +386,7 @@ class Engine:
                     own,
                     max_pixels=request.max_pixels,
                     on_progress=on_progress,
+                    on_note=on_note,
                     compact=plan.room.tiled,
                     longest=plan.style_side,
                     room=None if request.max_memory is None else request.max_memory - held,

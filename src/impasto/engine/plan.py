@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from impasto import device, images, settings
 from impasto.contract import STRENGTH_LEVELS, Placement
-from impasto.engine import budget, choosing
+from impasto.engine import budget, choosing, music
 from impasto.engine.request import OnNote, Request
 from impasto.engine.styles import weighted
 from impasto.errors import InputError
@@ -100,7 +100,7 @@ def make_plan(
     """
     request.controls.check()
     sides = request.sides(header.width, header.height)
-    request, network = _for_trained(request, styles)
+    request, network = _for_trained(with_music(request, styles), styles)
     stages = _stages(request) if network is None else _sized(_stages(request), network)
     if request.snapshots is not None:
         _check_kept(stages[-1].method, request.snapshots)
@@ -119,7 +119,7 @@ def stages_of(styles: Any, request: Request) -> tuple[recipes.Stage, ...]:
         InputError: something cannot be had together.
     """
     request.controls.check()
-    return _stages(_for_trained(request, styles)[0])
+    return _stages(_for_trained(with_music(request, styles), styles)[0])
 
 
 def _stages(request: Request) -> tuple[recipes.Stage, ...]:
@@ -243,6 +243,18 @@ def _costs_of(path: Path, version: tuple[str | int, ...]) -> tuple[float, float]
         return generator.operations(), generator.memory()
     network = networks.read(path).network()
     return network.operations(), network.memory()
+
+
+def with_music(request: Request, styles: Any) -> Request:
+    """With the strength and the strokes of its music, where these were not asked for and the method has them."""
+    heard = [music.listen(style) for style, _ in weighted(styles) if music.is_sound(style)]
+    if not heard or request.controls.color_only:
+        return request
+    method = recipes.DRAFT_METHOD if request.method == "auto" else request.method
+    known = {knob.name for knob in settings.knobs_of(registry.find(method).load_knobs())}
+    own = {name: value for name, value in music.settings_of(heard).items() if name in known}
+    given = {name: value for name, value in request.knobs.items() if value is not None}
+    return replace(request, knobs={**own, **given})
 
 
 def _for_trained(request: Request, styles: Any) -> tuple[Request, Path | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,6 +131,10 @@ class StyleSource:
         picture: its pixels.
         weight: its share.
         trained: the style of a trained network that this is; the picture is then a specimen.
+        asked: what the user gave, where that stands for several style images: a sentence, a folder, a style file.
+        group: which of the styles that were given this is an image of.
+        similarity: how alike the painting and the sentence are; None where no sentence was given.
+        music: what was measured of the recording that was given, and what it stands for; None where none was given.
     """
 
     label: str
@@ -137,9 +142,34 @@ class StyleSource:
     picture: Picture
     weight: float = 1.0
     trained: TrainedStyle | None = None
+    asked: str = ""
+    group: int = 0
+    similarity: float | None = None
+    music: Mapping[str, Any] | None = None
+
+    @property
+    def title(self) -> str:
+        """The name of its style, for people."""
+        return self.asked or self.label
+
+    def record(self) -> dict[str, Any]:
+        """Plain values of it, without folders."""
+        values: dict[str, Any] = {"id": name_alone(self.id), "label": self.label, "weight": self.weight}
+        if self.asked:
+            values["asked"] = name_alone(self.asked)
+        if self.similarity is not None:
+            values["similarity"] = round(self.similarity, 4)
+        if self.music is not None:
+            values["music"] = dict(self.music)
+        return values
 
 
 Sources: TypeAlias = tuple[StyleSource, ...]
+
+
+def by_style(sources: Sources) -> tuple[Sources, ...]:
+    """The images of each style that was given, in their order."""
+    return tuple(tuple(images) for _, images in itertools.groupby(sources, lambda source: source.group))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -277,4 +307,4 @@ def _file_name(source: Any) -> str:
 
 
 def _listed(sources: Sources) -> list[dict[str, Any]]:
-    return [{"id": name_alone(source.id), "label": source.label, "weight": source.weight} for source in sources]
+    return [source.record() for source in sources]

@@ -10,16 +10,19 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
 from impasto import images, settings
 from impasto.assets.library import Library
+from impasto.engine import music, style_files
 from impasto.engine.controls import FACE_AMOUNT, Controls
 from impasto.engine.plan import stages_of
 from impasto.engine.request import Request, Task
+from impasto.engine.style_files import Member, StyleFile
+from impasto.engine.styles import check_name
 from impasto.errors import InputError, counted, plain, quoted
 from impasto.files import is_folder
 from impasto.images import EXTENSIONS, Picture
@@ -37,7 +40,10 @@ MANY = ("style", "weight", "region")
 """Settings that may be given several times."""
 
 OWN: Mapping[str, tuple[str, str]] = {
-    "style": ("text", "a painting by number or words, pack:NAME, or the name of an upload; :NUMBER sets its weight"),
+    "style": (
+        "text",
+        "a painting by number or words, a sentence, pack:NAME, or the name of an upload; :NUMBER is its weight",
+    ),
     "weight": ("number", "weights of the uploaded styles, one for each, in their order"),
     "region": ("text", "MASK=STYLE: a style where a mask is white; MASK is an upload, subject, background or person"),
     "match-regions": ("flag", "paint parts of the photograph after the parts of the painting that show the like"),
@@ -274,7 +280,7 @@ class OrderReader:
         return str(_Words({}, self.library, self.decode, no_trained).painting(text))
 
     def _styles(self, uploads: Sequence[Upload], given: Values, words: _Words) -> tuple[tuple[Any, float], ...]:
-        sent = [self.decode(upload) for upload in uploads if upload.field == "style"]
+        sent = [upload for upload in uploads if upload.field == "style"]
         weights = [read_number("weight")(weight) for weight in given.get("weight", ())]
         if weights and len(weights) != len(sent):
             raise InputError(
@@ -283,8 +289,25 @@ class OrderReader:
             )
         for weight in weights:
             _check_weight("an uploaded style", weight)
-        uploaded = list(zip(sent, weights or [1.0] * len(sent), strict=True))
+        pairs = zip(sent, weights or [1.0] * len(sent), strict=True)
+        uploaded = [one for upload, weight in pairs for one in self._uploaded_style(upload, weight)]
         return (*uploaded, *(words.weighted_style(text) for text in map(read_text, given.get("style", ()))))
+
+    def _uploaded_style(self, upload: Upload, weight: float) -> list[tuple[Any, float]]:
+        """A picture, or what a style file is made of, which shares its weight."""
+        if not upload.name.endswith(style_files.SUFFIX):
+            return [(self.decode(upload), weight)]
+        kept = style_files.parse(upload.data, clean_name(upload.name))
+        if len(kept.pictures) > self.limits.pictures:
+            told = f"{clean_name(upload.name)} holds {counted(len(kept.pictures), 'picture')}"
+            raise InputError(told, f"{self.limits.pictures} are allowed")
+        total = sum(member.weight for member in kept.members)
+        return [(self._member(kept, member, upload), weight * member.weight / total) for member in kept.members]
+
+    def _member(self, kept: StyleFile, member: Member, upload: Upload) -> Any:
+        if member.id:
+            return self.library.find(member.id).id
+        return self.decode(replace(upload, name=member.picture, data=kept.pictures[member.picture]))
 
     def _controls(
         self, uploads: Sequence[Upload], given: Values, words: _Words, regions: list[tuple[Any, Any]]
@@ -332,16 +355,15 @@ class _Words:
             return catalog.find(text).id if catalog.is_trained(text) else _no_style(text)
         if is_folder(text):  # the library would say what lies on this machine
             return _no_style(text)
-        return self.painting(text)
+        return self.named(text)
+
+    def named(self, text: str) -> str:
+        """A painting's id, or a sentence that means some. Raises InputError."""
+        return _told_to_clients(lambda: check_name(self.library, text))
 
     def painting(self, text: str) -> str:
-        """A painting of the library. Raises InputError with a hint for clients, who have no command line of ours."""
-        try:
-            return self.library.find(text).id
-        except InputError as error:
-            if "impasto styles" not in error.hint:
-                raise
-            raise InputError(error.message, _SEE_STYLES) from error
+        """A painting of the library. Raises InputError."""
+        return _told_to_clients(lambda: self.library.find(text).id)
 
     def mask(self, field: str, text: str) -> Any:
         """An upload, or a word for what is found in the photograph."""
@@ -389,6 +411,16 @@ class _Words:
         return text
 
 
+def _told_to_clients(find: Callable[[], str]) -> str:
+    """What is found; the hint of an InputError is for clients, who have no command line of ours."""
+    try:
+        return find()
+    except InputError as error:
+        if "impasto styles" not in error.hint:
+            raise
+        raise InputError(error.message, _SEE_STYLES) from error
+
+
 def _no_style(text: str) -> Any:
     raise InputError(f"there is no style {quoted(text)}", _SEE_STYLES)
 
@@ -396,11 +428,10 @@ def _no_style(text: str) -> Any:
 def _refuse_place(field: str, text: str) -> None:
     """Raise InputError for what looks like a path or an address."""
     suffix = PurePosixPath(text).suffix.lower()
-    if (
-        any(letter in text for letter in "/\\\0")
-        or text[:1] in ("~", ".")
-        or suffix in (*EXTENSIONS, *catalog.CHECKPOINTS, ".safetensors")
-    ):
+    place = any(letter in text for letter in "/\\\0") or text[:1] in ("~", ".")
+    file = suffix in (*EXTENSIONS, *catalog.CHECKPOINTS, ".safetensors") or music.is_sound(text)
+    file = file or style_files.split(text) is not None
+    if place or file:
         raise InputError(f"{field} {quoted(text)} names no picture that was sent", "send the file in the same request")
 
 

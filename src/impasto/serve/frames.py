@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from impasto import images, settings
 from impasto.contract import Progress
+from impasto.engine.request import by_style
 from impasto.errors import Cancelled, InputError, counted, quoted
 from impasto.serve.fields import Upload
 from impasto.video.frames import FramePainter, Pixels
@@ -101,7 +102,7 @@ class FrameStream:
         """Shares that sum to 1; None for the weights of the styles."""
         if not shares:
             return None
-        styles = len(self._painter.run.sources)
+        styles = len(by_style(self._painter.run.sources))
         if len(shares) != styles:
             raise InputError(f"{counted(len(shares), 'share')} for {counted(styles, 'style')}", "give one for each")
         if not all(math.isfinite(share) and share >= 0 for share in shares) or not sum(shares):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from impasto import images, settings
 from impasto.assets.library import Library, Painting
+from impasto.engine.words import by_meaning
 from impasto.errors import AssetError
 from impasto.methods import registry
 from impasto.models import catalog
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def styles(library: Library, words: str = "") -> list[dict[str, Any]]:
-    """Named styles that match all words: those of the pack, then the paintings of the library.
+    """Named styles that match all words: those of the pack, then the paintings of the library, also by meaning.
 
     Without the library, which may not have been fetched, the pack alone.
     """
@@ -29,7 +30,7 @@ def styles(library: Library, words: str = "") -> list[dict[str, Any]]:
     known: dict[str, Painting] = {}
     with suppress(AssetError):
         known = {painting.id: painting for painting in library.paintings()}
-        found = library.search(words)
+        found = library.search(words) or by_meaning(library, words)
     ids = {painting.id for painting in found}
     rows = []
     for style in catalog.pack():

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from impasto import images
 from impasto.contract import STYLE_LAYERS, Job, OnProgress, Placement, Progress, Style, StyleImage, ignore
-from impasto.losses.losses import TotalVariation, relative_error
+from impasto.losses.losses import TotalVariation, relative_error, sum_of
 from impasto.methods.adain import AdaIN
 from impasto.methods.settings import AdaINKnobs, TrainKnobs
 from impasto.models.encoder_specs import VGG19
@@ -21,6 +21,8 @@ from impasto.models.encoders import Encoder
 from impasto.ops.stats import gram_matrix
 
 Floats: TypeAlias = NDArray[np.float32]
+
+_Paintings: TypeAlias = Sequence[tuple[Tensor, float]]
 
 CONTENT_LAYER = "relu4_1"
 READABLE_ERROR = 0.7
@@ -41,12 +43,19 @@ class TrainingStyle:
         pixels: the painting, `(H, W, 3)` in [0, 1].
         id: identifies the painting, such as "museum:436528".
         licence: of the painting.
+        parts: paintings with their shares, which sum to 1, where the style is that of several; `pixels` is one of them.
     """
 
     name: str
     pixels: Floats
     id: str = ""
     licence: str = ""
+    parts: tuple[tuple[Floats, float], ...] = ()
+
+    @property
+    def paintings(self) -> tuple[tuple[Floats, float], ...]:
+        """All its paintings with their shares."""
+        return self.parts or ((self.pixels, 1.0),)
 
 
 def recoloured(style: TrainingStyle) -> TrainingStyle:
@@ -75,16 +84,28 @@ class Teacher:
         self.placement = placement
         self._encoder = Encoder(VGG19, weights[ASSETS[0]], placement)
         self._draft = AdaIN({asset: weights[asset] for asset in ASSETS}, placement)
-        self._paintings = [_painting(style, knobs.canvas).to(placement.device) for style in training_styles]
+        self._paintings = [
+            [(_painting(pixels, knobs.canvas).to(placement.device), share) for pixels, share in style.paintings]
+            for style in training_styles
+        ]
         found: dict[str, list[Tensor]] = {layer: [] for layer in STYLE_LAYERS}
         with torch.no_grad():
-            for done, painting in enumerate(self._paintings):
+            for done, paintings in enumerate(self._paintings):
                 on_progress(Progress("measuring the styles", done, len(training_styles), "style"))
-                features = self._encoder(painting, STYLE_LAYERS)
-                for layer in STYLE_LAYERS:
-                    found[layer].append(gram_matrix(features[layer]))
+                for layer, gram in self._pooled(paintings).items():
+                    found[layer].append(gram)
             self._grams = {layer: torch.cat(grams) for layer, grams in found.items()}
-            self._roughness = torch.cat([_variation(painting) for painting in self._paintings])
+            self._roughness = torch.cat(
+                [sum_of(share * _variation(painting) for painting, share in own) for own in self._paintings]
+            )
+
+    def _pooled(self, paintings: _Paintings) -> dict[str, Tensor]:
+        """Gram matrices `(1, C, C)` of paintings as if they were one, so that no one's motif stands out."""
+        grams = []
+        for painting, share in paintings:
+            features = self._encoder(painting, STYLE_LAYERS)
+            grams.append({layer: share * gram_matrix(features[layer]) for layer in STYLE_LAYERS})
+        return {layer: sum_of(own[layer] for own in grams) for layer in STYLE_LAYERS}
 
     @property
     def styles(self) -> int:
@@ -94,7 +115,7 @@ class Teacher:
     @property
     def shortest_side(self) -> int:
         """The shortest side of its paintings, in pixels."""
-        return min(min(painting.shape[2:]) for painting in self._paintings)
+        return min(min(painting.shape[2:]) for own in self._paintings for painting, _ in own)
 
     def patches(self, styles: Tensor, numbers: Tensor, side: int, seed: int) -> Tensor:
         """Random squares `(B, 3, side, side)` of the paintings, mirrored or not; seeded by `numbers (B,)`.
@@ -104,7 +125,8 @@ class Teacher:
         side = min(side, self.shortest_side)
         found = []
         for style, number in zip(styles.tolist(), numbers.tolist(), strict=True):
-            random, painting = np.random.default_rng([seed, 6, number]), self._paintings[style]
+            random, paintings = np.random.default_rng([seed, 6, number]), self._paintings[style]
+            painting = paintings[0][0] if len(paintings) == 1 else _drawn(random, paintings)
             top, left = (int(random.integers(0, length - side + 1)) for length in painting.shape[2:])
             square = painting[..., top : top + side, left : left + side]
             found.append(square.flip(3) if random.random() < 0.5 else square)
@@ -143,7 +165,8 @@ class Teacher:
         wanted = self.content(photographs)
         found = []
         for style in range(self.styles) if styles is None else styles:
-            code = self._draft.encode_style(Style((StyleImage(self._paintings[style]),)), AdaINKnobs())
+            whole = Style(tuple(StyleImage(painting, share) for painting, share in self._paintings[style]))
+            code = self._draft.encode_style(whole, AdaINKnobs())
             drafts = self._draft.stylize(photographs, [Job(code, AdaINKnobs())] * len(photographs))
             found.append(relative_error(self.content(drafts), wanted).median())
         return torch.stack(found).clamp(max=READABLE_ERROR)
@@ -203,13 +226,18 @@ class SharedBalance(Balance):
         super().update(styles[:1] * 0, errors.mean()[None], settled=settled)
 
 
-def _painting(style: TrainingStyle, canvas: int) -> Tensor:
+def _drawn(random: np.random.Generator, paintings: _Paintings) -> Tensor:
+    """One of them, by their shares."""
+    return paintings[int(random.choice(len(paintings), p=[share for _, share in paintings]))][0]
+
+
+def _painting(pixels: Floats, canvas: int) -> Tensor:
     # whole, as every method takes it: with edges left out networks came out half as far again from the painting as it
     # was given (bench/NOTES.md)
-    height, width = style.pixels.shape[:2]
+    height, width = pixels.shape[:2]
     width, height = images.fit(width, height, canvas)
     least = VGG19.smallest_side(STYLE_LAYERS)
-    return images.to_tensor(images.resize(style.pixels, max(height, least), max(width, least)))
+    return images.to_tensor(images.resize(pixels, max(height, least), max(width, least)))
 
 
 def _variation(pictures: Tensor) -> Tensor:

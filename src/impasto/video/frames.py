@@ -17,7 +17,7 @@ from impasto.contract import Anchor, Job, OnProgress, StyleCode, ignore
 from impasto.engine.controls import Controls
 from impasto.engine.masks import Layout
 from impasto.engine.plan import predicted_seconds
-from impasto.engine.request import OnNote, Request, silence
+from impasto.engine.request import OnNote, Request, Sources, by_style, silence
 from impasto.engine.run import LoadedStage, Run, gradients_on
 from impasto.errors import InputError
 from impasto.images import Picture
@@ -56,10 +56,10 @@ class FramePainter:
             raise InputError("--color-only paints nothing", "leave it out for a video")
         pairs = list(zip(run.stages, run.placements, strict=True))
         self._loaded = tuple(run.load(stage, placement, self.on_progress) for stage, placement in pairs)
-        alone = run.sources if len(run.sources) > 1 else ()
+        styles = by_style(run.sources)
+        alone = [_of_weight_one(own) for own in styles] if len(styles) > 1 else []
         self._single = tuple(
-            tuple(run.code(stage, placement, (replace(source, weight=1.0),), None) for source in alone)
-            for stage, placement in pairs
+            tuple(run.code(stage, placement, own, None) for own in alone) for stage, placement in pairs
         )
 
     @classmethod
@@ -199,6 +199,12 @@ class FramePainter:
 
 def _as_float(codes: NDArray[np.uint8]) -> Pixels:
     return codes.astype(np.float32) / np.float32(255)
+
+
+def _of_weight_one(sources: Sources) -> Sources:
+    """The images of one style, whatever it weighs among others."""
+    total = sum(source.weight for source in sources)
+    return tuple(replace(source, weight=source.weight / total) for source in sources)
 
 
 def _anchor(warped: WarpedPainting, device: str) -> Anchor:

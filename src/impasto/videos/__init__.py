@@ -9,16 +9,20 @@ from impasto.videos._av import writing
 from impasto.videos._coding import CODECS, VIDEO_EXTENSIONS, Coding, choose_coding
 from impasto.videos._device import CameraWriter
 from impasto.videos._read import FrameSource, VideoFrame, VideoHeader, VideoReader, live_frames, probe_video
+from impasto.videos._sound import RATE, SOUND_EXTENSIONS, Sound, read_sound
 from impasto.videos._write import Segment, SegmentWriter, SourceTracks, VideoWriter, assemble, segment_coding
 
 __all__ = [
     "CODECS",
+    "RATE",
+    "SOUND_EXTENSIONS",
     "VIDEO_EXTENSIONS",
     "CameraWriter",
     "Coding",
     "FrameSource",
     "Segment",
     "SegmentWriter",
+    "Sound",
     "SourceTracks",
     "VideoFrame",
     "VideoHeader",
@@ -28,6 +32,7 @@ __all__ = [
     "choose_coding",
     "live_frames",
     "probe_video",
+    "read_sound",
     "segment_coding",
     "writing",
 ]

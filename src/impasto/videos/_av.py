@@ -27,15 +27,14 @@ def scaling() -> int:
 
 
 @contextmanager
-def reading(name: str) -> Iterator[None]:
-    """Turn FFmpeg's failures to read into InputError."""
+def reading(name: str, kind: str = "a video") -> Iterator[None]:
+    """Turn FFmpeg's failures to read into InputError; kind: of what it should be."""
     av = load()
     try:
         yield
     except av.error.FFmpegError as error:
-        raise InputError(
-            f"{name} cannot be read as a video: {_reason(error)}", "give an MP4, MKV, MOV, WebM or AVI file"
-        ) from error
+        wanted = "an MP4, MKV, MOV, WebM or AVI file" if kind == "a video" else "a WAV, FLAC, OGG or MP3 file"
+        raise InputError(f"{name} cannot be read as {kind}: {_reason(error)}", f"give {wanted}") from error
 
 
 @contextmanager
