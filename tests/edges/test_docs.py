@@ -4,8 +4,8 @@ The rules for code in README.md, ARCHITECTURE.md, CONTRIBUTING.md and docs/:
 
 - Python blocks of a page run in order and share their names; `photo.jpg` and `painting.jpg` lie beside them.
 - Every `impasto` line of a bash block runs, the lines of one block in one folder, which also holds `photo2.jpg`,
-  `sketch.png`, `mask.png` and the folder `holiday`. Those in `PARSED` take long or change the machine and are only
-  parsed.
+  `sketch.png`, `mask.png`, `model.obj` and the folder `holiday`. Those in `PARSED` take long or change the machine
+  and are only parsed.
 - Sizes that are named are cut to 48 px (of a texture to 64, of letters to 160), and steps to 1 (to 2 in the script of
   docs/from-scratch.md); `impasto stylize` without steps takes 1. All else runs as it stands, with the real weights.
 - The guides (controls, measuring, comparing, defaults, training) ask for extras, many pictures and videos: their
@@ -41,7 +41,7 @@ ENGLISH = ["README.md", "docs/from-scratch.md", "docs/troubleshooting.md"]
 PAGES = [*ENGLISH, "ARCHITECTURE.md", "CONTRIBUTING.md"]
 GUIDES = ["docs/controls.md", "docs/measuring.md", "docs/comparing.md", "docs/defaults.md", "docs/training.md"]
 GUIDES += ["docs/losses.md", "docs/encoders.md", "docs/watching.md", "docs/video.md", "docs/memory.md"]
-GUIDES += ["docs/lettering.md", "docs/batch.md", "docs/scale.md", "docs/gallery.md", "docs/models.md"]
+GUIDES += ["docs/scenes.md", "docs/lettering.md", "docs/batch.md", "docs/scale.md", "docs/gallery.md", "docs/models.md"]
 GUIDES += ["docs/deploy.md", "docs/serve.md", "docs/client.md", "docs/studio.md", "docs/words.md"]
 RUN = [*ENGLISH, "docs/controls.md", "docs/watching.md"]
 PAIRS = [(name, name.replace(".md", ".zh.md")) for name in [*ENGLISH, "CONTRIBUTING.md", *GUIDES]]
@@ -49,6 +49,7 @@ ALL = [*PAGES, *GUIDES, "CHANGELOG.md", *(chinese for _, chinese in PAIRS)]
 PAIRS.append(("docs/coming-from.md", "docs/coming-from.zh.md"))  # its flags, many of other tools, are test_site.py's
 
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+MODEL = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\nf 1/1 3/2 4/3\nf 2/1 3/2 4/3\n"
 PARSED = ("impasto demo", "impasto train", "impasto bench", "impasto assets fetch vgg19")
 FOREIGN_FLAGS = {"--index-url", "--no-deps", "--no-build-isolation", "--editable"}
 
@@ -129,6 +130,7 @@ def folder(tmp_path, monkeypatch, photos, painting, store):
         for name in ("photo.jpg", "photo2.jpg", "sketch.png", "holiday/one.jpg", "holiday/two.jpg"):
             small.save(tmp_path / name)
         painted.convert("RGB").resize((96, 76)).save(tmp_path / "painting.jpg")
+    (tmp_path / "model.obj").write_text(MODEL)
     Image.linear_gradient("L").resize((72, 48)).save(tmp_path / "mask.png")
     shutil.copy(store.file("clips", "bigbuckbunny.mp4"), tmp_path / "clip.mp4")
     yield tmp_path

@@ -768,7 +768,7 @@ def test_declared_assets_are_complete() -> None:
     assert {"u2netp", "modnet", "centerface"} < set(declared)
     files: dict[str, tuple[str, int]] = {}
     for asset in declared.values():
-        assert asset.kind in ("weights", "networks", "paintings", "photos", "clips", "sample", "web")
+        assert asset.kind in ("weights", "networks", "paintings", "photos", "clips", "sample", "web", "fonts", "models")
         assert asset.converter in _convert.CONVERTERS
         assert asset.summary
         assert asset.licence

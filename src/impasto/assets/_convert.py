@@ -220,6 +220,17 @@ def _museum_row(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _convert_spot(members: Files) -> Files:
+    """The triangles, with the texture that the author's README gives them named in an MTL file, and the README."""
+    files = {PurePosixPath(name).name: payload for name, payload in members.items()}
+    return {
+        "spot.obj": b"mtllib spot.mtl\nusemtl spot\n" + files["spot_triangulated.obj"],
+        "spot.mtl": b"newmtl spot\nKd 1 1 1\nmap_Kd spot_texture.png\n",
+        "spot_texture.png": files["spot_texture.png"],
+        "README.txt": files["README.txt"],
+    }
+
+
 def _base_names(members: Files) -> dict[str, bytes]:
     """Files as they are, without their folders."""
     return {PurePosixPath(name).name: payload for name, payload in members.items()}
@@ -236,6 +247,7 @@ CONVERTERS: Mapping[str, Callable[[Files], Files]] = {
     "efficientnet-lite": _convert_efficientnet,
     "inception-fid": _convert_inception,
     "museum": _convert_museum,
+    "spot": _convert_spot,
     "pictures": _base_names,
     "copy": _base_names,
 }

@@ -64,7 +64,7 @@ class Asset:
     Attributes:
         id: what `impasto assets fetch` takes.
         kind: "weights" (kept as safetensors), "networks" (as published), "paintings", "photos", "clips",
-            "web" (libraries of JavaScript), "fonts" or `SAMPLE`.
+            "web" (libraries of JavaScript), "fonts", "models" (to be painted) or `SAMPLE`.
         summary: one line for people.
         licence: licence, in words.
         licence_source: where that licence is stated.

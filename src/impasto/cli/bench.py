@@ -458,6 +458,48 @@ def bench_video(
     _show([{**machine, **row, "style": style} for row in rows], csv, as_json)
 
 
+@bench_app.command("scene", epilog="Example: impasto bench scene spot --style 436535 --alone 4 --csv bench/scenes.csv")
+def bench_scene(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="As for impasto scene.")],
+    style: Annotated[str, typer.Option("--style", "-s", help="As in stylize.")] = "436535",
+    method: Annotated[str, typer.Option("--method", "-m", help="auto, or one of impasto methods.")] = "auto",
+    quality: Annotated[str | None, typer.Option("--quality", "-q", help="draft, good or best.")] = None,
+    size: _Size = 384,
+    views: Annotated[int, typer.Option(help="From how many sides the scene is looked at.")] = 24,
+    alone: Annotated[
+        int, typer.Option(help="Also paint this many neighbouring views each by itself, to compare.", min=0)
+    ] = 0,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """Painted scenes: style over unseen views, agreement of neighbouring views, seams, time and memory."""
+    from impasto import device, images
+    from impasto.assets import load_weights
+    from impasto.bench import results
+    from impasto.bench import scene as bench
+    from impasto.cli.console import Reporter
+    from impasto.cli.scene import source_of
+    from impasto.engine.engine import Engine
+    from impasto.engine.request import Request
+    from impasto.scenes.files import open_scene
+    from impasto.scenes.paint import SceneSettings, paint_scene
+
+    engine, request, settings = Engine(), Request(method, quality), SceneSettings(size, views)
+    with Reporter() as reporter:
+        scene = open_scene(source_of(model, engine.store, reporter), on_note=reporter.note)
+        rows = bench.rows(
+            scene,
+            images.to_tensor(images.resize(_painting_of(engine, style), settings.side, settings.side)),
+            lambda one: paint_scene(engine, one, style, request, settings, on_progress=reporter),
+            lambda view: images.to_tensor(engine.stylize(view, style, request, on_progress=reporter).picture.pixels),
+            weights=load_weights(engine.store, "vgg19-normalised", on_progress=reporter),
+            side=settings.side,
+            alone=alone,
+        )
+    machine = results.machine_row(device.place())
+    _show([{**machine, "model": model.name, "style": style, **row} for row in rows], csv, as_json)
+
+
 def _painting_of(engine: Engine, style: str) -> Any:
     """The pixels of a style's painting; a trained style's own picture is but a thumbnail."""
     from impasto import images

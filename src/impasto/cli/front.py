@@ -40,6 +40,9 @@ COMMANDS: Mapping[str, Row] = {
     ),
     "video": Row("video", "Paint a video without flicker; sound and subtitles are copied."),
     "live": Row("live", "Paint what a camera sees, live; frames that come too fast are dropped."),
+    "scene": Row(
+        "scene", "Paint a 3D model, a point cloud, voxels or a panorama; only colours change, never geometry."
+    ),
     "studio": Row("studio", "Open the studio: paint in a browser, on this machine."),
     "serve": Row("serve", "Serve painting over HTTP and gRPC, for applications and the studio."),
     "redo": Row("redo", "Paint a picture again from the settings in its metadata."),

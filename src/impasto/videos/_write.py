@@ -48,14 +48,22 @@ class VideoWriter:
         path: its ending names the container.
         rate: frames a second.
         coding: how; by default the usual codec of the container.
+        beside: a film whose sound, subtitles and metadata are copied.
 
     Raises:
         InputError: it cannot be written there.
         ResourceError: the disk is full.
     """
 
-    def __init__(self, path: Path, *, rate: Fraction | float = 25, coding: Coding | None = None) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path,
+        *,
+        rate: Fraction | float = 25,
+        coding: Coding | None = None,
+        beside: SourceTracks | None = None,
+    ) -> None:
+        self._path, self._beside = path, beside
         self._rate = Fraction(rate).limit_denominator(1001)
         self._coding = coding or choose_coding(path)
         self._segment: SegmentWriter | None = None
@@ -81,7 +89,7 @@ class VideoWriter:
             if self._segment is not None:
                 segment = self._segment.close(keep=kind is None)
                 if kind is None:
-                    assemble([segment], self._path, self._coding)
+                    assemble([segment], self._path, self._coding, beside=self._beside)
         finally:
             discard(self._work)
 

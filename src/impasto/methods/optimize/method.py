@@ -189,12 +189,8 @@ class Optimize(Costs):
             place = fit(sides, knobs, self.placement, job.memory)
             taken = LevelSnapshot(index, picture.start.pixels, change, picture.seen)
             resume = None if job.resume is None or index > first else with_prefix(job.resume, "descent/")
-            held = replace(
-                knobs, content_weight=level.content_factor * knobs.content_weight, deep_style=level.deep_style
-            )
-            own = replace(job, guide=picture.guide, knobs=held)
             try:
-                score = self._score(picture.photograph_at(sides), own, level, place)
+                score = self._score(picture.photograph_at(sides), replace(job, guide=picture.guide), level, place)
                 canvas, cached = _canvas(picture.begun(sides, change), score, knobs, place)
                 trace = descend(
                     canvas,
@@ -220,7 +216,7 @@ class Optimize(Costs):
                 "the photorealistic canvas starts from the photograph, and does not wrap",
                 "leave out --init and --border, or --canvas",
             )
-        level = levels_of(height, width, knobs)[0]
+        level = replace(levels_of(height, width, knobs)[0], content_factor=1.0, deep_style=knobs.deep_style)
         small = picture.photograph_at(sides_at(*picture.photograph.sides, level.scale))
         place = fit(sides_of(small), knobs, self.placement, job.memory)
         score = self._score(small, replace(job, guide=picture.guide), level, place)
@@ -271,9 +267,23 @@ class Optimize(Costs):
         """Bytes that a picture needs in tiles, with the leanest descent. Raises InputError for what tiles cannot do."""
         return least_memory(sides_at(height, width, 1.0), knobs, placement)
 
+    def score(self, content: Tensor, job: Job, level: Level) -> Score:
+        """The loss of a picture at one level of its pyramid, for a descent of one's own on what renders to it.
+
+        Args:
+            content: the photograph `(1, 3, H, W)` at the size of the level; 16 divides its sides.
+            job: its style, as `encode_style` gives it for the full size, knobs and guide.
+            level: one of `levels_of` the full size.
+        """
+        place = fit(sides_of(content), job.knobs, self.placement, job.memory)
+        return self._score(content, replace(job, guide=padded_guide(job.guide, content.device)), level, place)
+
     def _score(self, content: Tensor, job: Job, level: Level, place: Fit) -> Score:
         """The loss at one level: content, style, strokes and total variation, weighted."""
-        knobs: OptimizeKnobs = job.knobs
+        asked: OptimizeKnobs = job.knobs
+        weight = level.content_factor * asked.content_weight
+        knobs = replace(asked, content_weight=weight, deep_style=level.deep_style)
+        job = replace(job, knobs=knobs)
         style, plan = self._style_term(content, job, level, place)
         smooth = TotalVariation(knobs.border == "wrap", plan.effect)
         terms = [style, Term("tv", VARIATION_BALANCE * knobs.tv_weight * knobs.strength, smooth)]

@@ -38,16 +38,16 @@ def start_image(content: Tensor, job: Job) -> Tensor:
         return torch.randn(content.shape, generator=generator).to(content.device)
 
     starts: dict[str, Callable[[], Tensor]] = {
-        "content": lambda: _softened(content, knobs),
-        "content+noise": lambda: (as_float(_softened(content, knobs)) + 0.1 * noise()).clamp(0, 1),
+        "content": lambda: softened(content, knobs),
+        "content+noise": lambda: (as_float(softened(content, knobs)) + 0.1 * noise()).clamp(0, 1),
         "noise": lambda: _clouds(content, generator),
         "style": lambda: _painting(content, job),
-        "recolored": lambda: _softened(_recolored(content, job), knobs),
+        "recolored": lambda: softened(_recolored(content, job), knobs),
     }
     return starts[knobs.init]()
 
 
-def _softened(picture: Tensor, knobs: OptimizeKnobs) -> Tensor:
+def softened(picture: Tensor, knobs: OptimizeKnobs) -> Tensor:
     """The picture without the share of its fine detail that is to be painted anew.
 
     What is fine is what a Gaussian of 3 pixels takes away where the longest side is 512: strokes grow with the picture.

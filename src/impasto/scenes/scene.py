@@ -1,0 +1,213 @@
+"""A scene: what has colours and can be looked at. Here those of meshes; points, voxels and panoramas are others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from impasto import images
+from impasto.optim.surfaces import Lookup, Sheet
+from impasto.scenes import cameras
+from impasto.scenes.cameras import Camera
+from impasto.scenes.lookups import Footprints, Taps, lookup, texture_taps, vertex_taps
+from impasto.scenes.meshes import Mesh, Surface
+from impasto.scenes.rasterise import Floats, Indices, Raster, rasterise
+
+_EDGE = 1e-4  # by which texture coordinates may leave [0, 1]
+
+
+class Scene(Protocol):
+    """What has colours, in textures or lists, and can be looked at."""
+
+    @property
+    def sheets(self) -> Sequence[Sheet]:
+        """Of its textures and lists of colours."""
+        ...
+
+    @property
+    def textures(self) -> Sequence[Tensor]:
+        """`(1, 3, H, W)` in [0, 1], as they are."""
+        ...
+
+    @property
+    def suffix(self) -> str:
+        """What the name of its file ends in."""
+        ...
+
+    def cameras(self, count: int, seed: int) -> list[Camera]:
+        """From where it is to be seen."""
+        ...
+
+    def ring(self, count: int) -> list[Camera]:
+        """From where it is shown to people."""
+        ...
+
+    def look(self, camera: Camera, side: int) -> Lookup:
+        """A view of `side` pixels."""
+        ...
+
+    def painted(self, textures: Sequence[Tensor]) -> Scene:
+        """The same in other colours."""
+        ...
+
+    def write(self, path: Path) -> None:
+        """Write it as a file of the same kind."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class MeshScene:
+    """A mesh as a Scene.
+
+    Attributes:
+        mesh: with a texture or colours on every surface; see `meshes.prepared`.
+        inside: whether it is a room, to be seen from within.
+    """
+
+    mesh: Mesh
+    inside: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """See `Scene`."""
+        return self.mesh.file.suffix
+
+    @cached_property
+    def textures(self) -> tuple[Tensor, ...]:
+        """Those of the mesh, then the colours of the vertices of each surface without."""
+        own = [images.to_tensor(images.as_float(picture.pixels)) for picture in self.mesh.textures]
+        return (*own, *(torch.from_numpy(_colors(one).T.copy())[None, :, None] for one in self._plain.values()))
+
+    @cached_property
+    def sheets(self) -> tuple[Sheet, ...]:
+        """See `Scene`."""
+        count = len(self.mesh.textures)
+        sides = [(texture.shape[2], texture.shape[3]) for texture in self.textures]
+        return tuple(
+            Sheet(own, mips=index < count, mask=self._mask(index, own) if index < count else None)
+            for index, own in enumerate(sides)
+        )
+
+    def _mask(self, texture: int, sides: tuple[int, int]) -> Tensor | None:
+        """Where triangles lie on a texture; None where one goes on beyond its edges."""
+        covered = np.zeros(sides[0] * sides[1], np.float32)
+        for one in self.mesh.surfaces:
+            if one.texture != texture or one.uv is None:
+                continue
+            corners = one.uv[one.faces]
+            corners = corners - np.floor(corners.min(1, keepdims=True) + _EDGE)
+            if float(corners.max(initial=0)) > 1 + _EDGE:
+                return None
+            flat = np.concatenate((corners.reshape(-1, 2) * sides[::-1], np.ones((corners.size // 2, 1))), 1)
+            raster = rasterise(flat, np.arange(len(flat)).reshape(-1, 3), sides)
+            covered[raster.pixels] = 1
+        mask = torch.from_numpy(covered).view(1, 1, *sides)
+        return torch.nn.functional.max_pool2d(mask, 3, 1, 1)  # what is between texels reaches one further
+
+    @cached_property
+    def _plain(self) -> dict[tuple[int, ...], Surface]:
+        """Surfaces without texture; instances once."""
+        return {one.key: one for one in self.mesh.surfaces if one.texture is None}
+
+    @cached_property
+    def _joined(self) -> tuple[Floats, Indices, Indices]:
+        """All vertices, all faces, and the surface of each face."""
+        starts = np.cumsum([0, *(len(one.positions) for one in self.mesh.surfaces)])
+        faces = [one.faces + start for one, start in zip(self.mesh.surfaces, starts, strict=False)]
+        owners = np.repeat(np.arange(len(faces)), [len(own) for own in faces])
+        return np.concatenate([one.positions for one in self.mesh.surfaces]), np.concatenate(faces), owners
+
+    def cameras(self, count: int, seed: int) -> list[Camera]:
+        """See `Scene`."""
+        place = cameras.within if self.inside else cameras.around
+        return place(self.mesh.points, count, up=np.asarray(self.mesh.up), seed=seed)
+
+    def ring(self, count: int) -> list[Camera]:
+        """See `Scene`."""
+        up = np.asarray(self.mesh.up)
+        return (
+            cameras.turning(self.mesh.points, count, up=up)
+            if self.inside
+            else cameras.ring(self.mesh.points, count, up=up)
+        )
+
+    def look(self, camera: Camera, side: int) -> Lookup:
+        """See `Scene`."""
+        points, faces, owners = self._joined
+        raster = rasterise(camera.project(points, side), faces, (side, side))
+        seen = owners[raster.faces]
+        starts = np.cumsum([0, *(sheet.rows for sheet in self.sheets)])
+        rows = {key: starts[len(self.mesh.textures) + index] for index, key in enumerate(self._plain)}
+        offsets = np.cumsum([0, *(len(one.faces) for one in self.mesh.surfaces)])
+        parts = []
+        for index in np.unique(seen):
+            surface, chosen = self.mesh.surfaces[index], seen == index
+            if surface.texture is None:
+                first = int(rows[surface.key])
+                parts.append(vertex_taps(raster, surface.faces, first, chosen, first_face=int(offsets[index])))
+            else:
+                first = int(starts[surface.texture])
+                parts.append(
+                    _texture_part(surface, raster, chosen, offsets[index], self.sheets[surface.texture], first)
+                )
+        facing, depths = np.zeros(side * side), np.full(side * side, np.inf)
+        facing[raster.pixels] = _facing(points, faces, raster, camera, side)
+        depths[raster.pixels] = raster.depths
+        return lookup(parts, (side, side), facing=facing, depths=depths)
+
+    def painted(self, textures: Sequence[Tensor]) -> MeshScene:
+        """See `Scene`."""
+        count = len(self.mesh.textures)
+        pictures = tuple(
+            replace(picture, pixels=images.from_tensor(texture))
+            for picture, texture in zip(self.mesh.textures, textures[:count], strict=True)
+        )
+        colors = {key: texture[0, :, 0].T.numpy() for key, texture in zip(self._plain, textures[count:], strict=True)}
+        surfaces = tuple(
+            one if one.texture is not None else replace(one, colors=colors[one.key]) for one in self.mesh.surfaces
+        )
+        paint = replace(self.mesh.paint, textures=pictures, colors=colors)
+        return replace(self, mesh=replace(self.mesh, surfaces=surfaces, textures=pictures, paint=paint))
+
+    def write(self, path: Path) -> None:
+        """See `Scene`."""
+        self.mesh.file.write(path, replace(self.mesh.paint, textures=self.mesh.textures))
+
+
+def _texture_part(
+    surface: Surface, raster: Raster, chosen: np.ndarray, first_face: int, sheet: Sheet, first: int
+) -> Taps:
+    assert surface.uv is not None
+    own = replace(
+        raster,
+        pixels=raster.pixels[chosen],
+        faces=raster.faces[chosen] - first_face,
+        weights=raster.weights[chosen],
+        depths=raster.depths[chosen],
+        edges=raster.edges[chosen],
+    )
+    corners = surface.uv[surface.faces]
+    seen = Footprints(own.pixels, own.interpolate(corners), own.slopes(corners), np.ones(len(own.pixels)))
+    return texture_taps(seen, sheet, first, surface.wrap)
+
+
+def _facing(points: Floats, faces: Indices, raster: Raster, camera: Camera, side: int) -> Floats:
+    """How straight each covered pixel is looked at."""
+    corners = points[faces[raster.faces]]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    lengths = np.maximum(np.linalg.norm(normals, axis=1), 1e-30)
+    facing: Floats = np.abs((normals * camera.rays(side)[raster.pixels]).sum(1)) / lengths
+    return facing
+
+
+def _colors(surface: Surface) -> np.ndarray:
+    if surface.colors is not None:
+        return surface.colors.astype(np.float32)
+    return np.broadcast_to(np.asarray(surface.color, np.float32), (len(surface.positions), 3)).copy()
