@@ -12,7 +12,7 @@ import pytest
 
 from impasto.cli.live import serve_page
 from impasto.errors import InputError
-from impasto.video.live import KEYS, Camera, Live, LiveSettings, after_key, as_jpeg, with_caption
+from impasto.video.live import KEYS, Camera, Closed, Live, LiveSettings, after_key, as_jpeg, with_caption
 from impasto.videos import CameraWriter, VideoWriter, live_frames
 from tiny import noise
 
@@ -117,6 +117,29 @@ def test_a_camera_that_is_closed_ends_the_screens(clip, pipelined):
     next(screens)
     camera.close()
     assert len(list(screens)) <= 4  # what was on its way
+
+
+class Stalled:
+    """A camera that gives one frame and no more."""
+
+    def __init__(self, frame):
+        self.frame = frame
+
+    def take(self, is_wanted=lambda: True):
+        frame, self.frame = self.frame, None
+        while frame is None and is_wanted():
+            time.sleep(0.01)
+        if frame is None:
+            raise Closed
+        return frame, time.perf_counter()
+
+
+def test_a_camera_that_stalls_does_not_keep_it_from_ending():
+    live = Live(Negative(), Stalled(np.zeros((32, 48, 3), np.uint8)), ("one",), pipelined=True)
+    screens = live.screens()
+    next(screens)
+    screens.close()  # as an interrupt would; joins the thread that waits for a frame
+    assert live.settings.stopped
 
 
 def test_text_and_jpeg():

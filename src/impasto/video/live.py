@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -116,18 +116,18 @@ class Camera:
             if not again or not seen:
                 return
 
-    def take(self) -> tuple[Codes, float]:
-        """The newest frame that was not taken yet, and when it came; waits for one.
+    def take(self, is_wanted: Callable[[], bool] = lambda: True) -> tuple[Codes, float]:
+        """The newest frame that was not taken yet, and when it came; waits for one as long as it is wanted.
 
         Raises:
             InputError: the source has ended.
-            Closed: it was closed.
+            Closed: it was closed, or none is wanted any more.
         """
         with self._changed:
             while self._newest is None or self._newest[0] == self._taken:
                 if self._error is not None:
                     raise self._error
-                if self._over:
+                if self._over or not is_wanted():
                     raise Closed
                 self._changed.wait(0.2)
             self._taken, codes, came = self._newest
@@ -180,7 +180,8 @@ class Live:
         """Painted screens, until the settings say `stopped`. Raises InputError when the source ends."""
         own = RealtimePainter(self.painter, self.inner_size, self.steady)
         before = time.perf_counter()
-        for painted, codes in own.stream(self._frames()) if self.pipelined else map(own.both, self._frames()):
+        frames = self._frames()
+        for painted, codes in own.stream(frames, self._stop) if self.pipelined else map(own.both, frames):
             settings, came = self._taken.popleft()
             now = time.perf_counter()
             share = _SMOOTH if self.shown > 3 else 0.0
@@ -190,11 +191,15 @@ class Live:
             self.shown += 1
             yield self._screen(painted.frame, codes, settings)
 
+    def _stop(self) -> None:
+        with self._lock:
+            self.settings = replace(self.settings, stopped=True)
+
     def _frames(self) -> Iterator[tuple[Codes, Wish]]:
         """Frames of the camera, with how the viewer wants them."""
         while not self.settings.stopped:
             try:
-                codes, came = self.camera.take()
+                codes, came = self.camera.take(lambda: not self.settings.stopped)
             except Closed:
                 return
             settings, count = self.settings, len(self.names)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
@@ -110,13 +110,21 @@ class RealtimePainter:
         painted = self.paint(*asked)
         return painted, self.finish(painted)
 
-    def stream(self, frames: Iterator[tuple[Codes, Wish]]) -> Iterator[tuple[Painted, Codes]]:
-        """The paintings of all frames, in order; the next one is painted while this one is finished."""
+    def stream(
+        self, frames: Iterator[tuple[Codes, Wish]], stop: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[Painted, Codes]]:
+        """The paintings of all frames, in order; the next one is painted while this one is finished.
+
+        Args:
+            frames: with how they are to be painted; read in another thread.
+            stop: called at the end, and before it where no more paintings are wanted: `frames` end soon after.
+        """
         line = Pipeline(_WAITING)
         try:
             for painted in line.step("paint", frames, lambda each: self.paint(*each)):
                 yield painted, self.finish(painted)
         finally:
+            stop()
             line.close()
 
     def paint(self, frame: Codes, wish: Wish) -> Painted:
