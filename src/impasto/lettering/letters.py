@@ -18,7 +18,7 @@ from impasto import images
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.engine.controls import Controls
 from impasto.engine.engine import Engine
-from impasto.engine.request import OnNote, Request, Result, Sources, check_result, silence
+from impasto.engine.request import OnNote, Request, Result, Sources, silence
 from impasto.errors import Cancelled, InputError, as_whole, quoted
 from impasto.images import Origin, Picture
 from impasto.lettering import tones
@@ -53,7 +53,9 @@ _BRUSHES = {"fill": Brush(), "outline": _OUTLINE_BRUSH, "around": _AROUND_BRUSH}
 _SOLID = 0.7  # density from which the paint around letters is closed
 _WHOLE_MARGIN = 1.0  # widths of a stroke around letters where all of the picture is painted
 _FADE = 24.0  # times as fast as the whole, that a stroke appears in an animation
-_TRIAL_SIDE = 256  # pixels of the longest side, at which the width of strokes is found out
+_TRIAL_SIDE, _TRIAL_LINE, _LONGEST_TRIAL = 256, 64, 4096  # pixels: a trial, by which the width of strokes is found out
+_LEAST_RADIUS = 1.3  # pixels of half a stroke
+_MOST_PIXELS = 25_000_000
 _LIGHT = 0.6  # mean luma from which letters are shown on black
 _LEAST_SIDE = 32  # pixels
 
@@ -411,8 +413,9 @@ def _fitted(
 
     draw: gives the coverage at a scale, in the middle of a picture of that height and width.
     """
-    trial = _TRIAL_SIDE / max(sides)
-    small = Shape(draw(trial, _TRIAL_SIDE + 8, _TRIAL_SIDE + 8))
+    longest = min(_LONGEST_TRIAL, max(_TRIAL_SIDE, _TRIAL_LINE * max(sides) / min(sides)))
+    trial = longest / max(sides)
+    small = Shape(draw(trial, math.ceil(trial * sides[1]) + 8, math.ceil(trial * sides[0]) + 8))
     margin = 2 * small.stroke_radius / trial * (widest + _MARGIN)
     whole = sides[0] + 2 * margin, sides[1] + 2 * margin
     if isinstance(lettering.size, tuple):
@@ -420,8 +423,18 @@ def _fitted(
     else:
         scale = lettering.size / max(whole)
         width, height = (max(_LEAST_SIDE, round(scale * side)) for side in whole)
-    check_result(width, height, images.MAX_PIXELS)
-    return Shape(draw(min(width / whole[0], height / whole[1]), height, width))
+    if width * height > _MOST_PIXELS:
+        fitting = int(max(width, height) * (_MOST_PIXELS / (width * height)) ** 0.5)
+        raise InputError(
+            f"the picture would be {width}x{height} px; at most {_MOST_PIXELS:,} pixels are allowed",
+            f"use --size {fitting}",
+        )
+    shape = Shape(draw(min(width / whole[0], height / whole[1]), height, width))
+    if shape.stroke_radius < _LEAST_RADIUS:
+        raise InputError(
+            f"at {width}x{height} px the letters are too thin to be painted", "use a larger --size, or more lines (\\n)"
+        )
+    return shape
 
 
 def _drawn_shape(lettering: Lettering, drawing: Drawing, widest: float) -> Shape:
