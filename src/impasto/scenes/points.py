@@ -150,25 +150,26 @@ class PointScene:
 
     def look(self, camera: Camera, side: int) -> Lookup:
         """See `Scene`. Splats are discs with soft edges; those within a little of the nearest blend."""
-        seen = camera.project(self.points, side)
-        depths = seen[:, 2]
-        ahead = depths > 1e-6 * self.radius
-        x, y = (seen[:, axis] / np.where(ahead, depths, 1) for axis in (0, 1))
-        reach = _OVERLAP * self.spacing * camera.focal * side / np.where(ahead, depths, 1)
-        reach = np.clip(reach, 0.71, _MOST_REACH)
+        projected = camera.project(self.points, side)
+        points = np.flatnonzero(projected[:, 2] > 1e-6 * self.radius)
+        x, y, depths = projected[points].T
+        x, y = x / depths, y / depths
+        reach = np.clip(_OVERLAP * self.spacing * camera.focal * side / depths, 0.71, _MOST_REACH)
+        left, top, reached = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64), reach**2
+        right_of, below = left + 0.5 - x, top + 0.5 - y
         nearest = np.full(side * side, np.inf)
         entries: list[tuple[NDArray[np.int64], NDArray[np.int64], Floats]] = []
-        most = math.ceil(float(reach[ahead].max(initial=1)))
+        most = math.ceil(float(reach.max(initial=1)))
         for down in range(-most, most + 1):
             for right in range(-most, most + 1):
-                columns, rows = np.floor(x).astype(np.int64) + right, np.floor(y).astype(np.int64) + down
-                squared = (columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2
+                squared = (right_of + right) ** 2 + (below + down) ** 2
+                chosen = np.flatnonzero(squared < reached)
+                columns, rows = left[chosen] + right, top[chosen] + down
                 inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
-                chosen = np.flatnonzero(ahead & inside & (squared < reach**2))
-                pixels = rows[chosen] * side + columns[chosen]
-                entries.append((pixels, chosen, np.exp(-2 * squared[chosen] / reach[chosen] ** 2)))
+                chosen, pixels = chosen[inside], (rows * side + columns)[inside]
+                entries.append((pixels, points[chosen], np.exp(-2 * squared[chosen] / reached[chosen])))
                 np.minimum.at(nearest, pixels, depths[chosen])
-        return self._blended(entries, nearest, depths, side)
+        return self._blended(entries, nearest, projected[:, 2], side)
 
     def _blended(
         self,
