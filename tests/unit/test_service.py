@@ -220,22 +220,28 @@ def test_what_a_job_costs_is_weighed_before_it_is_accepted(service):
     tasks = []
     demand = service.engine.demand
     service.engine.demand = lambda task: (tasks.append(task), demand(task))[1]
-    service._share = 1 << 30
+    service._free = 10 << 30
     ended(service, service.submit([PHOTO, STYLE], DRAFT))
     assert [task.request.max_memory for task in tasks] == [None]
     tasks.clear()
     ended(service, service.submit([PHOTO, STYLE], {"method": "optimize", "steps": 2}))
-    assert [task.request.max_memory for task in tasks] == [1 << 30]
+    assert [task.request.max_memory for task in tasks] == [3 << 30]
     predicted(service, 100.0)  # of one pass, but large
     tasks.clear()
     job = service.submit([PHOTO, STYLE], DRAFT)
-    assert [task.request.max_memory for task in tasks] == [None, 1 << 30]
+    assert [task.request.max_memory for task in tasks] == [None, 3 << 30]
     assert ended(service, job).kind == "done"
     assert service.store.get(job.id).lane == "slow"  # and is after a restart
-    predicted(service, 7200.0)
-    with pytest.raises(InputError, match="64x48 px by adain would take about 120 min; a job may take 60 min") as told:
+    predicted(service, 7200.0)  # which may be wrong
+    tasks.clear()
+    job = service.submit([PHOTO, STYLE], DRAFT)
+    assert [task.request.max_memory for task in tasks] == [None, 3 << 30, int(5.5 * (1 << 30))]
+    assert ended(service, job).kind == "done"
+    assert service.store.get(job.id).lane == "long"
+    predicted(service, 6 * 3600.0)
+    with pytest.raises(InputError, match="64x48 px by adain would take about 360 min; a job may take 60 min") as told:
         service.submit([PHOTO, STYLE], DRAFT)
-    assert "such as 40" in told.value.hint
+    assert "such as 23" in told.value.hint
     assert service.counts().open == {}
 
 
@@ -294,6 +300,8 @@ def test_names_and_errors_carry_no_folders():
         "use --size 64, or allow more: --max-pixels 9": "use size=64",
         "if you trust it, allow more: --max-pixels 9": "use a smaller picture",
         "shrink it first, or allow more with --max-memory": "shrink it first",
+        "use --max-memory 4.54GB or --size 7600": "use size=7600",
+        "use --max-memory 4.54GB": "use a smaller picture",
         "": "",
     }
     assert {hint: public_error(InputError("x", hint))["hint"] for hint in hints} == hints

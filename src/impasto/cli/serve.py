@@ -13,6 +13,7 @@ import typer
 from impasto.cli import flags
 from impasto.cli.parse import check_seconds
 from impasto.cli.printing import say
+from impasto.cli.streams import leave
 from impasto.errors import InputError, quoted, require
 from impasto.memory import parse_memory
 
@@ -92,7 +93,7 @@ def serve(
         Path | None, typer.Option(help="Write all jobs, results and ratings into this tar file, and end.")
     ] = None,
     job_seconds: Annotated[
-        float, typer.Option(help="Refuse a job that would run longer, and stop one that does.", min=0.1)
+        float, typer.Option(help="Stop a job that runs longer, and refuse one that plainly would.", min=0.1)
     ] = 3600.0,
     drain_seconds: Annotated[
         float,
@@ -175,6 +176,7 @@ def serve(
     with _elsewhere(ray, engine, limits, replicas=replicas, precision=precision, threads=threads) as elsewhere:
         service = Service(engine, limits, store, decoder, elsewhere=elsewhere)
         run.serve(service, listening, drain_seconds=drain_seconds, on_ready=_tell)
+    leave()
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from impasto.contract import (
     StyleImage,
     Stylizer,
     cancelled_by,
+    check_cancelled,
     ignore,
 )
 from impasto.engine.budget import IN_ONE_PIECE, Budget
@@ -436,6 +437,7 @@ def _softened(draft: Tensor) -> Tensor:
     sheet, reach = tiles.WindowedImage(draft, 1), round(_GRAIN)
     soft = sheet.blank()
     for tile in tiles.tiles_of(sheet.sides, 1024, stride=1):
+        check_cancelled()
         wide = tile.grown(reach)
         smooth = masks.feather(sheet.crop(tile, reach).transpose(0, 1), _GRAIN).transpose(0, 1)
         top, left = tile.rows[0] - wide.rows[0], tile.columns[0] - wide.columns[0]

@@ -164,7 +164,10 @@ def without_places(record: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-_LIMITS = re.compile(r"(?:, or )?(?:if you trust it, )?allow more(?::| with) --max-(?:pixels|memory)(?: [\w.]+)?")
+_LIMITS = re.compile(
+    r"(?:, or )?(?:if you trust it, )?allow more(?::| with) --max-(?:pixels|memory)(?: [\w.]+)?"
+    r"|--max-memory [\w.]+ or |use --max-memory [\w.]+$"
+)
 """What only who runs the service can do."""
 
 

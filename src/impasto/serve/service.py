@@ -22,7 +22,18 @@ from typing import Any
 
 from impasto import images
 from impasto.contract import OnProgress, Progress
-from impasto.engine.batcher import QUICK, Batcher, BatchSettings, Painter, Statistics, lane_of, yield_processor
+from impasto.engine.batcher import (
+    LONG,
+    LONG_SECONDS,
+    QUICK,
+    SLOW,
+    Batcher,
+    BatchSettings,
+    Painter,
+    Statistics,
+    lane_of,
+    yield_processor,
+)
 from impasto.engine.cache import Cache
 from impasto.engine.engine import Demand, Engine
 from impasto.engine.plan import duration
@@ -55,7 +66,8 @@ LOG = logging.getLogger("impasto.serve")
 
 _LATER = f"try again in {BusyError.retry_after} seconds"
 _SWEEP_SECONDS = 60.0
-_MEMORY_SHARE = 0.85  # of what is free: the rest is for quick pictures and for others
+_MEMORY = {SLOW: 0.3, LONG: 0.55}  # of what is free, for a lane: the rest is for quick pictures and for others
+_HOPELESS = 4.0  # times the time that a job may take: a prediction made on a busy machine is far too long
 _LINGER_SECONDS = 60.0  # for which a job that has ended is held in memory, events and all
 _NO_LIMIT = 1 << 30  # of the lanes' queues: the service counts jobs itself
 _KEY_LENGTH = 200
@@ -359,12 +371,9 @@ class Service:
         return self._accept(_Live(job, keep or bool(key), held, demand, order.bytes), uploads)
 
     @cached_property
-    def _share(self) -> int | None:
-        """Memory that a job may take which is not quick: the same whatever else is painted when it comes."""
-        if self._sharing is None:
-            return None
-        workers = self._sharing.slow_workers + self._sharing.long_workers
-        return int(_MEMORY_SHARE * self.engine.free_memory() / workers)
+    def _free(self) -> int:
+        """Memory that was free at first, so that a job gets the same whatever else is painted when it comes."""
+        return self.engine.free_memory()
 
     def _weighed(self, order: Order) -> tuple[Order, Demand]:
         """What an order takes. One that is not quick gets a share of the memory, which leaves room for all others."""
@@ -372,14 +381,26 @@ class Service:
             demand = self._painter.demand(order.task)
             if lane_of(demand) == QUICK:
                 return order, demand
-        if self._share is not None and order.request.max_memory is None:
-            order = replace(order, request=replace(order.request, max_memory=self._share))
-        return order, self._painter.demand(order.task)
+        if self._sharing is None or order.request.max_memory is not None:
+            return order, self._painter.demand(order.task)
+        with suppress(ResourceError):  # there is more for the long ones
+            within = self._within(order, SLOW, self._sharing.slow_workers)
+            demand = self._painter.demand(within.task)
+            if lane_of(demand) != LONG:
+                return within, demand
+        within = self._within(order, LONG, self._sharing.long_workers)
+        demand = self._painter.demand(within.task)
+        return within, replace(demand, seconds=max(demand.seconds, LONG_SECONDS + 1))
+
+    def _within(self, order: Order, lane: str, workers: int) -> Order:
+        """The order within the memory of a lane's worker."""
+        limit = int(_MEMORY[lane] * self._free / workers)
+        return replace(order, request=replace(order.request, max_memory=limit))
 
     def _check_time(self, demand: Demand, order: Order) -> None:
-        """Refuse what would be stopped before it had ended. Raises InputError."""
+        """Refuse what would plainly be stopped before it had ended. Raises InputError."""
         most = self.limits.job_seconds
-        if demand.seconds <= most:
+        if demand.seconds <= _HOPELESS * most:
             return
         height, width = order.request.sides(order.content.width, order.content.height)
         size = int(max(height, width) * math.sqrt(most / demand.seconds) * 0.9)

@@ -39,9 +39,10 @@ class ServeSettings:
         slow_workers: threads for optimisations and large pictures, which so never keep quick requests waiting.
         max_delay: seconds that a picture waits for others to be painted together with.
         max_batch: pictures painted together at most; 1 for never.
-        queue_length: jobs that wait, of both lanes together.
+        queue_length: jobs that wait, of all lanes together.
         jobs_per_client: jobs of one client that wait or run.
-        job_seconds: that a job may be predicted to take, and after which it is stopped; what it has come to is kept.
+        job_seconds: after which a running job is stopped, and what it has come to is kept; what would plainly take
+            longer is refused.
         training_photos: folder of photographs with which clients may train styles; None for no training.
         training_minutes: that a client may ask for.
         job_memory: bytes that one job may take; None for what is available, shared by those that are not quick.

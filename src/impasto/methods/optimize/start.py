@@ -12,6 +12,7 @@ from torch import Tensor
 from impasto.contract import (
     Job,
     StyleCode,
+    check_cancelled,
 )
 from impasto.errors import InputError
 from impasto.methods.optimize.fitting import STRIDE
@@ -61,6 +62,7 @@ def softened(picture: Tensor, knobs: OptimizeKnobs) -> Tensor:
     reach = len(kernel) // 2
     result = sheet.blank()
     for tile in tiles_of(sheet.sides, 1024, stride=STRIDE, wrap=wrap):
+        check_cancelled()
         window = tile.crop(sheet.whole(), reach) if wrap else sheet.crop(tile, reach)
         above, below, before, after = tile.margins(reach)
         wide = F.pad(window, (reach - before, reach - after, reach - above, reach - below), mode="replicate")
@@ -96,6 +98,7 @@ def _recolored(content: Tensor, job: Job) -> Tensor:
         changes.append((mask, *recoloring(own, code.tensors["colors"].to(own))))
     result = sheet.blank()
     for tile in _strips(sheet):
+        check_cancelled()
         part = sheet.crop(tile)
         moved = part.clone()
         for mask, matrix, shift in changes:
@@ -120,6 +123,7 @@ def color_statistics(picture: WindowedImage, mask: WindowedImage | None = None) 
     """`color_sums` of a picture, part by part: in float64 all of it would take more than the picture itself."""
     sums = torch.zeros(1, 4, 4, dtype=torch.float64, device=picture.pixels.device)
     for tile in _strips(picture):
+        check_cancelled()
         sums += color_sums(picture.crop(tile), None if mask is None else mask.crop(tile))
     return sums
 
