@@ -8,7 +8,7 @@ from impasto.contract import Guide, Job, Placement, Region
 from impasto.errors import Cancelled, InputError
 from impasto.losses.losses import GramLoss
 from impasto.methods import recipes, registry
-from impasto.methods.optimize import levels
+from impasto.methods.optimize import levels, start
 from impasto.methods.optimize.method import Optimize
 from impasto.methods.optimize.objectives import CONTENT_BALANCE, STYLE_BALANCE, style_loss
 from impasto.methods.optimize.start import start_image
@@ -389,3 +389,12 @@ def test_good_and_best_paint_and_the_photorealistic_canvas_does_not():
         assert recipes.plan("auto", quality, {"detail": 1.0})[-1].knobs.detail == 1
         knobs = recipes.plan("auto", quality, {"canvas": "photorealistic"})[-1].knobs
         assert (knobs.detail, knobs.stroke_weight, knobs.octaves) == (1, 0, 1)
+
+
+def test_a_wide_blur_by_matrices_is_the_convolution():
+    kernel = start._gaussian(15.0, torch.device("cpu"))
+    image = noise(130, 120)
+    rows = torch.nn.functional.conv2d(image.transpose(0, 1), kernel.view(1, 1, -1, 1))
+    both = torch.nn.functional.conv2d(rows, kernel.view(1, 1, 1, -1)).transpose(0, 1)
+    assert len(kernel) > start._LONG_KERNEL
+    torch.testing.assert_close(start._filtered(image, kernel), both)

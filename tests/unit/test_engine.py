@@ -194,3 +194,20 @@ def test_max_pixels_bounds_results():
 def test_max_pixels_bounds_textures(engine):
     with pytest.raises(InputError, match="the result would be 20000x20000 px"):
         engine.texture(STYLE, size=20_000)
+
+
+def test_a_large_picture_is_stopped_before_its_first_step(engine, monkeypatch):
+    from impasto.methods.optimize.fitting import Fit
+
+    monkeypatch.setattr("impasto.methods.optimize.method.fit", lambda *_: Fit(48, "adam", 10))
+    reports = []
+
+    def stop(progress):
+        reports.append(progress)
+        if progress.stage == "preparing":
+            raise Cancelled("enough")
+
+    request = Request(method="optimize", init="content", knobs={"steps": 5})
+    with pytest.raises(Cancelled):
+        engine.stylize(CONTENT, STYLE, request, on_progress=stop)
+    assert not any(report.losses for report in reports)

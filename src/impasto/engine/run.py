@@ -473,7 +473,7 @@ class _SnapshotSaver:
         self.losses: list[Mapping[str, float]] = [] if broken is None else list(broken.losses)
         self.first_stage = 0 if broken is None else len(run.stages) - 1
         self._kept = -1 if broken is None else broken.steps
-        self._last: Progress | None = None
+        self._last = Progress("preparing", 0, 0)
 
     def __call__(self, progress: Progress) -> None:
         """Hear one report, and pass it on."""
@@ -492,8 +492,6 @@ class _SnapshotSaver:
 
     def check(self) -> None:
         """Let the listener stop the run between two reports, by telling it the last one once more."""
-        if self._last is None:
-            return
         try:
             self._on_progress(_bare(self._last))
         except Cancelled:
@@ -503,7 +501,7 @@ class _SnapshotSaver:
     def end(self, picture: Picture) -> None:
         """The run has come to its end."""
         if self._snapshots is not None:
-            self._snapshots.end(picture, 0 if self._last is None else self._last.step)
+            self._snapshots.end(picture, self._last.step)
 
     def _keep(self, progress: Progress) -> None:
         if self._snapshots is None or progress.snapshot is None or progress.step == self._kept:

@@ -23,6 +23,7 @@ from impasto.ops.tiles import Tile, WindowedImage, as_float, put, resample, tile
 
 _FINE = 3 / 512  # deviation of the Gaussian that parts fine detail from the rest, as a share of the longest side
 _EVEN = 2.0  # power of `detail` with which the photograph's detail in the result grows evenly
+_LONG_KERNEL = 64  # positions, beyond which filtering is a product of matrices
 _GRAIN = 8  # pixels from the middle of a grain of noise to where it has faded
 
 
@@ -82,9 +83,20 @@ def _gaussian(deviation: float, device: torch.device) -> Tensor:
 
 def _filtered(images: Tensor, kernel: Tensor) -> Tensor:
     """`images (B, C, H, W)` filtered along both axes, smaller by the kernel's reach on each side."""
+    if len(kernel) > _LONG_KERNEL:
+        below, beside = (_band(side, kernel.to(images)) for side in images.shape[2:])
+        return below @ images @ beside.mT
     channels = images.shape[1]
     rows = F.conv2d(images, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
     return F.conv2d(rows, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
+
+
+def _band(side: int, kernel: Tensor) -> Tensor:
+    """The matrix `(side - 2 * reach, side)` that filters a column, since long convolutions are slow on a processor."""
+    length = side - len(kernel) + 1
+    band = kernel.new_zeros(length, side)
+    band.as_strided((length, len(kernel)), (side + 1, 1)).copy_(kernel.expand(length, -1))
+    return band
 
 
 def _recolored(content: Tensor, job: Job) -> Tensor:
