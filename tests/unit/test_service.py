@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from impasto import images
-from impasto.errors import InputError, ResourceError
+from impasto.errors import Cancelled, InputError, ResourceError
 from impasto.serve.fields import Upload, clean_name, plain_settings
 from impasto.serve.jobs import public_error
 from impasto.serve.schema import common_schema
@@ -257,6 +257,25 @@ def test_a_picture_that_was_fetched_is_let_go_at_once(service):
             last = service.submit([PHOTO, STYLE], settings, keep=False)  # the worker holds the batch before
             ended(service, last)
             assert live() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("fault", [Cancelled("enough"), InputError("bad", "")])
+def test_the_error_of_a_job_is_let_go_at_once(service, fault):
+    def fail(tasks, listeners):
+        raise type(fault)(*fault.args)
+
+    paint, service.engine.paint_all = service.engine.paint_all, fail
+    gc.collect()
+    gc.disable()
+    try:
+        job = service.submit([PHOTO, STYLE], DRAFT)
+        future = weakref.ref(service._live[job.id].future)
+        assert ended(service, job).kind in ("failed", "cancelled")
+        service.engine.paint_all = paint
+        ended(service, service.submit([PHOTO, STYLE], DRAFT))
+        assert future() is None
     finally:
         gc.enable()
 

@@ -21,9 +21,9 @@ from typing import ClassVar, Protocol
 
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.engine.engine import Demand
-from impasto.engine.request import Result, Task
+from impasto.engine.request import Result, Task, attempt
 from impasto.engine.scheduling import Lane
-from impasto.errors import Cancelled, ResourceError
+from impasto.errors import Cancelled, ResourceError, StyleError
 from impasto.memory import trim_memory
 
 QUICK, SLOW, LONG = "quick", "slow", "long"
@@ -114,6 +114,11 @@ class _Item:
     @property
     def lane(self) -> str:
         return lane_of(self.demand)
+
+    def task(self) -> Task:
+        """What is to be painted, now that its turn has come."""
+        self.hear(Progress("reading", 0, 0))
+        return self.read()
 
     def hear(self, progress: Progress) -> None:
         """Pass a report on, or stop."""
@@ -298,16 +303,16 @@ class Batcher:
         outcomes: dict[int, Result | Exception] = {}
         tasks: dict[int, Task] = {}
         for index, item in enumerate(batch):
-            try:
-                item.hear(Progress("reading", 0, 0))
-                tasks[index] = item.read()
-            except Exception as error:
-                outcomes[index] = error
-        try:
-            painted = self._painter.paint_all(list(tasks.values()), [batch[index].hear for index in tasks])
-            outcomes |= zip(tasks, painted, strict=True)
-        except Exception as error:  # of a bug all hear
-            outcomes |= dict.fromkeys(tasks, error)
+            found = attempt(item.task)
+            if isinstance(found, Exception):
+                outcomes[index] = found
+            else:
+                tasks[index] = found
+        listeners = [batch[index].hear for index in tasks]
+        painted = attempt(lambda: self._painter.paint_all(list(tasks.values()), listeners))
+        if isinstance(painted, Exception):  # of a bug all hear
+            painted = [painted] * len(tasks)
+        outcomes |= zip(tasks, painted, strict=True)
         for index, item in enumerate(batch):
             outcome = outcomes[index]
             if isinstance(outcome, Exception):
@@ -318,9 +323,15 @@ class Batcher:
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Drop the local values of the calls that an error came through: megabytes, for as long as someone keeps it."""
+    """Drop the local values of the calls that an error came through: megabytes, for as long as someone keeps it.
+
+    Of one that is no bug the calls are forgotten, too: they lead back to the batch, and so to the error itself.
+    """
+    told = isinstance(error, StyleError)
     while error is not None:
         traceback.clear_frames(error.__traceback__)
+        if told:
+            error.__traceback__ = None
         error = error.__cause__ or error.__context__
 
 

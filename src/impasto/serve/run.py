@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import signal
@@ -84,12 +85,20 @@ def serve(
     bound = None if listening.http_port is None else listen(listening.host, listening.http_port)
     try:
         service.start()
-        threading.Thread(target=service.engine.warm_up, name="impasto-warming", daemon=True).start()
+        threading.Thread(target=_warm_up, args=(service,), name="impasto-warming", daemon=True).start()
         asyncio.run(_serve(service, listening, bound, drain_seconds, on_ready))
     finally:
         service.store.close()
         if bound is not None:
             bound.close()
+
+
+def _warm_up(service: Service) -> None:
+    """Do what the first picture would have to wait for."""
+    service.engine.warm_up()
+    # what is loaded stays: looking through it each time would hold requests up, and so it would be done too rarely
+    gc.collect()
+    gc.freeze()
 
 
 async def _serve(

@@ -529,15 +529,24 @@ class Service:
         """Keep what a job came to."""
         # it holds the job and its picture, which would be there until the garbage collector comes
         live.future = live.order = None
-        try:
-            self._keep_result(live, future.result())
-            self._end(live, "done")
-        except (Cancelled, CancelledError) as error:
+        # not raised here either: its traceback would hold this frame, and this frame the future that holds the error
+        error = CancelledError() if future.cancelled() else future.exception()
+        if error is None:
+            try:
+                self._keep_result(live, future.result())
+            except Exception as failed:
+                self._failed(live, failed)
+            else:
+                self._end(live, "done")
+        elif isinstance(error, Cancelled | CancelledError):
             self._stopped(live, error)
-        except Exception as error:
-            if not isinstance(error, StyleError):
-                LOG.exception("job %s failed", live.job.id)
-            self._end(live, "failed", public_error(error))
+        else:
+            self._failed(live, error)
+
+    def _failed(self, live: _Live, error: BaseException) -> None:
+        if not isinstance(error, StyleError):
+            LOG.error("job %s failed", live.job.id, exc_info=error)
+        self._end(live, "failed", public_error(error))
 
     def _stopped(self, live: _Live, error: BaseException) -> None:
         if self._closing and live.keep and not live.cancelled:
