@@ -292,7 +292,7 @@ def test_other_bad_requests(client, serving):
 
 
 def test_a_bug_is_told_without_internals_and_logged_with_its_request(client, caplog):
-    def fail(words):
+    def fail(*given, **named):
         raise KeyError("/secret/path")
 
     client.service.styles = fail

@@ -388,7 +388,7 @@ def test_an_idempotency_key_holds_after_a_restart_and_for_requests_at_once(engin
 
 
 def test_a_failing_disk_ends_jobs_and_nothing_else(service):
-    def full(job, data):
+    def full(job, data, poster=None):
         raise ResourceError("a file of the service cannot be written: No space left on device", "free some disk space")
 
     service.store.write_result = full
