@@ -212,6 +212,6 @@ class ComparisonJob:
             return load_set(self._set, engine.store, size=self._size or 512, on_progress=reporter)
         files = [(Path(path).stem, path) for path in find_contents(list(self._contents))]
         contents = load_subjects(files, size=self._size)
-        sources = [engine.find_styles(style, on_progress=reporter)[0] for style in self._styles]
+        sources = [one for style in self._styles for one in engine.find_styles(style, on_progress=reporter)]
         styles = load_subjects([(source.label, source.picture.pixels) for source in sources])
         return [(one, other) for one in contents for other in styles]
