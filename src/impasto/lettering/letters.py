@@ -32,6 +32,7 @@ from impasto.methods.recipes import QUALITIES
 
 Floats: TypeAlias = NDArray[np.float32]
 Styles: TypeAlias = Sequence[tuple[Any, float]]
+"""Styles as `Engine.stylize` takes them, each with its weight."""
 
 ZONES = ("fill", "outline", "around")
 DEFAULT_SIZE = 1024
