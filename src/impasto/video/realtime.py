@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from impasto import images
 from impasto.video.pipeline import Pipeline
-from impasto.video.stabilizer import TEMPORAL_PRESETS, MotionEstimator, Stabilizer, TemporalSettings
+from impasto.video.stabilizer import TEMPORAL_PRESETS, Motion, MotionEstimator, Stabilizer, TemporalSettings
 
 Codes: TypeAlias = NDArray[np.uint8]
 """A frame `(H, W, 3)`, sRGB, 8 bits."""
@@ -36,7 +36,7 @@ PARTS = ("shrinking", "painting", "motion", "blending", "enlarging")
 _COARSE = 8  # pixels of a frame for one of those that tell whether it is still: noise of a camera cancels
 _STILL = 2  # of 255 that they may differ by
 _EVEN = 2  # sides are multiples of it
-_WINDOW = 9  # pixels along the side of the windows of the guided filter
+_WINDOW = 5  # pixels along the side of the windows of the guided filter, at half the inner size
 _FLAT = 0.02  # of the range: contrast below it is no detail
 _FINE = 256  # steps of a slope
 _WAITING = 1  # frames between the threads: more would only be later
@@ -71,6 +71,7 @@ class Painted:
         small: the same at the inner size.
         pastiche: of that.
         wish: how it was painted.
+        motion: since the frame before; None where frames are not kept alike.
         still: whether nothing has moved since the frame whose pastiche this is.
     """
 
@@ -78,6 +79,7 @@ class Painted:
     small: Codes
     pastiche: Codes
     wish: Wish
+    motion: Motion | None = None
     still: bool = False
 
 
@@ -103,7 +105,7 @@ class RealtimePainter:
     _shown: Codes | None = None  # what was made of it
 
     def __post_init__(self) -> None:
-        self._restart()
+        self._motion, self._stabilizer = MotionEstimator(self.settings), Stabilizer(self.settings)
 
     def both(self, asked: tuple[Codes, Wish]) -> tuple[Painted, Codes]:
         """A frame, painted and finished at once; see `stream`."""
@@ -128,7 +130,7 @@ class RealtimePainter:
             line.close()
 
     def paint(self, frame: Codes, wish: Wish) -> Painted:
-        """The first half: a frame shrunk and painted."""
+        """The first half: a frame shrunk and painted, and how it has moved, so that both halves take about as long."""
         clock = time.perf_counter()
         small = shrunk(frame, self.inner_size)
         height, width = small.shape[:2]
@@ -138,8 +140,12 @@ class RealtimePainter:
         if self._before is not None and self._is_still(self._before, coarse, wish):
             return Painted(frame, small, self._before[0].pastiche, wish, still=True)
         pastiche = self.painter.paint_codes(small, strength=wish.strength, shares=wish.shares)
-        self._lap("painting", clock)
-        painted = Painted(frame, small, pastiche, wish)
+        clock = self._lap("painting", clock)
+        motion = None
+        if self.steady and wish.strength != 0:
+            motion = self._motion(_as_float(small))
+            self._lap("motion", clock)
+        painted = Painted(frame, small, pastiche, wish, motion)
         self._before = painted, coarse
         return painted
 
@@ -152,12 +158,11 @@ class RealtimePainter:
         """The second half: steadied and enlarged."""
         pastiche = painted.pastiche
         if painted.wish.shares != self._shares:  # another style: the paint before has nothing to say
-            self._restart()
-            self._shares = painted.wish.shares
+            self._stabilizer, self._shares = Stabilizer(self.settings), painted.wish.shares
         if painted.still and self._shown is not None:
             pastiche = self._shown
-        elif self.steady and painted.wish.strength != 0:
-            pastiche = self._steadied(painted)
+        elif painted.motion is not None:
+            pastiche = self._steadied(pastiche, painted.motion)
         self._shown = pastiche
         clock = time.perf_counter()
         if painted.small is not painted.frame:
@@ -165,18 +170,12 @@ class RealtimePainter:
             self._lap("enlarging", clock)
         return pastiche
 
-    def _steadied(self, painted: Painted) -> Codes:
+    def _steadied(self, pastiche: Codes, motion: Motion) -> Codes:
         clock = time.perf_counter()
-        motion = self._motion(_as_float(painted.small))
-        clock = self._lap("motion", clock)
-        steady = self._stabilizer.stabilize(_as_float(painted.pastiche), self._stabilizer.warp(motion))
+        steady = self._stabilizer.stabilize(_as_float(pastiche), self._stabilizer.warp(motion))
         codes = _as_codes(steady)
         self._lap("blending", clock)
         return codes
-
-    def _restart(self) -> None:
-        self._motion, self._stabilizer = MotionEstimator(self.settings), Stabilizer(self.settings)
-        self._shown = None
 
     def _lap(self, part: str, since: float) -> float:
         now = time.perf_counter()
@@ -212,8 +211,10 @@ def enlarged(pastiche: Codes, small: Codes, frame: Codes) -> Codes:
 
 
 def _slope(own: NDArray[Any], guide: NDArray[Any]) -> NDArray[np.int16]:
-    """How much the lightness of a painting changes with its photograph's, from 0 to 1, `(h, w)` in `_FINE` steps."""
-    x, y = (np.asarray(each, np.float32) / np.float32(255) for each in (guide, own))
+    """How much a painting's lightness changes with its photograph's, 0 to 1 in `_FINE` steps, at half size."""
+    half = -(-own.shape[1] // 2), -(-own.shape[0] // 2)
+    coarse = (cv2.resize(each, half, interpolation=cv2.INTER_AREA) for each in (guide, own))
+    x, y = (np.asarray(each, np.float32) / np.float32(255) for each in coarse)
     mean_x, mean_y, product, square = (cv2.blur(each, (_WINDOW, _WINDOW)) for each in (x, y, x * y, x * x))
     found = (product - mean_x * mean_y) / (square - mean_x * mean_x + np.float32(_FLAT**2))
     return np.asarray(_FINE * found.clip(0, 1), np.int16)
