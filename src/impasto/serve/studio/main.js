@@ -214,7 +214,7 @@ function words(one) {
     return [`${t(doing)} ${Math.round(one.share * 100)} %`, left !== null && t('left', duration(left))].filter(Boolean).join(' · ');
   }
   if (job.state === 'done') return t('isDone', duration(job.result?.seconds ?? job.finished - job.started));
-  return job.state === 'cancelled' ? t('stopped') : t('failed');
+  return job.state === 'cancelled' ? t(job.result ? 'stopped' : 'stoppedEmpty') : t('failed');
 }
 
 let badgeKey = '';

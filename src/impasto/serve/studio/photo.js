@@ -28,6 +28,7 @@ async function firstFrame(file) {
     video.preload = 'auto';
     await new Promise((resolve, reject) => { video.onloadeddata = resolve; video.onerror = reject; video.src = address; setTimeout(reject, 8000); });
     const { videoWidth: width, videoHeight: height, duration } = video;
+    if (!width) return null;
     return { blob: await drawn(video, width, height), seconds: Number.isFinite(duration) ? duration : 0 };
   } catch {
     return null;
