@@ -518,10 +518,11 @@ class Service:
             limit = f"{self.limits.job_seconds:g}"
             raise Cancelled(f"stopped after {limit} seconds, the most that a job may take", "use a smaller size")
         live.feed.publish("progress", _told(progress))
-        wanted = live.feed.watched or live.job.kind == TRAINING  # a sheet is shown until the next one
-        if not (live.job.slow and wanted and progress.preview is not None):
+        if not live.job.slow or progress.preview is None:
             return
-        if time.monotonic() - live.previewed > self.limits.preview_seconds:
+        if live.job.kind == TRAINING:  # a sheet of several pictures, which is shown until the next one
+            live.feed.publish("preview", *listing.preview(progress.preview, 2 * self.limits.preview_side))
+        elif live.feed.watched and time.monotonic() - live.previewed > self.limits.preview_seconds:
             live.previewed = time.monotonic()
             live.feed.publish("preview", *listing.preview(progress.preview, self.limits.preview_side))
 
