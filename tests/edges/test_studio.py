@@ -457,7 +457,7 @@ class TestInBrowser:
             page.click("#paint")
             says(page, "^Done")
 
-    def test_a_style_is_trained_shown_cancelled_and_used(self, studio, monkeypatch):
+    def test_a_style_is_trained_shown_cancelled_and_used(self, studio, monkeypatch, axe):
         monkeypatch.setattr(_run, "_VALIDATIONS", 2)
         photographs = write_photographs(studio.folder / "photographs", 10, side=272)
         with restarted(studio, training_photos=photographs):
@@ -466,6 +466,8 @@ class TestInBrowser:
             give_painting(page)
             page.get_by_role("button", name="Quick", exact=True).click()
             page.get_by_role("button", name="Train a quick style").click()
+            page.evaluate(axe)
+            assert page.evaluate(SERIOUS) == []
             page.get_by_label("Name").fill("My wheat")
             page.get_by_label("Minutes").fill("60")
             page.get_by_role("button", name="Start training").click()
@@ -605,6 +607,10 @@ class TestInBrowser:
         give_painting(page, 2)
         paint(page)
         assert page.evaluate(SERIOUS) == []
+        page.get_by_role("button", name="Quick", exact=True).click()
+        page.get_by_role("button", name="Train a quick style").click()
+        assert page.evaluate(SERIOUS) == []
+        page.keyboard.press("Escape")
         for tab in ("adjust", "where"):
             page.click(f"#tab-{tab}")
             assert page.evaluate(SERIOUS) == []
