@@ -91,6 +91,10 @@ def test_files_of_the_page_and_no_others_are_served(client):
     assert page.headers["x-frame-options"] == "DENY"
     for name in re.findall(r'(?:src|href)="/(studio/[^"]+)"', page.text):
         assert client.get(f"/{name}").status_code == 200
+    style = client.get("/studio/studio.css")
+    assert (style.headers["content-encoding"], style.content) == ("gzip", (FOLDER / "studio.css").read_bytes())
+    assert "content-encoding" not in client.get("/studio/studio.css", headers={"Accept-Encoding": "br"}).headers
+    assert client.get("/studio/studio.css", headers={"If-None-Match": style.headers["etag"]}).status_code == 304
     for name in ("studio/pages.py", "studio/..%2Fpages.py", "studio/.html", "studio/x.js", "studio/"):
         assert client.get(f"/{name}").status_code in (404, 422), name
 

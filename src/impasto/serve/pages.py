@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request
 from fastapi import Path as InPath
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -65,22 +67,32 @@ def add_studio(app: FastAPI, service: Service) -> None:
 
 
 def _add_files(app: FastAPI) -> None:
-    async def page() -> Response:
-        return _file("index.html")
+    async def page(request: Request) -> Response:
+        return _file("index.html", request)
 
-    async def part(name: Annotated[str, InPath(pattern=r"^[\w-]+\.[a-z]+$", max_length=40)]) -> Response:
-        return _file(name)
+    async def part(
+        request: Request, name: Annotated[str, InPath(pattern=r"^[\w-]+\.[a-z]+$", max_length=40)]
+    ) -> Response:
+        return _file(name, request)
 
     app.get("/", include_in_schema=False)(page)
     app.get("/studio/{name}", include_in_schema=False)(part)
 
 
-def _file(name: str) -> Response:
-    """A file of the page; the browser asks each time whether it has changed."""
+def _file(name: str, request: Request) -> Response:
+    """A file of the page, smaller for browsers that unpack it; they ask each time whether it has changed."""
     path = FOLDER / name
     if path.suffix not in _TYPES or not path.is_file():
         raise HTTPException(404, "there is no such file")
-    return FileResponse(path, media_type=_TYPES[path.suffix], headers=_HEADERS)
+    data = path.read_bytes()
+    tag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+    headers = {**_HEADERS, "ETag": tag, "Vary": "Accept-Encoding"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        data = gzip.compress(data, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return Response(data, media_type=_TYPES[path.suffix], headers=headers)
 
 
 def _about(service: Service) -> dict[str, Any]:
