@@ -144,13 +144,14 @@ function pad() {
   const corners = CORNERS[state.chosen.length];
   const dot = h('circle', { r: '6', class: 'dot' });
   const outline = h('polygon', { points: corners.map((corner) => corner.join(',')).join(' '), class: 'field' });
-  const drawing = h('svg', { viewBox: '0 0 100 100', 'aria-hidden': 'true' }, outline, dot);
+  const under = h('svg', { viewBox: '0 0 100 100', 'aria-hidden': 'true', class: 'under' }, outline);
+  const drawing = h('svg', { viewBox: '0 0 100 100', 'aria-hidden': 'true' }, dot);
   const faces = state.chosen.map(({ id }, index) => {
     const face = h('span', { class: 'corner' }, thumbnail(id));
     [face.style.left, face.style.top] = corners[index].map((place) => `${place}%`);
     return face;
   });
-  const element = h('div', { class: `pad of${corners.length}`, tabindex: '0', role: 'group', 'aria-label': t('mix'), 'data-key': 'pad' }, drawing, faces);
+  const element = h('div', { class: `pad of${corners.length}`, tabindex: '0', role: 'group', 'aria-label': t('mix'), 'data-key': 'pad' }, under, faces, drawing);
   const place = () => {
     const sum = state.chosen.reduce((total, { weight }) => total + weight, 0) || 1;
     const at = [0, 1].map((axis) => state.chosen.reduce((total, { weight }, index) => total + (weight / sum) * corners[index][axis], 0));
