@@ -155,7 +155,7 @@ def new_id() -> str:
 _FOLDERS = re.compile(r"(?<![\w.])(?!/v1/(?:jobs|styles|methods)\b)(?:[A-Za-z]:)?(?:[/\\][\w.+@%~-]+)+[/\\]")
 
 
-_NETWORK = re.compile(r"[^\"]*[/\\]([0-9a-f]{32})\.safetensors")
+_NETWORK = re.compile(r"(?:[^\"]*[/\\])?([0-9a-f]{32})\.safetensors")
 
 
 def without_places(record: Mapping[str, Any]) -> dict[str, Any]:
