@@ -333,7 +333,7 @@ def test_styles_and_methods_are_listed(served, monkeypatch):
     assert "regions" in methods["adain"].honours
     row = {"id": "museum:1", "title": "Irises", "artist": "Vincent van Gogh", "date": "1890", "licence": "CC0"}
     rows = [{**row, "source": "museum", "method": "auto"}]
-    monkeypatch.setattr(running.service, "styles", lambda *query: rows)
+    monkeypatch.setattr(running.service, "styles", lambda *_, **__: rows)
     assert [style.title for style in client.styles("irises")] == ["Irises"]
 
 

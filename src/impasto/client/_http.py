@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from impasto.client._request import CONTENT, Request
@@ -207,9 +208,9 @@ def _file_name(answer: httpx.Response) -> str:
 
 
 def job_of(told: dict[str, Any]) -> Job:
-    """A job as HTTP tells it."""
+    """A job as HTTP tells it; what a newer service tells besides is left out."""
     error, result = told["error"], told["result"]
-    made = {**told, "error": None if error is None else restored(error)}
+    made = {**{one.name: told[one.name] for one in fields(Job)}, "error": None if error is None else restored(error)}
     return Job(**{**made, "result": None if result is None else ResultInfo(**result)})
 
 
