@@ -15,7 +15,7 @@ def test_the_teacher_is_content_with_the_painting_and_the_photograph(tiny_weight
     photograph, styles = noise(64, 64), torch.tensor([1])
     kept = teacher.losses(photograph, teacher.content(photograph), styles)
     assert kept["content"].item() == 0
-    painting = teacher._paintings[1]
+    ((painting, _),) = teacher._paintings[1]
     copied = teacher.losses(painting, teacher.content(painting), styles)
     assert copied["style"].item() < 1e-6
     assert copied["tv"].item() == pytest.approx(1)

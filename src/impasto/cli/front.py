@@ -52,7 +52,7 @@ COMMANDS: Mapping[str, Row] = {
     ),
     "export": Row(
         "export",
-        "Write a trained network, or AdaIN, for another program; photographs are painted with it to check it.",
+        "Write a network for another program; photographs are painted with it to check it.",
     ),
     "styles": Row(
         "library",
@@ -71,7 +71,10 @@ COMMANDS: Mapping[str, Row] = {
         "train",
         "Train a network that paints one style or several in a single pass; or any painting (arbitrary), or a decoder.",
     ),
-    "prune": Row("shrink", "Take channels out of a trained network, and train it to paint the same pictures again."),
+    "prune": Row(
+        "shrink",
+        "Take channels out of a trained network, or of AdaIN, and train it to paint the same pictures again.",
+    ),
     "quantize": Row(
         "shrink", "Write a trained network in INT8, calibrated on photographs; the file is a style like any other."
     ),
