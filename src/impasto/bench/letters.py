@@ -91,18 +91,20 @@ def check_reader(languages: Sequence[str]) -> None:
             raise MissingExtra(f"Tesseract has no language {language}", hint)
 
 
-def read_word(pixels: Floats, language: str) -> str:
+def read_word(pixels: Floats, language: str, *, paper: bool = True) -> str:
     """What an OCR reads in a picture `(H, W, 3)` of one line, without spaces.
+
+    paper: whether the line stands on paper, which then goes on around it, as on a page.
 
     Raises:
         InputError: the picture cannot be read at all.
     """
     height = _HEIGHT
     small = images.resize(pixels, height, max(1, round(pixels.shape[1] * height / pixels.shape[0])))
-    frame = round(_FRAME * height)
+    frame = round(_FRAME * height) if paper else 0
     rim = np.median(np.concatenate([small[0], small[-1]]), 0)
     sheet = np.tile(rim.astype(np.float32), (height + 2 * frame, small.shape[1] + 2 * frame, 1))
-    sheet[frame:-frame, frame:-frame] = small
+    sheet[frame : frame + height, frame : frame + small.shape[1]] = small
     buffer = io.BytesIO()
     images.write(images.Picture(sheet), buffer, format="PNG")
     return "".join(_tesseract(["stdin", "stdout", "--psm", "7", "-l", language], buffer.getvalue()).split())
