@@ -498,6 +498,16 @@ def test_a_texture_is_no_finer_than_any_view_saw_it():
     torch.testing.assert_close(completed(texture, sheet, torch.full((sheet.rows,), 10.0)), texture)
 
 
+def test_what_was_hardly_seen_takes_the_colours_around_it_and_not_the_mean_of_all():
+    sheet = Sheet((16, 16))
+    texture = torch.zeros(1, 3, 16, 16)
+    texture[..., 8:] = 1
+    weights = torch.zeros(sheet.rows)
+    weights[:256] = 10
+    weights[5 * 16 + 3] = 0
+    assert completed(texture, sheet, weights)[0, :, 5, 3].max() < 0.05
+
+
 def test_points_in_front_hide_those_behind(tmp_path):
     """Two sheets of points, one behind the other: only the nearer shows, without a gap."""
     grid = np.stack(np.meshgrid(np.linspace(-1, 1, 60), np.linspace(-1, 1, 60)), -1).reshape(-1, 2)

@@ -139,9 +139,13 @@ def completed(texture: Tensor, sheet: Sheet, weights: Tensor) -> Tensor:
         return texture
     levels = _levels_of(texture, sheet)
     parts = torch.split(weights, [height * width for height, width in sheet.levels])
+    sums: list[Tensor] = []
+    for own, sides in zip(parts, sheet.levels, strict=True):  # what was seen finely was seen coarsely, too
+        finer = F.adaptive_avg_pool2d(sums[-1], sides) * (sums[-1].numel() / math.prod(sides)) if sums else 0.0
+        sums.append(own.view(1, 1, *sides) + finer)
     result, _ = levels[-1]
-    for (level, share), own, sides in list(zip(levels, parts, sheet.levels, strict=True))[-2::-1]:
-        trust = (own / _SURE).clamp(0, 1).view(1, 1, *sides) * (share > 0)
+    for (level, share), seen, sides in list(zip(levels, sums, sheet.levels, strict=True))[-2::-1]:
+        trust = (seen / _SURE).clamp(0, 1) * (share > 0)
         around = F.interpolate(result, size=sides, mode="bilinear", align_corners=False)
         result = torch.lerp(around, level, trust)
     return result
@@ -192,7 +196,7 @@ class TextureCanvas:
         backdrop: Tensor | None = None,
     ) -> None:
         self._parts = [
-            PixelPyramid(start) if sheet.mips else Pixels(start.clone())
+            PixelPyramid(start, wrap=sheet.around) if sheet.mips else Pixels(start.clone())
             for start, sheet in zip(starts, sheets, strict=True)
         ]
         self._sheets, self._views, self._rotation = tuple(sheets), tuple(views), rotation
