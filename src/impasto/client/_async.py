@@ -123,11 +123,12 @@ class AsyncClient:
             raise InputError(told, f"use 1 to {_KEY_LENGTH} letters and digits, such as a UUID")
         key = idempotency_key or uuid.uuid4().hex
         request = await asyncio.to_thread(request_of, content, style, settings)
+        found = f"if the job was accepted, the same call with idempotency_key={key!r} gives it; "
         try:
-            async with self._in_time():
+            async with self._in_time(found):
                 return await self._submitted(request, key)
-        except (Cancelled, UnreachableError) as error:
-            error.hint = f"if the job was accepted, the same call with idempotency_key={key!r} gives it; {error.hint}"
+        except UnreachableError as error:
+            error.hint = found + error.hint
             raise
 
     async def _submitted(self, request: Request, key: str) -> Job:
@@ -202,12 +203,13 @@ class AsyncClient:
                 yield frame
 
     @asynccontextmanager
-    async def _in_time(self) -> AsyncIterator[None]:
+    async def _in_time(self, hint: str = "") -> AsyncIterator[None]:
+        """Raises Cancelled when the time is over; `hint` goes before its own."""
         try:
             async with asyncio.timeout(self.timeout):
                 yield
         except TimeoutError:
-            hint = "give it a longer timeout, or ask for a smaller size"
+            hint += "give it a longer timeout, or ask for a smaller size"
             raise Cancelled(f"not done within {self.timeout:g} seconds", hint) from None
 
 
