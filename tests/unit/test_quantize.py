@@ -40,7 +40,7 @@ def test_a_quantised_network_is_a_style_and_falls_back_as_far_as_asked(network, 
     assert told["runtime"] == "openvino"
     assert told["bytes"] == out.stat().st_size
     assert told["ssim"] >= 0.95 > 0
-    assert told["layers"] == 11
+    assert told["layers"] == 9  # the two doublings are transposed convolutions, which stay
     about, codes = onnx_files.read_header(out)
     assert about["licences"] == {"s3": "CC0"}
     assert list(codes) == ["s3"]

@@ -175,7 +175,7 @@ def quantise(
     """
     RUNTIMES[runtime].check_installed()
     onnx: Any = require("onnx", EXTRA)
-    plain = _read(network)
+    plain = _read(network, runtime)
     learnt, compared = _batches(photographs, plain.codes)
     model = onnx.load_from_string(plain.data)
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
@@ -197,13 +197,13 @@ def quantise(
     )
 
 
-def _read(network: Path) -> NetworkGraph:
+def _read(network: Path, runtime: str) -> NetworkGraph:
     catalog.listing(network)
     if network.suffix == onnx_files.SUFFIX:
         return NetworkGraph.read(network)
     tensors, about = graphs.read(network)
     told = {key: value for key, value in about.items() if key not in ("losses", "validation")}
-    return NetworkGraph.of(tensors, graphs.build(tensors, told))
+    return NetworkGraph.of(tensors, graphs.build(tensors, told, transposed=runtime == "openvino"))
 
 
 def _batches(photographs: Sequence[Floats], codes: Mapping[str, Floats]) -> tuple[list[Batch], list[Batch]]:
