@@ -134,6 +134,13 @@ def test_transparent_pictures_and_tiles_are_left_to_torch_or_refused(any_store, 
     assert "--runtime" in caught.value.hint
 
 
+@pytest.mark.parametrize("method", ["adain", "attention", "microast"])
+def test_what_a_runtime_takes_is_counted_before_it_is_out_of_memory(method):
+    row = registry.find(method)
+    here, there = (row.bytes_per_pixel(row.load_knobs()(), Placement(runtime=name)) for name in ("torch", "onnx"))
+    assert there > 1.4 * here
+
+
 def test_auto_measures_methods_for_any_painting(any_store, picture_file, monkeypatch):
     asked = []
 

@@ -61,7 +61,8 @@ class AnyJob:
 
     def memory(self, painter: AnyPainter) -> float:  # noqa: ARG002 - it is the same in all
         """Bytes a pixel at its peak."""
-        return self.stage.method.memory
+        row = self.stage.method
+        return row.runtime_memory or row.memory
 
     def open(self, models: ModelCache, name: str, precision: str) -> AnyPainter:
         """What paints it; raises as `ModelCache.any_painter`."""

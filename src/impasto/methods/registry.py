@@ -37,6 +37,7 @@ class Method:
         smallest_side: least side of content and style images in pixels.
         operations: floating-point operations a pixel of one full-size pass (for a time estimate).
         memory: bytes a pixel at its peak in float32 (measured; half of it in bfloat16); 0 where `Costs` tells it.
+        runtime_memory: the same in the runtime beside torch that takes most, whatever the precision; 0 for as in torch.
         region_memory: the same for each region, or each level of a strength map.
         tiling: "shared statistics" where the class paints in tiles under a limit (its jobs have `memory`, and its
             `Costs` tell its `least_memory`), else "no".
@@ -57,6 +58,7 @@ class Method:
     smallest_side: int = 16
     operations: float = 0.0
     memory: float = 0.0
+    runtime_memory: float = 0.0
     region_memory: float = 0.0
     tiling: str = "no"
     extra: str = ""
@@ -79,6 +81,8 @@ class Method:
 
     def bytes_per_pixel(self, knobs: Any, placement: Placement) -> float:
         """Memory for a pixel at its peak, in one piece."""
+        if placement.runtime != "torch" and self.runtime_memory:
+            return self.runtime_memory
         told = None if self.memory else self.costs().bytes_per_pixel(knobs, placement)
         return self.memory * (1.0 if placement.precision == "float32" else 0.5) if told is None else told
 
@@ -107,6 +111,7 @@ BUILT_IN = (
         smallest_side=16,
         operations=966e3,
         memory=1150.0,
+        runtime_memory=2350.0,
         region_memory=120.0,
         tiling="shared statistics",
         runtimes=("torch", "onnx", "openvino"),
@@ -140,6 +145,7 @@ BUILT_IN = (
         smallest_side=16,
         operations=1.1e6,
         memory=1150.0,
+        runtime_memory=2350.0,
         region_memory=120.0,
         runtimes=("torch", "onnx", "openvino"),
     ),
@@ -156,6 +162,7 @@ BUILT_IN = (
         smallest_side=16,
         operations=56e3,
         memory=430.0,
+        runtime_memory=640.0,
         runtimes=("torch", "onnx", "openvino"),
     ),
     Method(
