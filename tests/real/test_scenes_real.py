@@ -56,7 +56,7 @@ def test_spot_is_painted_alike_from_all_sides(spot, store, painting, tmp_path):
     together = measures.views_of(result.scene, cameras, SIDE)
     apart = measures.disagreement(scene, cameras, alone, SIDE)
     assert measures.disagreement(scene, cameras, together, SIDE) < apart / 3
-    assert measures.seam_error(result.scene) < 0.1
+    assert measures.seam_error(result.scene) < 0.15  # of texels that are finer than any view
     result.scene.write(tmp_path / "out.obj")
     again = open_scene(tmp_path / "out.obj")
     np.testing.assert_array_equal(again.mesh.points, scene.mesh.points)
