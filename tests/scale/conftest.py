@@ -12,15 +12,15 @@ def cluster():
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service_cluster():
-    """Two nodes for each kind of replicas."""
+    """Two nodes for each kind of replicas. One for all modules: threads of Ray Serve outlive a connection."""
     pytest.importorskip("ray", reason="the extra ray is not installed")
     with Cluster(nodes=4) as started:
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def real_engine():
     from impasto.engine.engine import Engine
 
@@ -33,7 +33,7 @@ def engine(real_engine):
     return real_engine
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def replicas(service_cluster, real_engine):
     """What paints on the cluster, and how pictures are handed to it; one replica of each kind runs."""
     from impasto.contract import ignore

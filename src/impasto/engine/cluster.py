@@ -30,6 +30,7 @@ _START = "start one with ray start --head --port 6379, of the same versions of P
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # a cluster that is started here reports to nobody
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # or threads of Ray Serve that outlive us would start a cluster of their own
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # retries would be told on standard output, among the results
 }
 """Read by Ray when it is imported."""
