@@ -79,9 +79,9 @@ def test_a_search_writes_its_front_and_a_winner_that_training_takes(look, by_siz
     assert (result.winner is not None) == (best is not None)
     if result.winner is not None:
         assert network_specs.find(str(result.winner)) == replace(best.spec, name="swallow")
-    network_specs.write(tmp_path / "swift.json", replace(result.outcomes[-1].spec, name="swift"))
+    network_specs.write(tmp_path / "finch.json", replace(result.outcomes[-1].spec, name="finch"))
     assert (
-        networks.read(teach_with(str(tmp_path / "swift.json"))).architecture.widths == result.outcomes[-1].spec.widths
+        networks.read(teach_with(str(tmp_path / "finch.json"))).architecture.widths == result.outcomes[-1].spec.widths
     )
 
 
@@ -101,14 +101,15 @@ def teach_with(photographs, tiny_weights, placement, tmp_path):
 
 
 @pytest.mark.process
+@pytest.mark.timeout(300)
 def test_a_search_that_was_killed_goes_on_with_the_trial_in_progress(photographs, tmp_path):
     knobs = json.dumps({"steps": 4, "trials": 2, "crop": 64, "canvas": 96, "batch": 1})
     words = [sys.executable, str(SCRIPT), str(photographs), str(tmp_path / "out"), knobs]
-    killed = subprocess.run([*words, "trial 1", "2"], check=False, capture_output=True, timeout=100)
+    killed = subprocess.run([*words, "trial 1", "2"], check=False, capture_output=True, timeout=200)
     assert killed.returncode == -signal.SIGKILL
     left = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 'out' / 'study.db'}")
     (stuck,) = left.get_trials(states=(TrialState.RUNNING,))
-    ran = subprocess.run(words, check=False, capture_output=True, text=True, timeout=100)
+    ran = subprocess.run(words, check=False, capture_output=True, text=True, timeout=200)
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout.splitlines()[-1])
     assert found["tried"] == 2
