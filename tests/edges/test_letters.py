@@ -74,6 +74,17 @@ def test_letters_are_not_painted_again_by_redo(quick, outcome):
 
 
 @pytest.mark.parametrize(
+    "wanted", [("--variations", "2", "-o", "own.png"), ("--layers", ".", "-o", "title.png", "--background", "white")]
+)
+def test_no_file_of_a_sheet_or_a_layer_replaces_an_input(refused, tmp_path, monkeypatch, wanted):
+    monkeypatch.chdir(tmp_path)
+    for name in ("own-1.png", "1-fill.png"):
+        Image.new("RGB", (64, 64), "red").save(tmp_path / name)
+    said = refused("letters", "A", "--style", "own-1.png", "--style", "1-fill.png", *wanted)
+    assert "is an input: it would be replaced" in said
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("", "--style", PAINTING), "empty"),
@@ -92,6 +103,8 @@ def test_letters_are_not_painted_again_by_redo(quick, outcome):
         (("A", "--style", PAINTING, "--variations", "99"), "--variations is 99"),
         (("A", "--style", PAINTING, "--variations", "2", "--animate", "a.webp"), "leave out --layers and --animate"),
         (("A", "--style", PAINTING, "--animate", "a.txt"), "no animation"),
+        (("A", "--style", PAINTING, "--seed", "-1"), "--seed is -1"),
+        (("A", "--style", PAINTING, "--layers", "a.png", "-o", "a.png"), "-o and --layers both name a.png"),
         (("A", "--style", PAINTING, "--like", "broken.ttf"), "belong together"),
         (("A", "--style", PAINTING, "--svg", "script.svg"), "both words and an SVG"),
         (("--svg", "script.svg", "--style", PAINTING), "has <script>"),

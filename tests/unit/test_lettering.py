@@ -346,6 +346,7 @@ def test_what_is_stopped_is_finished_as_far_as_it_has_come(engine, logo):
         {"reach": float("inf")},
         {"outline_width": 0.0},
         {"size": 10},
+        {"seed": -1},
         {"text": "A"},
     ],
 )
@@ -357,7 +358,7 @@ def test_letterings_that_cannot_be(logo, values):
 def test_sizes_and_colours_in_words():
     assert parse_size("512") == 512
     assert parse_size("1024x384") == (1024, 384)
-    assert parse_color("#ff0000") == (1, 0, 0)
+    assert parse_color("#ff0000") == parse_color("rgb(300, 0, 0)") == (1, 0, 0)
     for parse in (parse_size, parse_color):
         with pytest.raises(InputError):
             parse("wide")

@@ -99,7 +99,38 @@ def test_a_curve_bends_lines_and_keeps_them_legible(book):
     assert bowl[-30:, : bowl.shape[1] // 6].max() < 0.1
 
 
-@pytest.mark.parametrize("text", ["", "  ", "\n\n"])
+def test_han_characters_have_the_forms_of_the_language_around_them(book):
+    """Kana on another line say that the words are Japanese, where the second stroke of U+76F4 is another."""
+    pairs = [("\u76f4", "\u3042"), ("\u76f4", "\u4e2d")]
+    japanese, chinese = (typeset(f"{first}\n{second}", book, Setting(align="left")) for first, second in pairs)
+    alone = typeset("\u76f4", book, Setting())
+    count = len(alone.contours)
+    heights = [len(contour.points) for contour in alone.contours]
+    assert [len(contour.points) for contour in chinese.contours[:count]] == heights
+    assert [len(contour.points) for contour in japanese.contours[:count]] != heights
+
+
+def test_controls_leave_space_and_no_mark(book):
+    assert check_text("A\tB\x85C\x07") == "A B\nC"
+    assert sides(typeset("A\tB", book, Setting())) == sides(typeset("A B", book, Setting()))
+
+
+@pytest.mark.parametrize("opening", ["\u2066", "\u2067", "\u2068"])
+def test_isolates_run_in_their_direction(book, opening):
+    """A Hebrew word and its number are turned round together, unless they are told to run from left to right."""
+    inside = f"{opening}\u05d0 17\u2069"
+    marks = {"\u2066": "\u202a", "\u2067": "\u202b", "\u2068": "\u202b"}
+    embedded = f"{marks[opening]}\u05d0 17\u202c"
+    isolated, expected = (drawn(typeset(f"AB {each} C", book, Setting())) for each in (inside, embedded))
+    assert np.array_equal(isolated, expected)
+
+
+def test_a_character_newer_than_the_table_of_directions_is_told(book):
+    with pytest.raises(InputError, match=r"no font has .*U\+0378"):
+        typeset("A\u0378B", book, Setting())
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\n\n", "\x07"])
 def test_no_words(text):
     with pytest.raises(InputError, match="the text is empty"):
         check_text(text)
@@ -132,6 +163,13 @@ def test_files_that_are_no_fonts(tmp_path, store):
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_a_font_whose_name_can_be_no_file(store, name):
+    with pytest.raises(InputError, match="there is no font"):
+        FontBook(name, store=store)
+
+
+@pytest.mark.process
 def test_a_font_that_the_system_lacks(store):
     with pytest.raises(InputError, match="there is no font 'No Such Font'"):
         FontBook("No Such Font", store=store)
@@ -158,6 +196,41 @@ def test_drawings_that_are_refused(tmp_path, inside, said):
     with pytest.raises(InputError, match=said) as caught:
         Drawing.read(path)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "sides", ['viewBox="0 0 1.2.3 4"', 'width="." height="4"', 'viewBox="0 0 1e999 4"', 'viewBox=""']
+)
+def test_drawings_of_no_usable_size(tmp_path, sides):
+    path = tmp_path / "logo.svg"
+    path.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" {sides}><rect width="5" height="5"/></svg>')
+    with pytest.raises(InputError, match="has no usable size"):
+        Drawing.read(path)
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<g>" * 300 + "</g>" * 300,
+        "<g>" * 20000 + "</g>" * 20000,
+        "".join(f'<g id="a{at}"><use href="#a{at + 1}"/></g>' for at in range(128)),
+        "".join(f'<pattern id="a{at}"><path fill="url(#a{at + 1})"/></pattern>' for at in range(300)),
+        '<g id="ring"><use href="#ring"/></g>',
+    ],
+)
+def test_groups_and_references_that_lie_too_deep(tmp_path, inside):
+    path = tmp_path / "logo.svg"
+    path.write_text(SVG.format(inside))
+    with pytest.raises(InputError, match="too deep"):
+        Drawing.read(path)
+
+
+def test_groups_and_references_of_a_usual_depth_are_drawn(tmp_path):
+    path = tmp_path / "logo.svg"
+    shape = '<rect id="r" width="20" height="10" fill="url(#b)"/><linearGradient id="b" href="#c"/>'
+    stops = '<linearGradient id="c"><stop stop-color="red"/></linearGradient>'
+    path.write_text(SVG.format(stops + "<g>" * 40 + shape + "</g>" * 40 + '<use href="#r"/>' * 1000))
+    assert Drawing.read(path).drawn(20, 40, (0, 0, 40, 20)).min() > 0.9
 
 
 def test_entities_are_refused_and_a_plain_doctype_is_not(tmp_path):

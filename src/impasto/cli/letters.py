@@ -130,7 +130,7 @@ def letters(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Paint words in a style: strokes run along the letters, edges are crisp, and the background is transparent."""
-    from impasto.lettering import Example, Lettering, Setting, parse_color, parse_size
+    from impasto.lettering import ZONES, Example, Lettering, Setting, parse_color, parse_size
 
     flags.use_threads(threads)
     knobs = {"strength": strength, "style_scale": style_scale, "steps": steps}
@@ -161,7 +161,8 @@ def letters(
         *(str(one) for one in (svg, like, like_text, font) if one),
     ]
     plan = _Plan(target, layers, animate, variations, jpeg_quality, as_json=as_json)
-    plan.check(inputs)
+    zones = [zone for zone in reversed(ZONES) if wanted[zone] or zone == "fill"]
+    plan.check(lettering, zones, inputs)
     for package in ("uharfbuzz", "resvg_py", "bidi"):
         require_installed(package, "letters")
     spool = Spool()
@@ -218,7 +219,7 @@ class _Plan:
     jpeg_quality: int | None
     as_json: bool
 
-    def check(self, inputs: Sequence[str]) -> None:
+    def check(self, lettering: Lettering, zones: Sequence[str], inputs: Sequence[str]) -> None:
         """Refuse before any computing what cannot be written."""
         from impasto import images
         from impasto.engine.snapshots import check_moving
@@ -229,13 +230,30 @@ class _Plan:
             )
         if self.variations > 1 and (self.layers or self.animate):
             raise InputError("--variations makes a sheet", "leave out --layers and --animate, or choose one by --seed")
-        check_apart({"-o": self.target, "--animate": self.animate}, inputs)
+        check_apart(self._files(lettering, zones), inputs)
         images.check_output(self.target, (), quality=self.jpeg_quality)
         if self.animate is not None:
             check_moving(self.animate)
         folder = self.layers
         if folder is not None and not folder.is_dir() and (folder.exists() or not folder.parent.is_dir()):
             raise InputError(f"the folder {folder} cannot be made", "name another with --layers")
+
+    def _files(self, lettering: Lettering, zones: Sequence[str]) -> dict[str, Path | None]:
+        """All that is written, by the option that names it."""
+        files: dict[str, Path | None] = {"-o": self.target, "--animate": self.animate}
+        if self.variations > 1:
+            files |= {f"-o, seed {seed}": self._variation(seed) for seed in self._seeds(lettering)}
+        if self.layers is not None:
+            files["--layers"] = self.layers
+            names = zones if lettering.background is None else ("background", *zones)
+            files |= {f"--layers, {name}": _layer_path(self.layers, at, name) for at, name in enumerate(names)}
+        return files
+
+    def _seeds(self, lettering: Lettering) -> range:
+        return range(lettering.seed, lettering.seed + self.variations)
+
+    def _variation(self, seed: int) -> Path:
+        return self.target.with_name(f"{self.target.stem}-{seed}{self.target.suffix}")
 
     def paint(self, painter: LetterPainter, lettering: Lettering, look: Any, reporter: Reporter) -> None:
         """Paint and write all."""
@@ -263,9 +281,9 @@ class _Plan:
         from impasto.lettering import on_paper
 
         written, cells, result = [], [], None
-        for seed in range(lettering.seed, lettering.seed + self.variations):
+        for seed in self._seeds(lettering):
             result, sheets = painter.paint(replace(lettering, seed=seed), look)
-            path = self.target.with_name(f"{self.target.stem}-{seed}{self.target.suffix}")
+            path = self._variation(seed)
             result.save(path, jpeg_quality=self.jpeg_quality, on_note=reporter.note)
             written.append(path)
             cells.append((on_paper(result.picture, _paper(sheets)), f"seed {seed}"))
@@ -307,10 +325,14 @@ def _write_layers(sheets: Layers, folder: Path) -> list[Path]:
     folder.mkdir(exist_ok=True)
     written = []
     for number, (name, picture) in enumerate(sheets.pictures().items()):
-        path = folder / f"{number}-{name}.png"
+        path = _layer_path(folder, number, name)
         images.write(picture, path)
         written.append(path)
     return written
+
+
+def _layer_path(folder: Path, number: int, name: str) -> Path:
+    return folder / f"{number}-{name}.png"
 
 
 def _write_animation(sheets: Layers, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from impasto.lettering.effects import Example
 from impasto.lettering.letters import (
+    ZONES,
     Layers,
     Lettering,
     LetterPainter,
@@ -14,6 +15,7 @@ from impasto.lettering.letters import (
 from impasto.lettering.typesetting import Setting
 
 __all__ = [
+    "ZONES",
     "Example",
     "Layers",
     "LetterPainter",

@@ -14,6 +14,7 @@ from typing import Any
 from impasto.assets import Store
 from impasto.contract import OnProgress, ignore
 from impasto.errors import InputError, plain, quoted, require
+from impasto.files import is_file
 
 _MOST_BYTES = 64 << 20
 _FONTCONFIG_SECONDS = 20
@@ -28,20 +29,18 @@ class FreeFont:
         asset: id of the asset.
         file: its name in the asset's folder.
         weight: of a variable font, from 100 to 900.
-        summary: what it is good for.
     """
 
     asset: str
     file: str
     weight: float
-    summary: str
 
 
 FREE_FONTS: dict[str, FreeFont] = {
-    "rubik": FreeFont("font-rubik", "Rubik[wght].ttf", 800, "bold and round: Latin, Cyrillic, Hebrew, Arabic"),
-    "noto": FreeFont("fonts-noto", "NotoSans[wght].ttf", 800, "even: Latin, Greek, Cyrillic"),
-    "noto-cjk": FreeFont("font-noto-cjk", "NotoSansCJKtc-Black.otf", 900, "Chinese, Japanese, Korean"),
-    "noto-emoji": FreeFont("fonts-noto", "NotoEmoji[wght].ttf", 700, "outlines of emoji"),
+    "rubik": FreeFont("font-rubik", "Rubik[wght].ttf", 800),
+    "noto": FreeFont("fonts-noto", "NotoSans[wght].ttf", 800),
+    "noto-cjk": FreeFont("font-noto-cjk", "NotoSansCJKtc-Black.otf", 900),
+    "noto-emoji": FreeFont("fonts-noto", "NotoEmoji[wght].ttf", 700),
 }
 """Fonts by the names that `--font` takes."""
 
@@ -51,8 +50,8 @@ _SCRIPTS = (
 )
 _FALLBACKS = (
     *FREE_FONTS.values(),
-    FreeFont("fonts-noto", "NotoSansSymbols[wght].ttf", 800, "symbols"),
-    *(FreeFont("fonts-noto", f"NotoSans{script}[wght].ttf", 800, script) for script in _SCRIPTS),
+    FreeFont("fonts-noto", "NotoSansSymbols[wght].ttf", 800),
+    *(FreeFont("fonts-noto", f"NotoSans{script}[wght].ttf", 800) for script in _SCRIPTS),
 )
 _CJK = "font-noto-cjk"  # large: fetched only for letters that it may have
 _CJK_NAMES = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC", "FULLWIDTH", "KANGXI")
@@ -143,7 +142,7 @@ class FontBook:
     def _find(self, wanted: str | None) -> Font:
         if wanted is None:
             return self._free(FREE_FONTS["rubik"])
-        if Path(wanted).suffix.lower() in _ENDINGS or Path(wanted).is_file():
+        if Path(wanted).suffix.lower() in _ENDINGS or is_file(wanted):
             return _of_file(Path(wanted))
         if wanted.lower() in FREE_FONTS:
             return self._free(FREE_FONTS[wanted.lower()])

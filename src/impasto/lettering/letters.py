@@ -103,6 +103,8 @@ class Lettering:
         tones.tone_range(self.tone, 0)
         if self.quality not in QUALITIES:
             raise InputError(f"there is no quality {quoted(self.quality)}", f"it is one of {', '.join(QUALITIES)}")
+        if as_whole(self.seed) is None:
+            raise InputError(f"--seed is {quoted(self.seed)}", "it takes a whole number from 0 on")
         for flag, value, low, high in (
             ("--outline-width", self.outline_width, 0.05, 3.0),
             ("--reach", self.reach, 0.0, _MOST_AROUND),
@@ -128,10 +130,10 @@ def parse_color(text: str) -> tuple[float, float, float]:
     from PIL import ImageColor  # a table of names; no codec
 
     try:
-        red, green, blue = ImageColor.getrgb(text)[:3]
+        red, green, blue = (min(max(value, 0), 255) / 255 for value in ImageColor.getrgb(text)[:3])
     except ValueError as error:
         raise InputError(f"--background is {quoted(text)}", "it takes a colour, such as white or #f4ecd8") from error
-    return red / 255, green / 255, blue / 255
+    return red, green, blue
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,9 +22,11 @@ Floats: TypeAlias = NDArray[np.float32]
 Points: TypeAlias = NDArray[np.float64]
 
 _MOST_BYTES = 8 << 20
+_MOST_DEPTH = 64  # of groups and references; some hundreds overflow the stack of the library that draws them
 _CURVE_POINTS = 8  # into which a curve is cut where it is bent
 _ACTIVE = ("script", "foreignObject", "iframe", "embed", "object", "video", "audio", "image", "feImage")
 _ANIMATED = ("animate", "set", "animateMotion", "animateTransform", "animateColor")
+_NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -124,8 +126,7 @@ class Drawing:
         if not data:
             raise InputError(f"{plain(path.name)} is empty or larger than {_MOST_BYTES >> 20} MiB", "give a flat logo")
         root = _checked(data, path.name)
-        text = ElementTree.tostring(root, encoding="unicode")
-        return cls(text, _sides(root, path.name))
+        return cls(ElementTree.tostring(root, encoding="unicode"), _sides(root, path.name))
 
     def drawn(self, height: int, width: int, box: tuple[float, float, float, float]) -> Floats:
         """Coverage `(H, W)`, the drawing fitted without stretching into a box: left, top, width and height."""
@@ -158,7 +159,31 @@ def _checked(data: bytes, name: str) -> ElementTree.Element:
         raise InputError(f"{shown} is not an SVG", "its outermost element must be svg")
     for element in root.iter():
         _check_element(element, shown)
+    named = {element.get("id", ""): element for element in root.iter()}
+    try:
+        _depth(root, named, {}, _MOST_DEPTH)
+    except RecursionError as error:
+        raise InputError(
+            f"{shown} has groups in groups or references to references, too deep", "ungroup some, or expand them"
+        ) from error
     return root
+
+
+def _depth(
+    element: ElementTree.Element,
+    named: dict[str, ElementTree.Element],
+    known: dict[ElementTree.Element, int],
+    most: int,
+) -> int:
+    """How deep elements lie in and refer to one another. Raises RecursionError beyond `most`, as in rings."""
+    if known.get(element, 1) > most:
+        raise RecursionError
+    if element not in known:
+        values = " ".join(element.attrib.values())
+        names = re.findall(r"(?:^|\s|\(\s*['\"]?)\s*#([^\s'\")]+)", values)
+        below = [*element, *(named[name] for name in names if name in named)]
+        known[element] = 1 + max((_depth(each, named, known, most - 1) for each in below), default=0)
+    return known[element]
 
 
 def _without_plain_doctype(data: bytes, shown: str) -> bytes:
@@ -192,11 +217,11 @@ def _check_element(element: ElementTree.Element, shown: str) -> None:
 
 def _sides(root: ElementTree.Element, name: str) -> tuple[float, float]:
     """Width and height of a drawing, by its view box or its size."""
-    box = [float(each) for each in re.findall(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?", root.get("viewBox", ""))[:4]]
+    box = [float(each) for each in re.findall(rf"[-+]?{_NUMBER}", root.get("viewBox", ""))]
     if len(box) == 4:
         sides = box[2], box[3]
     else:
-        found = [re.match(r"\s*([\d.]+)\s*(px|pt|mm|cm|in)?\s*$", root.get(key, "")) for key in ("width", "height")]
+        found = [re.match(rf"\s*({_NUMBER})\s*(px|pt|mm|cm|in)?\s*$", root.get(key, "")) for key in ("width", "height")]
         sides = tuple(float(each[1]) if each else 0.0 for each in found)  # type: ignore[assignment]
     if min(sides) <= 0 or max(sides) / max(min(sides), 1e-9) > 50 or max(sides) > 1e6:
         raise InputError(f"{plain(name)} has no usable size", "give it a viewBox of positive width and height")

@@ -97,12 +97,6 @@ class Shape:
         across = 0.5 * np.arctan2(2 * xy, xx - yy)  # the direction of steepest change
         return np.asarray(np.dstack([-np.sin(across), np.cos(across)]), np.float32)
 
-    def band(self, low: float, high: float, *, soft: float = 1.0) -> Floats:
-        """`(H, W)` in [0, 1]: where the distance lies between two numbers of pixels, with edges of `soft` pixels."""
-        above = np.clip((self.distance - low) / soft + 0.5, 0, 1)
-        below = np.clip((high - self.distance) / soft + 0.5, 0, 1)
-        return np.asarray(np.minimum(above, below), np.float32)
-
     def grown(self, pixels: float) -> Floats:
         """Coverage `(H, W)` of the shape made wider by so many pixels, antialiased."""
         if pixels <= 0:

@@ -89,7 +89,6 @@ def lay_strokes(
     *,
     seed: int = 0,
     brush: Brush | None = None,
-    start: Floats | None = None,
 ) -> Strokes:
     """Cover part of a sheet with strokes.
 
@@ -99,13 +98,12 @@ def lay_strokes(
         where: `(H, W)`, how densely they lie, from 0 to 1; they begin there and end where it is 0.
         seed: of places and colours.
         brush: see there.
-        start: `(H, W, 3)`, what they are laid on; by default the painting's colours, without detail.
     """
     brush = brush or Brush()
     generator = np.random.default_rng(seed)
     source = _placed(painting, shape.sides, generator)
-    ground = cv2.GaussianBlur(source, (0, 0), 2 * shape.stroke_radius) if start is None else start
-    sheet = np.ascontiguousarray(ground, np.float32)
+    # the painting's colours, without detail
+    sheet = np.ascontiguousarray(cv2.GaussianBlur(source, (0, 0), 2 * shape.stroke_radius), np.float32)
     drawn: list[_Stroke] = []
     for layer in brush.layers:
         drawn += _layer(shape, source, where, layer, brush, generator)

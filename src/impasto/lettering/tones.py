@@ -89,17 +89,16 @@ def relit(pixels: Floats, wanted: Floats) -> Floats:
     return np.asarray(np.clip(np.where((wanted < own)[..., None], darker, lighter), 0, 1), np.float32)
 
 
-def contrast(pixels: Floats, shape: Shape, edge: float = 0.0) -> float:
+def contrast(pixels: Floats, shape: Shape) -> float:
     """How far letters stand out: the difference of mean luma within and around them, in pooled deviations.
 
     Args:
         pixels: `(H, W, 3)`, letters and surroundings together.
         shape: the letters.
-        edge: pixels around them that belong to neither, such as an outline.
     """
     near = _REACH * 2 * shape.stroke_radius
     values, distance = luma(pixels), shape.distance
-    within_letters, around = values[distance > 1], values[(distance < -edge - 1) & (distance > -edge - near)]
+    within_letters, around = values[distance > 1], values[(distance < -1) & (distance > -near)]
     if not len(within_letters) or not len(around):
         return 0.0
     spread = float(np.sqrt((within_letters.var() + around.var()) / 2))

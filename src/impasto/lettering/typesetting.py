@@ -22,6 +22,10 @@ _EM = 1000.0  # units of a font
 _STEP = 40.0  # units of a font between points of a line, so that it can be bent
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _LETTERS = ("a", "\u05d0")  # from left to right, and from right to left
+_EAST_ASIAN = {"Hira": "ja", "Kana": "ja", "Hang": "ko", "Bopo": "zh-Hant", "Hani": "zh-Hans"}
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_ISOLATES = {"LRI": "\u202a", "RLI": "\u202b", "PDI": "\u202c"}  # the embeddings that are nearest to them
+_NEUTRAL = "\ufffc"
 _JOINING = "\u200d\ufe0e\ufe0f"
 
 
@@ -54,12 +58,12 @@ class Setting:
 
 
 def check_text(text: str) -> str:
-    """The text with line ends alike.
+    """The text with line ends alike, and spaces for tabs and other control characters.
 
     Raises:
         InputError: there is nothing to see, or too much.
     """
-    lines = [line.strip() for line in re.split(r"\r\n|[\r\n\v\f\u2028\u2029]", text)]
+    lines = [_CONTROLS.sub(" ", line).strip() for line in re.split(r"\r\n|[\r\n\v\f\x85\u2028\u2029]", text)]
     clean = "\n".join(lines).strip("\n")
     if not clean:
         raise InputError("the text is empty", 'give some words, such as impasto letters "PARIS 1889"')
@@ -78,7 +82,9 @@ def typeset(text: str, book: FontBook, setting: Setting) -> Outline:
     Raises:
         InputError: it is empty or too long, or no font has a letter of it.
     """
-    lines = [_line(line, book, setting.spacing * _EM) for line in check_text(text).split("\n")]
+    clean = check_text(text)
+    han = _language_of_han(clean)
+    lines = [_line(line, book, han, setting.spacing * _EM) for line in clean.split("\n")]
     widest = max(width for _, width in lines)
     share = {"left": 0.0, "center": 0.5, "right": 1.0}[setting.align]
     contours: list[Contour] = []
@@ -89,12 +95,12 @@ def typeset(text: str, book: FontBook, setting: Setting) -> Outline:
     return _bent(whole, setting.curve) if setting.curve else whole
 
 
-def _line(text: str, book: FontBook, spacing: float) -> tuple[Outline, float]:
-    """The outlines of one line, and its width."""
+def _line(text: str, book: FontBook, han: str, spacing: float) -> tuple[Outline, float]:
+    """The outlines of one line, and its width. han: language of its Han characters."""
     contours: list[Contour] = []
     pen = 0.0
     for run in _runs(text, book):
-        pen = _shape(run, pen, spacing, contours)
+        pen = _shape(run, han, pen, spacing, contours)
     return Outline(tuple(contours)), max(pen - spacing, 0.0)
 
 
@@ -139,7 +145,7 @@ def _levels(text: str) -> list[int]:
     bidi = require("bidi.algorithm", "letters")
     storage = bidi.get_empty_storage()
     base = bidi.get_base_level(text)
-    text = _with_brackets_resolved(text, base)
+    text = _with_known_types(_with_brackets_resolved(text, base))
     storage["base_level"], storage["base_dir"] = base, ("L", "R")[base]
     bidi.get_embedding_levels(text, storage)
     for index, each in enumerate(storage["chars"]):
@@ -152,6 +158,21 @@ def _levels(text: str) -> list[int]:
     for each in storage["chars"]:
         levels[each["index"]] = each["level"]
     return levels
+
+
+def _with_known_types(text: str) -> str:
+    """The text with other characters in place of those whose types the package does not know.
+
+    Isolates become embeddings, and characters newer than Python's table neutral ones.
+    """
+    characters = list(text)
+    for index, character in enumerate(text):
+        kind = unicodedata.bidirectional(character)
+        if kind == "FSI":
+            kinds = map(unicodedata.bidirectional, text[index:])
+            kind = {"R": "RLI", "AL": "RLI"}.get(next((each for each in kinds if each in ("L", "R", "AL")), "L"), "LRI")
+        characters[index] = _ISOLATES.get(kind, character if kind else _NEUTRAL)
+    return "".join(characters)
 
 
 def _with_brackets_resolved(text: str, base: int) -> str:
@@ -201,13 +222,13 @@ def _script_of(character: str) -> str:
     return str(buffer.script or "Zyyy")
 
 
-def _shape(run: _Run, pen: float, spacing: float, contours: list[Contour]) -> float:
-    """Add a run's outlines from `pen` on. Returns where the next begins."""
+def _shape(run: _Run, han: str, pen: float, spacing: float, contours: list[Contour]) -> float:
+    """Add a run's outlines from `pen` on. Returns where the next begins. han: language of Han characters."""
     harfbuzz = require("uharfbuzz", "letters")
     buffer = harfbuzz.Buffer()
     buffer.add_str(run.text)
     buffer.direction, buffer.script = ("rtl" if run.backwards else "ltr"), run.script
-    buffer.language = _language(run)
+    buffer.language = han if run.script in _EAST_ASIAN else "und"
     apart = abs(spacing) > 0 and run.script not in ("Arab", "Syrc", "Mong", "Nkoo", "Deva", "Beng", "Guru")
     features = {"liga": False, "clig": False} if apart else {}
     font = run.font.shaper
@@ -222,9 +243,10 @@ def _shape(run: _Run, pen: float, spacing: float, contours: list[Contour]) -> fl
     return pen
 
 
-def _language(run: _Run) -> str:
-    """For forms of letters that differ by language: Han characters look Chinese in a line without kana."""
-    return {"Hira": "ja", "Kana": "ja", "Hang": "ko", "Hani": "zh-Hans", "Bopo": "zh-Hant"}.get(run.script, "und")
+def _language_of_han(text: str) -> str:
+    """Han characters have forms of their own in each language, which the letters beside them tell; alone, Chinese."""
+    scripts = {_script_of(each) for each in text}
+    return next((language for script, language in _EAST_ASIAN.items() if script in scripts), "zh-Hans")
 
 
 def _glyph(font: object, glyph: int, right: float, up: float) -> list[Contour]:
@@ -267,7 +289,7 @@ def _bent(outline: Outline, degrees: float) -> Outline:
     left, top, right, bottom = outline.bounds
     angle = math.radians(abs(degrees))
     radius = (right - left) / angle
-    middle, height = (left + right) / 2, bottom - top
+    middle = (left + right) / 2
 
     def bend(points: Points) -> Points:
         turn = (points[:, 0] - middle) / radius
@@ -276,5 +298,4 @@ def _bent(outline: Outline, degrees: float) -> Outline:
         down = -far * np.cos(turn) if degrees > 0 else far * np.cos(turn)
         return np.column_stack([far * np.sin(turn), down])
 
-    assert height >= 0
     return outline.mapped(bend)
