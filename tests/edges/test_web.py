@@ -107,7 +107,7 @@ def test_a_folder_of_ours_is_replaced_and_another_is_not(network, tmp_path):
         ([], "no network"),
         (["NET", "--to", "web", "-o", "NET"], "is a file"),
         (["NET", "--to", "web", "--shape", "64x64", "-o", "site"], "takes any size"),
-        (["adain", "--to", "web", "-o", "site"], "AdaIN cannot"),
+        (["adain", "--to", "web", "-o", "site"], "takes a painting cannot"),
     ],
 )
 def test_what_makes_no_page_is_told(words, message, network, tmp_path, monkeypatch, capsys):

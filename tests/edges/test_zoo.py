@@ -168,7 +168,6 @@ STYLES = [
     "https://example.com/a.jpg",
     "pack:nobody",
     ".",
-    "..",
     "s3://bucket/a.jpg",
 ]
 

@@ -193,6 +193,8 @@ OPENED = {
     "batch/places.py",  # beside, then renamed
     "export/web/__init__.py",  # in a folder beside, which is renamed whole
     "runtimes/openvino.py",  # tries whether a folder takes files
+    "scenes/files.py",  # an archive, into a temporary folder
+    "serve/films.py",  # a video that a client has sent, while it is looked at
     "serve/store.py",  # an archive, into what `whole` gives
     "train/_run.py",
     "video/resume.py",

@@ -653,7 +653,7 @@ def test_styles_are_listed_and_searched(serve):
         {**row, "source": "museum", "method": "auto"},
         {**row, "id": "museum:2", "title": "Sea", "source": "x", "method": "auto"},
     ]
-    running.service.styles = lambda words: [row for row in rows if words.lower() in row["title"].lower()]
+    running.service.styles = lambda words, **_: [row for row in rows if words.lower() in row["title"].lower()]
     assert [style.id for style in stub.ListStyles(pb.ListStylesRequest()).styles] == ["museum:1", "museum:2"]
     assert [style.id for style in stub.ListStyles(pb.ListStylesRequest(query="IRISES")).styles] == ["museum:1"]
 

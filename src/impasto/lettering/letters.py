@@ -35,6 +35,8 @@ Styles: TypeAlias = Sequence[tuple[Any, float]]
 """Styles as `Engine.stylize` takes them, each with its weight."""
 
 ZONES = ("fill", "outline", "around")
+"""Parts of a lettering that take styles of their own."""
+
 DEFAULT_SIZE = 1024
 LEAST_SIZE = 64
 _MOST_AROUND = 60.0  # widths of a stroke

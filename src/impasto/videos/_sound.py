@@ -18,6 +18,7 @@ LONGEST = 600.0
 """Seconds that are read; the rest of a longer recording does not count."""
 
 SOUND_EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac"})
+"""Endings of files that are sound alone."""
 
 
 @dataclass(frozen=True)
