@@ -86,6 +86,7 @@ def test_a_saved_sentence_paints_as_the_sentence_does(engine, library, photos, t
     assert np.abs(images.as_float(direct) - images.as_float(saved)).max() <= 2 / 255
 
 
+@pytest.mark.process  # scikit-learn asks how many cores there are
 def test_the_librarys_groups_agree_with_artists_and_centuries_beyond_chance(library, monkeypatch):
     """A third of the paintings, small, by three layers, for time."""
     monkeypatch.setattr(embedding, "SIDE", 128)
