@@ -64,6 +64,7 @@ web-demo: install
 	$(BIN)/impasto export pack --to web -o out/web
 
 test: install
+	@tests/programs.sh
 	$(BIN)/impasto assets fetch
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report= tests/unit tests/methods tests/edges
 	$(BIN)/python -m pytest --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90 tests/real

@@ -161,7 +161,7 @@ POSTGRESQL = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 def postgresql_server():
     """A real PostgreSQL of Debian's package, run by another user than root; gives the URL of its first database."""
     if not POSTGRESQL:
-        pytest.skip("PostgreSQL is not installed here; .ci/run installs it where it can (apt-get)")
+        pytest.skip("PostgreSQL is not installed here; make test installs it where it can (apt-get)")
     pytest.importorskip("psycopg", reason="psycopg is not installed: it is in the extra postgres")
     user = "postgres" if os.getuid() == 0 else None
     # pytest's own folder for temporary files is closed to other users

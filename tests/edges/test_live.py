@@ -222,7 +222,7 @@ def test_a_taken_port_is_told(live):
 
 
 @pytest.mark.process
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; .ci/run installs it where it can (apt-get)")
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; make test installs it where it can (apt-get)")
 def test_the_page_in_a_real_browser(live):
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: it is in the extra dev")
     with serve_page(live, 0) as page, sync_api.sync_playwright() as playwright:

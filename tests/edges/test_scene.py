@@ -97,7 +97,7 @@ def test_paints_a_model_a_sheet_and_a_film(capsys, ball, picture_file, tmp_path)
 def browser():
     playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
-        pytest.skip("no chromium here; .ci/run installs it where it can (apt-get)")
+        pytest.skip("no chromium here; make test installs it where it can (apt-get)")
     with playwright.sync_playwright() as started:
         found = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield found

@@ -117,7 +117,7 @@ def test_each_language_has_its_own_index(site):
 
 
 @pytest.mark.process
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; .ci/run installs it where it can (apt-get)")
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; make test installs it where it can (apt-get)")
 def test_search_works_from_a_folder(site):
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: it is in the extra dev")
     with sync_api.sync_playwright() as playwright:

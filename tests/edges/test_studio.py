@@ -33,7 +33,7 @@ from tiny import write_photographs
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 in_browser = [
     pytest.mark.process,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium, as .ci/run does"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium, as make test does"),
 ]
 AXE = "axe-core@4.12.1"
 AXE_INTEGRITY = "s7iGf5GaVMxEG0ENN9x+xTr7GFZCb1ZP/1uATUpCEK2X78nDB3RwbtFCo9pGAf9ru+VwoQ464DkaLEeRM08wJA=="

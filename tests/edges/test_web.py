@@ -182,7 +182,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 def site(tmp_path_factory):
     """The pack's page, served."""
     if CHROMIUM is None:
-        pytest.skip("no chromium here; .ci/run installs it where it can (apt-get)")
+        pytest.skip("no chromium here; make test installs it where it can (apt-get)")
     store, folder = Store(), tmp_path_factory.mktemp("web") / "site"
     if not store.is_present(web.LIBRARY) and shutil.which("npm") is None:
         pytest.skip("no npm here, which fetches the library")
