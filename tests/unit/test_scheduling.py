@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impasto.engine.scheduling import BatchCosts, FairQueue, Lane, Waiting
+from impasto.engine.scheduling import BatchCosts, FairQueue, Lane, Waiting, busy_seconds
 
 SIZE = "adain 64x48"
 
@@ -142,6 +142,24 @@ def test_the_size_that_takes_least_is_found_by_trying(each, best):
         costs.record(size, size * each[size])
     assert costs.best(16) == best
     assert costs.best(3) <= 3
+
+
+@pytest.mark.parametrize(
+    ("idle_since", "started", "ended", "seconds"), [(0.0, 0.0, 2.0, 2.0), (0.0, 1.0, 3.0, 3.0), (0.0, 50.0, 53.0, 6.0)]
+)
+def test_a_worker_that_idles_between_batches_counts_that_but_no_more_than_painting(idle_since, started, ended, seconds):
+    assert busy_seconds(idle_since, started, ended) == seconds
+
+
+def test_batches_that_paint_quicker_but_leave_the_worker_idle_are_given_up():
+    costs, now = BatchCosts(), 0.0
+    for _ in range(200):
+        size = costs.best(4)
+        idle = 0.0 if size == 1 else 0.9 * size  # while the pictures that came back together are sent anew
+        started, ended = now + idle, now + idle + (1.0 if size == 1 else 0.7 * size)
+        costs.record(size, busy_seconds(now, started, ended))
+        now = ended
+    assert costs.best(4) == 1
 
 
 def test_a_size_that_has_become_worth_it_is_found_again():

@@ -22,7 +22,7 @@ from typing import ClassVar, Protocol
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.engine.engine import Demand
 from impasto.engine.request import Result, Task, attempt
-from impasto.engine.scheduling import Lane
+from impasto.engine.scheduling import Lane, busy_seconds
 from impasto.errors import Cancelled, ResourceError, StyleError
 from impasto.memory import trim_memory
 
@@ -269,17 +269,19 @@ class Batcher:
         """Paint what comes, to the end."""
         if lane != QUICK:
             yield_processor(_NICE[lane])
-        kept = 0
+        kept, idle_since = 0, self._clock()
         while batch := self._next(lane):
             started = self._clock()
             self._paint(batch)
+            ended = self._clock()
+            took, idle_since = busy_seconds(idle_since, started, ended), ended
             kept += len(batch) if lane == QUICK else _TRIM_AFTER
             if kept >= _TRIM_AFTER:
                 trim_memory()  # what pictures of many sizes leave free lies in pieces, and would only grow
                 kept = 0
             with self._changed:
                 self._running[lane] -= len(batch)
-                self._lanes[lane].record(_class_of(batch), len(batch), self._clock() - started)
+                self._lanes[lane].record(_class_of(batch), len(batch), took)
                 self._changed.notify_all()
 
     def _next(self, name: str) -> list[_Item]:

@@ -114,6 +114,18 @@ class FairQueue(Generic[T]):
             self._given, self._now = {}, 0.0
 
 
+def busy_seconds(idle_since: float, started: float, ended: float) -> float:
+    """What a batch costs its worker: painting, and the idle time before it, of which as much counts as painting took.
+
+    Clients whose pictures come back together send the next ones together, and the worker idles while all are decoded: a
+    large batch can paint quicker and still serve fewer. Longer idle times mean that nobody asks, and say nothing.
+
+    Args:
+        idle_since, started, ended: seconds of one clock: the worker's batch before came to its end, and this one's times.
+    """
+    return ended - max(idle_since, started - (ended - started))
+
+
 class BatchCosts:
     """What batches of one size class took, and which size takes least time a picture. Sizes are powers of two."""
 
@@ -126,7 +138,7 @@ class BatchCosts:
 
         Args:
             size: pictures in it.
-            seconds: that all took together.
+            seconds: that all took together; see `busy_seconds`.
         """
         self._batches += 1
         self._seconds.setdefault(size, deque(maxlen=_KEPT)).append(seconds / size)
