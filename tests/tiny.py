@@ -182,3 +182,15 @@ def tiny_generator(width=4):
         f"{name}.weight": torch.randn(shape, generator=generator) / (shape[1] * shape[2] * shape[3]) ** 0.5
         for name, shape in shapes.items()
     }
+
+
+def tiny_clip(seed=0):
+    """A CLIP of few channels with random weights."""
+    from impasto.models.bpe import BytePairs, merges_of
+    from impasto.models.clip import Clip, ClipSpec, TowerSpec
+
+    words = BytePairs.of_merges(merges_of(("red", "stripes", "blue", "dots", "photo")))
+    spec = ClipSpec(TowerSpec(16, 2, 2), TowerSpec(8, 2, 2), 16, 4, 12, len(words.vocabulary), 8)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return {name: tensor.detach() for name, tensor in Clip(spec, words).weights().items()}

@@ -138,6 +138,7 @@ class StyleImage:
         weight: its share, above 0; shares are normalised to sum to 1.
         digest: sha256 of the decoded pixels, the cache key.
         name: a style of a trained network, which this image is only a specimen of.
+        words: the style in words, for methods that take them; the image is then blank.
         seen: `(1, 1, H, W)` in [0, 1], how much of each pixel counts: its opacity; None for all of it.
     """
 
@@ -145,6 +146,7 @@ class StyleImage:
     weight: float = 1.0
     digest: str = ""
     name: str = ""
+    words: str = ""
     seen: Tensor | None = None
 
 

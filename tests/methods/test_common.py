@@ -8,10 +8,10 @@ import torch
 from impasto.contract import Guide, Job, Placement, Region, Style, StyleImage
 from impasto.errors import Cancelled
 from impasto.methods import registry
-from tiny import noise, style_of, tiny_arbitrary, tiny_generator, tiny_network
+from tiny import noise, style_of, tiny_arbitrary, tiny_clip, tiny_generator, tiny_network
 
 METHODS = [row for row in registry.methods().values() if not row.extra]
-QUICK = {"steps": 5, "init": "content", "coarsest": 32}
+QUICK = {"steps": 5, "init": "content", "coarsest": 32, "patches": 4}
 
 
 def quick(row, **changes):
@@ -29,6 +29,8 @@ def build(row, tiny_weights, placement):
         weights["network"] = tiny_generator()
     if row.name == "arbitrary":
         weights["arbitrary:FILE"] = tiny_arbitrary()
+    if row.name == "clip":
+        weights["clip:FILE"] = tiny_clip()
     return row.load_class()(weights, placement)
 
 

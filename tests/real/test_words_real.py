@@ -51,6 +51,14 @@ def test_four_of_five_queries_find_a_painting_that_answers_them(library):
     assert rows["20 queries", "Chinese"] >= 0.8
 
 
+def test_what_means_something_is_painted_and_nonsense_is_not(library):
+    rows = {row["query"]: row["painted"] for row in word_search(library) if isinstance(row["painted"], float)}
+    assert rows["60 queries"] == 1.0
+    assert rows["20 of nonsense"] <= 0.05
+    with pytest.raises(InputError, match="banana"):
+        words.choose(library, "banana smartphone")
+
+
 @pytest.mark.parametrize("query", ["asdf qwer zxcv", "invoice for march 2021", "kubernetes cluster config"])
 def test_nonsense_is_refused_with_the_nearest_three(library, query):
     with pytest.raises(InputError, match="is like") as caught:

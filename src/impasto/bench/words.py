@@ -11,6 +11,7 @@ from typing import Any
 from impasto.assets.library import Library
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.engine import words
+from impasto.errors import InputError
 
 FIRST = 3
 """Places of the ranking that count."""
@@ -19,45 +20,61 @@ FIRST = 3
 def word_search(library: Library, *, on_progress: OnProgress = ignore) -> list[dict[str, Any]]:
     """A row for each query, whether one of its paintings is among the first three, and a row for each language.
 
+    `painted` says whether the query would be painted at all; of nonsense it should not, and nothing is to be found.
+
     Raises:
         AssetError: the library or the network that reads sentences cannot be had.
     """
     text = (resources.files("impasto.bench") / "queries.toml").read_text(encoding="utf-8")
-    queries = tomllib.loads(text)["queries"]
+    table = tomllib.loads(text)
+    queries = table["queries"]
     words.search(library, queries[0]["text"], limit=FIRST, on_progress=on_progress)  # loading is not searching
     rows = []
     for done, query in enumerate(queries):
         on_progress(Progress("searching", done, len(queries), "query"))
         rows.append(_row(library, query["text"], set(query["accept"])))
-    return [*_totals(rows), *rows]
+    nonsense = [_row(library, query, set()) for query in table["nonsense"]]
+    return [*_totals(rows), _total(f"{len(nonsense)} of nonsense", "both", nonsense), *rows, *nonsense]
 
 
 def _row(library: Library, query: str, accepted: set[int]) -> dict[str, Any]:
     started = time.perf_counter()
-    found = words.search(library, query, limit=FIRST)
+    found = _found(library, query)
     seconds = time.perf_counter() - started
     return {
         "query": query,
         "language": "Chinese" if re.search(r"[\u4e00-\u9fff]", query) else "English",
         "found": any(int(match.painting.number) in accepted for match in found),
-        "first": found[0].painting.title,
-        "similarity": found[0].similarity,
+        "painted": _is_painted(library, query),
+        "first": found[0].painting.title if found else "",
+        "similarity": found[0].similarity if found else 0.0,
         "seconds": seconds,
     }
+
+
+def _found(library: Library, query: str) -> list[words.Match]:
+    """The first three; none where no word is known."""
+    try:
+        return words.search(library, query, limit=FIRST)
+    except InputError:
+        return []
+
+
+def _is_painted(library: Library, query: str) -> bool:
+    try:
+        return bool(words.choose(library, query))
+    except InputError:
+        return False
 
 
 def _totals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     totals = []
     for language in ("English", "Chinese", "both"):
         own = [row for row in rows if language in (row["language"], "both")]
-        totals.append(
-            {
-                "query": f"{len(own)} queries",
-                "language": language,
-                "found": sum(row["found"] for row in own) / len(own),
-                "first": "",
-                "similarity": sum(row["similarity"] for row in own) / len(own),
-                "seconds": sum(row["seconds"] for row in own) / len(own),
-            }
-        )
+        totals.append(_total(f"{len(own)} queries", language, own))
     return totals
+
+
+def _total(name: str, language: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    means = {key: sum(row[key] for row in rows) / len(rows) for key in ("found", "painted", "similarity", "seconds")}
+    return {"query": name, "language": language, "first": "", **means}

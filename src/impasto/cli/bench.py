@@ -402,7 +402,7 @@ def bench_words(
             reporter.note(f"the vectors are written to {write}")
         rows = word_search(library, on_progress=reporter)
         for row in rows:
-            if row["found"] is False:
+            if row["found"] is False and row["painted"]:
                 reporter.note(f"not found: {row['query']}")
     totals = [row for row in rows if isinstance(row["found"], float)]
     _show(rows if as_json else totals, csv, as_json)

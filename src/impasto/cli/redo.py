@@ -147,8 +147,9 @@ class _Inputs:
         from impasto import settings
 
         _check_kind(picture, record, styles)
-        finder = _InputFinder(picture, [path.parent for path in (content, *(Path(own) for own, _ in styles)) if path])
-        knobs = settings.with_files(record.row.load_knobs(), record.knobs, lambda name: str(finder.file(name, "")))
+        folders = [path.parent for path in (content, *(Path(own) for own, _ in styles)) if path]
+        finder = _InputFinder(picture, folders, record.row.takes_words)
+        knobs = settings.with_files(record.row.load_knobs(), record.knobs, finder.knob)
         controls = replace(
             record.controls,
             preserve=finder.mask(record.controls.preserve),
@@ -207,10 +208,12 @@ class _InputFinder:
     Attributes:
         picture: that was made of them.
         given: folders of what the user has named.
+        as_words: whether a style may be a sentence.
     """
 
     picture: Path
     given: Sequence[Path]
+    as_words: bool = False
 
     def file(self, name: str, flag: str) -> Path:
         """A file by its name; flag: with which it may be given instead, or empty."""
@@ -219,6 +222,15 @@ class _InputFinder:
                 return folder / name
         hint = "put it beside the picture" + (f", or give it by {flag}" if flag else "")
         raise InputError(f"{name or 'a picture in memory'}, of which {self.picture} was made, is not there", hint)
+
+    def knob(self, name: str) -> str:
+        """A file that a setting names; a CLIP may lie in the cache instead, by its name alone."""
+        try:
+            return str(self.file(name, ""))
+        except InputError:
+            if self.as_words:
+                return name
+            raise
 
     def mask(self, name: str | None) -> str | None:
         """A word as it is, unless a file beside the picture has it as its name."""
@@ -236,4 +248,8 @@ class _InputFinder:
         trained = re.fullmatch(r"(.+\.(?:safetensors|style)):([\w-]+)", name, re.IGNORECASE)
         if trained:
             return f"{self.file(trained[1], '--style')}:{trained[2]}"
+        from impasto.images import EXTENSIONS
+
+        if self.as_words and Path(name).suffix.lower() not in EXTENSIONS:
+            return name
         return str(self.file(name, "--style"))

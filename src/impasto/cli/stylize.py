@@ -164,12 +164,19 @@ class _Painter:
     def check(self, contents: list[str]) -> None:
         """Find what is wrong before weights are loaded; the pictures of a batch are checked one by one later."""
         from impasto.engine.plan import stages_of
+        from impasto.engine.styles import as_sentences
 
-        self.watched.check(len(contents), stages_of(self.styles, self.request)[-1].method)
+        method = stages_of(self.styles, self.request)[-1].method
+        self.watched.check(len(contents), method)
         if self.source is not None:
             self.targets.check(contents[0])
             regions = [(own, 1.0) for _, own in self.request.controls.regions]
-            check_pictures(self.source, [*self.styles, *regions], self.request.max_pixels)
+            everything = [*self.styles, *regions]
+            check_pictures(
+                self.source,
+                as_sentences(everything) if method.takes_words else everything,
+                self.request.max_pixels,
+            )
 
     def paint_all(self, engine: Engine, contents: list[str], reporter: Reporter) -> None:
         """Paint each picture; of several, one that cannot be painted is told, and the others go on.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -20,12 +20,14 @@ from impasto.cli.library import fetch_with_progress
 from impasto.cli.printing import say, say_json
 from impasto.errors import InputError, require_installed
 from impasto.files import check_apart
-from impasto.methods.settings import DecoderKnobs, SearchKnobs, TrainKnobs
+from impasto.methods.settings import ClipTrainKnobs, DecoderKnobs, SearchKnobs, TrainKnobs
 from impasto.models import network_specs
 from impasto.runtimes.sessions import RUNTIMES
 from impasto.train.data import check_photographs, style_name, thumbnail_photograph
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from impasto.assets.library import Library
     from impasto.cli.console import Reporter
     from impasto.engine.request import Sources
@@ -55,6 +57,9 @@ def register(app: typer.Typer) -> None:
         "decoder",
         epilog="Example: impasto train decoder --layer relu3_1 --content photographs -o decoder3.safetensors",
     )(with_options(train_decoder, knob_options(DecoderKnobs)))
+    group.command("clip", epilog="Example: impasto train clip --content sample -o shapes.safetensors")(
+        with_options(train_clip, knob_options(ClipTrainKnobs))
+    )
     group.command(
         "search",
         epilog="Example: impasto train search --style museum:436528 --content photographs --minutes 60 -o search/",
@@ -118,13 +123,14 @@ def train(
     def job(store: Store, reporter: Reporter) -> TrainingJob:
         from impasto.train import StyleTraining, load
 
-        training_styles = _training_styles(store, named, reporter)
+        training_styles = _training_styles(store, named, reporter, by_words=bool(asked.clip))
         begun = None if start is None else load(start)
         return StyleTraining(
             **common,
             training_styles=training_styles,
             start=begun,
             only_codes=only_style,
+            clip=_clip(asked.clip),
             thumbnail_photograph=thumbnail_photograph(store),
         )
 
@@ -151,6 +157,8 @@ def train_arbitrary(
     network_specs.find(asked.network)
     if asked.adversarial_weight:
         raise InputError("--adversarial-weight is for styles that are known", "leave it out")
+    if asked.clip:
+        raise InputError("--clip is for sentences, and this learns paintings", "leave it out, or use impasto train")
     if paintings != "museum" and not Path(paintings).is_dir():
         raise InputError(f"there is no folder {paintings}", "name one with paintings, or museum")
     common: dict[str, Any] = {"source": source, "target": target, "knobs": asked, "devices": devices, "resume": resume}
@@ -189,6 +197,27 @@ def train_decoder(
     _run(job, target, device, precision, resume=resume, as_json=as_json)
 
 
+def train_clip(
+    content: _Content = None,
+    out: _Out = None,
+    devices: _Devices = 1,
+    resume: _Resume = False,
+    device: flags.Device = "auto",
+    as_json: _Json = False,
+    **knobs: Any,
+) -> None:
+    """Train a small CLIP that knows colours and patterns by name, for --clip."""
+    asked = _built(ClipTrainKnobs, knobs)
+    source, target = _places(content, out)
+
+    def job(_store: Store, _reporter: Reporter) -> TrainingJob:
+        from impasto.train import ClipTraining
+
+        return ClipTraining(source=source, target=target, knobs=asked, devices=devices, resume=resume)
+
+    _run(job, target, device, "float32", resume=resume, as_json=as_json)
+
+
 def train_search(
     style: Annotated[
         list[str] | None,
@@ -219,6 +248,8 @@ def train_search(
         raise InputError("no style was given", "add --style PAINTING: each network is trained on it")
     source, folder = _search_places(content, out)
     asked = _built(SearchKnobs, knobs)
+    if asked.clip:
+        raise InputError("--clip is for sentences, and a search trains on paintings", "leave it out")
     network_specs.find(asked.network)
     sides, named = _sides(frame), [_named(text) for text in style]
     _check_name(name)
@@ -402,13 +433,26 @@ def _named(text: str) -> tuple[str, str]:
     return (match.group(1), match.group(2)) if match else ("", text)
 
 
-def _training_styles(store: Store, named: list[tuple[str, str]], reporter: Reporter) -> list[TrainingStyle]:
+def _clip(name: str) -> Mapping[str, Tensor] | None:
+    """The weights of a CLIP; None where none is named."""
+    if not name:
+        return None
+    from impasto.methods.clip import ClipStyle
+
+    return ClipStyle.read_weights(f"clip:{name}")
+
+
+def _training_styles(
+    store: Store, named: list[tuple[str, str]], reporter: Reporter, *, by_words: bool = False
+) -> list[TrainingStyle]:
+    """The styles to train on; by_words: each is a sentence as it is."""
     from impasto.assets.library import Library
-    from impasto.engine.styles import find_styles
+    from impasto.engine.styles import as_sentences, find_styles
 
     library, training_styles = Library(store), []
     for name, text in named:
-        found = find_styles(library, text, on_progress=reporter, on_note=reporter.note)
+        styles: Any = as_sentences(text) if by_words else text
+        found = find_styles(library, styles, on_progress=reporter, on_note=reporter.note)
         training_styles.append(_training_style(library, name, found))
     names = [style.name for style in training_styles]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -424,6 +468,9 @@ def _training_style(library: Library, name: str, sources: Sources) -> TrainingSt
     if sources[0].trained is not None:
         raise InputError(f"{sources[0].id} is a style of a trained network", "name a painting, or start --from it")
     total = sum(source.weight for source in sources)
+    if sources[0].words:
+        own = sources[0]
+        return TrainingStyle(name or style_name(own.words), own.picture.pixels, own.id, "own words", words=own.words)
     ids = [source.id for source in sources]
     licences = {library.find(one).licence if one.startswith("museum:") else "not stated" for one in ids}
     parts = tuple((source.picture.pixels, source.weight / total) for source in sources)

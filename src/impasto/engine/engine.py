@@ -24,7 +24,7 @@ from impasto.engine import choosing
 from impasto.engine.cache import ModelCache
 from impasto.engine.plan import Plan, make_plan
 from impasto.engine.request import OnNote, Request, Result, Sources, Task, attempt, check_result, silence
-from impasto.engine.styles import StyleLike, find_styles, held_bytes
+from impasto.engine.styles import StyleLike, as_sentences, find_styles, held_bytes
 from impasto.errors import Cancelled, InputError, MissingExtra, as_whole, require_torch
 from impasto.images import Picture
 from impasto.runtimes import choice
@@ -383,7 +383,7 @@ class Engine:
             found.append(
                 find_styles(
                     self.library,
-                    own,
+                    as_sentences(own) if plan.stages[-1].method.takes_words else own,
                     max_pixels=request.max_pixels,
                     on_progress=on_progress,
                     on_note=on_note,

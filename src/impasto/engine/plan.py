@@ -102,6 +102,7 @@ def make_plan(
     sides = request.sides(header.width, header.height)
     request, network = _for_trained(with_music(request, styles), styles)
     stages = _stages(request) if network is None else _sized(_stages(request), network)
+    _check_words(stages[-1].method, request)
     if request.snapshots is not None:
         _check_kept(stages[-1].method, request.snapshots)
     placements = tuple(choosing.place(stage, device_name, precision, runtime, network=network) for stage in stages)
@@ -282,6 +283,11 @@ def _for_trained(request: Request, styles: Any) -> tuple[Request, Path | None]:
         given = "--color-only" if request.controls.color_only else "--keep-color histogram"
         raise InputError(f"{given} needs a painting's colours", "give a painting, or use --keep-color luminance")
     return replace(request, method=found[0].method), found[0].path
+
+
+def _check_words(method: registry.Method, request: Request) -> None:
+    if method.takes_words and request.controls.keep_color == "histogram":
+        raise InputError("--keep-color histogram needs a painting's colours", "use --keep-color luminance")
 
 
 def _check_kept(method: registry.Method, snapshots: Snapshots) -> None:

@@ -135,6 +135,7 @@ class StyleSource:
         group: which of the styles that were given this is an image of.
         similarity: how alike the painting and the sentence are; None where no sentence was given.
         music: what was measured of the recording that was given, and what it stands for; None where none was given.
+        words: in English, for a method that takes a sentence as its style; the picture is then blank.
     """
 
     label: str
@@ -146,6 +147,7 @@ class StyleSource:
     group: int = 0
     similarity: float | None = None
     music: Mapping[str, Any] | None = None
+    words: str = ""
 
     @property
     def title(self) -> str:
@@ -154,7 +156,8 @@ class StyleSource:
 
     def record(self) -> dict[str, Any]:
         """Plain values of it, without folders."""
-        values: dict[str, Any] = {"id": name_alone(self.id), "label": self.label, "weight": self.weight}
+        own_id = self.id if self.words else name_alone(self.id)
+        values: dict[str, Any] = {"id": own_id, "label": self.label, "weight": self.weight}
         if self.asked:
             values["asked"] = name_alone(self.asked)
         if self.similarity is not None:

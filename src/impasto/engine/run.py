@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -287,6 +288,10 @@ class Run:
             if source.trained is not None:
                 tensor = images.to_tensor(source.picture.pixels)
                 prepared.append(StyleImage(tensor, source.weight, source.trained.id, source.trained.name))
+                continue
+            if source.words:
+                blank, own = images.to_tensor(source.picture.pixels), hashlib.sha256(source.words.encode()).hexdigest()
+                prepared.append(StyleImage(blank, source.weight, own, words=source.words))
                 continue
             row = stage.method
             pixels = resized(source.picture, canvas, scale=scale, method=row.name, least=row.smallest_side)

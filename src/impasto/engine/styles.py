@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -131,9 +132,16 @@ class _Finder:
 
     def find(self, style: Any, weight: float) -> list[StyleSource]:
         """The images that a style stands for; their weights sum to `weight`."""
+        if isinstance(style, Sentence):
+            english = words.in_english(style.text)
+            return [StyleSource(style.text, style.text, images.read(_BLANK), weight, words=english)]
         if catalog.is_trained(style):
             found = catalog.find(style)
             return [StyleSource(found.name, found.id, _specimen(found.thumbnail), weight, found)]
+        return self._pictures(style, weight)
+
+    def _pictures(self, style: Any, weight: float) -> list[StyleSource]:
+        """Those that a style stands for which is neither a sentence by itself nor trained."""
         if style_files.split(style) is not None:
             return self._kept(style_files.read(style), weight, str(style))
         if isinstance(style, str | Path) and is_folder(style):
@@ -257,13 +265,39 @@ def pictures_of(folder: Path) -> list[Path]:
     return paths
 
 
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence that is a style by itself, for a method that takes words; the library is not searched.
+
+    Attributes:
+        text: in English or Chinese.
+    """
+
+    text: str
+
+
+def as_sentences(styles: StyleLike | Sequence[StyleLike]) -> list[tuple[Any, Any]]:
+    """The same styles with their weights, words as sentences; files and numbers of paintings stay what they are."""
+    return [
+        (Sentence(style) if isinstance(style, str) and _is_sentence(style) else style, weight)
+        for style, weight in weighted(styles)
+    ]
+
+
+def _is_sentence(style: str) -> bool:
+    known = catalog.is_trained(style) or style_files.split(style) is not None or music.is_sound(style)
+    return not (known or is_folder(style) or means_file(style) or re.fullmatch(r"museum:\d+", style))
+
+
 def check_style(library: Library, style: Any, *, max_pixels: int) -> None:
     """Find what is wrong with a style before anything heavy is loaded.
 
     Raises:
         InputError: nothing is found, or a file is not what its name says.
     """
-    if not isinstance(style, str):
+    if isinstance(style, Sentence):
+        words.in_english(style.text)
+    elif not isinstance(style, str):
         images.probe(style, max_pixels=max_pixels)
     elif catalog.is_trained(style):
         catalog.find(style)

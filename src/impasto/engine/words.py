@@ -32,7 +32,7 @@ ASSET = "sentences"
 VECTORS = "descriptions.safetensors"
 """In the package of assets: a vector of each sentence about each painting, and what it was made of."""
 
-LEAST_ALIKE = (0.12, 0.2, 0.25)
+LEAST_ALIKE = (0.12, 0.24, 0.28)
 """Queries of one, two, and more pieces of words whose best painting is less alike mean none; see docs/words.md."""
 
 _MOST_CHOSEN, _MOST_LISTED = 3, 8
@@ -122,6 +122,18 @@ def _ranked(library: Library, query: str, limit: int, on_progress: OnProgress) -
 def embedding(library: Library, query: str, *, on_progress: OnProgress = ignore) -> tuple[float, ...]:
     """The vector of a sentence, as `search` compares it."""
     return tuple(map(float, _encoder(_folder(library, on_progress))(translated(_checked(query)))))
+
+
+def in_english(sentence: str) -> str:
+    """A sentence that a method takes as its style, Chinese words put into English.
+
+    Raises:
+        InputError: it is too long, or says nothing.
+    """
+    text = translated(_checked(sentence))
+    if not re.search(r"\w", text):
+        raise InputError("the style is an empty sentence", 'say how it shall look, such as --style "red stripes"')
+    return text
 
 
 def _checked(query: str) -> str:

@@ -13,6 +13,9 @@ from impasto.methods.settings import OptimizeKnobs
 from impasto.models import encoder_specs
 
 DRAFT_METHOD = "adain"
+WORDS_METHOD = "clip"
+"""The method, and the setting that chooses it."""
+
 QUALITIES = ("draft", "good", "best")
 DEFAULT_QUALITY = "good"
 
@@ -30,6 +33,7 @@ _PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "good": {"steps": 24, **_PAINTED, "stroke_weight": 1.5, "content_weight": 2.0, "coarse_content": 3.0},
         "best": {"steps": 50, **_PAINTED, "stroke_weight": 1.5, "content_weight": 2.0, "coarse_content": 3.0},
     },
+    "clip": {"good": {"steps": 100}, "best": {"steps": 200}},
 }
 # The photorealistic canvas moves colours, so there is nothing to paint anew, and no stroke.
 _PHOTOREALISTIC: Mapping[str, Any] = {"steps": 20, "content_layers": ("relu4_1",)}
@@ -59,7 +63,9 @@ def plan(method: str, quality: str | None, values: Mapping[str, Any]) -> tuple[S
     given_quality, quality = quality, quality or DEFAULT_QUALITY
     if quality not in QUALITIES:
         raise InputError(f"there is no quality {quality!r}", f"it is one of {', '.join(QUALITIES)}")
-    row = registry.find(_AUTO[quality] if method == "auto" else method)
+    if method == "auto":
+        method = WORDS_METHOD if values.get(WORDS_METHOD) is not None else _AUTO[quality]
+    row = registry.find(method)
     if row.kind == "objective" and quality == "draft":
         raise InputError(f"method {row.name} has no quality draft", "use --quality good, or --method adain")
     if given_quality not in (None, "draft") and row.kind == "map":

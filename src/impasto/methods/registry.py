@@ -44,6 +44,7 @@ class Method:
         extra: optional dependency group, or empty.
         trained: its styles are those of a trained network's file, which comes with the style.
         runtimes: what can run it; the class finds which one in its placement.
+        takes_words: a sentence is its style as it is, and no search of the library for paintings.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Method:
     extra: str = ""
     trained: bool = False
     runtimes: tuple[str, ...] = ("torch",)
+    takes_words: bool = False
 
     def load_class(self) -> Any:
         """The Stylizer class. Raises MissingExtra when its optional packages are not there."""
@@ -179,6 +181,21 @@ BUILT_IN = (
         operations=1.44e6,
         region_memory=500.0,
         tiling="shared statistics",
+    ),
+    Method(
+        name="clip",
+        target="impasto.methods.clip:ClipStyle",
+        knobs="impasto.methods.settings:ClipKnobs",
+        summary="words that no painting shows: moves pixels until CLIP sees the photograph change as they say",
+        paper="arXiv:2112.00374 (CLIPstyler, Kwon and Ye 2022)",
+        kind="objective",
+        assets=("vgg19-normalised",),
+        honours=frozenset({"init", "strength"}),
+        precisions=("float32", "bfloat16"),
+        smallest_side=16,
+        operations=1.44e6,
+        memory=2700.0,
+        takes_words=True,
     ),
     Method(
         name="feedforward",

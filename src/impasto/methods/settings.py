@@ -185,6 +185,42 @@ class OptimizeKnobs(Knobs):
 
 
 @dataclass(frozen=True)
+class ClipKnobs(Knobs):
+    """Settings of `clip`."""
+
+    strength: float = knob(1.0, "from the photograph (0) to the full style (1)", low=0, high=1)
+    clip: str = knob(
+        "ViT-B-32",
+        "CLIP: shapes (ships; colours and patterns alone), a file or folder, or a model of open_clip or transformers",
+        shapes_style=True,
+        names_file=True,
+    )
+    content_weight: float = knob(1.0, "how much the photograph's content counts; 1 is balanced", low=0, high=1000)
+    style_weight: float = knob(1.0, "how much the words count; 1 is balanced", low=0, high=1000)
+    tv_weight: float = knob(1.0, "how much smoothness counts; 0 leaves noise, 4 looks like gouache", low=0, high=1000)
+    patches: int = knob(64, "patches of the picture that are compared with the words in each step", low=1, high=1024)
+    patch_size: float = knob(
+        0.25, "side of a patch, as a share of the longest side: smaller makes finer strokes", low=0.02, high=1
+    )
+    threshold: float = knob(
+        0.7, "loss (1 - cosine) up to which a patch is left alone, so that easy places are not overdone", low=0, high=2
+    )
+    steps: int = knob(100, "steps", low=1, high=10000)
+    learning_rate: float = knob(0.012, "learning rate of Adam, for pixels from 0 to 1", low=1e-5, high=1)
+    init: str = knob(
+        "content",
+        "image to start from",
+        choices=("content", "content+noise", "file"),
+    )
+    canvas: str = knob(
+        "pixels",
+        "what is changed: pixels, or the weights of a small network that paints the photograph",
+        choices=("pixels", "network"),
+    )
+    seed: int = knob(0, "random seed of patches, noise and network", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True)
 class FeedForwardKnobs(Knobs):
     """Settings of `feedforward`."""
 
@@ -251,6 +287,11 @@ class TrainKnobs(ScheduleKnobs):
     adversarial_weight: float = knob(
         0.0, "weight of a discriminator of patches, which is trained together with the network", low=0, high=1000
     )
+    clip: str = knob(
+        "",
+        "a CLIP as for stylize: each style is then a sentence, as --style NAME=SENTENCE, which the network learns",
+        names_file=True,
+    )
     temporal_weight: float = knob(
         0.0, "penalty for flicker when a photograph moves a little, for video; 1 is strong", low=0, high=1000
     )
@@ -293,3 +334,17 @@ class DistillKnobs(ScheduleKnobs):
     detail_weight: float = knob(
         1.0, "weight of the differences between neighbouring pixels, beside those of the pixels", low=0, high=1000
     )
+
+
+@dataclass(frozen=True)
+class ClipTrainKnobs(ScheduleKnobs):
+    """Settings of `impasto train clip`."""
+
+    minutes: float = knob(8.0, "how long to train, unless --steps is given", low=0.01, high=100000)
+    batch: int = knob(32, "photographs in a batch; each is drawn over three times", low=2, high=4096)
+    crop: int = knob(64, "side in pixels of the squares that are cut from the photographs", low=64, high=64)
+    canvas: int = knob(128, "longest side to which photographs are shrunk before they are cut", low=64, high=8192)
+    learning_rate: float = knob(
+        1e-3, "learning rate of Adam after the warm-up; decays to 0 along a cosine", low=1e-6, high=1
+    )
+    width: int = knob(112, "channels of the tower for pictures, a multiple of 4", low=16, high=1024)

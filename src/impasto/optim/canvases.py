@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 _LUMA = (0.299, 0.587, 0.114)
 _STRIP = 512  # rows that are rendered at once where no gradient is wanted
@@ -229,6 +229,34 @@ class Pixels:
     def project(self) -> None:
         """Clamp to [0, 1]."""
         self._image.clamp_(0, 1)
+
+
+class NetworkCanvas:
+    """What a network makes of a picture; its weights are moved.
+
+    Args:
+        network: takes a picture and a code, and gives one within [0, 1].
+        code: its style.
+        picture: `(B, 3, H, W)`.
+    """
+
+    bounded = True
+
+    def __init__(self, network: nn.Module, code: Tensor, picture: Tensor) -> None:
+        self._network, self._picture = network, picture
+        self._code = code.clone().requires_grad_()
+
+    def parameters(self) -> Sequence[Tensor]:
+        """The weights and the code."""
+        return [self._code, *self._network.parameters()]
+
+    def render(self) -> Tensor:
+        """The network's picture."""
+        image: Tensor = self._network(self._picture, self._code)
+        return image
+
+    def project(self) -> None:
+        """All weights are legal."""
 
 
 def gradient_preconditioner(gradient: Tensor, *, wrap: bool = False) -> Tensor:

@@ -23,10 +23,11 @@ from impasto.engine.plan import stages_of
 from impasto.engine.request import Request, Task
 from impasto.engine.style_files import Member, StyleFile
 from impasto.engine.styles import check_name
+from impasto.engine.words import in_english
 from impasto.errors import InputError, counted, plain, quoted
-from impasto.files import is_folder
+from impasto.files import is_file, is_folder
 from impasto.images import EXTENSIONS, Picture
-from impasto.methods import registry
+from impasto.methods import recipes, registry
 from impasto.models import catalog, segment
 from impasto.serve.settings import ServeSettings
 
@@ -255,7 +256,8 @@ class OrderReader:
         if len(uploads) > self.limits.pictures:
             hint = f"{self.limits.pictures} are allowed"
             raise InputError(f"{counted(len(uploads), 'picture')} were sent", hint)
-        words = _Words({clean_name(upload.name): upload for upload in uploads}, self.library, self.decode, trained)
+        files = {clean_name(upload.name): upload for upload in uploads}
+        words = _Words(files, self.library, self.decode, trained, sentences=_by_words(given))
         styles = self._styles(uploads, given, words)
         regions = [words.region(text) for text in map(read_text, given.get("region", ()))]
         if not styles and not regions:
@@ -334,6 +336,7 @@ class _Words:
     library: Library
     decode: Callable[[Upload], Picture]
     trained: FindTrained
+    sentences: bool = False  # are styles as they are
 
     def weighted_style(self, text: str) -> tuple[Any, float]:
         """STYLE[:WEIGHT]."""
@@ -358,7 +361,10 @@ class _Words:
         return self.named(text)
 
     def named(self, text: str) -> str:
-        """A painting's id, or a sentence that means some. Raises InputError."""
+        """A painting's id, or a sentence that means some, or is one. Raises InputError."""
+        if self.sentences and not text.startswith("museum:"):
+            in_english(text)
+            return text
         return _told_to_clients(lambda: check_name(self.library, text))
 
     def painting(self, text: str) -> str:
@@ -421,6 +427,15 @@ def _told_to_clients(find: Callable[[], str]) -> str:
         raise InputError(error.message, _SEE_STYLES) from error
 
 
+def _by_words(given: Values) -> bool:
+    """Whether the method that is asked for takes a sentence as its style."""
+    asked = given.get("method", "auto")
+    if asked == "auto":
+        return recipes.WORDS_METHOD in given
+    row = registry.methods().get(str(asked))
+    return row is not None and row.takes_words
+
+
 def _no_style(text: str) -> Any:
     raise InputError(f"there is no style {quoted(text)}", _SEE_STYLES)
 
@@ -440,7 +455,9 @@ def _knobs(given: Values) -> dict[str, Any]:
     table = knob_table()
     found = {flag.replace("-", "_"): value for flag, value in given.items() if flag not in {*OWN, *OF_VIDEOS}}
     for name, value in found.items():
-        if isinstance(value, str) and table[name].file_of(value):
+        if isinstance(value, str) and (
+            table[name].file_of(value) or (table[name].names_file and (is_file(value) or is_folder(value)))
+        ):
             choice = "use a name that comes with impasto; files of the server are not to be named"
             raise InputError(f"{table[name].flag} is {quoted(value)}", choice)
     return found

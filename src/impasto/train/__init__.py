@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from impasto.train._jobs import (
+        ClipTraining,
         CodecDistillation,
         DecoderTraining,
         Distillation,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from impasto.train._teacher import TrainingStyle, recoloured
 
 __all__ = [
+    "ClipTraining",
     "CodecDistillation",
     "DecoderTraining",
     "Distillation",
@@ -40,6 +42,7 @@ __all__ = [
 
 _LAZY = {
     "TrainingJob": "_jobs",
+    "ClipTraining": "_jobs",
     "CodecDistillation": "_jobs",
     "DecoderTraining": "_jobs",
     "Distillation": "_jobs",

@@ -14,9 +14,10 @@ from torch import Tensor
 from impasto import images
 from impasto.contract import OnProgress, Placement
 from impasto.errors import InputError
-from impasto.methods.settings import DecoderKnobs, DistillKnobs, ScheduleKnobs, TrainKnobs
-from impasto.models import catalog, checkpoint, codecs, network_specs, networks, predictors
+from impasto.methods.settings import ClipTrainKnobs, DecoderKnobs, DistillKnobs, ScheduleKnobs, TrainKnobs
+from impasto.models import catalog, checkpoint, clip_files, codecs, network_specs, networks, predictors
 from impasto.train import _pages
+from impasto.train._clip import ClipLearner
 from impasto.train._codec import CodecLearner
 from impasto.train._critic import PATCH
 from impasto.train._distill import Distiller
@@ -24,11 +25,13 @@ from impasto.train._learner import VALIDATED, Learner, validation_crops
 from impasto.train._mirror import DecoderLearner
 from impasto.train._student import CACHED, CodePredictor, CodeTable, Student
 from impasto.train._teacher import ASSETS, Balance, Floats, SharedBalance, Teacher, TrainingStyle
+from impasto.train._words import WordsTeacher
 from impasto.train.data import Photographs
 
 _BUDGET_STYLES = 16  # paintings whose budgets stand for those of all
 _SHEET_STYLES = 6  # paintings in the sheets of a network for any painting
 _SHEET_PHOTOGRAPHS = 3  # in sheets
+_SHEET_DRAWINGS = 24  # in the sheets of a CLIP
 _SHEET_SIDE = 320  # px of the pictures in sheets
 _CROPS_PER_PHOTOGRAPH = 64  # crops of each photograph, where none is kept
 
@@ -105,6 +108,7 @@ class StyleTraining(TrainingJob):
         thumbnail_photograph: the photograph of the thumbnails, `(H, W, 3)`; a validation photograph by default.
         unseen: how many of the last training_styles are used only for validation. Above 0 a network for any painting is
             trained.
+        clip: weights of the CLIP that reads the training_styles' words; None where these are paintings.
     """
 
     knobs: TrainKnobs
@@ -113,6 +117,7 @@ class StyleTraining(TrainingJob):
     only_codes: bool = False
     thumbnail_photograph: Floats | None = None
     unseen: int = 0
+    clip: Mapping[str, Tensor] | None = None
 
     assets = ASSETS
 
@@ -136,7 +141,11 @@ class StyleTraining(TrainingJob):
         self, weights: Weights, placement: Placement, validation: Photographs | None, on_progress: OnProgress
     ) -> Student:
         """A student; its content budgets are measured at the start."""
-        student = self._student(Teacher(weights, self.training_styles, self.knobs, placement, on_progress), placement)
+        if self.clip is None:
+            teacher: Teacher | WordsTeacher = Teacher(weights, self.training_styles, self.knobs, placement, on_progress)
+        else:
+            teacher = WordsTeacher(weights, self.clip, self.training_styles, self.knobs, placement)
+        student = self._student(teacher, placement)
         if validation is not None:
             crops = validation_crops(validation, self.knobs, VALIDATED).to(placement.device)
             sampled = range(min(self.style_count, _BUDGET_STYLES)) if self.unseen else None
@@ -144,9 +153,11 @@ class StyleTraining(TrainingJob):
             student.balance.budgets.copy_(self.knobs.content_budget * (budgets.median() if self.unseen else budgets))
         return student
 
-    def _student(self, teacher: Teacher, placement: Placement) -> Student:
+    def _student(self, teacher: Teacher | WordsTeacher, placement: Placement) -> Student:
         training_styles, knobs, start = self.training_styles, self.knobs, self.start
-        if knobs.adversarial_weight and teacher.shortest_side < PATCH:
+        if knobs.adversarial_weight and isinstance(teacher, WordsTeacher):
+            raise InputError("--adversarial-weight needs patches of a painting, and words have none", "leave it out")
+        if isinstance(teacher, Teacher) and knobs.adversarial_weight and teacher.shortest_side < PATCH:
             raise InputError(
                 f"a painting is {teacher.shortest_side} px wide on its canvas; the critic looks at {PATCH} px",
                 "use a larger --canvas, another painting, or no --adversarial-weight",
@@ -248,6 +259,43 @@ class DecoderTraining(TrainingJob):
             yield _pages.shrunk(photograph, longest), "photograph"
         for photograph in validation.pixels[:_SHEET_PHOTOGRAPHS]:
             yield _pages.painted(learner, 0, photograph, longest), f"from {self.knobs.layer}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipTraining(TrainingJob):
+    """A small CLIP that knows colours and patterns by name; see `ClipLearner`."""
+
+    knobs: ClipTrainKnobs
+
+    assets = ()
+
+    def recipe(self) -> dict[str, Any]:
+        """With the kind, which tells it from the recipe of a network."""
+        return {"kind": clip_files.KIND, **super().recipe()}
+
+    def learner(
+        self,
+        weights: Weights,  # noqa: ARG002 - it starts from nothing
+        placement: Placement,
+        validation: Photographs | None,  # noqa: ARG002
+        on_progress: OnProgress,  # noqa: ARG002
+    ) -> ClipLearner:
+        """One with random weights."""
+        if self.knobs.width % 4:
+            raise InputError(f"--width is {self.knobs.width}", "it takes a multiple of 4")
+        return ClipLearner(self.knobs, placement)
+
+    def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """With its shape and its vocabulary."""
+        assert isinstance(learner, ClipLearner)
+        clip_files.write(self.target, learner.average.weights(), about)
+
+    def samples(self, learner: Learner, validation: Photographs) -> Iterator[tuple[Floats, str]]:
+        """Drawings over photographs, each with the name that it finds for it."""
+        assert isinstance(learner, ClipLearner)
+        for number, crop in enumerate(validation_crops(validation, self.knobs, _SHEET_DRAWINGS)):
+            drawn = learner.painted(crop[None].to(learner.device), number)
+            yield images.from_tensor(drawn), learner.named(drawn)
 
 
 @dataclass(frozen=True, kw_only=True)

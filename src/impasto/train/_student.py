@@ -18,6 +18,7 @@ from impasto.train._critic import Critic
 from impasto.train._learner import VALIDATED, Batch, Learner
 from impasto.train._motion import Motion
 from impasto.train._teacher import Balance, Teacher
+from impasto.train._words import WordsTeacher
 
 _FIXED_WEIGHTS = 0.1  # of the training, before the style weights move
 # of the training, over which the temporal loss grows to its weight: at once, it would be met by a blank picture
@@ -97,7 +98,7 @@ class Student(Learner):
         self,
         network: networks.Network,
         book: torch.nn.Module,
-        teacher: Teacher,
+        teacher: Teacher | WordsTeacher,
         balance: Balance,
         *,
         knobs: TrainKnobs,
@@ -117,7 +118,7 @@ class Student(Learner):
         self._content: dict[int, Tensor] = {}
 
     @property
-    def teacher(self) -> Teacher:
+    def teacher(self) -> Teacher | WordsTeacher:
         """It computes the losses."""
         return self._teacher[0]
 
@@ -158,6 +159,7 @@ class Student(Learner):
         weights = self.balance.weights_of(styles)
         loss = losses["content"] + weights * losses["style"] + self.knobs.tv_weight * losses["tv"]
         if self.critic is not None:
+            assert isinstance(self.teacher, Teacher)
             patches = self.teacher.patches(styles, batch["numbers"], self.knobs.crop, self.knobs.seed)
             losses |= self.critic.losses(pastiches, patches.to(pastiches), styles)
             loss = loss + self.knobs.adversarial_weight * losses["adversarial"] + losses["critic"]

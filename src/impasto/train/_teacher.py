@@ -44,6 +44,7 @@ class TrainingStyle:
         id: identifies the painting, such as "museum:436528".
         licence: of the painting.
         parts: paintings with their shares, which sum to 1, where the style is that of several; `pixels` is one of them.
+        words: the sentence that it is, in English; `pixels` is then blank.
     """
 
     name: str
@@ -51,6 +52,7 @@ class TrainingStyle:
     id: str = ""
     licence: str = ""
     parts: tuple[tuple[Floats, float], ...] = ()
+    words: str = ""
 
     @property
     def paintings(self) -> tuple[tuple[Floats, float], ...]:
