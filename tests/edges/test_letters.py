@@ -66,11 +66,55 @@ def test_letters_that_come_from_another_font_are_told(quick):
     assert "note: Rubik[wght] lacks 花: taken from NotoSansCJKtc-Black" in done.err
 
 
-def test_letters_are_not_painted_again_by_redo(quick, outcome):
-    quick("A", "--style", PAINTING, "-o", "title.png")
-    done = outcome("redo", "title.png")
+def test_letters_are_painted_again_by_redo(quick, outcome, tmp_path):
+    """The same words, zones, drawing of the line and seed give the same picture; so does a new size another."""
+    (tmp_path / "line.svg").write_text(SVG.format('<path d="M0 10C10 0 30 0 40 10"/>'))
+    wanted = ("--outline", "irises", "--around", "irises", "--along", "line.svg", "--seed", "3", "--legibility", "0.7")
+    done = quick("A B", "--style", PAINTING, *wanted, "--background", "#ff0", "-o", "title.png", size="128x96")
+    assert done.code == 0, done.err
+    done = outcome("redo", "title.png", "-o", "again.png")
+    assert done.code == 0, done.err
+    first, second = (np.asarray(Image.open(name)) for name in ("title.png", "again.png"))
+    assert first.shape == second.shape == (96, 128, 3)
+    assert np.abs(first.astype(int) - second).max() <= 1
+    done = outcome("redo", "title.png", "--style", "irises", "--size", "160")
+    assert done.code == 0, done.err
+    with Image.open(done.out.strip()) as larger:
+        assert larger.size == (160, 120)
+
+
+def test_redo_of_letters_refuses_what_they_have_not(quick, outcome, tmp_path):
+    (tmp_path / "line.svg").write_text(SVG.format('<path d="M0 10C10 0 30 0 40 10"/>'))
+    quick("A", "--style", PAINTING, "--along", "line.svg", "-o", "title.png")
+    assert "leave out --content" in outcome("redo", "title.png", "--content", "title.png", "-o", "again.png").err
+    (tmp_path / "line.svg").unlink()
+    done = outcome("redo", "title.png", "-o", "again.png")
     assert done.code == 2
-    assert "painted letters" in done.err
+    assert "line.svg, of which title.png was made, is not there" in done.err
+
+
+def test_an_effect_is_put_on_other_words_and_again_by_redo(quick, outcome, tmp_path):
+    plain = Image.new("L", (160, 80), 255)
+    plain.paste(0, (30, 25, 130, 55))
+    plain.save("plain.png")
+    effect = Image.new("RGB", (160, 80), (0, 0, 0))
+    effect.paste((255, 160, 0), (30, 25, 130, 55))
+    effect.save("effect.png")
+    done = quick("I", "--like", "effect.png", "--like-text", "plain.png", "-o", "gold.png")
+    assert done.code == 0, done.err
+    done = outcome("redo", "gold.png", "-o", "again.png")
+    assert done.code == 0, done.err
+    first, second = (np.asarray(Image.open(name)).astype(int) for name in ("gold.png", "again.png"))
+    assert np.abs(first - second).max() <= 1
+
+
+def test_no_variation_replaces_a_file_that_nobody_named(quick, tmp_path):
+    (tmp_path / "sheet-1.png").write_bytes(b"a picture of mine")
+    done = quick("A", "--style", PAINTING, "--variations", "3", "-o", "sheet.png")
+    assert done.code == 2
+    assert "sheet-1.png is there already" in done.err
+    assert (tmp_path / "sheet-1.png").read_bytes() == b"a picture of mine"
+    assert not (tmp_path / "sheet.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -110,11 +154,16 @@ def test_no_file_of_a_sheet_or_a_layer_replaces_an_input(refused, tmp_path, monk
         (("--svg", "script.svg", "--style", PAINTING), "has <script>"),
         (("--svg", "far.svg", "--style", PAINTING), "refers to another file"),
         (("--svg", "none.svg", "--style", PAINTING), "cannot be read"),
+        (("A", "--style", PAINTING, "--along", "none.svg"), "none.svg cannot be read"),
+        (("A", "--style", PAINTING, "--along", "far.svg"), "refers to another file"),
+        (("A", "--style", PAINTING, "--along", "empty.svg"), "no line for the text"),
+        (("A", "--style", PAINTING, "--along", "empty.svg", "--curve", "90"), "--curve and --along were both given"),
     ],
 )
 def test_bad_input(refused, tmp_path, monkeypatch, arguments, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.ttf").write_bytes(b"no font at all" * 50)
     (tmp_path / "script.svg").write_text(SVG.format("<script>alert(1)</script>"))
+    (tmp_path / "empty.svg").write_text(SVG.format(""))
     (tmp_path / "far.svg").write_text(SVG.format('<use href="http://a.example/b.svg#c"/>'))
     assert said in refused("letters", *arguments)

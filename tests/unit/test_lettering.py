@@ -21,7 +21,7 @@ from impasto.lettering import (
     tones,
 )
 from impasto.lettering.effects import cut_out, transfer
-from impasto.lettering.letters import Sheet
+from impasto.lettering.layers import PaintedLayer
 from impasto.lettering.shape import Shape
 from impasto.lettering.strokes import lay_strokes
 from impasto.losses.losses import DirectionLoss
@@ -175,29 +175,73 @@ def test_directions_are_refused_by_methods_that_lay_no_strokes_and_at_another_si
 def test_tones_come_into_their_range_and_keep_their_order():
     picture = painting()
     allowed = tones.tone_range("dark", 0.5)
-    changed = tones.within(picture, allowed)
+    changed = tones.fitted(picture, allowed)
     before, after = tones.luma(picture).ravel(), tones.luma(changed).ravel()
     assert after.max() <= allowed.high + 0.01
     order = np.argsort(before)
     assert np.corrcoef(before, after)[0, 1] > 0.95
     assert np.diff(after[order]).min() > -0.05
-    assert tones.within(picture, tones.tone_range("own", 1.0)) is picture
+    assert tones.fitted(picture, tones.tone_range("own", 1.0)) is picture
 
 
-def test_legibility_sets_letters_apart_from_what_is_around_them():
+def test_legibility_moves_letters_and_what_is_around_them_apart():
     shape = bar()
     letters, around = 0.4 + 0.2 * painting(60, 160), 0.45 + 0.2 * painting(60, 160, seed=5)
+    beside = 1 - shape.coverage
 
     def seen(legibility):
-        parts = tones.set_apart(letters, around, shape.inside, ~shape.inside, legibility)
+        parts = tones.moved_apart(letters, around, shape.coverage, beside, legibility)
         return tones.contrast(
-            on_paper(images.Picture(parts[0], shape.coverage), (0, 0, 0)) + (1 - shape.coverage[..., None]) * parts[1],
-            shape,
+            on_paper(images.Picture(parts[0], shape.coverage), (0, 0, 0)) + beside[..., None] * parts[1], shape
         )
 
     scores = [seen(legibility) for legibility in (0.0, 0.5, 1.0)]
     assert scores[0] < 1.5 < scores[1] < scores[2]
-    assert tones.set_apart(letters, around, shape.inside, ~shape.inside, 0.0)[0] is letters
+    assert tones.moved_apart(letters, around, shape.coverage, beside, 0.0)[0] is letters
+
+
+def test_no_stroke_has_the_tones_of_the_zone_beside_it_and_relief_stays():
+    """A dark stroke across light letters, and a light one across what is around them."""
+    shape = bar()
+    letters, around = (np.full((60, 160, 3), value, np.float32) for value in (0.8, 0.3))
+    letters[:, 60:80], around[:, 100:120] = 0.2, 0.9
+    letters[::2] += 0.05  # relief
+    beside = 1 - shape.coverage
+    bright, dark = tones.locally_apart(letters, around, shape.coverage, beside, gap=0.2, sigma=3.0)
+    assert tones.luma(bright)[shape.inside].min() > tones.luma(dark)[~shape.inside].max() + 0.02
+    middle = bright[30, 70:72] - bright[31, 70:72]
+    assert middle.mean() == pytest.approx(0.05, abs=0.02)
+    untouched, _ = tones.locally_apart(letters, around, shape.coverage, beside, gap=0.2, sigma=3.0, share=0.0)
+    assert untouched is letters
+
+
+def test_no_stroke_of_letters_on_paper_leaves_their_tones():
+    shape = bar()
+    letters = np.full((60, 160, 3), 0.7, np.float32)
+    letters[:, 60:80] = 0.05
+    kept = tones.luma(tones.kept_within(letters, shape.coverage, tones.tone_range("light", 0.5), sigma=3.0))
+    assert kept[shape.inside].min() > 0.3
+    assert np.allclose(kept[shape.inside].max(), 0.7, atol=0.04)
+    assert tones.kept_within(letters, shape.coverage, tones.ANY, sigma=3.0) is letters
+
+
+def test_other_tones_keep_the_chroma_that_there_is():
+    picture = painting()
+    moved = tones.relit(picture, tones.luma(picture) + 0.05)
+    assert np.abs(tones.luma(moved) - tones.luma(picture) - 0.05)[tones.luma(picture) < 0.9].max() < 1e-3
+    room = (picture.max(2) < 0.9) & (picture.min(2) > 0.1)
+    assert np.allclose((moved - picture)[room], 0.05, atol=1e-5)
+
+
+def test_of_many_parts_of_a_painting_a_colourful_one_fills_letters():
+    """Half of the painting is grey: of eight seeds none lays grey strokes."""
+    grey = np.full((64, 256, 3), 0.5, np.float32)
+    grey[:, :128] = np.kron(painting(8, 16), np.ones((8, 8, 1), np.float32))
+    shape = ring()
+    for seed in range(8):
+        strokes = lay_strokes(shape, grey, shape.coverage, seed=seed)
+        colours = strokes.picture[shape.inside]
+        assert (colours.max(1) - colours.min(1)).mean() > 0.15, seed
 
 
 # --- layers ----------------------------------------------------------------------------------------------------------
@@ -208,7 +252,7 @@ def test_layers_lie_over_one_another_and_strokes_come_one_by_one():
     red, blue = np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 3), np.float32)
     red[..., 0], blue[..., 2] = 1, 1
     order = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
-    layers = Layers({"around": Sheet(red, full, order), "fill": Sheet(blue, half, order)})
+    layers = Layers({"around": PaintedLayer(red, full, order), "fill": PaintedLayer(blue, half, order)})
     assert np.allclose(layers.picture().pixels, [0.5, 0, 0.5])
     assert layers.picture().alpha is None
     frames = list(layers.frames(5))
@@ -218,8 +262,8 @@ def test_layers_lie_over_one_another_and_strokes_come_one_by_one():
     assert opacity == sorted(opacity)
     assert opacity[-1] == 1
     assert list(layers.pictures()) == ["around", "fill"]
-    assert list(Layers(layers.sheets, (1.0, 1.0, 1.0)).pictures()) == ["background", "around", "fill"]
-    assert Layers(layers.sheets, (0.0, 1.0, 0.0)).picture(0.0).pixels[0, 0].tolist() == [0, 1, 0]
+    assert list(Layers(layers.by_zone, (1.0, 1.0, 1.0)).pictures()) == ["background", "around", "fill"]
+    assert Layers(layers.by_zone, (0.0, 1.0, 0.0)).picture(0.0).pixels[0, 0].tolist() == [0, 1, 0]
     assert paper_for(layers) == (1.0, 1.0, 1.0)
 
 
@@ -274,7 +318,7 @@ def test_an_example_takes_two_pictures_of_one_shape(tmp_path):
 def test_a_logo_is_painted_with_exact_edges_and_nothing_around(painter, logo):
     lettering = Lettering(drawing=logo, **DRAFT)
     result, layers = painter.paint(lettering, {"fill": [(painting(), 1.0)]})
-    assert list(layers.sheets) == ["fill"]
+    assert list(layers.by_zone) == ["fill"]
     assert np.array_equal(result.picture.alpha, painter.shape(lettering).coverage)
     assert result.picture.alpha[0].max() == 0
     assert result.record["letters"]["drawing"] == "logo.svg"
@@ -286,7 +330,7 @@ def test_a_logo_is_painted_with_exact_edges_and_nothing_around(painter, logo):
 
 @pytest.mark.parametrize("quality", ["draft", "good"])
 def test_inside_outline_and_outside_take_their_own_styles(painter, logo, quality):
-    """Each sheet is of its style's colours: red, green and blue noise."""
+    """Each layer is of its style's colours: red, green and blue noise."""
     styles = {}
     for channel, zone in enumerate(("fill", "outline", "around")):
         tinted = 0.2 * painting(seed=channel)
@@ -295,14 +339,14 @@ def test_inside_outline_and_outside_take_their_own_styles(painter, logo, quality
     knobs = {"steps": 2} if quality == "good" else {}
     lettering = Lettering(drawing=logo, size=96, quality=quality, knobs=knobs, legibility=0.0, outline_width=0.5)
     result, layers = painter.paint(lettering, styles)
-    assert list(layers.sheets) == ["around", "outline", "fill"]
+    assert list(layers.by_zone) == ["around", "outline", "fill"]
     if quality == "good":
         for channel, zone in enumerate(("fill", "outline", "around")):
-            sheet = layers.sheets[zone]
-            shown = sheet.pixels[sheet.alpha > 0.9].mean(0)
+            layer = layers.by_zone[zone]
+            shown = layer.pixels[layer.alpha > 0.9].mean(0)
             assert shown.argmax() == channel, zone
     assert [region["mask"] for region in result.record["regions"]] == ["outline", "around"]
-    assert 0 < layers.sheets["fill"].alpha.mean() < layers.sheets["outline"].alpha.mean() < 1
+    assert 0 < layers.by_zone["fill"].alpha.mean() < layers.by_zone["outline"].alpha.mean() < 1
 
 
 def test_paint_around_letters_thins_out_with_the_distance_or_fills_the_picture(painter, logo):
@@ -310,7 +354,7 @@ def test_paint_around_letters_thins_out_with_the_distance_or_fills_the_picture(p
     lettering = Lettering(drawing=logo, **{**DRAFT, "size": 192}, reach=2.0)
     _, layers = painter.paint(lettering, styles)
     shape = painter.shape(lettering, widest=2.0)
-    alpha, width = layers.sheets["around"].alpha, 2 * shape.stroke_radius
+    alpha, width = layers.by_zone["around"].alpha, 2 * shape.stroke_radius
     bands = [
         alpha[(shape.distance < -low * width) & (shape.distance > -(low + 0.5) * width)].mean() for low in (0, 0.7, 1.4)
     ]
@@ -322,9 +366,9 @@ def test_paint_around_letters_thins_out_with_the_distance_or_fills_the_picture(p
 
 def test_an_example_is_put_on_other_letters(painter, logo):
     result, layers = painter.paint(Lettering(drawing=logo, **DRAFT), example(bar()))
-    assert list(layers.sheets) == ["fill"]
+    assert list(layers.by_zone) == ["fill"]
     assert result.picture.alpha.min() < 0.05
-    assert result.record["letters"]["tone"] == "own"
+    assert result.record["letters"]["like"] == ("", "")
 
 
 def test_what_is_stopped_is_finished_as_far_as_it_has_come(engine, logo):

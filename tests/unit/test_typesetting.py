@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from impasto.errors import InputError
+from impasto.lettering.drawings import Drawing
 from impasto.lettering.fonts import FontBook
-from impasto.lettering.outlines import Drawing
 from impasto.lettering.typesetting import MOST_CHARACTERS, Setting, check_text, typeset
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 10">{}</svg>'
@@ -99,6 +99,48 @@ def test_a_curve_bends_lines_and_keeps_them_legible(book):
     assert bowl[-30:, : bowl.shape[1] // 6].max() < 0.1
 
 
+def along(tmp_path, inside):
+    path = tmp_path / "line.svg"
+    path.write_text(SVG.format(inside))
+    return Setting(along=path)
+
+
+def test_text_runs_along_a_line(book, tmp_path):
+    """Along a straight line, in whichever form, as without one; up a slope, turned; round a circle, no larger."""
+    text = "HILL TOP"
+    straight = typeset(text, book, Setting())
+    for inside in ('<path d="M0 5H20"/>', '<polyline points="0,5 4,5 20,5"/>', '<line x1="3" x2="9"/>'):
+        same = typeset(text, book, along(tmp_path, inside))
+        moved = np.subtract(same.bounds, straight.bounds)
+        assert np.abs(moved - np.tile(moved[:2], 2)).max() < 8
+    width, height = sides(straight)
+    up = typeset(text, book, along(tmp_path, '<path d="M0 20L20 0"/>'))
+    assert sides(up)[0] == pytest.approx((width + height) / 2**0.5, rel=0.1)
+    first, last = (up.contours[at].points.mean(0) for at in (0, -1))
+    assert first[0] < last[0]
+    assert first[1] > last[1]
+    ring = typeset(text, book, along(tmp_path, '<circle cx="5" cy="5" r="4"/>'))
+    assert max(sides(ring)) < 0.7 * width
+    assert min(sides(ring)) > 0.3 * width
+
+
+@pytest.mark.parametrize(
+    ("inside", "said"),
+    [
+        ("", "no line for the text"),
+        ('<path d="M5 5"/>', "no line for the text"),
+        ('<path d="M5 5H"/>', "cannot be read|no line for the text"),
+        ('<circle r="wide"/>', "cannot be read"),
+        ('<g transform="rotate(30)"><path d="M0 0H9"/></g>', "has turned or scaled parts"),
+        ('<path d="M0 0H1e400"/>', "no usable size"),
+    ],
+)
+def test_lines_that_text_cannot_run_along(book, tmp_path, inside, said):
+    with pytest.raises(InputError, match=said) as caught:
+        typeset("HILL", book, along(tmp_path, inside))
+    assert caught.value.hint
+
+
 def test_han_characters_have_the_forms_of_the_language_around_them(book):
     """Kana on another line say that the words are Japanese, where the second stroke of U+76F4 is another."""
     pairs = [("\u76f4", "\u3042"), ("\u76f4", "\u4e2d")]
@@ -184,6 +226,14 @@ def test_a_font_that_the_system_lacks(store):
         ('<use href="other.svg#a"/>', "refers to another file"),
         ('<rect width="5" height="5" style="fill:url(http://a/b#c)"/>', "refers to another file"),
         ("<style>@import 'a.css';</style>", "refers to another file"),
+        (r"<style>@\69mport 'a.css';</style>", "has escapes"),
+        (r'<rect width="5" height="5" style="fill:u\72l(http://a/b#c)"/>', "has escapes"),
+        (r'<rect width="5" height="5" fill="u\72l(http://a/b#c)"/>', "has escapes"),
+        ("<style><![CDATA[rect{fill:url(http://a/b)}]]></style>", "refers to another file"),
+        ("<style>rect{}<g/>path{fill:url(b.svg#c)}</style>", "refers to another file"),
+        ("<style>rect{fill:URL(  'data:image/png;base64,AA' )}</style>", "refers to another file"),
+        ("<style>rect{mask:image-set('a.png' 1x)}</style>", "refers to another file"),
+        ('<rect width="5" height="5" filter="url(/etc/passwd)"/>', "refers to another file"),
         ("<foreignObject/>", "has <foreignObject>"),
         ("<text>word</text>", "has text"),
         ('<rect width="5" height="5"><animate attributeName="x"/></rect>', "is animated"),
@@ -216,6 +266,11 @@ def test_drawings_of_no_usable_size(tmp_path, sides):
         "".join(f'<g id="a{at}"><use href="#a{at + 1}"/></g>' for at in range(128)),
         "".join(f'<pattern id="a{at}"><path fill="url(#a{at + 1})"/></pattern>' for at in range(300)),
         '<g id="ring"><use href="#ring"/></g>',
+        "<style>"
+        + "".join(f".a{at}{{clip-path:url(#a{at + 1})}}" for at in range(128))
+        + "</style>"
+        + "".join(f'<clipPath id="a{at}"><path class="a{at}"/></clipPath>' for at in range(129)),
+        '<style>/* } */ g > .ring:hover, rect{mask:url("#ring")}</style><mask id="ring"><path class="x ring"/></mask>',
     ],
 )
 def test_groups_and_references_that_lie_too_deep(tmp_path, inside):
@@ -223,6 +278,37 @@ def test_groups_and_references_that_lie_too_deep(tmp_path, inside):
     path.write_text(SVG.format(inside))
     with pytest.raises(InputError, match="too deep"):
         Drawing.read(path)
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "".join(f'<g id="a{at}">' + f'<use href="#a{at + 1}"/>' * 10 + "</g>" for at in range(8)),
+        "<style>"
+        + "".join(f".a{at}{{fill:url(#a{at + 1})}}" for at in range(8))
+        + "</style>"
+        + "".join(f'<pattern id="a{at}">' + f'<path class="a{at}"/>' * 10 + "</pattern>" for at in range(9)),
+        '<pattern id="p">' + "<path/>" * 500 + '</pattern><g fill="url(#p)">' + "<path/>" * 500 + "</g>",
+        '<marker id="m">' + "<path/>" * 100 + '</marker><path marker-mid="url(#m)" d="M0 0' + "h1v1" * 5000 + '"/>',
+    ],
+)
+def test_references_that_would_be_drawn_a_million_times(tmp_path, inside):
+    path = tmp_path / "logo.svg"
+    path.write_text(SVG.format(inside))
+    with pytest.raises(InputError, match="by references to references"):
+        Drawing.read(path)
+
+
+def test_style_sheets_as_drawing_programs_write_them_are_drawn(tmp_path):
+    path = tmp_path / "logo.svg"
+    sheet = '<style type="text/css">.st0{clip-path:url(#c);fill:url(#b);} .st1{fill:#f00}</style>'
+    gradient, rect = (
+        '<linearGradient id="b"><stop stop-color="red"/></linearGradient>',
+        '<rect width="20" height="10"/>',
+    )
+    drawn = f'<clipPath id="c">{rect}</clipPath><g class="st0">' + rect * 300 + "</g>"
+    path.write_text(SVG.format(sheet + gradient + drawn))
+    assert Drawing.read(path).drawn(20, 40, (0, 0, 40, 20)).min() > 0.9
 
 
 def test_groups_and_references_of_a_usual_depth_are_drawn(tmp_path):
@@ -246,9 +332,9 @@ def test_entities_are_refused_and_a_plain_doctype_is_not(tmp_path):
 def test_a_drawing_is_fitted_without_stretching(tmp_path):
     path = tmp_path / "logo.svg"
     path.write_text(SVG.format('<rect x="5" width="10" height="10"/>'))
-    sheet = Drawing.read(path).drawn(100, 200, (0.0, 0.0, 200.0, 100.0))
-    assert sheet[:, 51:149].min() == 1
-    assert sheet[:, :49].max() == 0
+    covered = Drawing.read(path).drawn(100, 200, (0.0, 0.0, 200.0, 100.0))
+    assert covered[:, 51:149].min() == 1
+    assert covered[:, :49].max() == 0
 
 
 def test_a_drawing_of_nothing(tmp_path):

@@ -14,7 +14,7 @@ from impasto.cli.inputs import Spool
 from impasto.cli.outputs import keeping_best, unused
 from impasto.cli.parse import parse_style
 from impasto.cli.printing import say, say_json
-from impasto.errors import InputError, require_installed
+from impasto.errors import InputError, plain, require_installed
 from impasto.files import check_apart, fitting, slug
 
 if TYPE_CHECKING:
@@ -77,6 +77,9 @@ def letters(
         float,
         typer.Option(help="Degrees of an arc: above 0 a rainbow, below 0 a bowl.", rich_help_panel=_TEXT_PANEL),
     ] = 0.0,
+    along: Annotated[
+        Path | None, typer.Option(help="An SVG with one line, along which the words run.", rich_help_panel=_TEXT_PANEL)
+    ] = None,
     outline_width: Annotated[
         float, typer.Option(help="In widths of the letters' strokes.", rich_help_panel=_LOOK_PANEL)
     ] = 0.35,
@@ -138,7 +141,7 @@ def letters(
         text=text.replace("\\n", "\n"),
         drawing=svg,
         font=font,
-        setting=Setting(align, spacing, leading, curve),
+        setting=Setting(align=align, spacing=spacing, leading=leading, curve=curve, along=along),
         size=parse_size(size),
         outline_width=outline_width,
         reach=reach,
@@ -158,7 +161,7 @@ def letters(
     target = out or _name(lettering, wanted["fill"] or [str(like)])
     inputs = [
         *(name for own in wanted.values() for name in own),
-        *(str(one) for one in (svg, like, like_text, font) if one),
+        *(str(one) for one in (svg, along, like, like_text, font) if one),
     ]
     plan = _Plan(target, layers, animate, variations, jpeg_quality, as_json=as_json)
     zones = [zone for zone in reversed(ZONES) if wanted[zone] or zone == "fill"]
@@ -231,12 +234,24 @@ class _Plan:
         if self.variations > 1 and (self.layers or self.animate):
             raise InputError("--variations makes a sheet", "leave out --layers and --animate, or choose one by --seed")
         check_apart(self._files(lettering, zones), inputs)
+        self._check_variations(lettering)
         images.check_output(self.target, (), quality=self.jpeg_quality)
         if self.animate is not None:
             check_moving(self.animate)
         folder = self.layers
         if folder is not None and not folder.is_dir() and (folder.exists() or not folder.parent.is_dir()):
             raise InputError(f"the folder {folder} cannot be made", "name another with --layers")
+
+    def _check_variations(self, lettering: Lettering) -> None:
+        """Refuse to replace files whose names nobody has given: those of single variations."""
+        if self.variations == 1:
+            return
+        taken = [self._variation(seed) for seed in self._seeds(lettering) if self._variation(seed).exists()]
+        if taken:
+            raise InputError(
+                f"{plain(taken[0])} is there already" + (f", and {len(taken) - 1} more" if len(taken) > 1 else ""),
+                "name another sheet with -o, use another --seed, or remove them",
+            )
 
     def _files(self, lettering: Lettering, zones: Sequence[str]) -> dict[str, Path | None]:
         """All that is written, by the option that names it."""
@@ -265,13 +280,13 @@ class _Plan:
             result.save(self.target, jpeg_quality=self.jpeg_quality, on_note=reporter.note)
 
         with keeping_best(save):
-            result, sheets = painter.paint(lettering, look)
+            result, painted = painter.paint(lettering, look)
         save(result)
         written = [self.target]
         if self.layers is not None:
-            written += _write_layers(sheets, self.layers)
+            written += _write_layers(painted, self.layers)
         if self.animate is not None:
-            _write_animation(sheets, self.animate)
+            _write_animation(painted, self.animate)
             written.append(self.animate)
         self._tell(result, written)
 
@@ -282,11 +297,11 @@ class _Plan:
 
         written, cells, result = [], [], None
         for seed in self._seeds(lettering):
-            result, sheets = painter.paint(replace(lettering, seed=seed), look)
+            result, painted = painter.paint(replace(lettering, seed=seed), look)
             path = self._variation(seed)
             result.save(path, jpeg_quality=self.jpeg_quality, on_note=reporter.note)
             written.append(path)
-            cells.append((on_paper(result.picture, _paper(sheets)), f"seed {seed}"))
+            cells.append((on_paper(result.picture, _paper(painted)), f"seed {seed}"))
         sheet = images.contact_sheet(cells, columns=_SHEET_COLUMNS, cell=_SHEET_CELL, lines=1)
         images.write(images.read(sheet), self.target, quality=self.jpeg_quality)
         assert result is not None
@@ -311,20 +326,20 @@ class _Plan:
         )
 
 
-def _paper(sheets: Layers) -> tuple[float, float, float]:
+def _paper(layers: Layers) -> tuple[float, float, float]:
     """A colour to show transparent letters on: the background, or what they stand out from."""
     from impasto.lettering import paper_for
 
-    return sheets.background or paper_for(sheets)
+    return layers.background or paper_for(layers)
 
 
-def _write_layers(sheets: Layers, folder: Path) -> list[Path]:
+def _write_layers(layers: Layers, folder: Path) -> list[Path]:
     """Each zone as a PNG with transparency, and the background. Returns their paths, the lowest first."""
     from impasto import images
 
     folder.mkdir(exist_ok=True)
     written = []
-    for number, (name, picture) in enumerate(sheets.pictures().items()):
+    for number, (name, picture) in enumerate(layers.pictures().items()):
         path = _layer_path(folder, number, name)
         images.write(picture, path)
         written.append(path)
@@ -335,10 +350,10 @@ def _layer_path(folder: Path, number: int, name: str) -> Path:
     return folder / f"{number}-{name}.png"
 
 
-def _write_animation(sheets: Layers, path: Path) -> None:
+def _write_animation(layers: Layers, path: Path) -> None:
     """The strokes being laid. WebP is transparent where the letters are; other files show them on paper."""
     from impasto.engine.snapshots import FRAMES_A_SECOND, write_moving
 
-    transparent = path.suffix.lower() == ".webp" and sheets.background is None
-    frames = list(sheets.frames(round(2.5 * FRAMES_A_SECOND), None if transparent else _paper(sheets)))
+    transparent = path.suffix.lower() == ".webp" and layers.background is None
+    frames = list(layers.frames(round(2.5 * FRAMES_A_SECOND), None if transparent else _paper(layers)))
     write_moving([*frames, *[frames[-1]] * round(FRAMES_A_SECOND)], path)

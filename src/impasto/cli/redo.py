@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from impasto.engine.engine import Engine
     from impasto.engine.record import Record, Weighted
     from impasto.engine.request import Request, Result
+    from impasto.lettering import Lettering
 
 _EXAMPLES = """\b
 Examples:
@@ -62,7 +64,16 @@ def redo(
 ) -> None:
     """Paint a picture again from the settings in its metadata."""
     flags.use_threads(threads)
-    record = _read(picture)
+    values = _values(picture)
+    if "letters" in values:
+        target = Targets(out, several=False, format=format, jpeg_quality=jpeg_quality)
+        again = _Letters.of(picture, values, size, style or (), moved=content)
+        again.paint(target, device=device, precision=precision, quiet=quiet)
+        return
+    from impasto.engine.record import Record
+
+    with _checking(picture):
+        record = Record.parse(values)
     record = record if drop_gps is None else replace(record, drop_gps=drop_gps)
     given = [parse_style(text) for text in style or ()]
     found = _Inputs.of(picture, record, content, given)
@@ -87,19 +98,98 @@ def redo(
         save(result)
 
 
-def _read(picture: Path) -> Record:
+def _values(picture: Path) -> Mapping[str, Any]:
+    """The record in a picture, as it was written."""
     from impasto import images
-    from impasto.engine.record import Record
 
     values = images.read_record(picture)
     if values is None:
         raise InputError(f"{picture} holds no settings of impasto", "give a picture that impasto has made")
-    if "letters" in values:
-        raise InputError(f"{picture} shows painted letters", "give its command impasto letters again")
+    return values
+
+
+@contextmanager
+def _checking(picture: Path) -> Iterator[None]:
+    """Have what is wrong with a record told together with the picture that it came from."""
     try:
-        return Record.parse(values)
+        yield
     except InputError as error:
         raise InputError(f"the settings in {picture} cannot be used: {error.message}", error.hint) from error
+
+
+@dataclass(frozen=True)
+class _Letters:
+    """Painted letters that are painted again.
+
+    Attributes:
+        picture: that shows them.
+        lettering: with the files that it names.
+        styles: of each zone; empty where an example was given.
+        like: the example's two pictures.
+        precision: of the record.
+    """
+
+    picture: Path
+    lettering: Lettering
+    styles: Mapping[str, Sequence[tuple[str, float]]]
+    like: tuple[Path, Path] | None
+    precision: str
+
+    @classmethod
+    def of(
+        cls, picture: Path, values: Mapping[str, Any], size: int | None, styles: Sequence[str], *, moved: Path | None
+    ) -> _Letters:
+        """Find all that a record names. styles: of the letters, in place of the record's. moved: a photograph.
+
+        Raises:
+            InputError: the record is wrong, a file is not there, or there is nothing that `moved` or `styles` could be.
+        """
+        from impasto.lettering import LetterRecord
+
+        with _checking(picture):
+            record = LetterRecord.parse(values)
+        if moved is not None:
+            raise InputError(f"{picture} shows painted letters, which have no photograph", "leave out --content")
+        if record.like and styles:
+            raise InputError(f"{picture} has the look of an example, not of a style", "leave out --style")
+        given = [parse_style(text) for text in styles]
+        finder = _InputFinder(picture, [Path(name).parent for name, _ in given])
+        lettering = record.with_files(lambda name: finder.file(name, ""))
+        found = {
+            zone: given if zone == "fill" and given else finder.styles(tuple(own))
+            for zone, own in record.styles.items()
+        }
+        return cls(
+            picture,
+            lettering if size is None else lettering.resized(size),
+            found,
+            None if record.like is None else (finder.file(record.like[0], ""), finder.file(record.like[1], "")),
+            record.precision,
+        )
+
+    def paint(self, target: Targets, *, device: str, precision: str | None, quiet: bool) -> None:
+        """Paint and save them."""
+        files = [self.lettering.drawing, self.lettering.font, self.lettering.setting.along, *(self.like or ())]
+        names = [name for own in self.styles.values() for name, _ in own]
+        check_apart({"-o": target.file}, [self.picture, *names, *(str(file) for file in files if file)])
+        target.check(str(self.picture))
+        from impasto.cli.console import Reporter
+        from impasto.engine.engine import Engine
+        from impasto.lettering import Example, LetterPainter
+
+        look = self.styles if self.like is None else Example.read(*self.like)
+        with Reporter(silent=quiet) as reporter:
+
+            def save(result: Result) -> None:
+                path = target.save(str(self.picture), result, reporter.note)
+                if path is not None:
+                    say(path)
+
+            engine = Engine(device=device, precision=precision or self.precision)
+            painter = LetterPainter(engine, on_progress=reporter, on_note=reporter.note)
+            with keeping_best(save):
+                result, _ = painter.paint(self.lettering, look)
+            save(result)
 
 
 def _paint(engine: Engine, record: Record, found: _Inputs, size: int | None, reporter: Reporter) -> Result:

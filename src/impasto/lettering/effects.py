@@ -47,12 +47,14 @@ class Example:
         pixels: `(H, W, 3)` in [0, 1].
         alpha: `(H, W)`, the effect's own transparency; None where its background is a colour.
         shape: of the letters.
+        files: names of the two pictures, with the effect and plain.
     """
 
     name: str
     pixels: Floats
     alpha: Floats | None
     shape: Shape
+    files: tuple[str, str] = ("", "")
 
     @classmethod
     def read(cls, effect: Path, letters: Path) -> Example:
@@ -76,7 +78,8 @@ class Example:
             )
         styled, flat = styled.resized(height, width), flat.resized(height, width)
         alpha = None if styled.alpha is None or styled.alpha.min() == 1 else styled.alpha
-        return cls(effect.stem, images.as_float(styled.pixels), alpha, Shape(_letters_in(flat, letters.name)))
+        shape = Shape(_letters_in(flat, letters.name))
+        return cls(effect.stem, images.as_float(styled.pixels), alpha, shape, (effect.name, letters.name))
 
     @cached_property
     def background(self) -> Floats:
@@ -92,7 +95,7 @@ class Example:
         far = depth[(shown > _SEEN) & (depth > 0)]
         return float(np.clip(np.percentile(far, 97), 0.0, _FURTHEST)) / 2 if len(far) else 0.0
 
-    def sheet(self) -> Floats:
+    def channels(self) -> Floats:
         """`(H, W, 3)`, or 4 channels with its transparency."""
         return self.pixels if self.alpha is None else np.dstack([self.pixels, self.alpha])
 
@@ -127,7 +130,7 @@ def transfer(example: Example, shape: Shape, *, seed: int = 0) -> Floats:
     painted: Floats | None = None
     before = (0, 0)
     for radius, rounds in zip(radii, _ROUNDS[-len(radii) :], strict=True):
-        source = _Guided.of(example.shape, radius, example.sheet())
+        source = _Guided.of(example.shape, radius, example.channels())
         target = _Guided.of(shape, radius, painted)
         matcher = _Matcher(source, target, generator)
         found = matcher.start() if found is None else matcher.enlarged(found, before)
@@ -152,8 +155,8 @@ class _Guided:
         scale = radius / shape.stroke_radius
         sides = tuple(max(2 * _PAD + 1, round(scale * side)) for side in shape.sides)
         guidance = cv2.resize(_guidance(shape), sides[::-1], interpolation=cv2.INTER_AREA)
-        own = None if colours is None else images.resize(colours, sides[0], sides[1])
-        return cls(np.asarray(guidance, np.float32), own)
+        resized = None if colours is None else images.resize(colours, sides[0], sides[1])
+        return cls(np.asarray(guidance, np.float32), resized)
 
 
 def _guidance(shape: Shape) -> Floats:
@@ -174,7 +177,7 @@ class _Matcher:
         assert source.colours is not None
         channels = source.colours.shape[2]
         rows, columns = target.guidance.shape[:2]
-        self._sides, self._own = (rows, columns), source.guidance.shape[:2]
+        self._sides, self._source_sides = (rows, columns), source.guidance.shape[:2]
         self._generator = generator
         begun = np.zeros((rows, columns, channels), np.float32) if target.colours is None else target.colours
         self._target = np.dstack([target.guidance, begun])
@@ -185,7 +188,7 @@ class _Matcher:
     def start(self) -> Places:
         """Places `(2, N)` by chance: rows and columns of the source."""
         count = self._sides[0] * self._sides[1]
-        return np.stack([self._generator.integers(0, side, count) for side in self._own])
+        return np.stack([self._generator.integers(0, side, count) for side in self._source_sides])
 
     def enlarged(self, found: Places, before: tuple[int, int]) -> Places:
         """Places that were found at a smaller size, of so many rows and columns."""
@@ -206,7 +209,7 @@ class _Matcher:
                 moved = np.roll(found.reshape(shape), way * step, axis + 1).reshape(2, -1).copy()
                 moved[axis] += way * step
                 found = self._better(found, moved, colours)
-        reach = max(self._own)
+        reach = max(self._source_sides)
         for _ in range(_SEARCHES):
             moved = found + self._generator.integers(-reach, reach + 1, found.shape)
             found = self._better(found, moved, colours)
@@ -221,7 +224,7 @@ class _Matcher:
         return np.where(better, tried, found)
 
     def _clipped(self, places: Places) -> Places:
-        return np.stack([np.clip(each, 0, side - 1) for each, side in zip(places, self._own, strict=True)])
+        return np.stack([np.clip(each, 0, side - 1) for each, side in zip(places, self._source_sides, strict=True)])
 
     def _costs(self, places: Places, colours: bool) -> Floats:
         """Squared differences of patches, `(N,)`."""
@@ -247,7 +250,10 @@ class _Matcher:
         total = np.zeros((rows, columns, colours.shape[2]), np.float32)
         for down, right in _OFFSETS:
             moved = np.roll(places, (down, right), (1, 2)) + np.asarray([down, right])[:, None, None]
-            row, column = np.clip(moved[0], 0, self._own[0] - 1), np.clip(moved[1], 0, self._own[1] - 1)
+            row, column = (
+                np.clip(moved[0], 0, self._source_sides[0] - 1),
+                np.clip(moved[1], 0, self._source_sides[1] - 1),
+            )
             total += colours[row, column]
         self._target[..., self._guides :] = total / len(_OFFSETS)
 
@@ -256,8 +262,8 @@ class _Matcher:
         return np.clip(self._target[..., self._guides :], 0, 1)
 
 
-def _framed(sheet: Floats) -> Floats:
-    return np.pad(sheet, ((_PAD, _PAD), (_PAD, _PAD), (0, 0)), mode="edge")
+def _framed(pixels: Floats) -> Floats:
+    return np.pad(pixels, ((_PAD, _PAD), (_PAD, _PAD), (0, 0)), mode="edge")
 
 
 def cut_out(painted: Floats, shape: Shape, background: Floats) -> tuple[Floats, Floats]:

@@ -18,7 +18,7 @@ from impasto.files import is_file
 
 _MOST_BYTES = 64 << 20
 _FONTCONFIG_SECONDS = 20
-_ENDINGS = (".ttf", ".otf", ".ttc", ".otc")
+ENDINGS = (".ttf", ".otf", ".ttc", ".otc")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Font:
         tables = set(face.table_tags)
         if not face.glyph_count or not face.unicodes:
             raise InputError(
-                f"{plain(self.name)} is not a font that can be read", f"give a file in {' '.join(_ENDINGS)}"
+                f"{plain(self.name)} is not a font that can be read", f"give a file in {' '.join(ENDINGS)}"
             )
         if not tables & {"glyf", "CFF ", "CFF2"}:
             raise InputError(f"the font {plain(self.name)} has no outlines, only pictures", "use another with --font")
@@ -142,7 +142,7 @@ class FontBook:
     def _find(self, wanted: str | None) -> Font:
         if wanted is None:
             return self._free(FREE_FONTS["rubik"])
-        if Path(wanted).suffix.lower() in _ENDINGS or is_file(wanted):
+        if Path(wanted).suffix.lower() in ENDINGS or is_file(wanted):
             return _of_file(Path(wanted))
         if wanted.lower() in FREE_FONTS:
             return self._free(FREE_FONTS[wanted.lower()])
@@ -177,8 +177,8 @@ def _of_system(name: str) -> Font:
         raise InputError(f"there is no font {quoted(name)}", f"{hint}; names of the system's fonts need fontconfig")
     family, _, style = name.partition(":")
     pattern = f"{_escaped(family)}:weight={'bold' if not style else _escaped(style)}"
-    told = _told([program, "--format=%{family}\n%{file}", pattern])
-    families, _, file = told.partition("\n")
+    printed = _output_of([program, "--format=%{family}\n%{file}", pattern])
+    families, _, file = printed.partition("\n")
     if family.lower().strip() not in [each.strip().lower() for each in families.split(",")]:
         raise InputError(f"there is no font {quoted(name)} on this system", f"{hint}; fc-list : family lists them")
     return _of_file(Path(file))
@@ -189,7 +189,7 @@ def _escaped(text: str) -> str:
     return "".join(f"\\{each}" if each in "\\-:,=" else each for each in text)
 
 
-def _told(command: Sequence[str]) -> str:
+def _output_of(command: Sequence[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, timeout=_FONTCONFIG_SECONDS, check=False)  # noqa: S603 - a list, no shell
     except (OSError, subprocess.TimeoutExpired, ValueError):

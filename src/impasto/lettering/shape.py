@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto import images
 from impasto.errors import InputError
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -49,9 +50,9 @@ class Shape:
     @cached_property
     def distance(self) -> Floats:
         """`(H, W)`, pixels to the edge: above 0 inside, below 0 outside."""
-        within = cv2.distanceTransform(self.inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        beyond = cv2.distanceTransform((~self.inside).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        return np.asarray(np.where(self.inside, within - 0.5, 0.5 - beyond), np.float32)
+        inner = cv2.distanceTransform(self.inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        outer = cv2.distanceTransform((~self.inside).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        return np.asarray(np.where(self.inside, inner - 0.5, 0.5 - outer), np.float32)
 
     @cached_property
     def skeleton(self) -> NDArray[np.bool_]:
@@ -102,3 +103,9 @@ class Shape:
         if pixels <= 0:
             return self.coverage
         return np.asarray(np.maximum(self.coverage, np.clip(self.distance + pixels + 0.5, 0, 1)), np.float32)
+
+    def scaled(self, scale: float) -> Shape:
+        """The shape at another size."""
+        if scale == 1:
+            return self
+        return Shape(images.resize(self.coverage, *(max(1, round(scale * side)) for side in self.sides)))

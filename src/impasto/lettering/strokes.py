@@ -18,16 +18,20 @@ from numpy.typing import NDArray
 
 from impasto import images
 from impasto.lettering.shape import Shape
+from impasto.lettering.tones import luma
 
 Floats: TypeAlias = NDArray[np.float32]
 
+_TRIED = 12  # parts of the painting, of which one is taken
+_LARGEST_PART = 1.5  # times that a part is enlarged, beside what it takes to fill the picture
+_SCORED = 32  # rows of the pictures that are compared
 _BRISTLES = 7  # lines of which a stroke is made
 _SUBPIXEL = 4  # bits below a pixel, for lines that do not jump
 
 
 @dataclass(frozen=True)
-class Layer:
-    """Strokes of one size.
+class BrushPass:
+    """Strokes of one size, laid all over.
 
     Attributes:
         width: of a stroke, by the radius of the letter's strokes.
@@ -42,10 +46,10 @@ class Layer:
     near_edge: float = 1.0
 
 
-LAYERS = (
-    Layer(width=0.75, length=4.0, cover=2.5),
-    Layer(width=0.42, length=6.0, cover=1.6, near_edge=0.85),
-    Layer(width=0.22, length=9.0, cover=1.0, near_edge=0.5),
+PASSES = (
+    BrushPass(width=0.75, length=4.0, cover=2.5),
+    BrushPass(width=0.42, length=6.0, cover=1.6, near_edge=0.85),
+    BrushPass(width=0.22, length=9.0, cover=1.0, near_edge=0.5),
 )
 """From wide to fine: the density grows towards the edge."""
 
@@ -70,13 +74,13 @@ class Brush:
     """How strokes are laid.
 
     Attributes:
-        layers: sizes, wide first.
+        passes: sizes, wide first.
         relief: how much lighter and darker bristles are.
         shade: how much darker paint is at the edge than in the middle.
         wander: radians by which strokes stray from the letter's direction.
     """
 
-    layers: tuple[Layer, ...] = LAYERS
+    passes: tuple[BrushPass, ...] = PASSES
     relief: float = 0.10
     shade: float = 0.16
     wander: float = 0.15
@@ -90,7 +94,7 @@ def lay_strokes(
     seed: int = 0,
     brush: Brush | None = None,
 ) -> Strokes:
-    """Cover part of a sheet with strokes.
+    """Cover part of a picture with strokes.
 
     Args:
         shape: whose directions they follow.
@@ -101,28 +105,52 @@ def lay_strokes(
     """
     brush = brush or Brush()
     generator = np.random.default_rng(seed)
-    source = _placed(painting, shape.sides, generator)
+    source = _placed(painting, where, generator)
     # the painting's colours, without detail
-    sheet = np.ascontiguousarray(cv2.GaussianBlur(source, (0, 0), 2 * shape.stroke_radius), np.float32)
+    canvas = np.ascontiguousarray(cv2.GaussianBlur(source, (0, 0), 2 * shape.stroke_radius), np.float32)
     drawn: list[_Stroke] = []
-    for layer in brush.layers:
-        drawn += _layer(shape, source, where, layer, brush, generator)
+    for each in brush.passes:
+        drawn += _pass(shape, source, where, each, brush, generator)
     for stroke in drawn:
-        stroke.draw(sheet)
+        stroke.draw(canvas)
     order, cover = _order(drawn, shape.sides)
-    return Strokes(np.clip(sheet, 0, 1), order, cover)
+    return Strokes(np.clip(canvas, 0, 1), order, cover)
 
 
-def _placed(painting: Floats, sides: tuple[int, int], generator: np.random.Generator) -> Floats:
-    """A part of the painting that fills the sheet, which part is chance."""
-    height, width = sides
-    scale = max(height / painting.shape[0], width / painting.shape[1])
-    large = images.resize(
-        painting, max(height, round(painting.shape[0] * scale)), max(width, round(painting.shape[1] * scale))
-    )
-    top = int(generator.integers(0, large.shape[0] - height + 1))
-    left = int(generator.integers(0, large.shape[1] - width + 1))
-    return np.asarray(large[top : top + height, left : left + width], np.float32)
+def _placed(painting: Floats, where: Floats, generator: np.random.Generator) -> Floats:
+    """A part of the painting that fills the picture: of some taken by chance, the most colourful where it is seen."""
+    height, width = where.shape
+    fitting = max(height / painting.shape[0], width / painting.shape[1])
+    tried = []
+    for _ in range(_TRIED):
+        scale = fitting * generator.uniform(1.0, _LARGEST_PART)
+        sides = max(height, round(painting.shape[0] * scale)), max(width, round(painting.shape[1] * scale))
+        top, left = (
+            int(generator.integers(0, 1 + large - shown)) for large, shown in zip(sides, where.shape, strict=True)
+        )
+        part = painting[
+            _part(top, height, sides[0], painting.shape[0]), _part(left, width, sides[1], painting.shape[1])
+        ]
+        tried.append(part[:, ::-1] if generator.random() < 0.5 else part)
+    best = max(tried, key=lambda part: _colourfulness(part, where))
+    return images.resize(np.ascontiguousarray(best), height, width)
+
+
+def _part(start: int, length: int, whole: int, count: int) -> slice:
+    """Which of `count` pixels lie in a stretch of them, once they are enlarged to `whole`."""
+    first = min(count - 1, start * count // whole)
+    return slice(first, max(first + 1, -(-(start + length) * count // whole)))
+
+
+def _colourfulness(part: Floats, where: Floats) -> float:
+    """Chroma, and contrast of light and of colour, in what is seen: greys score low."""
+    sides = _SCORED, max(1, round(_SCORED * where.shape[1] / where.shape[0]))
+    seen = images.resize(where, *sides)
+    colours = images.resize(np.ascontiguousarray(part), *sides)[seen > 0.5]
+    if not len(colours):
+        return 0.0
+    chroma = colours - luma(colours)[:, None]
+    return float(np.hypot(*chroma.T[:2]).mean() + chroma.std(0).mean() + 0.5 * luma(colours).std())
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,22 +162,22 @@ class _Stroke:
     bristles: tuple[tuple[NDArray[np.int32], tuple[float, float, float]], ...]
     thickness: int
 
-    def draw(self, sheet: Floats) -> None:
+    def draw(self, canvas: Floats) -> None:
         """Over what is there."""
         for line, colour in self.bristles:
-            cv2.polylines(sheet, [line], False, colour, self.thickness, cv2.LINE_8, _SUBPIXEL)
+            cv2.polylines(canvas, [line], False, colour, self.thickness, cv2.LINE_8, _SUBPIXEL)
 
 
-def _layer(
-    shape: Shape, source: Floats, where: Floats, layer: Layer, brush: Brush, generator: np.random.Generator
+def _pass(
+    shape: Shape, source: Floats, where: Floats, size: BrushPass, brush: Brush, generator: np.random.Generator
 ) -> list[_Stroke]:
     """The strokes of one size, in the order in which they are laid."""
-    width = max(2.0, layer.width * shape.stroke_radius)
-    density = where * (shape.depth <= layer.near_edge)
-    rows, columns = _starts(density, width, layer, generator)
+    width = max(2.0, size.width * shape.stroke_radius)
+    density = where * (shape.depth <= size.near_edge)
+    rows, columns = _starts(density, width, size, generator)
     if not len(rows):
         return []
-    lines = _traced(shape, where, columns, rows, length=layer.length * width, brush=brush, generator=generator)
+    lines = _traced(shape, where, columns, rows, length=size.length * width, brush=brush, generator=generator)
     soft = cv2.GaussianBlur(source, (0, 0), 0.35 * width)
     light = 1 - brush.shade * np.clip(1 - shape.depth[rows, columns], 0, 1) * (shape.depth[rows, columns] > 0)
     colours = soft[rows, columns] * light[:, None]
@@ -161,15 +189,15 @@ def _layer(
 
 
 def _starts(
-    density: Floats, width: float, layer: Layer, generator: np.random.Generator
+    density: Floats, width: float, size: BrushPass, generator: np.random.Generator
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns of the middles of strokes, as many as cover the area, in a mixed order."""
     weights = density.astype(np.float64).ravel()
     total = weights.sum()
-    count = int(np.ceil(layer.cover * total / (width * layer.length * width)))
+    count = int(np.ceil(size.cover * total / (width * size.length * width)))
     if total <= 0 or count == 0:
         return np.empty(0, np.intp), np.empty(0, np.intp)
-    # stratified: one in each stretch of equal weight, along rows of the sheet's strips
+    # stratified: one in each stretch of equal weight, along rows of strips of the canvas
     stretches = (np.arange(count) + generator.random(count)) / count * total
     places = np.minimum(np.searchsorted(np.cumsum(weights), stretches), len(weights) - 1)
     generator.shuffle(places)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +21,8 @@ _REACH = 1.0  # widths of a stroke on either side of the edge within which contr
 _WANTED = 3.5  # difference of the means, in deviations, at which an OCR reads everything (bench/RESULTS.md)
 _VIVID = 1.25  # times the chroma, of paint whose tones were moved: dark and light paint looks duller than it is
 _LEAST_GAP = 0.45  # of luma, between letters and what is around them, at full legibility
+_RELIEF = 0.06  # of luma, by which single pixels may lie beyond the bound of their stroke
+_SOFT = 0.05  # of luma, over which strokes that lie beyond a bound are bent back
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class Range:
 
     def __post_init__(self) -> None:
         assert 0 <= self.low < self.high <= 1
+
+
+ANY = Range(0.0, 1.0)
 
 
 def tone_range(tone: str, legibility: float) -> Range:
@@ -45,7 +51,12 @@ def tone_range(tone: str, legibility: float) -> Range:
         return Range(0.0, 1 - 0.55 * legibility**0.7)
     if tone == "light":
         return Range(0.65 * legibility**0.7, 1.0)
-    return Range(0.0, 1.0)
+    return ANY
+
+
+def middle_range(legibility: float) -> Range:
+    """The luma of paint that is to be told from dark and from light beside it."""
+    return Range(0.36 * legibility**0.7, 1 - 0.42 * legibility**0.7)
 
 
 def luma(pixels: Floats) -> Floats:
@@ -63,30 +74,32 @@ def prevailing(pixels: Floats) -> str:
     return "light" if float(np.median(luma(pixels))) > 0.55 else "dark"
 
 
-def within(pixels: Floats, allowed: Range) -> Floats:
+def fitted(pixels: Floats, allowed: Range) -> Floats:
     """A picture whose tones lie in a range; its own where they already do, and the order of tones stays.
 
     pixels: `(H, W, 3)` in [0, 1].
     """
-    own = luma(pixels)
-    low, high = (float(each) for each in np.percentile(own, _TAILS))
+    before = luma(pixels)
+    low, high = (float(each) for each in np.percentile(before, _TAILS))
     if low >= allowed.low and high <= allowed.high:
         return pixels
     # moved and narrowed by no more than it takes
     span = min(1.0, (allowed.high - allowed.low) / max(high - low, 1e-3))
     middle = (low + high) / 2
     wanted = float(np.clip(middle, allowed.low + span * (high - low) / 2, allowed.high - span * (high - low) / 2))
-    changed = relit(pixels, np.clip(wanted + span * (own - middle), allowed.low, allowed.high))
-    grey = luma(changed)[..., None]
-    return np.asarray(np.clip(grey + _VIVID * (changed - grey), 0, 1), np.float32)
+    return relit(pixels, np.clip(wanted + span * (before - middle), allowed.low, allowed.high), vivid=_VIVID)
 
 
-def relit(pixels: Floats, wanted: Floats) -> Floats:
-    """The same colours at another luma `(H, W)`: darkened towards black, lightened towards white, saturation kept."""
-    own = luma(pixels)
-    darker = pixels * (wanted / np.maximum(own, 1e-3))[..., None]
-    lighter = 1 - (1 - pixels) * ((1 - wanted) / np.maximum(1 - own, 1e-3))[..., None]
-    return np.asarray(np.clip(np.where((wanted < own)[..., None], darker, lighter), 0, 1), np.float32)
+def relit(pixels: Floats, wanted: Floats, *, vivid: float = 1.0) -> Floats:
+    """The same hues at another luma `(H, W)`, with as much of their chroma as there are such colours.
+
+    vivid: by which the chroma is multiplied.
+    """
+    target = np.clip(wanted, 0, 1)[..., None]
+    chroma = vivid * (pixels - luma(pixels)[..., None])
+    room = np.where(chroma > 0, 1 - target, target)
+    kept = (room / np.maximum(np.abs(chroma), 1e-4)).min(2, keepdims=True)
+    return np.asarray(np.clip(target + chroma * np.minimum(kept, 1), 0, 1), np.float32)
 
 
 def contrast(pixels: Floats, shape: Shape) -> float:
@@ -105,30 +118,98 @@ def contrast(pixels: Floats, shape: Shape) -> float:
     return abs(float(within_letters.mean() - around.mean())) / max(spread, 0.02)
 
 
-def set_apart(
-    letters: Floats, around: Floats, inside: NDArray[np.bool_], near: NDArray[np.bool_], legibility: float
+def moved_apart(
+    first: Floats,
+    second: Floats,
+    first_mask: Floats,
+    second_mask: Floats,
+    amount: float,
+    *,
+    share: float = 0.5,
+    way: float | None = None,
 ) -> tuple[Floats, Floats]:
-    """Letters and what is next to them `(H, W, 3)`, moved apart in luma until they are legible enough.
-
-    Each moves by half of what is missing, away from the other; their own textures stay.
+    """Two paints `(H, W, 3)` moved apart in luma until their means are legible beside each other; textures stay.
 
     Args:
-        letters, around: the paint of each.
-        inside, near: `(H, W)`, where they are looked at.
-        legibility: from 0 (nothing moves) to 1.
+        first, second: the paints.
+        first_mask, second_mask: `(H, W)` in [0, 1], where they are seen.
+        amount: from 0 (nothing moves) to 1.
+        share: of what is missing, by which the first moves; the second moves by the rest.
+        way: above 0 where the first is to be the lighter one; as they are without.
     """
-    if not near.any() or not inside.any():
-        return letters, around
-    within_letters, beyond = luma(letters)[inside], luma(around)[near]
-    spread = float(np.sqrt((within_letters.var() + beyond.var()) / 2))
-    gap = float(within_letters.mean() - beyond.mean())
-    wanted = legibility * max(_LEAST_GAP, min(_WANTED * spread, 0.7))
-    missing = max(0.0, wanted - abs(gap)) / 2
+    if amount == 0 or first_mask.sum() == 0 or second_mask.sum() == 0:
+        return first, second
+    (mean, deviation), (other_mean, other_deviation) = _moments(first, first_mask), _moments(second, second_mask)
+    spread = ((deviation**2 + other_deviation**2) / 2) ** 0.5
+    wanted = amount * max(_LEAST_GAP, min(_WANTED * spread, 0.7))
+    sign = 1.0 if (mean - other_mean if way is None else way) >= 0 else -1.0
+    missing = max(0.0, wanted - sign * (mean - other_mean))
     if missing == 0:
-        return letters, around
-    way = 1.0 if gap >= 0 else -1.0
-    apart = [
-        relit(pixels, np.clip(luma(pixels) + move, 0, 1))
-        for pixels, move in ((letters, way * missing), (around, -way * missing))
-    ]
-    return apart[0], apart[1]
+        return first, second
+    return (
+        relit(first, luma(first) + sign * share * missing),
+        relit(second, luma(second) - sign * (1 - share) * missing),
+    )
+
+
+def locally_apart(
+    first: Floats,
+    second: Floats,
+    first_mask: Floats,
+    second_mask: Floats,
+    *,
+    gap: float,
+    sigma: float,
+    share: float = 0.5,
+) -> tuple[Floats, Floats]:
+    """Two paints `(H, W, 3)` of which no stroke has the tones of the other's: the lighter's are light, everywhere.
+
+    What changes is the luma of strokes, softly bounded; what is finer than strokes, the relief, stays.
+
+    Args:
+        first, second: the paints.
+        first_mask, second_mask: `(H, W)` in [0, 1], where they are seen, and how much it counts there.
+        gap: of luma, between the darkest stroke of the one and the lightest of the other.
+        sigma: pixels over which paint counts as one stroke.
+        share: of the gap, on the first's side of the middle between their means; 0 leaves the first as it is.
+    """
+    if gap <= 0 or first_mask.sum() == 0 or second_mask.sum() == 0:
+        return first, second
+    mean, other_mean = _moments(first, first_mask)[0], _moments(second, second_mask)[0]
+    sign = 1.0 if mean >= other_mean else -1.0
+    middle = mean if share == 0 else float(np.clip((mean + other_mean) / 2, gap, 1 - gap))
+    if share > 0:
+        first = _bounded(first, first_mask, middle + sign * share * gap, sign, sigma)
+    return first, _bounded(second, second_mask, middle - sign * (1 - share) * gap, -sign, sigma)
+
+
+def kept_within(pixels: Floats, mask: Floats, allowed: Range, *, sigma: float) -> Floats:
+    """Paint `(H, W, 3)` of which no stroke leaves a range of luma, softly bounded; see `locally_apart`."""
+    if allowed.low > 0:
+        pixels = _bounded(pixels, mask, allowed.low, 1.0, sigma)
+    return _bounded(pixels, mask, allowed.high, -1.0, sigma) if allowed.high < 1 else pixels
+
+
+def _bounded(pixels: Floats, mask: Floats, bound: float, sign: float, sigma: float) -> Floats:
+    """Strokes whose luma is kept above a bound (sign 1) or below it (-1), as far as the mask says."""
+    values = luma(pixels)
+    seen = (mask > 0.01).astype(np.float32)
+    weights = np.maximum(cv2.GaussianBlur(seen, (0, 0), sigma), 1e-3)
+    strokes = np.asarray(cv2.GaussianBlur(values * seen, (0, 0), sigma) / weights, np.float32)
+    wanted = values + _softly(strokes, bound, sign) - strokes
+    # where a stroke ends the blur has both tones: there a bound with room for the relief holds each pixel
+    wanted = _softly(wanted, bound - sign * _RELIEF, sign)
+    return relit(pixels, np.asarray(values + mask * (wanted - values), np.float32))
+
+
+def _softly(values: Floats, bound: float, sign: float) -> Floats:
+    """Values kept above a bound (sign 1) or below it (-1); those far on the right side stay."""
+    bent = bound + sign * _SOFT * np.logaddexp(0, sign * (values - bound) / _SOFT)
+    return np.asarray(np.where(sign * (bent - values) > 0, bent, values), np.float32)
+
+
+def _moments(pixels: Floats, mask: Floats) -> tuple[float, float]:
+    """Mean and deviation of the luma where it is seen."""
+    values = luma(pixels)
+    mean = float(np.average(values, weights=mask))
+    return mean, float(np.average((values - mean) ** 2, weights=mask)) ** 0.5

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 
 from impasto.errors import InputError, require
+from impasto.lettering.drawings import Line
 from impasto.lettering.fonts import Font, FontBook
 from impasto.lettering.outlines import Contour, Outline, Points, flattened
 
@@ -20,6 +22,8 @@ MOST_CHARACTERS = 400
 ALIGNMENTS = ("left", "center", "right")
 _EM = 1000.0  # units of a font
 _STEP = 40.0  # units of a font between points of a line, so that it can be bent
+_SMOOTH = 0.45  # em along a line, over which its corners are rounded
+_CLOSED_GAP = 0.35  # em between the end of a text and its beginning, on a closed line
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _LETTERS = ("a", "\u05d0")  # from left to right, and from right to left
 _EAST_ASIAN = {"Hira": "ja", "Kana": "ja", "Hang": "ko", "Bopo": "zh-Hant", "Hani": "zh-Hans"}
@@ -38,12 +42,14 @@ class Setting:
         spacing: between letters, beside the font's own, in em.
         leading: from line to line, in em.
         curve: degrees of the arc along which the lines run: above 0 like a rainbow, below 0 like a bowl.
+        along: an SVG file, along whose longest line the first line of text runs; see `Line`.
     """
 
     align: str = "center"
     spacing: float = 0.0
     leading: float = 1.15
     curve: float = 0.0
+    along: Path | None = None
 
     def __post_init__(self) -> None:
         if self.align not in ALIGNMENTS:
@@ -55,6 +61,8 @@ class Setting:
         ):
             if not (math.isfinite(value) and low <= value <= high):
                 raise InputError(f"{flag} is {value:g}", f"it takes a number from {low:g} to {high:g}")
+        if self.along is not None and self.curve:
+            raise InputError("--curve and --along were both given", "give the one or the other")
 
 
 def check_text(text: str) -> str:
@@ -92,6 +100,8 @@ def typeset(text: str, book: FontBook, setting: Setting) -> Outline:
         moved = outline.placed(1.0, share * (widest - width), row * setting.leading * _EM)
         contours += moved.contours
     whole = Outline(tuple(contours))
+    if setting.along is not None:
+        return _along(whole, Line.read(setting.along))
     return _bent(whole, setting.curve) if setting.curve else whole
 
 
@@ -119,12 +129,12 @@ def _runs(text: str, book: FontBook) -> list[_Run]:
     levels = _levels(text)
     script, pieces = "Latn", []
     for start, cluster in _clusters(text):
-        own = _script_of(cluster[0])
-        script = script if own in ("Zyyy", "Zinh", "Zzzz") else own
+        guessed = _script_of(cluster[0])
+        script = script if guessed in ("Zyyy", "Zinh", "Zzzz") else guessed
         pieces.append((levels[start], book.font_for(cluster), script, cluster))
     found = []
-    for (level, font, own_script), group in groupby(pieces, key=lambda piece: piece[:3]):
-        found.append((level, _Run("".join(piece[3] for piece in group), font, own_script, level % 2 == 1)))
+    for (level, font, run_script), group in groupby(pieces, key=lambda piece: piece[:3]):
+        found.append((level, _Run("".join(piece[3] for piece in group), font, run_script, level % 2 == 1)))
     return [run for _, run in _reordered(found)]
 
 
@@ -134,8 +144,8 @@ def _reordered(runs: list[tuple[int, _Run]]) -> list[tuple[int, _Run]]:
     for level in range(highest, 0, -1):
         turned: list[tuple[int, _Run]] = []
         for above, group in groupby(runs, key=lambda run, least=level: run[0] >= least):  # type: ignore[misc]
-            own = list(group)
-            turned += reversed(own) if above else own
+            members = list(group)
+            turned += reversed(members) if above else members
         runs = turned
     return runs
 
@@ -187,8 +197,8 @@ def _with_brackets_resolved(text: str, base: int) -> str:
         inside = {_strong(each) for each in characters[start + 1 : end]} - {None}
         before = next((_strong(each) for each in reversed(characters[:start]) if _strong(each) is not None), base)
         if inside:
-            own = base if base in inside or before == base else 1 - base
-            characters[start] = characters[end] = _LETTERS[own]
+            direction = base if base in inside or before == base else 1 - base
+            characters[start] = characters[end] = _LETTERS[direction]
     return "".join(characters)
 
 
@@ -299,3 +309,39 @@ def _bent(outline: Outline, degrees: float) -> Outline:
         return np.column_stack([far * np.sin(turn), down])
 
     return outline.mapped(bend)
+
+
+def _along(outline: Outline, line: Line) -> Outline:
+    """The first line's baseline on a line, from its beginning to its end; the line becomes as long as the text.
+
+    Corners are rounded, so that letters bend and do not break.
+    """
+    left, _, right, _ = outline.bounds
+    length = right - left + (_CLOSED_GAP * _EM if line.closed else 0.0)
+    steps = np.hypot(*np.diff(line.points, axis=0).T)
+    smooth = _smoothed(line.points * (length / steps.sum()), line.closed, _SMOOTH * _EM / length)
+    pieces = np.diff(smooth, axis=0)
+    distances = np.concatenate([[0.0], np.cumsum(np.hypot(*pieces.T))])
+    tangents = np.gradient(smooth, axis=0)
+    tangents /= np.maximum(np.hypot(*tangents.T)[:, None], 1e-9)
+
+    def bend(points: Points) -> Points:
+        far = (points[:, 0] - left) / length * distances[-1]
+        x, y, right_way, down_way = (np.interp(far, distances, values) for values in (*smooth.T, *tangents.T))
+        return np.column_stack([x - points[:, 1] * down_way, y + points[:, 1] * right_way])
+
+    return outline.mapped(bend)
+
+
+def _smoothed(points: Points, closed: bool, sigma: float) -> Points:
+    """A line with its corners rounded. sigma: of the Gaussian, as a share of the line's length."""
+    count = len(points) - 1
+    reach = max(1, round(3 * sigma * count))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma * count, 1e-6)) ** 2)
+    kernel /= kernel.sum()
+    if closed:
+        padded = points[np.arange(-reach, len(points) + reach) % count]
+    else:  # turned about its ends, so that they stay where they are
+        index = np.arange(1, reach + 1) % len(points)
+        padded = np.concatenate([2 * points[0] - points[index][::-1], points, 2 * points[-1] - points[-1 - index]])
+    return np.column_stack([np.convolve(padded[:, axis], kernel, "valid") for axis in (0, 1)])
