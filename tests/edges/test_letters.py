@@ -69,7 +69,7 @@ def test_letters_that_come_from_another_font_are_told(quick):
 def test_letters_are_painted_again_by_redo(quick, outcome, tmp_path):
     """The same words, zones, drawing of the line and seed give the same picture; so does a new size another."""
     (tmp_path / "line.svg").write_text(SVG.format('<path d="M0 10C10 0 30 0 40 10"/>'))
-    wanted = ("--outline", "irises", "--around", "irises", "--along", "line.svg", "--seed", "3", "--legibility", "0.7")
+    wanted = ("--outline", "irises", "--along", "line.svg", "--seed", "3", "--legibility", "0.7")
     done = quick("A B", "--style", PAINTING, *wanted, "--background", "#ff0", "-o", "title.png", size="128x96")
     assert done.code == 0, done.err
     done = outcome("redo", "title.png", "-o", "again.png")
@@ -154,6 +154,8 @@ def test_no_file_of_a_sheet_or_a_layer_replaces_an_input(refused, tmp_path, monk
         (("--svg", "script.svg", "--style", PAINTING), "has <script>"),
         (("--svg", "far.svg", "--style", PAINTING), "refers to another file"),
         (("--svg", "none.svg", "--style", PAINTING), "cannot be read"),
+        (("--svg", "none.svg", "--style", PAINTING, "--curve", "90"), "an SVG stands in place of words"),
+        (("--svg", "none.svg", "--style", PAINTING, "--font", "noto"), "an SVG stands in place of words"),
         (("A", "--style", PAINTING, "--along", "none.svg"), "none.svg cannot be read"),
         (("A", "--style", PAINTING, "--along", "far.svg"), "refers to another file"),
         (("A", "--style", PAINTING, "--along", "empty.svg"), "no line for the text"),

@@ -28,6 +28,11 @@ WORDS: Mapping[str, Sequence[str]] = {
 }
 """By the names of Tesseract's languages."""
 
+STYLES = ("museum:436535", "irises", "museum:437654", "museum:438821", "museum:459092", "museum:49156")
+"""Six paintings of the library, unlike one another."""
+
+_SHEET_CELL = 340
+
 _SECONDS = 60
 _FRAME = 0.3  # of the height, of paper around a word, as on a page
 _HEIGHT = 96  # pixels of a line, at which Tesseract reads best
@@ -68,6 +73,28 @@ def legibility(
     return [{**row, **machine_row(placement)} for row in rows]
 
 
+def style_sheet(
+    paint: Callable[[str, str], tuple[Floats, str]],
+    styles: Sequence[str] = STYLES,
+    *,
+    on_progress: OnProgress = ignore,
+) -> Floats:
+    """A sheet of one word of each script in each style, a row for each style, `(H, W, 3)`.
+
+    Args:
+        paint: paints a word in a style; gives it on paper `(H, W, 3)`, and the name of the painting.
+        styles: of the rows.
+        on_progress: called before each word.
+    """
+    words = [words[0] for words in WORDS.values()]
+    cells: list[tuple[Floats, str]] = []
+    for style in styles:
+        for word in words:
+            on_progress(Progress("painting words", len(cells), len(words) * len(styles), "word"))
+            cells.append(paint(word, style))
+    return images.contact_sheet(cells, columns=len(words), cell=_SHEET_CELL, lines=1, font_size=18)
+
+
 def _row(script: str, words: int, counts: Mapping[str, int], missed: str) -> dict[str, Any]:
     total = counts["characters"]
     return {
@@ -85,9 +112,9 @@ def check_reader(languages: Sequence[str]) -> None:
     hint = "apt install tesseract-ocr tesseract-ocr-rus tesseract-ocr-ara tesseract-ocr-chi-sim"
     if shutil.which("tesseract") is None:
         raise MissingExtra("Tesseract, an OCR, is not installed", hint)
-    told = _tesseract(["--list-langs"]).split()
+    installed = _tesseract(["--list-langs"]).split()
     for language in languages:
-        if language not in told:
+        if language not in installed:
             raise MissingExtra(f"Tesseract has no language {language}", hint)
 
 

@@ -14,10 +14,13 @@ from rich.table import Table
 from impasto.cli import flags
 from impasto.cli.printing import say, say_json, tell
 from impasto.errors import InputError, plain
+from impasto.files import slug
 
 if TYPE_CHECKING:
     from impasto.bench.serving import Asking
     from impasto.engine.engine import Engine
+    from impasto.engine.request import Result
+    from impasto.lettering import Layers
     from impasto.report.contenders import Contender
 
 bench_app = typer.Typer(help="Time Impasto against plain reference code and other programs.", no_args_is_help=True)
@@ -345,37 +348,59 @@ def bench_cuts(
     _show(rows, csv, as_json)
 
 
-@bench_app.command("letters", epilog="Example: impasto bench letters --quality good --csv bench/letters.csv")
+@bench_app.command(
+    "letters",
+    epilog="Examples: impasto bench letters --csv bench/letters.csv; impasto bench letters --sheet letters.jpg",
+)
 def bench_letters(
     quality: Annotated[str, typer.Option("--quality", "-q", help="draft, good or best.")] = "good",
     style: Annotated[
-        str, typer.Option("--style", "-s", help="Styles that are taken in turn, separated by commas.")
-    ] = "436535,irises,museum:437654,museum:438821,museum:459092,museum:49156",
+        str | None, typer.Option("--style", "-s", help="Styles, separated by commas; six paintings by default.")
+    ] = None,
     size: _Size = 512,
     out: Annotated[Path | None, typer.Option(help="Folder that keeps the painted words.")] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="Measure nothing, and write a sheet of a word of each script in each style."),
+    ] = None,
     csv: _Csv = None,
     as_json: _Json = False,
 ) -> None:
     """How much of twenty painted words in four scripts an OCR reads (Tesseract, which must be installed)."""
     from impasto import device, images
-    from impasto.bench.letters import legibility
+    from impasto.bench.letters import STYLES, legibility, style_sheet
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
     from impasto.lettering import Lettering, LetterPainter, on_paper, paper_for
 
+    styles = STYLES if style is None else tuple(style.split(","))
+    if sheet is not None:
+        images.check_output(sheet, ())
     painter = LetterPainter(Engine())
 
-    def paint(word: str, own: str) -> tuple[Any, Any]:
-        lettering = Lettering(word, size=size, quality=quality)
-        result, layers = painter.paint(lettering, {"fill": [(own, 1.0)]})
-        plain = images.Picture(0 * result.picture.pixels, painter.shape(lettering).coverage)
+    def painted(word: str, name: str) -> tuple[Result, Layers]:
+        result, layers = painter.paint(Lettering(word, size=size, quality=quality), {"fill": [(name, 1.0)]})
         if out is not None:
             out.mkdir(exist_ok=True)
-            result.save(out / f"{word}.png")
+            result.save(out / f"{word}-{slug(name)}.png")
+        return result, layers
+
+    def printed(word: str, name: str) -> tuple[Any, Any]:
+        result, layers = painted(word, name)
+        plain = images.Picture(0 * result.picture.pixels, painter.shape(Lettering(word, size=size)).coverage)
         return on_paper(result.picture, paper_for(layers)), on_paper(plain, (1.0, 1.0, 1.0))
 
+    def captioned(word: str, name: str) -> tuple[Any, str]:
+        result, layers = painted(word, name)
+        return on_paper(result.picture, paper_for(layers)), result.record["styles"][0]["label"]
+
     with Reporter() as reporter:
-        rows = legibility(paint, style.split(","), device.place(), on_progress=reporter)
+        if sheet is not None:
+            cells = style_sheet(captioned, styles, on_progress=reporter)
+            images.write(images.read(cells), sheet)
+            say(sheet)
+            return
+        rows = legibility(printed, styles, device.place(), on_progress=reporter)
     _show(rows, csv, as_json)
 
 

@@ -160,7 +160,7 @@ def letters(
     example = _example(like, like_text, wanted)
     target = out or _name(lettering, wanted["fill"] or [str(like)])
     inputs = [
-        *(name for own in wanted.values() for name in own),
+        *(name for names in wanted.values() for name in names),
         *(str(one) for one in (svg, along, like, like_text, font) if one),
     ]
     plan = _Plan(target, layers, animate, variations, jpeg_quality, as_json=as_json)
@@ -169,7 +169,9 @@ def letters(
     for package in ("uharfbuzz", "resvg_py", "bidi"):
         require_installed(package, "letters")
     spool = Spool()
-    styles = {zone: [(spool(name), weight) for name, weight in map(parse_style, own)] for zone, own in wanted.items()}
+    styles = {
+        zone: [(spool(name), weight) for name, weight in map(parse_style, names)] for zone, names in wanted.items()
+    }
     source = None if example is None else Example.read(*example)
     from impasto.cli.console import Reporter
     from impasto.engine.engine import Engine
