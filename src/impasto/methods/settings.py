@@ -341,10 +341,11 @@ class ClipTrainKnobs(ScheduleKnobs):
     """Settings of `impasto train clip`."""
 
     minutes: float = knob(8.0, "how long to train, unless --steps is given", low=0.01, high=100000)
-    batch: int = knob(32, "photographs in a batch; each is drawn over three times", low=2, high=4096)
+    batch: int = knob(16, "photographs in a batch; each is drawn over six times", low=1, high=4096)
     crop: int = knob(64, "side in pixels of the squares that are cut from the photographs", low=64, high=64)
     canvas: int = knob(128, "longest side to which photographs are shrunk before they are cut", low=64, high=8192)
     learning_rate: float = knob(
-        1e-3, "learning rate of Adam after the warm-up; decays to 0 along a cosine", low=1e-6, high=1
+        1.5e-3, "learning rate of Adam after the warm-up; decays to 0 along a cosine", low=1e-6, high=1
     )
-    width: int = knob(112, "channels of the tower for pictures, a multiple of 4", low=16, high=1024)
+    ema: float = knob(0.99, "decay of the moving average of the weights", low=0, high=0.99999)
+    width: int = knob(96, "channels of the tower for pictures, a multiple of 4", low=16, high=1024)

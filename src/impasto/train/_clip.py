@@ -20,7 +20,7 @@ SIDE = 64
 """Pixels along each side of the picture that it sees."""
 
 _VALIDATED = 96
-_DRAWN = 3  # drawings over each photograph of a batch: cutting photographs takes longer than drawing
+_DRAWN = 6  # drawings over each photograph of a batch: cutting photographs takes longer than drawing
 _STEEPEST = 4.6  # the logarithm of the largest scale, 100
 
 
@@ -42,7 +42,7 @@ class ClipLearner(Learner):
         super().__init__(knobs, placement, _VALIDATED)
         words = BytePairs.of_merges(merges_of(WORDS))
         spec = ClipSpec(
-            image=TowerSpec(knobs.width, 4, 4),
+            image=TowerSpec(knobs.width, 3, 4),
             text=TowerSpec(64, 2, 4),
             resolution=SIDE,
             patch=8,

@@ -33,7 +33,7 @@ PHOTOGRAPH = "a photo"
 _TEMPLATES = ("{}", "{}", "a photo of {}", "a picture of {}", "a painting of {}", "{} everywhere")
 _HUE, _SHADE = 0.018, 0.12  # by how much a colour may differ from its name's
 _PLAIN, _UNTOUCHED, _NAMELESS = 0.12, 0.08, 0.1  # shares: colour alone, the photograph alone, a name of one word
-_PERIODS = (5.0, 26.0)  # pixels
+_PERIODS = (7.0, 26.0)  # pixels
 _COVER = (0.6, 1.0)  # of the photograph, where the pattern lies
 _GROUNDS = ("photograph", "photograph", "white", "black", "tint")
 
@@ -54,10 +54,7 @@ PATTERNS: Mapping[str, _Pattern] = {
     "stripes": lambda x, _: _wave(x),
     "dots": lambda x, y: 1 - 3.2 * (_cell(x).square() + _cell(y).square()).sqrt(),
     "checks": lambda x, y: _wave(x / 2) * _wave(y / 2),
-    "grid": lambda x, y: torch.maximum(_wave(x), _wave(y)) - 0.55,
     "rings": lambda x, y: _wave((x.square() + y.square()).sqrt()),
-    "zigzag": lambda x, y: _wave(x + 0.35 * _wave(y / 1.5)),
-    "waves": lambda x, y: _wave(x + 0.3 * torch.sin(math.pi * y / 1.2)),
 }
 """Functions of places across and along, in periods."""
 
@@ -100,7 +97,7 @@ def _drawn(photograph: Tensor, random: np.random.Generator) -> tuple[Tensor, str
         cover = pattern(name, photograph.shape[1], random)
     below = _ground(photograph, color, random)
     picture = torch.lerp(below, _textured(rgb, photograph, random), cover * random.uniform(*_COVER))
-    noise = torch.from_numpy(random.normal(0, random.uniform(0, 0.05), photograph.shape).astype(np.float32))
+    noise = torch.from_numpy(random.normal(0, random.uniform(0, 0.04), photograph.shape).astype(np.float32))
     words = f"{color} {name}".strip()
     if name and random.random() < _NAMELESS:
         words = random.choice([color, name])
