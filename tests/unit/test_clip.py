@@ -3,21 +3,28 @@
 import gzip
 import json
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from impasto.contract import Job, Style, StyleImage
+from impasto.engine.controls import Controls
+from impasto.engine.request import Request
+from impasto.engine.words import in_english
 from impasto.errors import AssetError, InputError
 from impasto.losses.clip import DirectionalLoss, PatchDirectionalLoss, perspective_patches
 from impasto.methods.clip import ClipStyle
-from impasto.methods.settings import ClipKnobs
-from impasto.models import clip_files
+from impasto.methods.settings import ClipKnobs, ClipTrainKnobs, TrainKnobs
+from impasto.models import catalog, clip_files
 from impasto.models.bpe import BytePairs, merges_of, read_vocabulary
 from impasto.models.clip import ABOUT, Clip
-from tiny import noise, tiny_clip
+from impasto.train import ClipTraining, StyleTraining, TrainingStyle, train
+from impasto.train._shapes import draw, pattern
+from tiny import noise, tiny_clip, write_photographs
 
 WORDS = BytePairs.of_merges(merges_of(("red", "stripes", "blue")))
 
@@ -342,3 +349,101 @@ def test_other_words_and_seeds_paint_otherwise_and_the_same_ones_alike(tiny_weig
     assert torch.equal(one, painted(tiny_weights, placement, steps=6)[0])
     assert not torch.equal(one, painted(tiny_weights, placement, "blue dots", steps=6)[0])
     assert not torch.equal(one, painted(tiny_weights, placement, steps=6, seed=1)[0])
+
+
+# --- a sentence on its way through the engine, and in training -------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A file of a tiny CLIP."""
+    clip_files.write(tmp_path / "own.safetensors", tiny_clip(), {})
+    return str(tmp_path / "own.safetensors")
+
+
+def words_request(own, **more):
+    return Request(knobs={"clip": own, "steps": 3, "patches": 4}, **more)
+
+
+def test_words_reach_the_method_as_they_are_and_the_record_tells_them(engine, own, picture_file):
+    photo = picture_file("photo.png", 48, 64)
+    result = engine.stylize(photo, "red stripes", words_request(own))
+    assert result.record["method"] == "clip"
+    assert result.record["styles"] == [{"id": "red stripes", "label": "red stripes", "weight": 1.0}]
+    again = engine.stylize(photo, [("red stripes", 1.0)], words_request(own))
+    assert np.array_equal(result.picture.pixels, again.picture.pixels)
+    other = engine.stylize(photo, "blue dots", words_request(own))
+    assert not np.array_equal(result.picture.pixels, other.picture.pixels)
+
+
+def test_a_painting_may_stand_beside_a_sentence_and_chinese_is_put_into_english(engine, own, picture_file):
+    photo, painting = picture_file("photo.png", 48, 64), picture_file("painting.png", 40, 40, seed=5)
+    both = engine.stylize(photo, [("red stripes", 2.0), (painting, 1.0)], words_request(own))
+    assert [style["label"] for style in both.record["styles"]] == ["red stripes", "painting"]
+    chinese = engine.stylize(photo, "红色", words_request(own))
+    english = engine.stylize(photo, in_english("红色"), words_request(own))
+    assert np.array_equal(chinese.picture.pixels, english.picture.pixels)
+
+
+def test_what_words_cannot_do_is_told(engine, own, picture_file, monkeypatch, tmp_path):
+    photo = picture_file("photo.png", 48, 64)
+    with pytest.raises(InputError, match="empty sentence"):
+        engine.stylize(photo, " , ", words_request(own))
+    with pytest.raises(InputError, match="words"):
+        engine.stylize(photo, "storm " * 10_000, words_request(own))
+    with pytest.raises(InputError, match="needs a painting's colours"):
+        engine.stylize(photo, "red", words_request(own, controls=Controls(keep_color="histogram")))
+    with pytest.raises(InputError, match="no quality draft"):
+        engine.stylize(photo, "red", words_request(own, quality="draft"))
+    monkeypatch.setenv("IMPASTO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("IMPASTO_OFFLINE", "1")
+    with pytest.raises(AssetError, match="ViT-B-32 is not here"):
+        engine.stylize(photo, "red", Request(method="clip", knobs={"steps": 1}))
+
+
+def test_a_network_learns_a_sentence(tmp_path, tiny_weights, placement):
+    photographs = write_photographs(tmp_path / "photographs", 10)
+    blank = np.full((16, 16, 3), 0.5, np.float32)
+    job = StyleTraining(
+        source=photographs,
+        target=tmp_path / "net.safetensors",
+        knobs=TrainKnobs(steps=12, crop=64, canvas=96, batch=2, ema=0.5, learning_rate=0.01),
+        training_styles=[TrainingStyle("stripes", blank, "red stripes", words="red stripes")],
+        clip=tiny_clip(),
+    )
+    result = train(job, weights=tiny_weights, placement=placement, validations=2)
+    rows = (tmp_path / "net.training" / "validation.csv").read_text().splitlines()
+    named = [dict(zip(rows[0].split(","), map(float, row.split(",")), strict=True)) for row in rows[1:]]
+    assert named[-1]["style"] < named[0]["style"]
+    assert catalog.find(f"{result.path}").name == "stripes"
+    with pytest.raises(InputError, match="is a painting"):
+        train(
+            replace(job, training_styles=[TrainingStyle("one", blank)], target=tmp_path / "other.safetensors"),
+            weights=tiny_weights,
+            placement=placement,
+        )
+
+
+def test_a_small_clip_is_trained_and_its_file_is_read(tmp_path, placement):
+    photographs = write_photographs(tmp_path / "photographs", 10)
+    knobs = ClipTrainKnobs(steps=2, batch=1, width=16)
+    job = ClipTraining(source=photographs, target=tmp_path / "shapes.safetensors", knobs=knobs)
+    result = train(job, weights={}, placement=placement, validations=1)
+    found = Clip.of_weights(clip_files.read(result.path))
+    assert found.spec.resolution == 64
+    assert len(found.words("red stripes", 16)) == 4  # each word that it knows is one piece
+    with pytest.raises(InputError, match="multiple of 4"):
+        job = replace(job, knobs=replace(knobs, width=18), target=tmp_path / "odd.safetensors")
+        train(job, weights={}, placement=placement)
+
+
+def test_drawings_are_seeded_named_and_striped_across_one_direction():
+    photographs = noise(64, 64, batch=24)
+    one, again = draw(photographs, [3]), draw(photographs, [3])
+    assert torch.equal(one.pictures, again.pictures)
+    assert one.captions == again.captions
+    assert set(one.captions) != {"a photo"}
+    assert all(meaning in caption for meaning, caption in zip(one.meanings, one.captions, strict=True))
+    stripes = pattern("stripes", 64, np.random.default_rng(0))
+    spectrum = torch.fft.fft2(stripes - stripes.mean()).abs().square()
+    assert spectrum.flatten().topk(4).values.sum() > 0.4 * spectrum.sum()

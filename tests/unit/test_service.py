@@ -445,3 +445,19 @@ def test_a_style_file_is_an_upload_like_a_picture(service):
 def test_files_of_the_server_are_not_to_be_named_as_styles(service, text):
     with pytest.raises(InputError):
         service._reader.read([PHOTO], {"style": [text]})
+
+
+def test_a_sentence_is_a_style_by_itself_where_the_method_takes_words(service):
+    for asked in ({"method": "clip", "clip": "shapes"}, {"clip": "shapes"}):
+        order = service._reader.read([PHOTO], {"style": ["red stripes:2"], **asked})
+        assert order.styles == (("red stripes", 2.0),)
+        assert order.method == "clip"
+    with pytest.raises(InputError, match="empty sentence"):
+        service._reader.read([PHOTO], {"style": [", ;"], "clip": "shapes"})
+
+
+def test_a_client_names_no_file_of_the_server_by_a_single_word(service, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "private").mkdir()
+    with pytest.raises(InputError, match="clip is 'private'"):
+        service._reader.read([PHOTO], {"style": ["red"], "clip": "private"})

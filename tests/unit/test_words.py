@@ -196,7 +196,7 @@ def test_a_single_word_needs_less_likeness(library, alike):
     assert words.choose(library, "night")[0].painting.number == "2"
     with pytest.raises(InputError):
         words.choose(library, "night storm")
-    alike(p2=0.22)
+    alike(p2=0.26)
     assert words.choose(library, "night storm")[0].painting.number == "2"
     with pytest.raises(InputError):
         words.choose(library, "a night storm")

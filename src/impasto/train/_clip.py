@@ -27,7 +27,7 @@ _STEEPEST = 4.6  # the logarithm of the largest scale, 100
 class ClipLearner(Learner):
     """Learns colours and patterns by name, from drawings over photographs.
 
-    Captions that say the same in a batch all count as right (arXiv:2204.03610), since there are few of them.
+    Captions that mean the same in a batch all count as right (arXiv:2204.03610), since there are few of them.
 
     Args:
         knobs: of the training.
@@ -74,9 +74,9 @@ class ClipLearner(Learner):
 
     def _misnamed(self, drawn: Drawn) -> float:
         names = [f"{color} {pattern}" for color in COLORS for pattern in PATTERNS]
-        rows = [row for row, caption in enumerate(drawn.captions) if caption in names]
+        rows = [row for row, meaning in enumerate(drawn.meanings) if meaning in names]
         alike = self.average.embed_images(drawn.pictures[rows]) @ self.average.embed_texts(names).T
-        wrong = [names[place] != drawn.captions[row] for row, place in zip(rows, alike.argmax(1).tolist(), strict=True)]
+        wrong = [names[place] != drawn.meanings[row] for row, place in zip(rows, alike.argmax(1).tolist(), strict=True)]
         return float(sum(wrong)) / max(1, len(wrong))
 
     @torch.no_grad()
@@ -96,6 +96,6 @@ def _contrast(clip: Clip, drawn: Drawn) -> Tensor:
     """Cross-entropy of pictures against captions and of captions against pictures, those that say the same as one."""
     pictures, texts = clip.embed_images(drawn.pictures), clip.embed_texts(drawn.captions)
     scores = clip.logit_scale.clamp(max=_STEEPEST).exp() * pictures @ texts.T
-    same = torch.tensor([[one == other for other in drawn.captions] for one in drawn.captions], device=scores.device)
+    same = torch.tensor([[one == other for other in drawn.meanings] for one in drawn.meanings], device=scores.device)
     wanted = same / same.sum(1, keepdim=True)
     return (F.cross_entropy(scores, wanted) + F.cross_entropy(scores.T, wanted)) / 2

@@ -64,17 +64,22 @@ WORDS = (*COLORS, *PATTERNS, "photo", "picture", "painting", "everywhere", "of",
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pictures `(B, 3, H, W)` in [0, 1], with the caption of each."""
+    """Pictures `(B, 3, H, W)` in [0, 1], with the caption of each, and what it says whatever the sentence around it."""
 
     pictures: Tensor
     captions: tuple[str, ...]
+    meanings: tuple[str, ...]
 
 
 def draw(photographs: Tensor, seed: list[int]) -> Drawn:
     """Patterns over photographs `(B, 3, H, W)`; the seed settles which."""
     random = np.random.default_rng(seed)
     drawn = [_drawn(photograph, random) for photograph in photographs]
-    return Drawn(torch.stack([picture for picture, _ in drawn]), tuple(caption for _, caption in drawn))
+    meanings = tuple(meaning for _, meaning in drawn)
+    captions = tuple(
+        meaning if meaning == PHOTOGRAPH else random.choice(_TEMPLATES).format(meaning) for meaning in meanings
+    )
+    return Drawn(torch.stack([picture for picture, _ in drawn]), captions, meanings)
 
 
 def pattern(name: str, side: int, random: np.random.Generator) -> Tensor:
@@ -101,7 +106,7 @@ def _drawn(photograph: Tensor, random: np.random.Generator) -> tuple[Tensor, str
     words = f"{color} {name}".strip()
     if name and random.random() < _NAMELESS:
         words = random.choice([color, name])
-    return (picture + noise).clamp(0, 1), random.choice(_TEMPLATES).format(words)
+    return (picture + noise).clamp(0, 1), words
 
 
 def _shade(color: str, random: np.random.Generator) -> Tensor:
