@@ -165,6 +165,13 @@ def write_photographs(folder, count, *, side=80):
     return folder
 
 
+def inverted(folder):
+    """The pictures of a folder as negatives, to train on."""
+    from impasto.train.data import Photographs, load_photographs
+
+    return Photographs(tuple(255 - one for one in load_photographs(folder, least_side=64).pixels))
+
+
 def tiny_generator(width=4):
     """A CycleGAN generator of one block, its tensors named as published."""
     generator = torch.Generator().manual_seed(9)

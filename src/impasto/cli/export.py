@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from impasto.export.formats import Exported, Format
 
 ANY_STYLE = ("adain", "microast")
+GRAPHS = ("onnx", "openvino")
+"""Formats that take generators of unpaired translation."""
 
 _EXAMPLES = """\b
 Examples:
@@ -37,7 +39,7 @@ def export(
     network: Annotated[
         list[str] | None,
         typer.Argument(
-            help="A trained network (a .safetensors file, or pack), adain or microast; for web several, or none: pack."
+            help="A trained network (.safetensors, .pth of CycleGAN or CUT, or pack), adain, microast; for web several."
         ),
     ] = None,
     to: Annotated[str, typer.Option(help="onnx, openvino, torchscript, litert, coreml or web.")] = "onnx",
@@ -60,6 +62,8 @@ def export(
     for one in named:
         if one not in takes_painting:
             catalog.listing(_file(one))
+            if row.name not in GRAPHS and _is_generator(_file(one)):
+                raise InputError(f"a generator cannot be exported to {row.name}", f"it can be to {' or '.join(GRAPHS)}")
     formats.check_target(row, target, "style" if takes_painting else "code", sides)
     with Reporter() as reporter:
         outcome = _export(named, row, target, sides, reporter)
@@ -81,6 +85,10 @@ def _named(networks: list[str] | None, row: Format) -> list[str]:
     if len(networks) > 1 and row.name != "web":
         raise InputError(f"{len(networks)} networks were given; --to {row.name} takes one", "export each by itself")
     return networks
+
+
+def _is_generator(network: Path) -> bool:
+    return catalog.listing(network)[0].method == "unpaired"
 
 
 def _file(network: str) -> Path:
@@ -110,6 +118,8 @@ def _export(named: list[str], row: Format, target: Path, sides: tuple[int, int] 
         model = Exportable.of_method(named[0], store, photographs[1:3], on_progress=reporter)
     elif codecs.is_codec(_file(named[0])):
         model = Exportable.of_codec(_file(named[0]), photographs[1:3])
+    elif _is_generator(_file(named[0])):
+        model = Exportable.of_generator(_file(named[0]))
     else:
         model = Exportable.of_network(_file(named[0]))
     return formats.export(model, row, target, photographs, shape=sides, on_progress=reporter)

@@ -20,10 +20,10 @@ from impasto.cli.library import fetch_with_progress
 from impasto.cli.printing import say, say_json
 from impasto.errors import InputError, require_installed
 from impasto.files import check_apart
-from impasto.methods.settings import ClipTrainKnobs, DecoderKnobs, SearchKnobs, TrainKnobs
+from impasto.methods.settings import ClipTrainKnobs, DecoderKnobs, SearchKnobs, TrainKnobs, TranslationKnobs
 from impasto.models import network_specs
 from impasto.runtimes.sessions import RUNTIMES
-from impasto.train.data import check_photographs, style_name, thumbnail_photograph
+from impasto.train.data import Photographs, check_photographs, from_pixels, style_name, thumbnail_photograph
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +53,10 @@ def register(app: typer.Typer) -> None:
     group.command(
         "arbitrary", epilog="Example: impasto train arbitrary --content photographs --minutes 600 -o any.safetensors"
     )(with_options(train_arbitrary, knob_options(TrainKnobs, network=_ARBITRARY_NETWORK)))
+    group.command(
+        "unpaired",
+        epilog="Example: impasto train unpaired --photos holiday/ --paintings monet/ -o monet.safetensors",
+    )(with_options(train_unpaired, knob_options(TranslationKnobs)))
     group.command(
         "decoder",
         epilog="Example: impasto train decoder --layer relu3_1 --content photographs -o decoder3.safetensors",
@@ -173,6 +177,76 @@ def train_arbitrary(
         )
 
     _run(job, target, device, precision, resume=resume, as_json=as_json)
+
+
+def train_unpaired(
+    photos: Annotated[
+        Path | None,
+        typer.Option(help="Folder of photographs, a webdataset shard, or sample: photographs that are fetched."),
+    ] = None,
+    paintings: Annotated[
+        list[str] | None,
+        typer.Option(help="Folder of paintings, or words that find some in the library; may be repeated."),
+    ] = None,
+    out: _Out = None,
+    devices: _Devices = 1,
+    resume: _Resume = False,
+    device: flags.Device = "auto",
+    precision: flags.Precision = "auto",
+    as_json: _Json = False,
+    **knobs: Any,
+) -> None:
+    """Train a generator that turns photographs into the paintings of a collection, without pairs (CUT, CycleGAN)."""
+    source, target = _places(photos, out, "--photos")
+    asked = _built(TranslationKnobs, knobs)
+    if not paintings:
+        raise InputError("no paintings were given", "name a folder of them, or a painter, with --paintings")
+    check_apart({"-o": target}, paintings)
+
+    def job(store: Store, reporter: Reporter) -> TrainingJob:
+        from impasto.train import UnpairedTraining
+
+        collected, licence = _collected(store, paintings, asked, reporter)
+        return UnpairedTraining(
+            source=source,
+            paintings=collected,
+            target=target,
+            knobs=asked,
+            devices=devices,
+            resume=resume,
+            thumbnail_photograph=thumbnail_photograph(store),
+            licence=licence,
+        )
+
+    _run(job, target, device, precision, resume=resume, as_json=as_json)
+
+
+def _collected(
+    store: Store, named: list[str], knobs: TranslationKnobs, reporter: Reporter
+) -> tuple[Path | list[Path] | Photographs, str]:
+    """Paintings of folders, or of the library, and their licence."""
+    folders = [Path(text) for text in named if Path(text).exists()]
+    if len(folders) == len(named):
+        check_photographs(folders, "paintings")
+        return folders[0] if len(folders) == 1 else folders, "not stated"
+    if folders:
+        raise InputError(f"--paintings names {folders[0]}, a folder, and words", "name folders alone, or words alone")
+    from impasto.assets.library import Library
+
+    library = Library(store)
+    found = {}
+    for words in named:
+        matching = library.search(words, on_progress=reporter)
+        if not matching:
+            raise InputError(
+                f"there is no folder {words}, and no painting in the library matches it",
+                "impasto styles lists them; or name a folder of paintings",
+            )
+        found |= {one.id: one for one in matching}
+    reporter.note(f"paintings of the library: {len(found)}")
+    pixels = (library.read(one).pixels for one in found.values())
+    licences = ", ".join(sorted({one.licence for one in found.values()}))
+    return from_pixels(pixels, least_side=knobs.crop, what="paintings"), licences
 
 
 def train_decoder(
@@ -332,10 +406,10 @@ def _built(cls: type[K], knobs: dict[str, Any]) -> K:
     return settings.build(cls, knobs, owner="train")
 
 
-def _places(content: Path | None, out: Path | None) -> tuple[Path, Path]:
+def _places(content: Path | None, out: Path | None, flag: str = "--content") -> tuple[Path, Path]:
     """Where the photographs are and where the network goes."""
     if content is None:
-        raise InputError("no photographs were given", "name a folder of them with --content; or --content sample")
+        raise InputError("no photographs were given", f"name a folder of them with {flag}; or {flag} sample")
     if out is None:
         raise InputError("no file was named for the network", "add -o NAME.safetensors")
     if out.suffix.lower() != ".safetensors":

@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from impasto.assets import Store, load_weights
-from impasto.contract import Job, OnProgress, Placement, Style, StyleImage, ignore
+from impasto.contract import Job, OnProgress, Placement, Style, StyleCode, StyleImage, ignore
 from impasto.export.portable import PlainAdaIN, PlainMicroAST, PlainNetwork
+from impasto.files import slug
 from impasto.methods import registry
-from impasto.models import catalog, codecs, microast_spec, networks
+from impasto.methods.coded import CodedPainter
+from impasto.methods.settings import UnpairedKnobs
+from impasto.models import catalog, checkpoint, codecs, generators, microast_spec, networks
 from impasto.models.codecs import Codec
 from impasto.ops.tiles import crop_to, pad_to_multiple
-from impasto.runtimes import any_style, graphs
+from impasto.runtimes import any_style, graphs, translation
 
 Array: TypeAlias = NDArray[np.float32]
 
@@ -96,6 +99,33 @@ class Exportable:
         )
 
     @classmethod
+    def of_generator(cls, path: Path) -> Exportable:
+        """A generator of unpaired translation from its file; the graph alone, no plain module.
+
+        Raises:
+            InputError: it is no such generator.
+        """
+        tensors = generators.read(path)
+        painter = CodedPainter(generators.Generator(tensors, Placement("cpu", "float32")), Placement("cpu", "float32"))
+        about = checkpoint.read_header(path)[0] if path.suffix == checkpoint.SUFFIX else {}
+        name, code = slug(path.stem), np.zeros((1, 1), np.float32)
+
+        def paint(image: Array, second: Array) -> Array:
+            jobs = [Job(StyleCode({"code": torch.zeros(1, 1)}), UnpairedKnobs(float(1 - one[0]))) for one in second]
+            return painter.stylize(torch.from_numpy(image), jobs).numpy()
+
+        return cls(
+            name=name,
+            second=CODE,
+            metadata={**_metadata(name, about, (name,), (code,)), "licence": str(about.get("licence", ""))},
+            reference=paint,
+            seconds=(code, code + np.float32(0.25)),
+            stride=generators.STRIDE,
+            module=_no_module,
+            graph=lambda: translation.build({key: one.numpy() for key, one in tensors.items()}),
+        )
+
+    @classmethod
     def of_method(
         cls, name: str, store: Store, styles: Sequence[Array], *, on_progress: OnProgress = ignore
     ) -> Exportable:
@@ -152,6 +182,10 @@ class Exportable:
             module=lambda _: plain.eval(),
             graph=lambda: _graph(name, weights),
         )
+
+
+def _no_module(whole: bool) -> nn.Module:  # noqa: ARG001, FBT001
+    raise AssertionError("the edge offers generators to formats that take the graph")
 
 
 _TITLES = {"adain": "AdaIN", "microast": "MicroAST"}

@@ -298,6 +298,38 @@ class TrainKnobs(ScheduleKnobs):
 
 
 @dataclass(frozen=True)
+class TranslationKnobs(ScheduleKnobs):
+    """Settings of `impasto train unpaired`."""
+
+    minutes: float = knob(600.0, "how long to train, unless --steps is given", low=0.01, high=100000)
+    batch: int = knob(1, "photographs in a batch, and as many paintings", low=1, high=1024)
+    learning_rate: float = knob(
+        2e-4, "learning rate of Adam; stays for the first half, then falls to 0 in a line", low=1e-6, high=1
+    )
+    ema: float = knob(0.999, "decay of the moving average of the weights", low=0, high=0.99999)
+    objective: str = knob(
+        "contrastive",
+        "what keeps the photograph: contrastive (CUT), fast (FastCUT, less work), or cycle (CycleGAN, both ways)",
+        choices=("contrastive", "fast", "cycle"),
+    )
+    width: int = knob(64, "channels of the generator at full size", low=4, high=256)
+    blocks: int = knob(9, "residual blocks of the generator; 6 are usual up to 128 px", low=2, high=32)
+    discriminator_width: int = knob(64, "channels of the discriminator's first layer", low=4, high=256)
+    discriminator_layers: int = knob(
+        3, "layers of the discriminator that halve: 3 look at 70 px, 2 at 34, 1 at 16", low=1, high=5
+    )
+    structure_weight: float = knob(
+        0.0,
+        "weight of keeping the photograph; 0 for the paper's: 1 of contrastive, 10 of fast and cycle",
+        low=0,
+        high=1000,
+    )
+    identity_weight: float = knob(
+        1.0, "how much it counts that a painting stays as it is, beside the paper's; fast does not ask", low=0, high=10
+    )
+
+
+@dataclass(frozen=True)
 class SearchKnobs(TrainKnobs):
     """Settings of `impasto train search`: how long, and how each network is trained."""
 

@@ -18,7 +18,7 @@ from impasto.metrics._judge import (
 )
 from impasto.metrics._pixels import psnr, ssim
 from impasto.metrics._sets import FID_FULL_RANK, FID_LEAST, KID_LEAST, check_counts, set_notes
-from impasto.metrics._style import CONTENT_LAYER
+from impasto.metrics._style import CONTENT_LAYER, wasserstein_of
 from impasto.metrics._table import METRICS, Metric, check_names, names_of
 
 __all__ = [
@@ -42,4 +42,5 @@ __all__ = [
     "set_notes",
     "ssim",
     "unmeasurable",
+    "wasserstein_of",
 ]

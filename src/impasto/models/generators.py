@@ -11,9 +11,9 @@ Papers: arXiv:1703.10593 (CycleGAN), arXiv:2007.15651 (CUT), arXiv:1904.11486 (t
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -24,13 +24,10 @@ from impasto.contract import Placement
 from impasto.errors import InputError
 from impasto.models import checkpoint
 from impasto.models.catalog import CHECKPOINTS, is_generator
+from impasto.models.generator_spec import HINT, STRIDE, convolutions, is_blurred, norm_of, places_of
 from impasto.ops.stats import instance_norm
 
-STRIDE = 4
-HINT = "give a generator of CycleGAN or CUT, such as latest_net_G_A.pth, saved as a state_dict"
-
 _LARGEST = 1 << 30  # bytes of a checkpoint; generators take some 50 MB
-_CONVOLUTION = re.compile(r"model\.(\d+)\.(?:[a-z_]*block\.(\d+)\.)?weight")
 _MEMORY = 22.0  # bytes a pixel of a picture for each channel at full size, in float32; measured at 512 and 1024 px
 
 
@@ -56,6 +53,7 @@ class Generator:
     Args:
         tensors: as published.
         placement: where, and in which precision.
+        checked: whether a small picture is painted to see that all fits together; not at each step of a training.
 
     Raises:
         InputError: they are no such generator's.
@@ -63,10 +61,10 @@ class Generator:
 
     stride = STRIDE
 
-    def __init__(self, tensors: Mapping[str, Tensor], placement: Placement) -> None:
-        outer, blocks = _names(tensors)
+    def __init__(self, tensors: Mapping[str, Tensor], placement: Placement, *, checked: bool = True) -> None:
+        outer, blocks = convolutions(tensors)
         self._dtype = placement.dtype
-        self._blurred = any(name.endswith(".filt") for name in tensors)
+        self._blurred = is_blurred(tensors)
 
         def layer(name: str) -> _Layer:
             return _layer(tensors, name, placement)
@@ -74,24 +72,54 @@ class Generator:
         self._stem, *between, self._head = [layer(name) for name in outer]
         self._down, self._up = between[:2], between[2:]
         self._blocks = [(layer(first), layer(second)) for first, second in blocks]
-        self._check()
+        if checked:
+            self._check()
 
     def __call__(self, images: Tensor, codes: Tensor | None = None) -> Tensor:  # noqa: ARG002 - it has one style
         """Paint `images (B, 3, H, W)`, sRGB in [0, 1], whose sides 4 divides; in the placement's precision."""
-        x = self._step(_reflected(2 * images.to(self._dtype) - 1, 3), self._stem)
+        painted = images
+        for stage in self._stages(images):
+            painted = stage  # no other map is kept
+        return painted
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """The five maps that PatchNCE compares: the picture, both halvings, the first and the fifth block.
+
+        Departs from the paper in taking both halvings after their normalisation. Of fewer blocks the last is taken.
+        """
+        last = self._compared[-1]
+        return [stage for place, stage in enumerate(islice(self._stages(images), last + 1)) if place in self._compared]
+
+    def paint_with_features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """What `__call__` and `features` give, in one pass."""
+        stages = list(self._stages(images))
+        return stages[-1], [stages[place] for place in self._compared]
+
+    @property
+    def _compared(self) -> tuple[int, ...]:
+        return 0, 1, 2, 3, 2 + min(5, len(self._blocks))
+
+    def _stages(self, images: Tensor) -> Iterator[Tensor]:
+        """One map after the other: the picture in [-1, 1], both halvings, each block, both doublings, the pastiche."""
+        x = 2 * images.to(self._dtype) - 1
+        yield x
+        x = self._step(_reflected(x, 3), self._stem)
         for layer in self._down:
             x = _halved(self._step(_padded(x), layer)) if self._blurred else self._step(_padded(x), layer, stride=2)
+            yield x
         for first, second in self._blocks:
             inner = self._step(_reflected(x, 1), first)
             x = x + second.normalised(F.conv2d(_reflected(inner, 1), second.weight, second.bias))
+            yield x
         for layer in self._up:
             if self._blurred:
                 x = self._step(_padded(_doubled(x)), layer)
             else:
                 doubled = F.conv_transpose2d(x, layer.weight, layer.bias, stride=2, padding=1, output_padding=1)
                 x = F.relu_(layer.normalised(doubled))
+            yield x
         out = F.conv2d(_reflected(x, 3), self._head.weight, self._head.bias)
-        return (torch.tanh(out) + 1) / 2
+        yield (torch.tanh(out) + 1) / 2
 
     def operations(self) -> float:
         """Floating-point operations a pixel of the picture."""
@@ -121,6 +149,46 @@ class Generator:
                 self(torch.zeros(1, 3, 8 * STRIDE, 8 * STRIDE, device=self._stem.weight.device))
         except RuntimeError as error:
             raise InputError("its layers do not fit together", HINT) from error
+
+
+def untrained(*, width: int, blocks: int, blurred: bool, generator: torch.Generator) -> dict[str, Tensor]:
+    """The tensors of a new generator, by their published names.
+
+    Args:
+        width: channels at full size.
+        blocks: residual blocks.
+        blurred: whether sizes change with a blur, as in CUT, or by strides, as in CycleGAN.
+        generator: draws the weights, of deviation 0.02; biases are 0.
+
+    Papers: arXiv:1703.10593, appendix 7; arXiv:2007.15651, appendix C.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def convolution(name: str, *shape: int, transposed: bool = False) -> None:
+        tensors[f"{name}.weight"] = 0.02 * torch.randn(*shape, generator=generator)
+        tensors[f"{name}.bias"] = torch.zeros(shape[1] if transposed else shape[0])
+
+    def blur(name: str, channels: int, line: tuple[float, ...], gain: float) -> None:
+        kernel = torch.tensor(line)[:, None] * torch.tensor(line) / sum(line) ** 2
+        tensors[f"{name}.filt"] = (gain * kernel).expand(channels, 1, -1, -1).contiguous()
+
+    places = places_of(blocks, blurred=blurred)
+    wide = (width, 2 * width, 4 * width)
+    convolution(places.stem, width, 3, 7, 7)
+    for name, narrow, broad in zip(places.down, wide, wide[1:], strict=False):
+        convolution(name, broad, narrow, 3, 3)
+    for name in places.blocks:
+        for half in (1, 5):
+            convolution(f"{name}.conv_block.{half}", 4 * width, 4 * width, 3, 3)
+    for name, broad, narrow in zip(places.up, wide[::-1], wide[-2::-1], strict=False):
+        shape = (narrow, broad) if blurred else (broad, narrow)
+        convolution(name, *shape, 3, 3, transposed=not blurred)
+    convolution(places.head, 3, width, 7, 7)
+    for name, channels in zip(places.halvings, wide[1:], strict=False):
+        blur(name, channels, (1, 2, 1), 1)
+    for name, channels in zip(places.doublings, wide[::-1], strict=False):
+        blur(name, channels, (1, 3, 3, 1), 4)
+    return tensors
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -155,33 +223,13 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _names(tensors: Mapping[str, Tensor]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Names of the convolutions outside the blocks, in order, and those of the two in each block."""
-    outer: dict[int, str] = {}
-    blocks: dict[int, list[tuple[int, str]]] = {}
-    for name, tensor in tensors.items():
-        match = _CONVOLUTION.fullmatch(name)
-        if match is None or tensor.dim() != 4:
-            continue
-        stem = name.removesuffix(".weight")
-        if match[2] is None:
-            outer[int(match[1])] = stem
-        else:
-            blocks.setdefault(int(match[1]), []).append((int(match[2]), stem))
-    pairs = [tuple(stem for _, stem in sorted(own)) for _, own in sorted(blocks.items())]
-    if len(outer) != 6 or any(len(pair) != 2 for pair in pairs):
-        raise InputError(f"it has {len(outer)} convolutions outside its blocks, not 6", HINT)
-    return [stem for _, stem in sorted(outer.items())], [(pair[0], pair[1]) for pair in pairs]
-
-
 def _layer(tensors: Mapping[str, Tensor], name: str, placement: Placement) -> _Layer:
     def here(key: str) -> Tensor | None:
         return tensors[key].to(placement.device, placement.dtype) if key in tensors else None
 
     weight = here(f"{name}.weight")
     assert weight is not None
-    head, _, number = name.rpartition(".")
-    norm = f"{head}.{int(number) + 1}"
+    norm = norm_of(name)
     scale = tensors.get(f"{norm}.weight")
     if scale is not None and scale.dim() == 1 and f"{norm}.running_mean" in tensors:
         raise InputError("it was trained with batch normalisation, which is not supported", HINT)
@@ -204,21 +252,13 @@ def _padded(x: Tensor) -> Tensor:
 
 
 def _halved(x: Tensor) -> Tensor:
-    """Blurred by [1, 2, 1] along both sides, every second kept."""
-    return F.conv2d(_reflected(x, 1), _blur((1, 2, 1), x), stride=2, groups=x.shape[1])
+    """Blurred by [1, 2, 1] along both sides, every second kept: means of two, twice."""
+    return F.avg_pool2d(F.avg_pool2d(_reflected(x, 1), 2, 1), 2)
 
 
 def _doubled(x: Tensor) -> Tensor:
-    """Twice the size, blurred by [1, 3, 3, 1] along both sides."""
-    kernel = 4 * _blur((1, 3, 3, 1), x)
-    wide = F.conv_transpose2d(F.pad(x, (1,) * 4, mode="replicate"), kernel, stride=2, padding=2, groups=x.shape[1])
-    return wide[:, :, 1:-1, 1:-1]
-
-
-def _blur(weights: Iterable[float], x: Tensor) -> Tensor:
-    line = torch.tensor([*weights], device=x.device)
-    square = line[:, None] * line[None]
-    return (square / square.sum()).to(x.dtype).expand(x.shape[1], 1, -1, -1)
+    """Twice the size, blurred by [1, 3, 3, 1] along both sides: linear interpolation is the same."""
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 def _work(layer: _Layer) -> float:

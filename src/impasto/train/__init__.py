@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Distillation,
         StyleTraining,
         TrainingJob,
+        UnpairedTraining,
         load,
     )
     from impasto.train._run import TrainingResult, check_target, train
@@ -32,6 +33,7 @@ __all__ = [
     "TrainingJob",
     "TrainingResult",
     "TrainingStyle",
+    "UnpairedTraining",
     "check_folder",
     "check_target",
     "load",
@@ -47,6 +49,7 @@ _LAZY = {
     "DecoderTraining": "_jobs",
     "Distillation": "_jobs",
     "StyleTraining": "_jobs",
+    "UnpairedTraining": "_jobs",
     "load": "_jobs",
     "TrainingResult": "_run",
     "check_target": "_run",

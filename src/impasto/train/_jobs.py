@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,7 +14,14 @@ from torch import Tensor
 from impasto import images
 from impasto.contract import OnProgress, Placement
 from impasto.errors import InputError
-from impasto.methods.settings import ClipTrainKnobs, DecoderKnobs, DistillKnobs, ScheduleKnobs, TrainKnobs
+from impasto.methods.settings import (
+    ClipTrainKnobs,
+    DecoderKnobs,
+    DistillKnobs,
+    ScheduleKnobs,
+    TrainKnobs,
+    TranslationKnobs,
+)
 from impasto.models import catalog, checkpoint, clip_files, codecs, network_specs, networks, predictors
 from impasto.train import _pages
 from impasto.train._clip import ClipLearner
@@ -25,14 +32,16 @@ from impasto.train._learner import VALIDATED, Learner, validation_crops
 from impasto.train._mirror import DecoderLearner
 from impasto.train._student import CACHED, CodePredictor, CodeTable, Student
 from impasto.train._teacher import ASSETS, Balance, Floats, SharedBalance, Teacher, TrainingStyle
+from impasto.train._translator import CycleTranslator, Translator, check_crop, translator
 from impasto.train._words import WordsTeacher
-from impasto.train.data import Photographs
+from impasto.train.data import Crops, Photographs, load_photographs
 
 _BUDGET_STYLES = 16  # paintings whose budgets stand for those of all
 _SHEET_STYLES = 6  # paintings in the sheets of a network for any painting
 _SHEET_PHOTOGRAPHS = 3  # in sheets
 _SHEET_DRAWINGS = 24  # in the sheets of a CLIP
 _SHEET_SIDE = 320  # px of the pictures in sheets
+_UNPAIRED = "unpaired"
 _CROPS_PER_PHOTOGRAPH = 64  # crops of each photograph, where none is kept
 
 Weights: TypeAlias = Mapping[str, Mapping[str, Tensor]]
@@ -81,6 +90,33 @@ class TrainingJob(ABC):
     def crop_count(self, photographs: int) -> int:
         """How many different crops are cut from so many photographs."""
         return photographs * _CROPS_PER_PHOTOGRAPH
+
+    def loaded(self, on_progress: OnProgress, on_note: Callable[[str], None]) -> Self:
+        """The same with its photographs decoded.
+
+        Raises:
+            InputError: too few of them.
+        """
+        return replace(self, source=self.decoded(self.source, "photographs", on_progress, on_note))
+
+    def decoded(
+        self,
+        source: Path | Sequence[Path] | Photographs,
+        what: str,
+        on_progress: OnProgress,
+        on_note: Callable[[str], None],
+    ) -> Photographs:
+        """Pictures as the crops take them; `what` they are, for people."""
+        if isinstance(source, Photographs):
+            return source
+        return load_photographs(
+            source,
+            what=what,
+            least_side=self.knobs.crop,
+            seed=self.knobs.seed,
+            on_progress=on_progress,
+            on_note=on_note,
+        )
 
     @abstractmethod
     def learner(
@@ -223,6 +259,87 @@ class StyleTraining(TrainingJob):
                 for style, weight in zip(self.training_styles, student.balance.weights, strict=True)
             },
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnpairedTraining(TrainingJob):
+    """A generator that turns photographs into paintings, from a collection of each; see `Translator`.
+
+    With the objective `cycle` the way back, from paintings to photographs, goes into a file of its own, `NAME-back`.
+
+    Attributes:
+        paintings: where they are, as `load_photographs` takes them; or the paintings themselves.
+        thumbnail_photograph: the photograph of the thumbnail, `(H, W, 3)`; a validation photograph by default.
+        licence: of the paintings.
+    """
+
+    knobs: TranslationKnobs
+    paintings: Path | Sequence[Path] | Photographs
+    thumbnail_photograph: Floats | None = None
+    licence: str = ""
+
+    assets = ()
+
+    @property
+    def back(self) -> Path:
+        """The file of the way back."""
+        return self.target.with_name(f"{self.target.stem}-back{self.target.suffix}")
+
+    def recipe(self) -> dict[str, Any]:
+        """With the kind, which tells it from the recipe of a network."""
+        return {"kind": _UNPAIRED, **super().recipe()}
+
+    def loaded(self, on_progress: OnProgress, on_note: Callable[[str], None]) -> Self:
+        """With the paintings, too."""
+        check_crop(self.knobs)
+        if _is_same(self.source, self.paintings):
+            raise InputError(f"the photographs and the paintings are both {self.source}", "give two folders")
+        paintings = self.decoded(self.paintings, "paintings", on_progress, on_note)
+        return replace(super().loaded(on_progress, on_note), paintings=paintings)
+
+    def learner(
+        self,
+        weights: Weights,  # noqa: ARG002 - it takes none
+        placement: Placement,
+        validation: Photographs | None,  # noqa: ARG002 - nothing is measured
+        on_progress: OnProgress,  # noqa: ARG002
+    ) -> Translator:
+        """A translator, by the objective."""
+        knobs, (known, unseen) = self.knobs, self._split()
+        crops = Crops(known, knobs.crop, knobs.canvas, knobs.seed, self.crop_count(len(known)))
+        return translator(knobs, placement, crops, validation_crops(unseen, knobs, VALIDATED))
+
+    def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:
+        """Of the objective `cycle` both ways."""
+        assert isinstance(learner, Translator)
+        photograph = validation.pixels[0] if self.thumbnail_photograph is None else self.thumbnail_photograph
+        thumbnail = _pages.thumbnail(_pages.painted(learner, 0, photograph, 256))
+        own = {"kind": _UNPAIRED, "licence": self.licence, "thumbnail": thumbnail}
+        checkpoint.write(self.target, learner.average.tensors(), {**about, **own})
+        if isinstance(learner, CycleTranslator):
+            checkpoint.write(self.back, learner.average_back.tensors(), {**about, **own, "thumbnail": ""})
+
+    def samples(self, learner: Learner, validation: Photographs) -> Iterator[tuple[Floats, str]]:
+        """Photographs, below them their pastiches, and below those paintings that it never saw."""
+        longest = min(_SHEET_SIDE, self.knobs.canvas)
+        shown = validation.pixels[:_SHEET_PHOTOGRAPHS]
+        for photograph in shown:
+            yield _pages.shrunk(photograph, longest), "photograph"
+        for photograph in shown:
+            yield _pages.painted(learner, 0, photograph, longest), "pastiche"
+        for painting in self._split()[1].pixels[:_SHEET_PHOTOGRAPHS]:
+            yield _pages.shrunk(painting, longest), "painting"
+
+    def _split(self) -> tuple[Photographs, Photographs]:
+        assert isinstance(self.paintings, Photographs)
+        return self.paintings.split(seed=self.knobs.seed)
+
+
+def _is_same(first: Any, second: Any) -> bool:
+    """Whether two sources are one folder."""
+    if isinstance(first, Path) and isinstance(second, Path):
+        return first.exists() and second.exists() and first.samefile(second)
+    return first is second
 
 
 @dataclass(frozen=True, kw_only=True)

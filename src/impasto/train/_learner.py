@@ -117,17 +117,24 @@ class Learner(lightning.LightningModule, ABC):
         self._clock = time.monotonic()
 
     def on_train_batch_start(self, _batch: Batch, _index: int) -> None:
-        """Set the learning rate: warm-up, then a cosine over steps or minutes (arXiv:1608.03983)."""
+        """Set the learning rate: by default a warm-up, then a cosine over steps or minutes (arXiv:1608.03983)."""
         if not self.knobs.steps:
             now = time.monotonic()
             self.spent, self._clock = self.spent + now - self._clock, now
             if self.trainer.world_size > 1:  # all processes have to agree on the time
                 self.spent = float(self.trainer.strategy.broadcast(self.spent))
-        share = self.share
-        rise = min(1.0, (share + 1e-4) / _WARM_UP)
-        fall = _LEAST_RATE + (1 - _LEAST_RATE) * 0.5 * (1 + math.cos(math.pi * share))
+        rate = self.knobs.learning_rate * self.rate(self.share)
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.knobs.learning_rate * rise * fall
+            group["lr"] = rate
+
+    def rate(self, share: float) -> float:
+        """What is left of the learning rate at a share of the training."""
+        rise = min(1.0, (share + 1e-4) / _WARM_UP)
+        return rise * (_LEAST_RATE + (1 - _LEAST_RATE) * 0.5 * (1 + math.cos(math.pi * share)))
+
+    def advice(self, validations: Sequence[Mapping[str, float]]) -> dict[str, str]:  # noqa: ARG002 - most need none
+        """What goes wrong and what to do, by what shows it; `validations` one after the other."""
+        return {}
 
     def configure_gradient_clipping(
         self,

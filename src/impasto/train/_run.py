@@ -28,7 +28,7 @@ from impasto.methods.settings import ScheduleKnobs
 from impasto.train import _pages
 from impasto.train._jobs import TrainingJob, folder_of
 from impasto.train._learner import Batch, Batches, Learner, validation_crops
-from impasto.train.data import Crops, Photographs, load_photographs
+from impasto.train.data import Crops, Photographs
 
 _LAST = "last.ckpt"
 _SAVED_EVERY = 60.0  # seconds between two checkpoints
@@ -91,20 +91,16 @@ def train(
     """
     knobs, folder = job.knobs, job.folder
     done = _checkpoint(job)
-    photographs = (
-        job.source
-        if isinstance(job.source, Photographs)
-        else load_photographs(
-            job.source, least_side=knobs.crop, seed=knobs.seed, on_progress=on_progress, on_note=on_note
-        )
-    )
+    job = job.loaded(on_progress, on_note)
+    assert isinstance(job.source, Photographs)
+    photographs = job.source
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "recipe.json", json.dumps(job.recipe(), indent=2) + "\n")
     training, validation = photographs.split(seed=knobs.seed)
     # a checkpoint holds what was measured at the start
     learner = job.learner(weights, placement, None if done is not None else validation, on_progress)
     crops = Crops(training, knobs.crop, knobs.canvas, knobs.seed, job.crop_count(len(training)))
-    callback = _Callback(_Outputs(job, validation), on_progress, on_validation, validations or _VALIDATIONS)
+    callback = _Callback(_Outputs(job, validation), on_progress, on_note, on_validation, validations or _VALIDATIONS)
     learner.loader = _Loader(crops, job.style_count, knobs, 0 if done is None else done)
     with _quiet(), FREED_MEMORY.during_job(limited=False):
         trainer = _trainer(job, placement, callback)
@@ -262,9 +258,15 @@ class _Callback(lightning.Callback):
     """
 
     def __init__(
-        self, outputs: _Outputs, on_progress: OnProgress, on_validation: OnValidation, validations: int
+        self,
+        outputs: _Outputs,
+        on_progress: OnProgress,
+        on_note: Callable[[str], None],
+        on_validation: OnValidation,
+        validations: int,
     ) -> None:
         self.outputs, self.on_progress, self.on_validation = outputs, on_progress, on_validation
+        self.on_note, self._noted = on_note, set[str]()
         self._every = 1 / validations
         self.validations: list[dict[str, float]] = []
         self.early = False
@@ -321,6 +323,7 @@ class _Callback(lightning.Callback):
         self.validations.append({"step": float(learner.global_step), **losses})
         if trainer.is_global_zero:
             self.outputs.write_sheet(learner)
+            self._advise(learner)
             if trainer.logger is not None:
                 named = {f"validation_{name}": value for name, value in losses.items()}
                 trainer.logger.log_metrics(named, step=learner.global_step)
@@ -329,6 +332,13 @@ class _Callback(lightning.Callback):
         if patience and len(totals) > patience:
             self.early = min(totals[-patience:]) > min(totals[:-patience]) * (1 - _PROGRESS)
         self.early = self.early or not self.on_validation(learner.global_step, losses)
+
+    def _advise(self, learner: Learner) -> None:
+        """Say what goes wrong, once until it is well again."""
+        found = learner.advice(self.validations)
+        for name in found.keys() - self._noted:
+            self.on_note(f"step {learner.global_step}: {found[name]}")
+        self._noted = set(found)
 
     def _save(self, trainer: lightning.Trainer, learner: Learner) -> None:
         """Checkpoint, network and losses, each whole or not at all."""

@@ -71,6 +71,7 @@ def load_photographs(
     *,
     least_side: int,
     seed: int = 0,
+    what: str = "photographs",
     on_progress: OnProgress = ignore,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> Photographs:
@@ -80,6 +81,7 @@ def load_photographs(
         source: a folder with pictures, at any depth, or with `.tar` shards; or one shard; or several of these.
         least_side: what has a shorter side is left out.
         seed: chooses among more than `MOST`.
+        what: they are, for people.
         on_note: called with what was left out.
 
     Raises:
@@ -90,17 +92,17 @@ def load_photographs(
     pixels, skipped = [], []
     with ThreadPoolExecutor(_READERS) as readers:
         for done, (name, result) in enumerate(_read_all(readers, entries, least_side)):
-            on_progress(Progress("reading photographs", done, len(entries), "picture"))
+            on_progress(Progress(f"reading {what}", done, len(entries), "picture"))
             if isinstance(result, str):
                 skipped.append(f"{name}: {result}")
             else:
                 pixels.append(result)
-    on_progress(Progress("reading photographs", len(entries), len(entries), "picture"))
+    on_progress(Progress(f"reading {what}", len(entries), len(entries), "picture"))
     if skipped:
         more = f"; and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
         on_note(f"left out {len(skipped)} of {len(entries)} files: {'; '.join(skipped[:_NAMED])}{more}")
     if len(pixels) < LEAST_PHOTOGRAPHS:
-        raise _too_few(sources[0], len(pixels), f"usable photographs, {least_side} px or more a side")
+        raise _too_few(sources[0], len(pixels), f"usable {what}, {least_side} px or more a side")
     return Photographs(tuple(pixels), tuple(skipped))
 
 
@@ -110,12 +112,24 @@ def style_name(title: str) -> str:
     return name if name[0].isalpha() else f"style-{name}"
 
 
+def from_pixels(pictures: Iterable[NDArray[np.float32]], *, least_side: int, what: str) -> Photographs:
+    """Pictures that are decoded already, each `(H, W, 3)` in [0, 1], as `load_photographs` gives them.
+
+    Raises:
+        InputError: too few of them are large enough.
+    """
+    pixels = tuple(_kept(one, least_side) for one in pictures if min(one.shape[:2]) >= least_side)
+    if len(pixels) < LEAST_PHOTOGRAPHS:
+        raise _too_few("the library", len(pixels), f"usable {what}, {least_side} px or more a side")
+    return Photographs(pixels)
+
+
 def thumbnail_photograph(store: Store) -> Any:
     """The photograph of the thumbnails, `(H, W, 3)`, when it is here."""
     return images.read(store.path("photos") / "chelsea.png").pixels if store.is_present("photos") else None
 
 
-def check_photographs(source: Path | Sequence[Path]) -> None:
+def check_photographs(source: Path | Sequence[Path], what: str = "photographs") -> None:
     """Count the files, which takes no time; whether they can be read shows later.
 
     Raises:
@@ -124,10 +138,10 @@ def check_photographs(source: Path | Sequence[Path]) -> None:
     sources = [source] if isinstance(source, Path) else [*source]
     count = sum(1 for one in sources for _ in islice(_entries(one), LEAST_PHOTOGRAPHS))
     if count < LEAST_PHOTOGRAPHS:
-        raise _too_few(sources[0], count, "photographs")
+        raise _too_few(sources[0], count, what)
 
 
-def _too_few(source: Path, count: int, what: str) -> InputError:
+def _too_few(source: Path | str, count: int, what: str) -> InputError:
     return InputError(
         f"{source} holds {count} {what}; training needs {LEAST_PHOTOGRAPHS} at least", "a few hundred are good"
     )
@@ -204,7 +218,12 @@ def _read(entry: _Entry, least_side: int) -> Bytes | str:
     width, height = picture.width, picture.height
     if min(width, height) < least_side:
         return f"{width}x{height} px; the least side is {least_side}"
-    pixels = picture.pixels
+    return _kept(picture.pixels, least_side)
+
+
+def _kept(pixels: NDArray[np.float32], least_side: int) -> Bytes:
+    """As it is kept in memory."""
+    height, width = pixels.shape[:2]
     if max(width, height) > LARGEST:
         width, height = images.fit(width, height, LARGEST)
         scale = max(1.0, least_side / min(width, height))  # a panorama keeps its least side
