@@ -184,7 +184,7 @@ class Exportable:
         )
 
 
-def _no_module(whole: bool) -> nn.Module:  # noqa: ARG001, FBT001
+def _no_module(whole: bool) -> nn.Module:  # noqa: ARG001
     raise AssertionError("the edge offers generators to formats that take the graph")
 
 

@@ -226,6 +226,7 @@ BUILT_IN = (
         smallest_side=1,
         operations=1.76e6,
         memory=1400.0,
+        tiling="shared statistics",
         trained=True,
     ),
     Method(

@@ -11,7 +11,7 @@ Papers: arXiv:1703.10593 (CycleGAN), arXiv:2007.15651 (CUT), arXiv:1904.11486 (t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,13 +20,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.contract import Placement
+from impasto.contract import Placement, check_cancelled
 from impasto.errors import InputError
 from impasto.models import checkpoint
 from impasto.models.catalog import CHECKPOINTS, is_generator
 from impasto.models.generator_spec import HINT, STRIDE, convolutions, is_blurred, norm_of, places_of
-from impasto.ops.stats import instance_norm
+from impasto.ops.stats import EPSILON, instance_norm, precise
+from impasto.ops.tiles import Tile, WindowedImage, side_within, tiles_of
 
+_ENCODING = 3  # layers before the blocks
+_REACH = 16  # px around a tile beyond which nothing counts, on the way down or up; 9 and 12 are needed
+_LEAST_TILE = 64
+_KEPT_MAPS = 5.0  # maps at a quarter of the size, at the peak of a block
 _LARGEST = 1 << 30  # bytes of a checkpoint; generators take some 50 MB
 _MEMORY = 22.0  # bytes a pixel of a picture for each channel at full size, in float32; measured at 512 and 1024 px
 
@@ -40,11 +45,43 @@ class _Layer:
     scale: Tensor | None
     shift: Tensor | None
 
-    def normalised(self, x: Tensor) -> Tensor:
+    def normalised(self, x: Tensor, moments: _Moments | None = None) -> Tensor:
+        """By its own mean and deviation; or by those of a whole picture, of which it is a window."""
+        if moments is not None:
+            return self._normalised_by(x, moments)
         channels = x.shape[:2]
         scale = torch.ones(channels, device=x.device) if self.scale is None else self.scale.expand(channels)
         shift = torch.zeros(channels, device=x.device) if self.shift is None else self.shift.expand(channels)
         return instance_norm(x, scale, shift)
+
+    def _normalised_by(self, x: Tensor, moments: _Moments) -> Tensor:
+        gain = moments.inverse if self.scale is None else moments.inverse * self.scale
+        move = -moments.mean * gain if self.shift is None else self.shift - moments.mean * gain
+        return torch.addcmul(move[:, None, None], precise(x), gain[:, None, None]).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Mean and inverse deviation `(C,)` of the channels of a map, float32."""
+
+    mean: Tensor
+    inverse: Tensor
+
+    @classmethod
+    def of(cls, parts: Iterable[Tensor]) -> _Moments:
+        """Of a map whose parts `(1, C, h, w)` come one after the other."""
+        count, total, squares = 0, torch.zeros(()), torch.zeros(())
+        for part in parts:
+            flat = part[0].flatten(1).float()
+            # about each part's own mean: in float32, squares far from 0 would lose digits
+            mean = flat.mean(1)
+            spread = (flat - mean[:, None]).square().sum(1).double()
+            mean = mean.double()
+            joined = count + flat.shape[1]
+            apart = mean - (total / count if count else mean)
+            squares = squares + spread + apart.square() * (count * flat.shape[1] / joined)
+            total, count = total + mean * flat.shape[1], joined
+        return cls((total / count).float(), (squares / count + EPSILON).rsqrt().float())
 
 
 class Generator:
@@ -103,23 +140,118 @@ class Generator:
         """One map after the other: the picture in [-1, 1], both halvings, each block, both doublings, the pastiche."""
         x = 2 * images.to(self._dtype) - 1
         yield x
-        x = self._step(_reflected(x, 3), self._stem)
-        for layer in self._down:
-            x = _halved(self._step(_padded(x), layer)) if self._blurred else self._step(_padded(x), layer, stride=2)
-            yield x
+        for place in range(_ENCODING):
+            x = self._encoded(self._encoding(x, place), place)
+            if place:
+                yield x
         for first, second in self._blocks:
             inner = self._step(_reflected(x, 1), first)
             x = x + second.normalised(F.conv2d(_reflected(inner, 1), second.weight, second.bias))
             yield x
-        for layer in self._up:
-            if self._blurred:
-                x = self._step(_padded(_doubled(x)), layer)
-            else:
-                doubled = F.conv_transpose2d(x, layer.weight, layer.bias, stride=2, padding=1, output_padding=1)
-                x = F.relu_(layer.normalised(doubled))
+        for place, layer in enumerate(self._up):
+            x = F.relu_(layer.normalised(self._decoding(x, place)))
             yield x
+        yield self._shown(x)
+
+    def paint_in_tiles(self, picture: WindowedImage, memory: int) -> Iterator[tuple[Tile, Tensor]]:
+        """Tiles of the pastiche of a picture of any size, each with its pixels `(1, 3, h, w)`.
+
+        The same as in one piece, to rounding: each normalisation takes the statistics of the whole picture, which a
+        pass over all tiles adds up. The maps between, at a quarter of the size, are kept whole (`tiled_memory`).
+
+        Args:
+            picture: whose sides 4 divides, at least 16 px each.
+            memory: bytes for all of it.
+        """
+        share = self._dtype.itemsize / 4
+        left = memory - int(tiled_memory(self.width) * share * picture.sides[0] * picture.sides[1])
+        side = side_within(left, self.memory() * share, margin=_REACH, stride=STRIDE)
+        tiles = tiles_of(picture.sides, max(side, _LEAST_TILE), stride=STRIDE)
+        x = self._trunk(self._gathered(picture, tiles))
+        known: list[_Moments] = []
+        for place in range(len(self._up)):
+            size = 2 ** (place + 1)
+            parts = (self._decoded_window(x, tile, known) for tile in tiles)
+            windows = (_inner(raw, tile, STRIDE // size) for tile, raw in zip(tiles, parts, strict=True))
+            known.append(_Moments.of(windows))
+            check_cancelled()
+        for tile in tiles:
+            check_cancelled()
+            yield tile, _inner(self._shown(self._decoded_window(x, tile, known)), tile, 1)
+
+    def _gathered(self, picture: WindowedImage, tiles: Sequence[Tile]) -> Tensor:
+        """The map before the blocks, `(1, C, H / 4, W / 4)`."""
+        known: list[_Moments] = []
+        for place in range(_ENCODING):
+            step = self._steps[place]
+            raws = (_inner(self._encoded_window(picture, tile, known), tile, step) for tile in tiles)
+            known.append(_Moments.of(raws))
+            check_cancelled()
+        height, width = (side // STRIDE for side in picture.sides)
+        whole = torch.empty(1, 4 * self.width, height, width, dtype=self._dtype, device=self._stem.weight.device)
+        whole = whole.contiguous(memory_format=torch.channels_last)
+        for tile in tiles:
+            rows, columns = tile.cells(STRIDE)
+            whole[:, :, rows, columns] = _inner(self._encoded_window(picture, tile, known), tile, STRIDE)
+        return whole
+
+    def _encoded_window(self, picture: WindowedImage, tile: Tile, known: Sequence[_Moments]) -> Tensor:
+        """A window after as many layers as have moments; before the normalisation of the next, if there is one."""
+        window = picture.crop(tile, _REACH).to(self._stem.weight.device, self._dtype)
+        x = (2 * window - 1).contiguous(memory_format=torch.channels_last)
+        for place in range(_ENCODING):
+            x = self._encoding(x, place)
+            if place == len(known):
+                return x
+            x = self._encoded(x, place, known[place])
+        return x
+
+    def _decoded_window(self, x: Tensor, tile: Tile, known: Sequence[_Moments]) -> Tensor:
+        rows, columns = tile.grown(_REACH).cells(STRIDE)
+        window = x[:, :, rows, columns].contiguous(memory_format=torch.channels_last)
+        for place, layer in enumerate(self._up):
+            window = self._decoding(window, place)
+            if place == len(known):
+                return window
+            window = F.relu_(layer.normalised(window, known[place]))
+        return window
+
+    def _trunk(self, x: Tensor) -> Tensor:
+        """The blocks over a whole map, which is changed."""
+        for first, second in self._blocks:
+            inner = self._step(_reflected(x, 1), first)
+            x += second.normalised(F.conv2d(_reflected(inner, 1), second.weight, second.bias))
+            check_cancelled()
+        return x
+
+    @property
+    def _steps(self) -> tuple[int, int, int]:
+        """Pixels for a position of the maps before the normalisations on the way down."""
+        return (1, 1, 2) if self._blurred else (1, 2, 4)
+
+    def _encoding(self, x: Tensor, place: int) -> Tensor:
+        """The first convolution or a halving one, before its normalisation."""
+        if place == 0:
+            return F.conv2d(_reflected(x, 3), self._stem.weight, self._stem.bias)
+        layer = self._down[place - 1]
+        return F.conv2d(_padded(x), layer.weight, layer.bias, 1 if self._blurred else 2)
+
+    def _encoded(self, raw: Tensor, place: int, moments: _Moments | None = None) -> Tensor:
+        """What follows it."""
+        layer = self._down[place - 1] if place else self._stem
+        x = F.relu_(layer.normalised(raw, moments))
+        return _halved(x) if place and self._blurred else x
+
+    def _decoding(self, x: Tensor, place: int) -> Tensor:
+        """A doubling convolution, before its normalisation."""
+        layer = self._up[place]
+        if self._blurred:
+            return F.conv2d(_padded(_doubled(x)), layer.weight, layer.bias)
+        return F.conv_transpose2d(x, layer.weight, layer.bias, stride=2, padding=1, output_padding=1)
+
+    def _shown(self, x: Tensor) -> Tensor:
         out = F.conv2d(_reflected(x, 3), self._head.weight, self._head.bias)
-        yield (torch.tanh(out) + 1) / 2
+        return (torch.tanh(out) + 1) / 2
 
     def operations(self) -> float:
         """Floating-point operations a pixel of the picture."""
@@ -131,12 +263,17 @@ class Generator:
             total + _work(self._up[0]) / (4 if self._blurred else 16) + _work(self._up[1]) / (1 if self._blurred else 4)
         )
 
+    @property
+    def width(self) -> int:
+        """Channels at full size."""
+        return int(self._stem.weight.shape[0])
+
     def memory(self) -> float:
         """Bytes a pixel that a pass takes in float32."""
-        return _MEMORY * self._stem.weight.shape[0]
+        return _MEMORY * self.width
 
-    def _step(self, padded: Tensor, layer: _Layer, *, stride: int = 1) -> Tensor:
-        return F.relu_(layer.normalised(F.conv2d(padded, layer.weight, layer.bias, stride)))
+    def _step(self, padded: Tensor, layer: _Layer) -> Tensor:
+        return F.relu_(layer.normalised(F.conv2d(padded, layer.weight, layer.bias)))
 
     def _check(self) -> None:
         """Refuse what does not fit together, before a picture does."""
@@ -149,6 +286,19 @@ class Generator:
                 self(torch.zeros(1, 3, 8 * STRIDE, 8 * STRIDE, device=self._stem.weight.device))
         except RuntimeError as error:
             raise InputError("its layers do not fit together", HINT) from error
+
+
+def tiled_memory(width: int) -> float:
+    """Bytes a pixel that the maps take in float32 which are kept whole while a picture is painted in tiles."""
+    return _KEPT_MAPS * 4 * (4 * width) / STRIDE**2
+
+
+def _inner(window: Tensor, tile: Tile, step: int) -> Tensor:
+    """The tile's own part of a map of its window that has one position for `step` pixels."""
+    above, _, before, _ = tile.margins(_REACH)
+    (top, bottom), (left, right) = tile.rows, tile.columns
+    rows = slice(above // step, (above + bottom - top) // step)
+    return window[:, :, rows, before // step : (before + right - left) // step]
 
 
 def untrained(*, width: int, blocks: int, blurred: bool, generator: torch.Generator) -> dict[str, Tensor]:
