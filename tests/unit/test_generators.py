@@ -9,12 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from impasto.cli import app
 from impasto.contract import Placement
 from impasto.engine.controls import Controls
+from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.errors import InputError
+from impasto.export import formats
+from impasto.export.model import Exportable
 from impasto.models import catalog, generators
 from impasto.models.generators import Generator
+from impasto.video.film import paint_video
+from impasto.video.frames import FramePainter
+from impasto.videos import VideoWriter, probe_video
 from tiny import noise
 
 WIDTH = 8
@@ -201,3 +208,56 @@ def test_a_missing_or_mixed_generator_is_refused(engine, tmp_path, checkpoint):
     ):
         with pytest.raises(InputError, match=said):
             engine.stylize(photograph, styles, request)
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.mp4"
+    wide = noise(64, 160)[0].permute(1, 2, 0).numpy()
+    with VideoWriter(path, rate=25) as writer:
+        for index in range(6):
+            writer.write(np.ascontiguousarray(wide[:, 2 * index : 2 * index + 96]))
+    return path
+
+
+def test_a_film_is_painted_and_steadied(checkpoint, clip, tmp_path):
+    result = paint_video(Engine(precision="float32"), clip, str(checkpoint), tmp_path / "out.mp4")
+    assert result.frames == 6
+    assert probe_video(tmp_path / "out.mp4").count == 6
+
+
+def test_a_live_frame_is_painted_in_8_bits_as_in_floats(checkpoint):
+    frame = (255 * noise(48, 65)[0].permute(1, 2, 0).numpy()).round().astype(np.uint8)
+    pixels = frame.astype(np.float32) / np.float32(255)
+    painter = FramePainter.of(Engine(precision="float32"), [str(checkpoint)], None, pixels)
+    assert painter.takes_codes
+    for wish in ({}, {"strength": 0.4}, {"strength": 0.0}):
+        wanted = 255 * painter.paint(pixels, **wish)
+        assert np.abs(painter.paint_codes(frame, **wish) - wanted).max() < 1.01
+
+
+@pytest.mark.process  # openvino starts one when it is imported
+@pytest.mark.parametrize("shape", [{}, {"affine": True}, {"blurred": True}])
+@pytest.mark.parametrize("format_name", ["onnx", "openvino"])
+def test_an_export_paints_the_same(shape, format_name, tmp_path):
+    row = formats.find(format_name)
+    for module in row.modules:
+        pytest.importorskip(module)
+    torch.save(reference(**shape).state_dict(), tmp_path / "net.pth")
+    model = Exportable.of_generator(tmp_path / "net.pth")
+    photographs = [noise(70, 101).numpy(), noise(64, 96, seed=1).numpy()]
+    exported = formats.export(model, row, tmp_path / f"net{row.suffix}", photographs)  # refuses what is far
+    assert exported.styles == ("net",)
+    if format_name == "onnx":
+        photograph = np.ascontiguousarray(photographs[0][0].transpose(1, 2, 0))
+        ours, theirs = (
+            Engine(precision="float32").stylize(photograph, tmp_path / name, Request())
+            for name in ("net.pth", "net.onnx")
+        )
+        assert theirs.record["method"] == "feedforward"
+        assert np.abs(ours.picture.pixels - theirs.picture.pixels).max() < 1e-3
+
+
+def test_an_export_to_a_format_without_graphs_is_refused(checkpoint, capfd):
+    assert app.run(["export", str(checkpoint), "--to", "torchscript"]) == 2
+    assert "cannot be exported to torchscript" in capfd.readouterr().err

@@ -22,6 +22,7 @@ from impasto.engine.run import LoadedStage, Run, gradients_on
 from impasto.errors import InputError
 from impasto.images import Picture
 from impasto.methods.feedforward import FeedForward
+from impasto.methods.unpaired import Unpaired
 from impasto.video.stabilizer import WarpedPainting
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class FramePainter:
     @property
     def takes_codes(self) -> bool:
         """Whether `paint_codes` is a way of its own, without floats in between."""
-        one = len(self._loaded) == 1 and isinstance(self._loaded[0].stylizer, FeedForward)
+        one = len(self._loaded) == 1 and isinstance(self._loaded[0].stylizer, FeedForward | Unpaired)
         return one and self.run.request.controls == Controls() and self._loaded[0].stage.knobs.strength == 1
 
     def paint_codes(
@@ -160,7 +161,7 @@ class FramePainter:
     ) -> NDArray[np.uint8]:
         """As `paint`, from 8 bits to 8 bits; plain frames by a trained network take a quicker way."""
         stylizer = self._loaded[0].stylizer
-        if not (self.takes_codes and isinstance(stylizer, FeedForward)):
+        if not (self.takes_codes and isinstance(stylizer, FeedForward | Unpaired)):
             painted = self.paint(_as_float(codes), strength=strength, shares=shares)
             return np.asarray(np.rint(255 * painted.clip(0, 1)), np.uint8)
         single = self._single[0]
