@@ -132,6 +132,25 @@ def bench_training(
     _show([networks.training(network=network, crop=crop, batch=batch, runs=runs)], csv, as_json)
 
 
+@bench_app.command("unpaired")
+def bench_unpaired(
+    crop: Annotated[int, typer.Option(help="Side of the crops in pixels.", min=64)] = 256,
+    limit: Annotated[str, typer.Option(help="Memory for the method in tiles.")] = "600MB",
+    runs: _Runs = 3,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """A step of train unpaired beside its networks alone; time and memory of a generator of nine blocks."""
+    from impasto.bench import translation
+    from impasto.memory import parse_memory
+
+    room = parse_memory(limit)
+    assert room is not None
+    _show([translation.step(crop=crop, runs=runs)], csv, as_json)
+    painted = None if csv is None else csv.with_name(f"{csv.stem}-painting.csv")
+    _show(list(translation.painting(runs=runs, limit=room)), painted, as_json)
+
+
 @bench_app.command("memory", epilog="Example: impasto bench memory adain --sizes 512,1024,2048 --csv bench/memory.csv")
 def bench_memory(
     method: Annotated[str, typer.Argument(help="adain or optimize.")] = "optimize",
