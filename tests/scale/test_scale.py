@@ -10,11 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from cluster import Cluster
 
 PAINTING = "museum:436535"
 SETTINGS = ("-q", "draft", "-s", PAINTING, "--format", "jpg", "--threads", "1")
@@ -107,19 +110,47 @@ def rates_of(out):
     return rates
 
 
+def rate_of(cluster, folder, out, workers):
+    """Pictures a second of all workers together; every picture comes out."""
+    lines = finished(start(folder, *SETTINGS, "-o", out, "--ray", cluster.address, "--json", "--workers", workers))
+    count = len(list(folder.iterdir()))
+    assert lines[-1]["summary"]["painted"] == len(results(out)) == count
+    each = rates_of(out)
+    assert len(each) == workers
+    print(f"{workers} workers: {sum(each):.2f} pictures a second, {' and '.join(f'{own:.2f}' for own in each)}")
+    return sum(each)
+
+
+@contextmanager
+def on_processors(count):
+    """What is started within has so many of this machine's processors, all of it together."""
+    everything = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(everything)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, everything)
+
+
+def of_ideal(rates):
+    return rates[2][0] / (2 * np.mean(rates[1]))
+
+
 def test_two_workers_paint_what_one_does(cluster, tmp_path):
     folder, rates = photographs(tmp_path / "in", 240, side=256), {1: [], 2: []}
     for run, workers in enumerate((1, 2, 1)):
-        out = tmp_path / f"out{run}"
-        lines = finished(start(folder, *SETTINGS, "-o", out, "--ray", cluster.address, "--json", "--workers", workers))
-        assert len(results(out)) == 240
-        assert lines[-1]["summary"]["painted"] == 240
-        each = rates_of(out)
-        assert len(each) == workers
-        rates[workers].append(sum(each))
-        print(f"{workers} workers: {sum(each):.2f} pictures a second, {' and '.join(f'{own:.2f}' for own in each)}")
+        rates[workers].append(rate_of(cluster, folder, tmp_path / f"out{run}", workers))
     assert results(tmp_path / "out0") == results(tmp_path / "out1") == results(tmp_path / "out2")
-    print(f"{rates[2][0] / (2 * np.mean(rates[1])):.2f} of ideal")
+    print(f"{of_ideal(rates):.2f} of ideal, with a second processor for Ray and the command of one worker")
+
+
+def test_two_processors_paint_what_one_does(tmp_path):
+    """Workers, nodes, and the command share one processor, then two: what a second machine adds."""
+    folder, rates = photographs(tmp_path / "in", 160, side=256), {1: [], 2: []}
+    for run, processors in enumerate((1, 2, 1)):
+        with on_processors(processors), Cluster(nodes=processors) as cluster:
+            rates[processors].append(rate_of(cluster, folder, tmp_path / f"out{run}", processors))
+    print(f"{of_ideal(rates):.2f} of ideal, with one processor for Ray, the command, and one worker")
 
 
 def test_a_film_is_painted_shot_by_shot_also_where_a_worker_dies(cluster, tmp_path):

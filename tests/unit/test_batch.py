@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from impasto import images
+from impasto import device, images
 from impasto.batch import cluster, manifest, places
 from impasto.batch.cluster import photographs_to_check
 from impasto.batch.journal import Journal
-from impasto.batch.painter import BatchPainter
+from impasto.batch.painter import MOST_ON_DEVICE, BatchPainter
 from impasto.batch.plan import Photograph, Plan, Work, check_outputs, find_photographs, photographs_of
 from impasto.batch.runner import Threads, paint_all
 from impasto.bench import batch as bench
@@ -422,6 +423,35 @@ def test_pictures_of_one_size_are_painted_in_one_pass(batch, monkeypatch):
 
     assert statuses(batch(painter=Slow)) == PAINTED
     assert sorted(groups) == [1, 2]
+
+
+def test_a_device_gets_full_passes_and_is_fed_by_as_many_cores_as_there_are(batch, picture_file, monkeypatch):
+    monkeypatch.setattr(device, "cores", lambda: 12)
+    assert Threads.beside("cpu") == Threads()
+    assert Threads.beside("cuda:0") == Threads(readers=6, writers=6, ahead=2 * MOST_ON_DEVICE)
+    for number in range(17):
+        picture_file(f"in/more{number}.png", width=64, seed=number)
+    read, groups, all_read = [], [], threading.Event()
+
+    class OnDevice(BatchPainter):
+        device = "cuda:0"
+
+        def read(self, work):
+            read.append(super().read(work))
+            if len(read) == 20:
+                all_read.set()
+            return read[-1]
+
+        def together(self, prepared):
+            assert all_read.wait(30)
+            return MOST_ON_DEVICE
+
+        def paint(self, prepared, on_progress):
+            groups.append(len(prepared))
+            return super().paint(prepared, on_progress)
+
+    assert set(statuses(batch(painter=OnDevice, threads=None)).values()) == {"painted"}
+    assert max(groups) == MOST_ON_DEVICE
 
 
 def test_a_bug_in_a_pass_is_told_of_its_picture_alone(batch, monkeypatch):

@@ -25,7 +25,7 @@ from impasto.batch import places
 from impasto.batch.journal import FOLDER, Journal
 from impasto.batch.painter import BatchPainter, Outcome, Saving, look_key
 from impasto.batch.plan import Work
-from impasto.batch.runner import Threads, paint_all
+from impasto.batch.runner import paint_all
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.engine.cluster import Shape, by_path, request_by_paths
 from impasto.engine.request import Request
@@ -120,7 +120,7 @@ class Worker:
             yield from outcomes
 
     def _paint(self, works: Sequence[Work]) -> Iterator[Outcome]:
-        return paint_all(works, self._painter, total=len(works), threads=Threads(ahead=4))
+        return paint_all(works, self._painter, total=len(works))
 
 
 class _Mark:

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 _TEMPLATES = 32  # sizes and styles whose codes are kept ready
 _SHARE = 0.25  # of the free memory that the pictures of one pass may take
+MOST_ON_DEVICE = 16
+"""Pictures of one pass at most, where a processor does not paint them by itself."""
+
 _MOST_TOGETHER = {"cpu": 4}
-_MOST_ON_DEVICE = 16
 _IN_MANIFEST = ("size", "quality", "method")
 
 
@@ -162,6 +164,11 @@ class BatchPainter:
         self._looks: dict[str, Look] = {}
         self._templates: OrderedDict[Hashable, _Template] = OrderedDict()
 
+    @property
+    def device(self) -> str:
+        """What paints: "cpu", or the name of another device."""
+        return self.engine.placement(device.PRECISIONS).device
+
     def look(self, work: Work) -> Look:
         """The look of a picture. Raises InputError for settings that cannot be."""
         key = look_key(work)
@@ -242,7 +249,7 @@ class BatchPainter:
             return 1
         device_name = prepared.run.placements[0].device
         room = device.available_memory(device_name) * _SHARE
-        most = _MOST_TOGETHER.get(device_name.partition(":")[0], _MOST_ON_DEVICE)
+        most = _MOST_TOGETHER.get(device_name.partition(":")[0], MOST_ON_DEVICE)
         return max(1, min(most, int(room // max(prepared.run.room.needed, 1))))
 
     def _make_look(self, work: Work) -> Look:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from impasto.batch.painter import BatchPainter, Outcome, Painted, Prepared
+from impasto import device
+from impasto.batch.painter import MOST_ON_DEVICE, BatchPainter, Outcome, Painted, Prepared
 from impasto.batch.plan import Work
 from impasto.contract import OnProgress, Progress, ignore
 
 T = TypeVar("T")
 
 _PAUSE = 0.2  # seconds between two looks at what the user asks for
+_MOST_THREADS = 16  # that read, or write
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,21 @@ class Threads:
     writers: int = 2
     ahead: int = 8
 
+    @classmethod
+    def beside(cls, device_name: str) -> Threads:
+        """For what paints: few that disturb a processor little; for another device, as many as keep it busy."""
+        if device_name == "cpu":
+            return cls()
+        each = max(2, min(_MOST_THREADS, device.cores() // 2))
+        return cls(readers=each, writers=each, ahead=2 * MOST_ON_DEVICE)
+
 
 def paint_all(
     works: Iterable[Work],
     painter: BatchPainter,
     *,
     total: int,
-    threads: Threads = Threads(),
+    threads: Threads | None = None,
     on_progress: OnProgress = ignore,
 ) -> Iterator[Outcome]:
     """What comes of each picture, as soon as it is known, in about their order.
@@ -46,13 +56,13 @@ def paint_all(
         works: what to paint.
         painter: reads, paints and writes.
         total: how many works there are, for the progress.
-        threads: beside this one, which paints.
+        threads: beside this one, which paints; None for what the device takes.
         on_progress: called all the time from this thread; cancels by raising `Cancelled`.
 
     Raises:
         Cancelled, AssetError, MissingExtra, ResourceError: no more can be painted. What is being written is finished.
     """
-    line = _Line(painter, threads, total, on_progress)
+    line = _Line(painter, threads or Threads.beside(painter.device), total, on_progress)
     try:
         yield from line.run(iter(works))
     finally:
