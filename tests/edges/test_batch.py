@@ -11,7 +11,7 @@ import pytest
 from impasto.batch import manifest
 from impasto.cli.console import Reporter
 from impasto.cli.parse import parse_style
-from impasto.errors import Cancelled
+from impasto.errors import Cancelled, ResourceError
 
 PAINTING, OTHER = "museum:436535", "museum:436528"
 QUICK = ("-q", "draft", "--size", "48", "-s", PAINTING)
@@ -70,6 +70,19 @@ def test_a_manifest_that_was_written_says_what_to_paint(outcome, run, folder):
     assert "gone.png does not exist" in errors["e.png"]
     (folder / "done.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows if not row["error"]))
     assert run("batch", "--from", folder / "done.jsonl", *QUICK, "-o", out) == ""  # all is done
+
+
+def test_a_manifest_that_cannot_be_written_ends_the_batch_and_its_threads(outcome, folder, monkeypatch):
+    raised = []
+
+    def fail(*_, **__):
+        raised.append(ResourceError("the disk is full", "free some"))
+        raise raised[0]  # which is kept, and what it came through with it
+
+    monkeypatch.setattr(manifest.Writer, "add", fail)
+    done = outcome("batch", folder / "in", *QUICK, "-o", folder / "out", "--manifest", folder / "table.csv")
+    assert (done.code, "the disk is full" in done.err) == (5, True)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("impasto-read", "impasto-write"))]
 
 
 def test_each_style_by_itself_or_their_mixture(run, folder, picture_file):

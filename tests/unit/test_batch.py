@@ -188,6 +188,22 @@ def test_what_is_written_can_be_read(tmp_path, name):
         work.output,
     )
     assert (second.content, second.styles) == ("c.jpg", STYLES)
+    assert len((tmp_path / name).read_text().splitlines()) == (3 if name == "out.csv" else 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "odd"), [("out.csv", "a\nb\t.jpg"), ("out.jsonl", "a\nb\t.jpg"), ("out.jsonl", "no text \udcff\udcfe.jpg")]
+)
+def test_names_of_any_kind_are_written_as_they_are(tmp_path, name, odd):
+    with manifest.Writer(tmp_path / name) as table:
+        table.add(Work(odd, STYLES, "x.png"), seconds=1.0)
+    assert [row.content for row in manifest.read(tmp_path / name, parse_style)] == [odd]
+
+
+def test_csv_shows_where_a_name_is_no_text(tmp_path):
+    with manifest.Writer(tmp_path / "out.csv") as table:
+        table.add(Work("\udcff.jpg", STYLES, "x.png"), seconds=1.0)
+    assert [row.content for row in manifest.read(tmp_path / "out.csv", parse_style)] == ["?.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -195,6 +211,8 @@ def test_what_is_written_can_be_read(tmp_path, name):
     [
         ("a.csv", "content,stlye\na.jpg,x\n", "unknown column 'stlye'"),
         ("a.csv", "style\nx\n", "no column content"),
+        ("a.csv", "content;style\na.jpg;x\n", "unknown column 'content;style'"),
+        ("a.csv", "content,content\na.jpg,b.jpg\n", "two columns content"),
         ("a.csv", "content\n", "no rows"),
         ("a.csv", "content\na.jpg,b\n", "too many columns"),
         ("a.csv", 'content\n"a\n', "cannot be read"),

@@ -51,7 +51,7 @@ class Estimate:
 
 def estimate(works: Sequence[Work], painter: BatchPainter, *, device: str, precision: str) -> Estimate:
     """Time and disk that pictures will take, from the headers of some of them and the measured rate of this machine."""
-    left = [work for work in works if not painter.is_done(work)]
+    left = [work for work in works if painter.kept(work) is None]
     sample = left[:: max(1, len(left) // _SAMPLE)]
     seconds, size, failing = 0.0, 0.0, []
     for work in sample:

@@ -114,7 +114,10 @@ def _json_rows(text: str, path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]
 def _check_columns(names: Sequence[str], path: Path) -> None:
     for name in names:
         if name not in COLUMNS:
-            raise InputError(f"{name_of(path)} has an unknown column {quoted(name)}", close_names(str(name), COLUMNS))
+            hint = "part the columns by commas" if ";" in str(name) else close_names(str(name), COLUMNS)
+            raise InputError(f"{name_of(path)} has an unknown column {quoted(name)}", hint)
+        if names.count(name) > 1:
+            raise InputError(f"{name_of(path)} has two columns {name}", "keep one of them")
     if "content" not in names:
         raise InputError(f"{name_of(path)} has no column content", f"its columns are among {', '.join(COLUMNS)}")
 
@@ -196,7 +199,9 @@ class Writer:
     def __enter__(self) -> Writer:
         if self._path is not None:
             with storing(name_of(self._path)):
-                self._file = self._path.open("w", encoding="utf-8", newline="")
+                # bytes of a name that are no text: JSON has an escape for them
+                unknown = "replace" if self._is_csv else "backslashreplace"
+                self._file = self._path.open("w", encoding="utf-8", errors=unknown, newline="")
             if self._is_csv:
                 self._put(_csv_line(COLUMNS))
         return self
@@ -211,7 +216,7 @@ class Writer:
         """One row. A picture that failed has no seconds."""
         styles = [name if weight == 1 else f"{name}:{weight:g}" for name, weight in work.styles]
         style: Any = styles[0] if len(styles) == 1 else styles
-        told = None if seconds is None else round(seconds, 3)
+        told, error = None if seconds is None else round(seconds, 3), plain(error)
         if not self._is_csv:
             values = (work.content, style, dict(work.settings), work.output, told, error)
             self._put(json.dumps(dict(zip(COLUMNS, values, strict=True)), ensure_ascii=False) + "\n")
@@ -233,5 +238,5 @@ class Writer:
 
 def _csv_line(cells: Sequence[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(map(plain, cells))
+    csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()

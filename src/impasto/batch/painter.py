@@ -180,12 +180,13 @@ class BatchPainter:
                 self._looks[key] = found
         return found
 
-    def is_done(self, work: Work) -> bool:
-        """Whether an earlier run has painted a picture, as far as can be told without reading the photograph."""
+    def kept(self, work: Work) -> Outcome | None:
+        """A picture that an earlier run has painted, as far as can be told without reading the photograph."""
         try:
-            return self._kept(work, self.look(work), places.stamp(work.content)) is not None
+            entry = self._kept(work, self.look(work), places.stamp(work.content))
         except StyleError:
-            return False
+            return None
+        return None if entry is None else Outcome(work, "kept", entry.seconds)
 
     def read(self, work: Work) -> Prepared | Outcome:
         """Read a photograph, unless its picture is done."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -49,8 +49,10 @@ def paint_all(
     total: int,
     threads: Threads | None = None,
     on_progress: OnProgress = ignore,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """What comes of each picture, as soon as it is known, in about their order.
+
+    Who leaves it early closes it, which finishes what is being written.
 
     Args:
         works: what to paint.

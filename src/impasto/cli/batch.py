@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -430,21 +430,22 @@ class _Run:
             outcomes = paint_all(works, painter, total=len(works), on_progress=self._reporter)
         else:
             outcomes = self._on_cluster(self._asked.ray, works, painter)
-        for outcome in outcomes:
-            self._teller.add(outcome)
-            table.add(outcome.work, seconds=outcome.seconds, error=outcome.error.message if outcome.error else "")
+        with closing(outcomes):
+            for outcome in outcomes:
+                self._teller.add(outcome)
+                table.add(outcome.work, seconds=outcome.seconds, error=outcome.error.message if outcome.error else "")
 
-    def _on_cluster(self, address: str, works: Sequence[Work], painter: BatchPainter) -> Iterator[Outcome]:
+    def _on_cluster(self, address: str, works: Sequence[Work], painter: BatchPainter) -> Generator[Outcome, None, None]:
         from impasto.batch import cluster, places
-        from impasto.batch.painter import Outcome
         from impasto.engine.cluster import check_nodes, connected, shape_of
 
         left = []
         for work in works:
-            if painter.is_done(work):
-                yield Outcome(work, "kept")
-            else:
+            kept = painter.kept(work)
+            if kept is None:
                 left.append(work)
+            else:
+                yield kept
         if not left:
             return
         out = self._asked.out
