@@ -398,6 +398,21 @@ def test_a_result_that_is_gone_or_altered_is_painted(batch, tmp_path):
     assert statuses(batch()) == {"a.png": "painted", "b.png": "painted", "c.png": "kept"}
 
 
+def test_what_is_no_file_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    told = {
+        str(tmp_path / "pipe.jpg"): "no file",
+        "/dev/zero": "no file",
+        str(tmp_path): "a folder",
+        "http://a/b": "an address",
+        "a\0.jpg": "cannot be the name",
+    }
+    for name, message in told.items():
+        with pytest.raises(InputError, match=message) as raised:
+            places.read(name)
+        assert raised.value.hint
+
+
 def test_one_that_fails_stops_no_other(batch, tmp_path):
     (tmp_path / "in/b.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     outcomes = batch()

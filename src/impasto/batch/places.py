@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto.errors import InputError, MissingExtra, plain, require
-from impasto.files import discard, publish, storing, temporary_beside
+from impasto.files import discard, publish, refuse_address, storing, temporary_beside
 
 SCHEMES = ("s3", "gs")
 
@@ -54,12 +55,18 @@ def absolute(name: str) -> str:
 def read(name: str) -> bytes:
     """All of a file. Raises InputError where it cannot be read."""
     if not is_address(name):
+        refuse_address(name)
         try:
+            mode = Path(name).stat().st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise InputError(f"{plain(name)} is no file", "a batch reads files: pipes and devices have no end")
             return Path(name).read_bytes()
         except FileNotFoundError as error:
             raise InputError(f"{plain(name)} does not exist", "check the name") from error
         except IsADirectoryError as error:
             raise InputError(f"{plain(name)} is a folder, not a picture", "name a picture in it") from error
+        except ValueError as error:
+            raise InputError(f"{plain(name)} cannot be the name of a file", "check the name") from error
     with _reported(name):
         data: bytes = _store(name).cat_file(_key(name))
         return data
@@ -70,7 +77,7 @@ def stamp(name: str) -> Stamp | None:
     if not is_address(name):
         try:
             about = Path(name).stat()
-        except OSError:
+        except (OSError, ValueError):
             return None
         return Stamp(about.st_size, str(about.st_mtime_ns))
     with _reported(name):
