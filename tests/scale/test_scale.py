@@ -10,14 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-
-from cluster import Cluster
 
 PAINTING = "museum:436535"
 SETTINGS = ("-q", "draft", "-s", PAINTING, "--format", "jpg", "--threads", "1")
@@ -110,47 +108,68 @@ def rates_of(out):
     return rates
 
 
-def rate_of(cluster, folder, out, workers):
-    """Pictures a second of all workers together; every picture comes out."""
-    lines = finished(start(folder, *SETTINGS, "-o", out, "--ray", cluster.address, "--json", "--workers", workers))
+def processor_seconds(pids):
+    """Of processes that live, in all their threads."""
+    seconds = {}
+    for pid in pids:
+        try:
+            words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        seconds[pid] = (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+    return seconds
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one batch reached.
+
+    Attributes:
+        rate: pictures a second of all workers together.
+        painting: processor seconds a picture that the workers take.
+        beside: those that the command and all of the cluster's other processes take.
+    """
+
+    rate: float
+    painting: float
+    beside: float
+
+
+def run_of(cluster, folder, out, workers):
+    """One batch, measured from the first sixth of its pictures to the last."""
     count = len(list(folder.iterdir()))
-    assert lines[-1]["summary"]["painted"] == len(results(out)) == count
+    job = start(folder, *SETTINGS, "-o", out, "--ray", cluster.address, "--workers", workers)
+    marks = []
+    for wanted in (count // 6, count - count // 6):
+        while (done := len(results(out))) < wanted and job.poll() is None:
+            time.sleep(0.1)
+        own = processor_seconds(cluster.processes("ray::MapWorker"))
+        marks.append((done, own, processor_seconds([job.pid, *cluster.processes("")])))
+    _, told = job.communicate()
+    assert job.returncode == 0, told
+    assert f"{count} painted" in told
+    assert len(results(out)) == count
+    (before, own, everything), (after, own_later, everything_later) = marks
+    painting = sum(own_later.values()) - sum(own.values())
+    total = sum(seconds - everything.get(pid, 0.0) for pid, seconds in everything_later.items())
     each = rates_of(out)
     assert len(each) == workers
-    print(f"{workers} workers: {sum(each):.2f} pictures a second, {' and '.join(f'{own:.2f}' for own in each)}")
-    return sum(each)
-
-
-@contextmanager
-def on_processors(count):
-    """What is started within has so many of this machine's processors, all of it together."""
-    everything = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(everything)[:count])
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, everything)
-
-
-def of_ideal(rates):
-    return rates[2][0] / (2 * np.mean(rates[1]))
+    run = Run(sum(each), painting / (after - before), (total - painting) / (after - before))
+    print(f"{workers} workers, {' and '.join(f'{own:.2f}' for own in each)} pictures a second: {run}")
+    return run
 
 
 def test_two_workers_paint_what_one_does(cluster, tmp_path):
-    folder, rates = photographs(tmp_path / "in", 240, side=256), {1: [], 2: []}
-    for run, workers in enumerate((1, 2, 1)):
-        rates[workers].append(rate_of(cluster, folder, tmp_path / f"out{run}", workers))
+    """Ideal is twice the rate of one worker. On two processors that one has the second for Ray and the command, and
+    the two have none: by processor time, ideal is what a picture takes of one worker alone.
+    """
+    folder = photographs(tmp_path / "in", 240, side=256)
+    first, both, last = (run_of(cluster, folder, tmp_path / f"out{run}", n) for run, n in enumerate((1, 2, 1)))
     assert results(tmp_path / "out0") == results(tmp_path / "out1") == results(tmp_path / "out2")
-    print(f"{of_ideal(rates):.2f} of ideal, with a second processor for Ray and the command of one worker")
-
-
-def test_two_processors_paint_what_one_does(tmp_path):
-    """Workers, nodes, and the command share one processor, then two: what a second machine adds."""
-    folder, rates = photographs(tmp_path / "in", 160, side=256), {1: [], 2: []}
-    for run, processors in enumerate((1, 2, 1)):
-        with on_processors(processors), Cluster(nodes=processors) as cluster:
-            rates[processors].append(rate_of(cluster, folder, tmp_path / f"out{run}", processors))
-    print(f"{of_ideal(rates):.2f} of ideal, with one processor for Ray, the command, and one worker")
+    rate, painting = np.mean([first.rate, last.rate]), np.mean([first.painting, last.painting])
+    whole = both.painting + both.beside
+    print(f"{both.rate / (2 * rate):.2f} of ideal by the clock, {painting / whole:.2f} by processor time;")
+    print(f"Ray and the command take {both.beside / whole:.1%}, two at a time {1 - painting / both.painting:.1%} more")
 
 
 def test_a_film_is_painted_shot_by_shot_also_where_a_worker_dies(cluster, tmp_path):
