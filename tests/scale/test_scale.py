@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from impasto.device import cpu_name
 
 PAINTING = "museum:436535"
 SETTINGS = ("-q", "draft", "-s", PAINTING, "--format", "jpg", "--threads", "1")
@@ -44,6 +46,16 @@ def finished(job):
     printed, told = job.communicate()
     assert job.returncode == 0, told
     return [json.loads(line) for line in printed.splitlines()]
+
+
+def record(benchmark, **figures):
+    """Print what was measured; also a row of the CSV that IMPASTO_SCALE_CSV names."""
+    from impasto.bench.results import append_csv, commit
+
+    row = {"commit": commit(), "cpu": cpu_name(), "processors": os.cpu_count(), "benchmark": benchmark, **figures}
+    print(json.dumps(row))
+    if path := os.environ.get("IMPASTO_SCALE_CSV"):
+        append_csv(Path(path), row)
 
 
 def peak_of(job):
@@ -94,7 +106,7 @@ def test_the_driver_takes_no_more_memory_for_ten_thousand_pictures(cluster, tmp_
         assert job.returncode == 0, (tmp_path / "told").read_text()[-2000:]
         assert len(results(out)) == count
         rate = count / (time.monotonic() - started)
-        print(f"{count} pictures: the driver held {peaks[count] / MB:.0f} MB, {rate:.1f} pictures a second")
+        record("driver", pictures=count, workers=2, pictures_per_second=rate, driver_mb=peaks[count] / MB)
     few, many = peaks.values()
     assert many - few < 100 * MB
 
@@ -125,14 +137,14 @@ class Run:
     """What one batch reached.
 
     Attributes:
-        rate: pictures a second of all workers together.
-        painting: processor seconds a picture that the workers take.
-        beside: those that the command and all of the cluster's other processes take.
+        pictures_per_second: of all workers together.
+        worker_seconds: of the processor, a picture.
+        other_seconds: those that the command and all of the cluster's other processes take.
     """
 
-    rate: float
-    painting: float
-    beside: float
+    pictures_per_second: float
+    worker_seconds: float
+    other_seconds: float
 
 
 def run_of(cluster, folder, out, workers):
@@ -155,7 +167,7 @@ def run_of(cluster, folder, out, workers):
     each = rates_of(out)
     assert len(each) == workers
     run = Run(sum(each), painting / (after - before), (total - painting) / (after - before))
-    print(f"{workers} workers, {' and '.join(f'{own:.2f}' for own in each)} pictures a second: {run}")
+    record("workers", pictures=count, workers=workers, **asdict(run))
     return run
 
 
@@ -166,10 +178,10 @@ def test_two_workers_paint_what_one_does(cluster, tmp_path):
     folder = photographs(tmp_path / "in", 240, side=256)
     first, both, last = (run_of(cluster, folder, tmp_path / f"out{run}", n) for run, n in enumerate((1, 2, 1)))
     assert results(tmp_path / "out0") == results(tmp_path / "out1") == results(tmp_path / "out2")
-    rate, painting = np.mean([first.rate, last.rate]), np.mean([first.painting, last.painting])
-    whole = both.painting + both.beside
-    print(f"{both.rate / (2 * rate):.2f} of ideal by the clock, {painting / whole:.2f} by processor time;")
-    print(f"Ray and the command take {both.beside / whole:.1%}, two at a time {1 - painting / both.painting:.1%} more")
+    rate = (first.pictures_per_second + last.pictures_per_second) / 2
+    alone, together = (first.worker_seconds + last.worker_seconds) / 2, both.worker_seconds + both.other_seconds
+    shares = {"share": both.pictures_per_second / (2 * rate), "processor_share": alone / together}
+    record("two against one", pictures=240, workers=2, **shares)
 
 
 def test_a_film_is_painted_shot_by_shot_also_where_a_worker_dies(cluster, tmp_path):
