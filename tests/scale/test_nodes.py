@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import Cluster, free_port
+from cluster import TRIES, Cluster, free_port
 
 pytest.importorskip("ray", reason="the extra ray is not installed")
 pytestmark = [pytest.mark.process, pytest.mark.timeout(900)]
@@ -17,24 +17,26 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(900)]
 
 @contextmanager
 def node(address, *before, **environment):
-    """One more node of a cluster, started by a command of its own."""
+    """One more node of a cluster, started by a command of its own; a busy machine may miss one of Ray's time limits."""
     words = ("start", "--address", address, "--num-cpus", "1", "--object-store-memory", "100000000", "--block")
-    more = ("--disable-usage-stats", "--dashboard-agent-listen-port", str(free_port()))
-    process = subprocess.Popen(
-        [*before, Path(sys.executable).with_name("ray"), *words, *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    try:
-        lines = iter(process.stdout.readline, "")
-        assert any("Ray runtime started" in line for line in lines), "the node did not start"
-        yield
-    finally:
-        process.terminate()
-        process.wait(60)
-        process.stdout.close()
+    for _ in range(TRIES):
+        more = ("--disable-usage-stats", "--dashboard-agent-listen-port", str(free_port()))
+        process = subprocess.Popen(
+            [*before, Path(sys.executable).with_name("ray"), *words, *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        try:
+            if any("Ray runtime started" in line for line in iter(process.stdout.readline, "")):
+                yield
+                return
+        finally:
+            process.terminate()
+            process.wait(60)
+            process.stdout.close()
+    raise AssertionError("the node did not start")
 
 
 def refused(address, folder, *more):
