@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from impasto.assets import _convert
-from impasto.assets._pickles import read_arrays, read_torchscript
 from impasto.errors import AssetError
+from impasto.ops.pickles import read_arrays, read_torchscript
 
 
 class Runs:

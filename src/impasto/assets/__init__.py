@@ -7,7 +7,7 @@ user's own pip configuration, so it works behind a mirror; it is only ever read,
 
 A lock for each package file makes two processes fetch once. Nothing half-written ever has a final name.
 
-Inside, _declare, _failures, _folder, _pip, _npm, _download, _archive, _pickles, _convert, _disk and _store each import
+Inside, _declare, _failures, _folder, _pip, _npm, _download, _archive, _convert, _disk and _store each import
 only what stands before them here. Importing this package loads neither torch nor unearth.
 """
 

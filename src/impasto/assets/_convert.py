@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from impasto.assets import _pickles
 from impasto.assets._failures import one_line
 from impasto.errors import AssetError
+from impasto.ops import pickles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,7 +103,7 @@ def _convert_lpips(members: Files) -> Files:
     """A backbone and its linear heads: `conv1.weight (O, I, kh, kw)`, `conv1.bias (O)`, ..., `head1.weight (C)`, ..."""
     (payload,) = members.values()
     with _unreadable():
-        arrays = _pickles.read_arrays(payload)
+        arrays = pickles.read_arrays(payload)
     renamed = {}
     for name, array in arrays.items():
         module, layer, part = name.split(".")
@@ -121,7 +121,7 @@ def _convert_squeezenet(members: Files) -> Files:
     """SqueezeNet's features: `conv1.weight (O, I, kh, kw)`, `conv1.bias (O)`, `fire2.squeeze.weight`, ..."""
     (payload,) = members.values()
     with _unreadable():
-        arrays = _pickles.read_arrays(payload)
+        arrays = pickles.read_arrays(payload)
     renamed = {}
     for name, array in sorted(arrays.items()):
         layer, _, part = name.rpartition(".")
@@ -155,7 +155,7 @@ def _convert_inception(members: Files) -> Files:
     """Inception-v3 as the archive names it, such as `mixed_4.tower.conv_1.weight`; `beta`, `mean` and `var` beside."""
     (payload,) = members.values()
     with _unreadable():
-        arrays = _pickles.read_torchscript(payload)
+        arrays = pickles.read_torchscript(payload)
     renamed = {name.removeprefix("net.layers."): _as_torch(array) for name, array in arrays.items()}
     return {"weights": _safetensors_bytes(renamed)}
 

@@ -151,6 +151,22 @@ def bench_unpaired(
     _show(list(translation.painting(runs=runs, limit=room)), painted, as_json)
 
 
+@bench_app.command("gan", epilog="Example: impasto bench gan --size 256 --csv bench/gan.csv")
+def bench_gan(
+    size: Annotated[int, typer.Option(help="Side of the pictures: a power of two, 8 to 1024.")] = 256,
+    runs: _Runs = 5,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """One picture of a StyleGAN2 of published widths, with random weights, against plain float32."""
+    from impasto.bench import gan
+    from impasto.models.stylegan import SIZES
+
+    if size not in SIZES:
+        raise InputError(f"--size is {size}", f"it takes {', '.join(map(str, SIZES))}")
+    _show([gan.gan(size=size, runs=runs)], csv, as_json)
+
+
 @bench_app.command("memory", epilog="Example: impasto bench memory adain --sizes 512,1024,2048 --csv bench/memory.csv")
 def bench_memory(
     method: Annotated[str, typer.Argument(help="adain or optimize.")] = "optimize",

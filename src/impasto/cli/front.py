@@ -71,6 +71,9 @@ COMMANDS: Mapping[str, Row] = {
         "train",
         "Train a network that paints one style or several in a single pass; or any painting (arbitrary), or a decoder.",
     ),
+    "gan": Row(
+        "gan", "Make pictures with a StyleGAN: train one on paintings, sample it, mix, walk, project a photograph."
+    ),
     "prune": Row(
         "shrink",
         "Take channels out of a trained network, or of AdaIN, and train it to paint the same pictures again.",

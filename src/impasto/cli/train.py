@@ -206,10 +206,10 @@ def train_unpaired(
     def job(store: Store, reporter: Reporter) -> TrainingJob:
         from impasto.train import UnpairedTraining
 
-        collected, licence = _collected(store, paintings, asked, reporter)
+        kept, licence = collected(store, paintings, asked.crop, reporter)
         return UnpairedTraining(
             source=source,
-            paintings=collected,
+            paintings=kept,
             target=target,
             knobs=asked,
             devices=devices,
@@ -221,10 +221,14 @@ def train_unpaired(
     _run(job, target, device, precision, resume=resume, as_json=as_json)
 
 
-def _collected(
-    store: Store, named: list[str], knobs: TranslationKnobs, reporter: Reporter
+def collected(
+    store: Store, named: list[str], least_side: int, reporter: Reporter
 ) -> tuple[Path | list[Path] | Photographs, str]:
-    """Paintings of folders, or of the library, and their licence."""
+    """Paintings of folders, or of the library (`museum` for all of it), and their licence.
+
+    Raises:
+        InputError: a name is neither, or they are too few.
+    """
     folders = [Path(text) for text in named if Path(text).exists()]
     if len(folders) == len(named):
         check_photographs(folders, "paintings")
@@ -236,7 +240,7 @@ def _collected(
     library = Library(store)
     found = {}
     for words in named:
-        matching = library.search(words, on_progress=reporter)
+        matching = library.search("" if words == "museum" else words, on_progress=reporter)
         if not matching:
             raise InputError(
                 f"there is no folder {words}, and no painting in the library matches it",
@@ -246,7 +250,7 @@ def _collected(
     reporter.note(f"paintings of the library: {len(found)}")
     pixels = (library.read(one).pixels for one in found.values())
     licences = ", ".join(sorted({one.licence for one in found.values()}))
-    return from_pixels(pixels, least_side=knobs.crop, what="paintings"), licences
+    return from_pixels(pixels, least_side=least_side, what="paintings"), licences
 
 
 def train_decoder(

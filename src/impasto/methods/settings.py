@@ -381,3 +381,41 @@ class ClipTrainKnobs(ScheduleKnobs):
     )
     ema: float = knob(0.99, "decay of the moving average of the weights", low=0, high=0.99999)
     width: int = knob(96, "channels of the tower for pictures, a multiple of 4", low=16, high=1024)
+
+
+@dataclass(frozen=True)
+class GanKnobs(ScheduleKnobs):
+    """Settings of `impasto gan train` and `impasto gan adapt`."""
+
+    minutes: float = knob(60.0, "how long to train, unless --steps is given", low=0.01, high=100000)
+    batch: int = knob(16, "pictures in a batch", low=2, high=1024)
+    crop: int = knob(
+        64,
+        "side in pixels of the squares cut from paintings, and of the pictures: a power of two, such as 32, 64, 128",
+        low=32,
+        high=1024,
+    )
+    canvas: int = knob(
+        128,
+        "longest side to which paintings are shrunk before squares are cut: small shows whole motifs",
+        low=32,
+        high=8192,
+    )
+    learning_rate: float = knob(
+        2.5e-3, "learning rate of Adam after the warm-up; decays to 0 along a cosine", low=1e-6, high=1
+    )
+    ema: float = knob(0.999, "decay of the moving average of the weights", low=0, high=0.99999)
+    width: int = knob(32, "channels at full size; twice as many at each half of it, up to 128", low=8, high=128)
+    r1_weight: float = knob(0.2, "penalty for a discriminator that is too steep (R1)", low=0, high=1000)
+    path_weight: float = knob(2.0, "penalty for pictures that change unevenly (path length)", low=0, high=1000)
+    augment: str = knob(
+        "ada", "change pictures before they are judged, as far as needed against overfitting", choices=("ada", "off")
+    )
+    ada_target: float = knob(
+        0.6,
+        "how surely paintings may be told from pictures, -1 to 1, before more is augmented",
+        low=-1,
+        high=1,
+        counts_with={"augment": ("ada",)},
+    )
+    freeze: int = knob(0, "finest blocks of the discriminator that stay as they are (Freeze-D)", low=0, high=8)

@@ -92,13 +92,14 @@ def read(
     return tensors, about
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write a single safetensors file, in half precision, whole or not at all.
+def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any], *, halved: bool = True) -> None:
+    """Write a single safetensors file, whole or not at all.
 
     Args:
         path: the file.
         tensors: by name.
         about: what it says of itself, as plain values.
+        halved: in half precision; otherwise in single.
 
     Raises:
         InputError, ResourceError: as `files.write_whole`.
@@ -106,8 +107,9 @@ def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -
     import torch
     from safetensors.torch import save
 
-    halves = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in tensors.items()}
-    write_whole(path, save(halves, metadata={"impasto": json.dumps({"format": FORMAT, **about})}))
+    dtype = torch.float16 if halved else torch.float32
+    stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
+    write_whole(path, save(stored, metadata={"impasto": json.dumps({"format": FORMAT, **about})}))
 
 
 def up_to_date(about: Mapping[str, Any], path: str | Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from impasto.train._run import TrainingResult, check_target, train
     from impasto.train._search import Search, SearchResult, check_folder, search
+    from impasto.train._stylegan import GanTraining
     from impasto.train._teacher import TrainingStyle, recoloured
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "CodecDistillation",
     "DecoderTraining",
     "Distillation",
+    "GanTraining",
     "Search",
     "SearchResult",
     "StyleTraining",
@@ -51,6 +53,7 @@ _LAZY = {
     "StyleTraining": "_jobs",
     "UnpairedTraining": "_jobs",
     "load": "_jobs",
+    "GanTraining": "_stylegan",
     "TrainingResult": "_run",
     "check_target": "_run",
     "train": "_run",
