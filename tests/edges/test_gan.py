@@ -13,12 +13,14 @@ from impasto import images, videos
 from impasto.cli import app
 from impasto.contract import Placement, ignore
 from impasto.errors import Cancelled, InputError
+from impasto.gan.painter import Painter
 from impasto.methods.settings import GanKnobs
 from impasto.models import stylegan_files
 from impasto.models.stylegan import StyleGanSpec
 from impasto.models.stylegan_files import StyleGan
 from impasto.train import GanTraining, _run, train
 from impasto.train._stylegan import GanLearner
+from impasto.train.data import Photographs
 from tiny import write_photographs
 
 KNOBS = GanKnobs(steps=6, crop=32, canvas=64, batch=4, width=8, ema=0.5)
@@ -99,7 +101,14 @@ def test_a_walk_is_a_film_that_closes(run, tmp_path):
     assert seam < 2 * np.abs(frames[5] - frames[4]).mean()
 
 
+def test_a_stylegan_is_no_style(run, capfd, tmp_path, picture_file):
+    picture_file("photo.png")
+    assert app.run(["stylize", "photo.png", "--style", "net.safetensors", "-o", "out.png"]) == 2
+    assert "makes pictures of random numbers and has no style" in capfd.readouterr().err
+
+
 WRONG = {
+    "sample https://example.com/net.pkl -o a.png": "is an address",
     "sample net.safetensors": "no place was named",
     "sample none.pkl -o a.png": "there is no network",
     "sample photo.png -o a.png": "cannot be read as a network",
@@ -250,25 +259,26 @@ def test_an_adapted_network_starts_where_the_other_ended(learn, paintings, tmp_p
         learn("far", replace(still, steps=4, learning_rate=0.01), resume=True)
 
 
+def nearest(pictures, colours):
+    """Mean distance of all pixels to the nearer of some colours."""
+    return np.mean([np.abs(one[..., None, :] - colours / 255).mean(-1).min(-1).mean() for one in pictures])
+
+
 @pytest.mark.slow
 def test_a_toy_is_learnt(tmp_path):
-    """Squares of two colours: pictures come nearer to them in some steps, and are of both."""
-    from impasto.train.data import Photographs
-
+    """Squares of two colours: in some steps pictures have these colours, too."""
     random = np.random.default_rng(0)
     colours = np.array([[200, 40, 40], [40, 60, 200]], np.uint8)
-    pixels = tuple(
-        np.clip(np.broadcast_to(colours[n % 2], (32, 32, 3)) + random.integers(-8, 9, (32, 32, 3)), 0, 255).astype(
-            np.uint8
-        )
-        for n in range(24)
-    )
-    knobs = replace(KNOBS, steps=60, canvas=32, learning_rate=5e-3, ema=0.9, augment="off", path_weight=0)
-    job = GanTraining(source=Photographs(pixels), target=tmp_path / "toy.safetensors", knobs=knobs)
-    train(job, weights={}, placement=Placement())
-    rows = [line.split(",") for line in (tmp_path / "toy.training" / "validation.csv").read_text().splitlines()]
-    distances = [float(row[rows[0].index("loss")]) for row in rows[1:]]
-    assert distances[-1] < 0.5 * distances[0]
+    noise = random.integers(-8, 9, (24, 32, 32, 3))
+    pixels = tuple((colours[number % 2] + one).astype(np.uint8) for number, one in enumerate(noise))
+    found = []
+    for steps in (1, 200):
+        knobs = replace(KNOBS, steps=steps, batch=8, canvas=32, ema=0.9, augment="off", path_weight=0, r1_weight=1.0)
+        target = tmp_path / f"toy{steps}.safetensors"
+        train(GanTraining(source=Photographs(pixels), target=target, knobs=knobs), weights={}, placement=Placement())
+        painter = Painter.load(target, precision="float32")
+        found.append(nearest(painter.paint(painter.latents(range(8), truncation=1.0)), colours))
+    assert found[1] < 0.5 * found[0], found
 
 
 # --- generated pictures in other commands -----------------------------------------------------------------------------
@@ -287,3 +297,15 @@ def test_generated_pictures_are_contents_and_styles_and_photographs_are_found(ru
     assert images.read(tmp_path / "found.png").pixels.shape == (16, 16, 3)
     run("mix net.safetensors --rows found.safetensors --columns 3 --layers 3-5 -o mix.png --folder all")
     assert (tmp_path / "all" / "found-3.png").exists()
+
+
+def test_train_adapt_and_sample_from_the_command_line(run, tmp_path, paintings):
+    common = f"--paintings {paintings} --canvas 64 --batch 4 --json"
+    told = json.loads(run(f"train {common} --crop 32 --width 8 --steps 2 -o mine.safetensors").out)
+    assert told["written"] == ["mine.safetensors"]
+    assert told["steps"] == 2
+    run(f"train {common} --crop 32 --width 8 --steps 2 -o mine.safetensors", code=2)  # it would begin anew
+    told = json.loads(run(f"adapt --from mine.safetensors {common} --steps 1 --freeze 1 -o other.safetensors").out)
+    assert told["steps"] == 1
+    run("sample other.safetensors --seeds 1 -o one.png")
+    assert images.read(tmp_path / "one.png").pixels.shape == (32, 32, 3)

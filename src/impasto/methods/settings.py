@@ -401,9 +401,7 @@ class GanKnobs(ScheduleKnobs):
         low=32,
         high=8192,
     )
-    learning_rate: float = knob(
-        2.5e-3, "learning rate of Adam after the warm-up; decays to 0 along a cosine", low=1e-6, high=1
-    )
+    learning_rate: float = knob(2.5e-3, "learning rate of Adam, for both networks; it stays", low=1e-6, high=1)
     ema: float = knob(0.999, "decay of the moving average of the weights", low=0, high=0.99999)
     width: int = knob(32, "channels at full size; twice as many at each half of it, up to 128", low=8, high=128)
     r1_weight: float = knob(0.2, "penalty for a discriminator that is too steep (R1)", low=0, high=1000)

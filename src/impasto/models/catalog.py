@@ -114,6 +114,11 @@ def _listing(path: Path, version: tuple[str | int, ...]) -> tuple[TrainedStyle, 
     if about.get("kind") == "adain":
         hint = f"use --method adain --network {path} --style PAINTING"
         raise InputError(f"{path} takes any painting and has no style of its own", hint)
+    if str(about.get("kind")).startswith("stylegan"):
+        raise InputError(
+            f"{path} makes pictures of random numbers and has no style",
+            f"make one first: impasto gan sample {path} --seeds 1 -o style.png",
+        )
     if about.get("kind") == "decoder":
         raise InputError(f"{path} is a decoder and has no style", "give a network that impasto train has taught one")
     if not names:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from impasto.errors import InputError
+from impasto.files import refuse_address
 from impasto.models import checkpoint
 from impasto.models.catalog import CHECKPOINTS
 from impasto.models.stylegan import SIZES, Discriminator, Generator, StyleGanSpec, sides_to
@@ -73,6 +74,7 @@ def read(path: Path) -> StyleGan:
     Raises:
         InputError: there is no such file, or it holds something else.
     """
+    refuse_address(str(path))
     if not path.is_file():
         raise InputError(f"there is no network {path}", HINT)
     if path.stat().st_size > _LARGEST:

@@ -2,7 +2,7 @@
 
 Both networks learn in one step, from the same pictures and by one Adam: the gradient of each loss reaches its own
 network alone. The regularisations come every 16 and every 4 steps, with as many times their weight (lazy
-regularisation), in the same step as the losses; the paper gives them steps of their own, and a constant learning rate.
+regularisation), in the same step as the losses; the paper gives them steps of their own.
 
 Papers: arXiv:1912.04958 (StyleGAN2), arXiv:2006.06676 (ADA), arXiv:1801.04406 (R1), arXiv:2002.10964 (Freeze-D).
 """
@@ -102,6 +102,10 @@ class GanLearner(Learner):
             for one in group["params"]:
                 if one.grad is not None:
                     torch.nan_to_num_(one.grad, nan=0.0, posinf=1e5, neginf=-1e5)
+
+    def rate(self, share: float) -> float:  # noqa: ARG002
+        """The learning rate stays: while two networks compete, one that slows down stops where they happen to be."""
+        return 1.0
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         """One batch: its loss."""
