@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from impasto.videos import probe_video
+
 PAINTING = "museum:436535"
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 20">{}</svg>'
 
@@ -61,8 +63,13 @@ def test_a_name_is_made_of_words_and_style_and_replaces_nothing(quick):
         assert title.mode == "RGB"
 
 
-def test_letters_that_come_from_another_font_are_told(quick):
-    done = quick("A花", "--style", PAINTING, "-o", "title.png")
+def test_letters_that_come_from_another_font_are_told_and_a_video_shows_the_strokes(quick):
+    done = quick("A花", "--style", PAINTING, "-o", "title.png", "--animate", "title.mp4")
+    video = probe_video("title.mp4")
+    with Image.open("title.png") as title:
+        assert abs(video.width - title.width) <= 1
+        assert abs(video.height - title.height) <= 1
+    assert 2 < video.duration < 6
     assert "note: Rubik[wght] lacks 花: taken from NotoSansCJKtc-Black" in done.err
 
 
@@ -147,6 +154,8 @@ def test_no_file_of_a_sheet_or_a_layer_replaces_an_input(refused, tmp_path, monk
         (("A", "--style", PAINTING, "--variations", "99"), "--variations is 99"),
         (("A", "--style", PAINTING, "--variations", "2", "--animate", "a.webp"), "leave out --layers and --animate"),
         (("A", "--style", PAINTING, "--animate", "a.txt"), "no animation"),
+        (("A", "--style", PAINTING, "--layers", "no/sheets"), "there is no folder no"),
+        (("A", "--style", PAINTING, "--layers", "far.svg"), "a file has this name"),
         (("A", "--style", PAINTING, "--seed", "-1"), "--seed is -1"),
         (("A", "--style", PAINTING, "--layers", "a.png", "-o", "a.png"), "-o and --layers both name a.png"),
         (("A", "--style", PAINTING, "--like", "broken.ttf"), "belong together"),

@@ -242,7 +242,8 @@ class _Plan:
             check_moving(self.animate)
         folder = self.layers
         if folder is not None and not folder.is_dir() and (folder.exists() or not folder.parent.is_dir()):
-            raise InputError(f"the folder {folder} cannot be made", "name another with --layers")
+            reason = "a file has this name" if folder.exists() else f"there is no folder {plain(folder.parent)}"
+            raise InputError(f"the folder {plain(folder)} cannot be made: {reason}", "name another with --layers")
 
     def _check_variations(self, lettering: Lettering) -> None:
         """Refuse to replace files whose names nobody has given: those of single variations."""

@@ -164,7 +164,10 @@ def _of_file(path: Path) -> Font:
             raise InputError(f"the font {plain(path.name)} has more than {_MOST_BYTES >> 20} MiB", "use another")
         font = Font(path.name, path.read_bytes())
     except OSError as error:
-        raise InputError(f"the font {plain(path)} cannot be read: {error.strerror}", "check --font") from error
+        raise InputError(
+            f"the font {plain(path)} cannot be read: {error.strerror}",
+            f"give a font file that is there, or one of {', '.join(FREE_FONTS)}",
+        ) from error
     _ = font.shaper  # tells what is wrong with it
     return font
 
