@@ -19,7 +19,7 @@ from impasto.lettering import Example, Lettering, LetterPainter, on_paper
 WORD, SIZE = "BURNING", (960, 280)
 OTHERS = {"gold": ("ICE 7", "مدينة"), "flames": ("HOT", "花火"), "moss": ("Wald", "ЛЕС")}
 PAPER = {"gold": (0.0, 0.0, 0.0), "flames": (0.0, 0.0, 0.0), "moss": (1.0, 1.0, 1.0)}
-CELL = 400
+CELL = (360, 180)  # width and height in pixels
 
 
 def noise(sides, scale, seed):
@@ -88,6 +88,21 @@ def moss(shape):
     return np.clip(canvas, 0, 1)
 
 
+def sheet(folder):
+    """A row for each effect `(H, W, 3)`: the example, then the words that were painted like it."""
+    rows = []
+    for name, paper in PAPER.items():
+        example = images.as_float(images.read(folder / f"{name}.png").pixels)
+        height = round(CELL[0] * example.shape[0] / example.shape[1])
+        cells = np.tile(np.float32(paper), (CELL[1], CELL[0], 1))
+        top = (CELL[1] - height) // 2
+        cells[top : top + height] = images.resize(example, height, CELL[0])
+        others = [images.read(folder / f"like-{name}-{number}.png") for number in range(len(OTHERS[name]))]
+        shown = [on_paper(images.Picture(images.as_float(one.pixels), one.alpha), paper) for one in others]
+        rows.append(np.hstack([cells, *(images.resize(one, CELL[1], CELL[0]) for one in shown)]))
+    return np.vstack(rows)
+
+
 def main() -> None:
     """Write the examples, paint other words like them, and put all on one sheet."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out/effects")
@@ -96,18 +111,14 @@ def main() -> None:
     shape = painter.shape(Lettering(WORD, size=SIZE), widest=1.2)
     plain = np.repeat(1 - shape.coverage[..., None], 3, axis=2)
     images.write(images.Picture(plain), folder / "plain.png")
-    cells = []
     for make in (gold, flames, moss):
         name = make.__name__
         images.write(images.Picture(make(shape)), folder / f"{name}.png")
         example = Example.read(folder / f"{name}.png", folder / "plain.png")
-        cells.append((example.pixels, f"the example: {name}"))
         for number, word in enumerate(OTHERS[name]):
             result, _ = painter.paint(Lettering(word, size=(480, 240)), example)
             result.save(folder / f"like-{name}-{number}.png")
-            cells.append((on_paper(result.picture, PAPER[name]), "like it"))
-    sheet = images.contact_sheet(cells, columns=3, cell=CELL, lines=1)
-    images.write(images.read(sheet), Path("docs/images/letters-like.jpg"), quality=85)
+    images.write(images.Picture(sheet(folder)), Path("docs/images/letters-like.jpg"), quality=85)
 
 
 if __name__ == "__main__":
