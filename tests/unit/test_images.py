@@ -663,6 +663,9 @@ def test_contact_sheet():
     assert sheet[8 + 60, 8 + 60].max() == 0
     caption = sheet[8 + 122 : 8 + 140, 8:128]
     assert caption.min() < 0.3 < 0.9 < caption.max()
+    low = images.contact_sheet(cells, columns=3, cell=120, height=60, lines=0)
+    assert low.shape[0] == 8 + 2 * 68
+    assert low[8, 8].max() == low[8 + 59, 8 + 119].max() == 0
     one = images.contact_sheet([(np.zeros((9, 9, 3)), "unbreakable" * 20)], columns=4, cell=64)
     assert one.shape[1] == 8 + 64 + 8
     with pytest.raises(InputError):

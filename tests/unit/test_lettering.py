@@ -406,3 +406,19 @@ def test_sizes_and_colours_in_words():
     for parse in (parse_size, parse_color):
         with pytest.raises(InputError):
             parse("wide")
+
+
+def test_a_sheet_shows_a_word_of_each_script_in_each_style():
+    from impasto.bench.letters import WORDS, style_sheet
+
+    asked = []
+
+    def paint(word, style):
+        asked.append((word, style))
+        return np.full((40, 120, 3), 0.5, np.float32), f"the painting {style}"
+
+    sheet = style_sheet(paint, ("a", "b"))
+    assert len(asked) == 2 * len(WORDS)
+    assert {style for _, style in asked} == {"a", "b"}
+    assert sheet.shape[1] > 4 * 200
+    assert 0.3 < (np.abs(sheet - 0.5) < 0.01).mean() < 0.9

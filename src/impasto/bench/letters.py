@@ -31,7 +31,7 @@ WORDS: Mapping[str, Sequence[str]] = {
 STYLES = ("museum:436535", "irises", "museum:437654", "museum:438821", "museum:459092", "museum:49156")
 """Six paintings of the library, unlike one another."""
 
-_SHEET_CELL = 340
+_WORD_WIDTH, _WORD_HEIGHT = 240, 120  # pixels, on the sheet of styles
 
 _SECONDS = 60
 _FRAME = 0.3  # of the height, of paper around a word, as on a page
@@ -87,12 +87,22 @@ def style_sheet(
         on_progress: called before each word.
     """
     words = [words[0] for words in WORDS.values()]
-    cells: list[tuple[Floats, str]] = []
+    rows: list[tuple[Floats, str]] = []
     for style in styles:
-        for word in words:
-            on_progress(Progress("painting words", len(cells), len(words) * len(styles), "word"))
-            cells.append(paint(word, style))
-    return images.contact_sheet(cells, columns=len(words), cell=_SHEET_CELL, lines=1, font_size=18)
+        painted: list[tuple[Floats, str]] = []
+        for place, word in enumerate(words):
+            on_progress(Progress("painting words", len(rows) * len(words) + place, len(words) * len(styles), "word"))
+            painted.append(paint(word, style))
+        row = images.contact_sheet(
+            [(pixels, "") for pixels, _ in painted],
+            columns=len(words),
+            cell=_WORD_WIDTH,
+            height=_WORD_HEIGHT,
+            lines=0,
+        )
+        rows.append((row, painted[0][1]))
+    width, height = rows[0][0].shape[1], rows[0][0].shape[0]
+    return images.contact_sheet(rows, columns=1, cell=width, height=height, lines=1, font_size=16)
 
 
 def _row(script: str, words: int, counts: Mapping[str, int], missed: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MOST_VARIATIONS = 24
 _SHEET_COLUMNS = 2
-_SHEET_CELL = 512
+_SHEET_CELL, _LEAST_CELL = 512, 64  # pixels
 _TEXT_PANEL = "The words"
 _LOOK_PANEL = "The look"
 _FILES_PANEL = "What is written"
@@ -305,7 +305,9 @@ class _Plan:
             result.save(path, jpeg_quality=self.jpeg_quality, on_note=reporter.note)
             written.append(path)
             cells.append((on_paper(result.picture, _paper(painted)), f"seed {seed}"))
-        sheet = images.contact_sheet(cells, columns=_SHEET_COLUMNS, cell=_SHEET_CELL, lines=1)
+        highest = max(pixels.shape[0] / pixels.shape[1] for pixels, _ in cells)
+        height = max(_LEAST_CELL, round(_SHEET_CELL * min(1.0, highest)))
+        sheet = images.contact_sheet(cells, columns=_SHEET_COLUMNS, cell=_SHEET_CELL, height=height, lines=1)
         images.write(images.read(sheet), self.target, quality=self.jpeg_quality)
         assert result is not None
         self._tell(result, [self.target, *written])

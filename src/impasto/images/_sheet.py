@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from impasto.errors import InputError
-from impasto.images._picture import Floats, fit, quantise, resize
+from impasto.images._picture import Floats, quantise, resize
 
 _SPELLED = str.maketrans(
     {**dict.fromkeys("‐‑‒–—―", "-"), **dict.fromkeys("‘’‚", "'"), **dict.fromkeys("“”„", '"')}
@@ -25,6 +25,7 @@ def contact_sheet(
     *,
     columns: int,
     cell: int = 256,
+    height: int | None = None,
     lines: int = 2,
     font_size: int = 15,
 ) -> Floats:
@@ -34,6 +35,7 @@ def contact_sheet(
         cells: pictures `(H, W, 3)` in [0, 1] with their captions, row by row.
         columns: pictures in a row; fewer cells make a narrower sheet.
         cell: the side in px of the square that each picture is fitted into, centred, its aspect kept.
+        height: of the cells in px, where they are no squares.
         lines: lines of caption; words wrap, and what does not fit is cut with an ellipsis.
         font_size: height of the captions in px, in Pillow's built-in font, which has Latin letters without accents:
             others are written as near as they come, or as a question mark.
@@ -44,21 +46,27 @@ def contact_sheet(
         raise InputError("a contact sheet needs at least one picture", "give some")
     if columns < 1 or cell < 16 or lines < 0:
         raise InputError(f"a sheet of {columns} columns of {cell} px is not possible", "use 1 column, 16 px or more")
-    columns = min(columns, len(cells))
-    gap, row = max(8, cell // 16), round(font_size * 1.3)
-    step_x, step_y = cell + gap, cell + gap + lines * row + (4 if lines else 0)
+    columns, high = min(columns, len(cells)), height or cell
+    gap, row = max(8, min(cell, high) // 16), round(font_size * 1.3)
+    step_x, step_y = cell + gap, high + gap + lines * row + (4 if lines else 0)
     rows = -(-len(cells) // columns)
     sheet = Image.new("RGB", (gap + columns * step_x, gap + rows * step_y), _PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(font_size)
     for index, (pixels, caption) in enumerate(cells):
         left, top = gap + index % columns * step_x, gap + index // columns * step_y
-        width, height = fit(pixels.shape[1], pixels.shape[0], cell)
-        picture = Image.fromarray(quantise(resize(pixels, height, width), 8))
-        sheet.paste(picture, (left + (cell - width) // 2, top + (cell - height) // 2))
+        sides = _fitted(pixels.shape[1], pixels.shape[0], cell, high)
+        picture = Image.fromarray(quantise(resize(pixels, sides[1], sides[0]), 8))
+        sheet.paste(picture, (left + (cell - sides[0]) // 2, top + (high - sides[1]) // 2))
         for line, text in enumerate(_wrapped(caption, font, width=cell, lines=lines)):
             middle = left + (cell - font.getlength(text)) / 2
-            draw.text((middle, top + cell + 4 + line * row), text, fill=_INK, font=font)
+            draw.text((middle, top + high + 4 + line * row), text, fill=_INK, font=font)
     return np.asarray(sheet).astype(np.float32) / np.float32(255)
+
+
+def _fitted(width: int, height: int, most_wide: int, most_high: int) -> tuple[int, int]:
+    """Width and height of a picture that is as large as a cell allows."""
+    scale = min(most_wide / width, most_high / height)
+    return max(1, min(most_wide, round(width * scale))), max(1, min(most_high, round(height * scale)))
 
 
 def _wrapped(caption: str, font: Any, *, width: int, lines: int) -> list[str]:
