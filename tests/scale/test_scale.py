@@ -175,13 +175,13 @@ def test_two_workers_paint_what_one_does(cluster, tmp_path):
     """Ideal is twice the rate of one worker. On two processors that one has the second for Ray and the command, and
     the two have none: by processor time, ideal is what a picture takes of one worker alone.
     """
-    folder = photographs(tmp_path / "in", 240, side=256)
+    folder = photographs(tmp_path / "in", 160, side=256)
     first, both, last = (run_of(cluster, folder, tmp_path / f"out{run}", n) for run, n in enumerate((1, 2, 1)))
     assert results(tmp_path / "out0") == results(tmp_path / "out1") == results(tmp_path / "out2")
     rate = (first.pictures_per_second + last.pictures_per_second) / 2
     alone, together = (first.worker_seconds + last.worker_seconds) / 2, both.worker_seconds + both.other_seconds
     shares = {"share": both.pictures_per_second / (2 * rate), "processor_share": alone / together}
-    record("two against one", pictures=240, workers=2, **shares)
+    record("two against one", pictures=160, workers=2, **shares)
 
 
 def test_a_film_is_painted_shot_by_shot_also_where_a_worker_dies(cluster, tmp_path):
