@@ -274,7 +274,7 @@ class _Teller:
         rate = f", {counts['painted'] / seconds:.2f} a second" if counts["painted"] and seconds else ""
         words = {"painted": "painted", "kept": "done before", "passed over": "passed over (results themselves)"}
         told = [f"{count} {words.get(status, status)}" for status, count in counts.items() if count]
-        tell(f"note: {', '.join(told) or 'nothing to do'}, in {seconds:.0f} s{rate}")
+        tell(f"note: {', '.join(told) or 'no picture was painted'}, in {seconds:.0f} s{rate}")
 
     def check(self) -> None:
         """Raise BatchError where pictures failed."""
