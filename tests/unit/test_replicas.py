@@ -1,6 +1,8 @@
 """Painting by replicas: what the service hears when they work, die, fail or stop. Handles stand in for a cluster."""
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -208,3 +210,23 @@ def test_what_cannot_be_served_is_told(words, message, capfd, monkeypatch, tmp_p
     monkeypatch.setenv("IMPASTO_STATE", str(tmp_path))
     assert app.run(["serve", "--http", "0", *words]) == 2
     assert message in capfd.readouterr().err
+
+
+CONNECTED = """
+import sys
+from impasto.engine import cluster
+from impasto.serve import replicas
+
+def connected(address):
+    sys.exit(3 if "ray" in sys.modules else 0)
+
+cluster.connected = connected
+with replicas.deployed("local", None, None):
+    pass
+"""
+
+
+@pytest.mark.process
+def test_ray_is_loaded_only_when_its_surroundings_are_set():
+    """Or what it says of a replica that died would be printed."""
+    assert subprocess.run([sys.executable, "-c", CONNECTED], check=False).returncode == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
@@ -32,6 +31,7 @@ _QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ENABLE_AUTO_CONNECT": "0",  # or threads of Ray Serve that outlive us would start a cluster of their own
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # retries would be told on standard output, among the results
+    "RAY_DATA_LOG_LEVEL": "ERROR",  # it tells of its plan and its progress
 }
 """Read by Ray when it is imported."""
 
@@ -94,7 +94,6 @@ def connected(address: str) -> Iterator[None]:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     ray = require("ray", "ray")
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     own = {"include_dashboard": False} if address == LOCAL else {}
     try:
         with _muted():

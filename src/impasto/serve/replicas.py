@@ -25,7 +25,7 @@ from impasto.engine.batcher import BatchSettings
 from impasto.engine.engine import Demand, Engine
 from impasto.engine.plan import stages_of
 from impasto.engine.request import Result, Task
-from impasto.errors import Cancelled, StyleError, plain, require
+from impasto.errors import Cancelled, StyleError, plain
 from impasto.ops.tiles import thumbnail
 from impasto.serve.jobs import public_error
 from impasto.serve.settings import ServeSettings, restored
@@ -257,16 +257,15 @@ def deployed(
         InputError: no cluster answers, or a node cannot paint.
         MissingExtra: Ray is not installed.
     """
-    require("ray", "ray")
-    with cluster.connected(address):
+    with cluster.connected(address):  # nothing loads Ray before it: Ray reads its surroundings as it is imported
         import ray
         from ray import serve
 
         cluster.check_nodes()
         shape = cluster.shape_of(workers=scaling.most, threads=threads)
         name = f"impasto-{secrets.token_hex(4)}"
-        serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR", "enable_access_log": False})
         logging.getLogger("ray.serve").setLevel(logging.ERROR)  # our own log tells of requests
+        serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR", "enable_access_log": False})
         try:
             quick, slow = (
                 serve.run(application, name=f"{name}-{lane}", route_prefix=None)
