@@ -137,7 +137,8 @@ def _paint(painter: Unpaired, content: Tensor, memory: int | None) -> Tensor:
 
 
 def _runtimes(arrays: dict[str, Any], content: Tensor) -> dict[str, Callable[[], Any]]:
-    image, code, found = content.cpu().numpy(), np.zeros((1, 1), np.float32), {}
+    image, code = content.cpu().numpy(), np.zeros((1, 1), np.float32)
+    found: dict[str, Callable[[], Any]] = {}
     for name, row in RUNTIMES.items():
         if row.is_installed:
             for precision in row.precisions:

@@ -28,7 +28,7 @@ from impasto.train.data import Photographs, check_photographs, from_pixels, styl
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from impasto.assets.library import Library
+    from impasto.assets.library import Library, Painting
     from impasto.cli.console import Reporter
     from impasto.engine.request import Sources
     from impasto.train import TrainingJob, TrainingStyle
@@ -238,7 +238,7 @@ def collected(
     from impasto.assets.library import Library
 
     library = Library(store)
-    found = {}
+    found: dict[str, Painting] = {}
     for words in named:
         matching = library.search("" if words == "museum" else words, on_progress=reporter)
         if not matching:

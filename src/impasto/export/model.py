@@ -120,7 +120,7 @@ class Exportable:
             metadata={**_metadata(name, about, (name,), (code,)), "licence": str(about.get("licence", ""))},
             reference=paint,
             seconds=(code, code + np.float32(0.25)),
-            stride=generators.STRIDE,
+            stride=generators.Generator.stride,
             module=_no_module,
             graph=lambda: translation.build({key: one.numpy() for key, one in tensors.items()}),
         )

@@ -44,7 +44,7 @@ class Unpaired(Costs):
     def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:
         """One pass for the whole batch; under a limit of memory in tiles. See `Stylizer`."""
         if any(job.memory is not None for job in jobs):
-            parts = zip(content.split(1), jobs, strict=True)
+            parts = zip(content[:, None], jobs, strict=True)
             return torch.cat([self._in_tiles(one, job, on_progress) for one, job in parts])
         return self._painter.stylize(content, jobs, on_progress)
 

@@ -74,8 +74,8 @@ class _Generator(GraphWriter):
         return self._node("Conv", [x, *self._weights_of(name)], strides=[stride, stride], pads=[1, 1, 1, 1])
 
     def _transposed(self, x: str, name: str) -> str:
-        shape = {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}
-        return self._node("ConvTranspose", [x, *self._weights_of(name)], **shape)
+        held = self._weights_of(name)
+        return self._node("ConvTranspose", [x, *held], strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1])
 
     def _halved(self, x: str) -> str:
         padded = self._node("Pad", [x, *self._ints([0, 0, 1, 1] * 2)], mode="reflect")

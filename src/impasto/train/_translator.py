@@ -20,7 +20,8 @@ from impasto.contract import Placement
 from impasto.errors import InputError
 from impasto.losses.adversarial import patch_nce
 from impasto.methods.settings import TranslationKnobs
-from impasto.models.generators import STRIDE, Generator, untrained
+from impasto.models.generator_spec import STRIDE
+from impasto.models.generators import Generator, untrained
 from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.train._collapse import advice, diversity, sliced_distance
 from impasto.train._learner import Batch, Learner
