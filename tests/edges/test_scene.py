@@ -41,6 +41,8 @@ def run(capsys, *words):
 
 def test_what_is_wrong_is_told_in_two_lines_and_nothing_is_written(capsys, ball, picture_file, tmp_path):
     style, wide = picture_file("painting.png"), picture_file("photo.png")
+    sphere = tmp_path / "sphere.png"
+    Image.fromarray(np.full((32, 64, 3), 90, np.uint8)).save(sphere)
     before = sorted(tmp_path.iterdir())
     for words, told in (
         (("scene", ball), "no style was given"),
@@ -51,6 +53,9 @@ def test_what_is_wrong_is_told_in_two_lines_and_nothing_is_written(capsys, ball,
         (("scene", ball, "--style", style, "--viewer", tmp_path / "view.pdf"), "such as view.html"),
         (("scene", wide, "--style", style, "--panorama"), "is 64x48 px"),
         (("scene", wide, "--style", style), "no model that can be painted"),
+        (("scene", sphere, "--style", style, "--panorama", "--viewer", tmp_path / "v.html"), "shows meshes and points"),
+        (("scene", sphere, "--style", style, "--panorama", "--sculpt", "0.03"), "--sculpt is for meshes"),
+        (("scene", ball, "--style", style, "--sculpt", "0.5"), "--sculpt is 0.5"),
         (("scene", ball, "--style", style, "--texture", style), "--texture is for .obj files"),
         (("scene", "https://example.org/a.glb", "--style", style), "is an address"),
     ):
@@ -86,7 +91,7 @@ def test_paints_a_model_a_sheet_and_a_film(capsys, ball, picture_file, tmp_path)
     assert code == 0, err
     told = json.loads(out)
     assert told["output"] == str(tmp_path / "ball-painting.glb")
-    assert told["scene"] == {"size": 64, "views": 2, "seed": 0}
+    assert told["scene"] == {"size": 64, "views": 2, "seed": 0, "sculpt": 0.0}
     assert images.read(sheet).width > 1000
     scene = open_scene(tmp_path / "ball-painting.glb")
     show.write_turntable(scene, film, side=32, seconds=0.2)
@@ -105,7 +110,8 @@ def browser():
 
 
 @pytest.mark.process
-def test_the_page_shows_before_and_after_without_a_network(browser, ball, tmp_path):
+@pytest.mark.parametrize("lit", [False, True])
+def test_the_page_shows_before_and_after_without_a_network(browser, ball, tmp_path, lit):
     """Drawn by the browser: the ball is red before, blue after; nothing is asked of any address."""
     store = Store()
     if not store.is_present(show.LIBRARY) and shutil.which("npm") is None:
@@ -117,7 +123,8 @@ def test_the_page_shows_before_and_after_without_a_network(browser, ball, tmp_pa
     before = open_scene(ball)
     blue = torch.tensor([0.1, 0.15, 0.9])[None, :, None, None].expand_as(before.textures[0])
     page = tmp_path / "view.html"
-    show.write_viewer(before, before.painted([blue]), page, store, title="<ball> & co", on_progress=lambda _: None)
+    after = before.painted([blue])
+    show.write_viewer(before, after, page, store, title="<ball> & co", lit=lit, on_progress=lambda _: None)
     tab = browser.new_page(viewport={"width": 400, "height": 400})
     asked, faults = [], []
     tab.on("request", lambda request: asked.append(request.url))

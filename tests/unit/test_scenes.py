@@ -14,6 +14,7 @@ import trimesh
 from PIL import Image
 
 from impasto import images
+from impasto.bench import models
 from impasto.contract import Progress
 from impasto.engine.request import Request
 from impasto.errors import Cancelled, InputError, MissingExtra, ResourceError
@@ -141,11 +142,24 @@ def test_a_missing_texture_is_told_and_its_colour_is_painted(glb, tmp_path):
     document["materials"][0]["pbrMetallicRoughness"]["baseColorFactor"] = [1, 0.25, 0, 1]
     glb.write_bytes(as_glb(document, body))
     scene, notes = opened(glb, texture_size=32)
-    assert notes == ["ball.glb names the texture gone.png, which is missing"]
+    assert notes == ["ball.glb names the texture gone.png, which is missing: its colour is painted"]
     torch.testing.assert_close(scene.textures[0][0, :, 3, 3], torch.tensor([1, 0.537, 0]), atol=2e-3, rtol=0)
     scene.write(tmp_path / "out.glb")
     (geometry,) = trimesh.load(tmp_path / "out.glb").geometry.values()
     assert geometry.visual.material.baseColorTexture.size == (32, 32)
+
+
+def test_a_damaged_texture_is_told_and_its_colour_is_painted(glb, thing):
+    document, body = glb_parts(glb.read_bytes())
+    view = document["bufferViews"][document["images"][0]["bufferView"]]
+    start = view.get("byteOffset", 0)
+    glb.write_bytes(as_glb(document, body[:start] + bytes(40) + body[start + 40 :]))
+    (thing.parent / "my wood.png").write_bytes(b"no picture")
+    for path, name in ((glb, "within"), (thing, "my wood.png")):
+        scene, (note,) = opened(path, texture_size=32)
+        assert name in note
+        assert "cannot be read" in note
+        assert len(scene.textures) >= 1
 
 
 def test_a_mesh_without_coordinates_gets_an_atlas_or_colours(tmp_path):
@@ -200,6 +214,15 @@ def test_draco_is_read(glb, tmp_path):
     assert len(scene.mesh.surfaces[0].faces) == len(mesh.faces)
     changed(scene).write(tmp_path / "out.glb")
     assert packed in (tmp_path / "out.glb").read_bytes()  # as it was, to the byte
+    for attributes in (compression["attributes"], primitive["attributes"]):
+        attributes.pop("TEXCOORD_0")
+    (tmp_path / "bare.glb").write_bytes(as_glb(document, body))
+    with pytest.raises(InputError, match="an atlas would change"):
+        opened(tmp_path / "bare.glb")
+    bare, _ = opened(tmp_path / "bare.glb", paint="vertices")
+    changed(bare).write(tmp_path / "colors.glb")
+    again, _ = opened(tmp_path / "colors.glb", paint="vertices")
+    torch.testing.assert_close(again.textures[-1], changed(bare).textures[-1], atol=1e-3, rtol=0)
 
 
 OBJ = """# theirs
@@ -448,6 +471,27 @@ def test_what_cannot_be_painted_says_why(tmp_path, name, text, told):
         opened(tmp_path / name)
 
 
+def test_small_files_of_large_models_are_refused_before_they_take_memory(glb, tmp_path):
+    document, body = glb_parts(glb.read_bytes())
+    position = document["meshes"][0]["primitives"][0]["attributes"]["POSITION"]
+    many = json.loads(json.dumps(document))
+    many["accessors"][position] |= {"count": 2_000_000_000}
+    many["accessors"][position].pop("bufferView")  # all zeros, and as many as one likes
+    doubled = json.loads(json.dumps(document))
+    own = len(doubled["nodes"])
+    doubled["nodes"] += [{"children": [own + step + 1] * 2} for step in range(40)] + [{"mesh": 0}]
+    doubled["scenes"] = [{"nodes": [own]}]
+    for changed, told in ((many, "2,000,000,000 values"), (doubled, r"over 100,000 nodes|triangles; at most")):
+        glb.write_bytes(as_glb(changed, body))
+        with pytest.raises(ResourceError, match=told):
+            opened(glb)
+    size = struct.pack("<III", *(4_000_000_000,) * 3)
+    chunk = b"SIZE" + struct.pack("<II", 12, 0) + size
+    (tmp_path / "a.vox").write_bytes(b"VOX " + struct.pack("<I", 150) + b"MAIN" + struct.pack("<II", 0, 24) + chunk)
+    with pytest.raises(ResourceError, match="voxels are too many"):
+        opened(tmp_path / "a.vox")
+
+
 def test_grids_of_another_shape_are_refused(tmp_path):
     for array, told in ((np.zeros((4, 4, 4)), "the shape"), (np.zeros((4, 4, 4, 4)), "transparent")):
         np.save(tmp_path / "a.npy", array)
@@ -456,6 +500,25 @@ def test_grids_of_another_shape_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.full((4, 4, 4, 4), np.nan))
     with pytest.raises(InputError, match="no numbers"):
         opened(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("how", ["missing", "no numbers"])
+def test_a_texture_that_has_no_place_on_its_mesh_gives_way_to_an_atlas(glb, tmp_path, how):
+    document, body = glb_parts(glb.read_bytes())
+    attributes = document["meshes"][0]["primitives"][0]["attributes"]
+    if how == "missing":
+        attributes.pop("TEXCOORD_0")
+    else:
+        view = document["bufferViews"][document["accessors"][attributes["TEXCOORD_0"]]["bufferView"]]
+        start = view.get("byteOffset", 0)
+        body = body[:start] + struct.pack("<f", float("nan")) + body[start + 4 :]
+    glb.write_bytes(as_glb(document, body))
+    scene, _ = opened(glb, texture_size=32)
+    view = scene.look(scene.ring(1)[0], 32)
+    assert view.cover.max() > 0.99
+    changed(scene).write(tmp_path / "out.glb")
+    again, _ = opened(tmp_path / "out.glb")
+    assert again.textures[again.mesh.surfaces[0].texture].shape == (1, 3, 32, 32)
 
 
 def test_coordinates_beyond_the_texture_wrap(glb):
@@ -744,6 +807,48 @@ def test_a_plain_glb_shows_what_the_scene_does(glb):
     data = gltf.plain(scene.mesh.surfaces, scene.mesh.textures, [None])
     loaded = trimesh.load(io.BytesIO(data), file_type="glb")
     assert len(loaded.to_geometry().faces) == len(scene.mesh.surfaces[0].faces)
+
+
+# --- rooms -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def room(tmp_path):
+    (tmp_path / "room.glb").write_bytes(models.room(16))
+    return opened(tmp_path / "room.glb", inside=True)[0]
+
+
+def test_a_room_is_seen_from_within_on_all_sides(room):
+    assert len(room.textures) == 7
+    assert len(room.mesh.surfaces) > 7
+    cameras = room.cameras(8, 0)
+    views = [room.look(camera, 32) for camera in (*cameras, *room.ring(4))]
+    assert all(view.cover.min() > 0.99 for view in views)  # walls all around, without a gap
+    heads = np.stack([camera.axes[2] for camera in cameras])
+    assert heads[:, 1].min() < -0.5 < 0.5 < heads[:, 1].max()  # floor and ceiling, too
+    low, high = room.mesh.points.min(0), room.mesh.points.max(0)
+    assert all((low < camera.eye).all() and (camera.eye < high).all() for camera in cameras)
+    shown = sum(weights.sum() > 0 for weights in weights_of(views, room.sheets))
+    assert shown == 7
+
+
+def test_a_room_is_painted_in_all_its_textures(engine, room, tmp_path):
+    result = tiny_painting(engine, room)
+    for before, after in zip(room.textures, result.scene.textures, strict=True):
+        assert (after - before).abs().mean() > 0.02
+    result.scene.write(tmp_path / "out.glb")
+    again, _ = opened(tmp_path / "out.glb", inside=True)
+    np.testing.assert_array_equal(again.mesh.points, room.mesh.points)
+
+
+@pytest.mark.parametrize("name", models.MADE)
+def test_models_for_benchmarks_are_the_same_each_time(name, tmp_path, monkeypatch):
+    small = {"points": lambda: models.points(200), "voxels": lambda: models.voxels(8), "room": lambda: models.room(8)}
+    monkeypatch.setitem(models.MADE, name, (models.MADE[name][0], small[name]))
+    first, second = (models.made(name, tmp_path).read_bytes() for _ in range(2))
+    assert first == second
+    scene, _ = opened(models.made(name, tmp_path))
+    assert scene.look(scene.ring(1)[0], 32).cover.max() > 0.9
 
 
 # --- measures --------------------------------------------------------------------------------------------------------

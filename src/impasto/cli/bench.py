@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from impasto.cli import flags
 from impasto.cli.printing import say, say_json, tell
 from impasto.errors import InputError, plain
-from impasto.files import slug
+from impasto.files import is_file, slug
 
 if TYPE_CHECKING:
     from impasto.bench.serving import Asking
@@ -520,12 +521,18 @@ def bench_video(
 
 @bench_app.command("scene", epilog="Example: impasto bench scene spot --style 436535 --alone 4 --csv bench/scenes.csv")
 def bench_scene(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="As for impasto scene.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="As for impasto scene; or points (a million), voxels or room, which are made for it."
+        ),
+    ],
     style: Annotated[str, typer.Option("--style", "-s", help="As in stylize.")] = "436535",
     method: Annotated[str, typer.Option("--method", "-m", help="auto, or one of impasto methods.")] = "auto",
     quality: Annotated[str | None, typer.Option("--quality", "-q", help="draft, good or best.")] = None,
     size: _Size = 384,
     views: Annotated[int, typer.Option(help="From how many sides the scene is looked at.")] = 24,
+    inside: Annotated[bool, typer.Option("--inside", help="A room: look at it from within.")] = False,
     alone: Annotated[
         int, typer.Option(help="Also paint this many neighbouring views each by itself, to compare.", min=0)
     ] = 0,
@@ -535,18 +542,20 @@ def bench_scene(
     """Painted scenes: style over unseen views, agreement of neighbouring views, seams, time and memory."""
     from impasto import device, images
     from impasto.assets import load_weights
-    from impasto.bench import results
+    from impasto.bench import models, results
     from impasto.bench import scene as bench
     from impasto.cli.console import Reporter
     from impasto.cli.scene import source_of
     from impasto.engine.engine import Engine
     from impasto.engine.request import Request
-    from impasto.scenes.files import open_scene
+    from impasto.scenes.files import ModelSettings, open_scene
     from impasto.scenes.paint import SceneSettings, paint_scene
 
     engine, request, settings = Engine(), Request(method, quality), SceneSettings(size, views)
-    with Reporter() as reporter:
-        scene = open_scene(source_of(model, engine.store, reporter), on_note=reporter.note)
+    with Reporter() as reporter, tempfile.TemporaryDirectory() as folder:
+        is_made = str(model) in models.MADE and not is_file(model)
+        source = models.made(str(model), Path(folder)) if is_made else source_of(model, engine.store, reporter)
+        scene = open_scene(source, ModelSettings(inside=inside), on_note=reporter.note)
         rows = bench.rows(
             scene,
             images.to_tensor(images.resize(_painting_of(engine, style), settings.side, settings.side)),

@@ -12,7 +12,7 @@ from impasto.cli import flags
 from impasto.cli.outputs import unused
 from impasto.cli.parse import parse_style
 from impasto.cli.printing import say, say_json
-from impasto.errors import Cancelled, InputError
+from impasto.errors import Cancelled, InputError, require_installed
 from impasto.files import check_apart, fitting, is_file, name_of, slug
 
 if TYPE_CHECKING:
@@ -73,6 +73,13 @@ def scene(
         bool,
         typer.Option("--panorama", help="MODEL is a picture or a film of the whole sphere, twice as wide as high."),
     ] = False,
+    sculpt: Annotated[
+        float,
+        typer.Option(
+            help="Also move the vertices of a mesh, up to this share of its size (0.03, at most 0.1), until light on "
+            "them suits the painting."
+        ),
+    ] = 0.0,
     sheet: Annotated[Path | None, typer.Option(help="A picture of eight sides, before and after.")] = None,
     turntable: Annotated[Path | None, typer.Option(help="A film that goes once round: .mp4, .webm, .gif ...")] = None,
     viewer: Annotated[
@@ -89,7 +96,7 @@ def scene(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     **knobs: Any,
 ) -> None:
-    """Paint a 3D model, a point cloud, voxels or a panorama; only colours change, never geometry."""
+    """Paint a 3D model, a point cloud, voxels or a panorama; only colours change, and with --sculpt the shape."""
     flags.use_threads(threads)
     styles = [parse_style(text) for text in style or ()]
     if not styles:
@@ -99,7 +106,7 @@ def scene(
     from impasto.scenes.files import ModelSettings
     from impasto.scenes.paint import SceneSettings
 
-    settings = SceneSettings(size, views, request.knobs.get("seed", 0))
+    settings = SceneSettings(size, views, request.knobs.get("seed", 0), sculpt)
     reading = ModelSettings(paint, texture_size, texture, inside)
     job.run(request, settings, reading, panorama=panorama, device=device, precision=precision)
 
@@ -147,6 +154,7 @@ class _Shown:
             from impasto.videos import choose_coding
 
             choose_coding(self.turntable)
+            require_installed("av", "video")
             images.check_output(self.turntable, (), formats=(self.turntable.suffix.lower(),))
 
 
@@ -168,6 +176,7 @@ class _Job:
         from impasto.cli.console import Reporter
         from impasto.engine.engine import Engine
         from impasto.scenes.paint import paint_scene
+        from impasto.scenes.show import LIBRARY
 
         self.shown.check()
         with Reporter(silent=self.quiet) as reporter:
@@ -178,6 +187,8 @@ class _Job:
                 return
             before = self._read(source, reading, reporter, panorama=panorama)
             target = self._target(before, source, panorama=panorama)
+            if self.shown.viewer is not None:
+                engine.store.path(LIBRARY, reporter)
             try:
                 result = paint_scene(
                     engine, before, self.styles, request, settings, on_progress=reporter, on_note=reporter.note
@@ -226,6 +237,7 @@ class _Job:
     def _target(self, before: Scene, source: Path, *, panorama: bool) -> Path:
         """Where the result goes. Raises InputError for a file of another kind."""
         from impasto import images
+        from impasto.scenes import show
 
         stem = fitting(source.stem, f"-{slug(Path(self.styles[0][0]).stem)}{before.suffix}")
         target = self.out or unused((Path() if source != self.model else source.parent) / stem)
@@ -237,6 +249,8 @@ class _Job:
                 f"name a file that ends in {before.suffix}: impasto changes colours, not formats",
             )
         images.check_output(target, (), formats=images.WRITABLE_EXTENSIONS if panorama else (suffix,))
+        if self.shown.viewer is not None:
+            show.check_viewable(before)
         beside = {"--sheet": self.shown.sheet, "--turntable": self.shown.turntable, "--viewer": self.shown.viewer}
         check_apart({"-o": target, **beside}, [source, *(name for name, _ in self.styles)])
         return target
@@ -245,15 +259,15 @@ class _Job:
         from impasto import images
         from impasto.scenes import show
 
-        shown = self.shown
+        shown, lit = self.shown, bool(result.record["scene"]["sculpt"])  # shape is seen by light
         if shown.sheet is not None:
-            pixels = show.sheet(before, result.scene, on_progress=reporter)
+            pixels = show.sheet(before, result.scene, lit=lit, on_progress=reporter)
             images.write(images.read(pixels), shown.sheet)
         if shown.turntable is not None:
-            show.write_turntable(result.scene, shown.turntable, on_progress=reporter)
+            show.write_turntable(result.scene, shown.turntable, lit=lit, on_progress=reporter)
         if shown.viewer is not None:
             title = f"{self.model.stem}, painted like {', '.join(entry['label'] for entry in result.record['styles'])}"
-            show.write_viewer(before, result.scene, shown.viewer, store, title=title, on_progress=reporter)
+            show.write_viewer(before, result.scene, shown.viewer, store, title=title, lit=lit, on_progress=reporter)
 
     def _tell(self, result: PaintedScene, target: Path) -> None:
         if not self.as_json:

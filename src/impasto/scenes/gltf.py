@@ -11,6 +11,7 @@ import copy
 import io
 import json
 import struct
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto import images
-from impasto.errors import InputError, MissingExtra, StyleError
+from impasto.errors import InputError, MissingExtra, ResourceError, StyleError
 from impasto.files import write_whole
 from impasto.images import Picture
-from impasto.scenes.meshes import Atlas, Mesh, Paint, Surface
+from impasto.scenes.meshes import MOST_FACES, Atlas, Mesh, Paint, Shape, Surface, check_count, smooth_normals
 from impasto.scenes.rasterise import Floats, Indices
 
 _MAGIC = 0x46546C67
@@ -45,6 +46,8 @@ _KNOWN = {
     "KHR_animation_pointer",
 }
 _DEEPEST = 200  # nodes below each other
+_MOST_NODES = 100_000
+_MOST_VALUES = 3 * MOST_FACES  # of an accessor
 _FLOAT, _ARRAY = 5126, 34962
 
 Json = dict[str, Any]
@@ -123,12 +126,11 @@ class _Reader:
 
     def mesh(self) -> Mesh:
         """The surfaces of the scene."""
-        surfaces = [
-            surface
-            for node, matrix in self._nodes()
-            if "mesh" in node
-            for surface in self._surfaces(node["mesh"], matrix)
-        ]
+        surfaces: list[Surface] = []
+        for node, matrix in self._nodes():
+            if "mesh" in node:
+                surfaces += self._surfaces(node["mesh"], matrix)
+                check_count(surfaces, self._path.name)
         suffix = ".glb" if self._path.suffix.lower() == ".glb" else ".gltf"
         file = GltfFile(
             suffix,
@@ -159,9 +161,13 @@ class _Reader:
         nodes = self._document.get("nodes", ())
         scenes = self._document.get("scenes", ())
         roots = scenes[self._document.get("scene", 0)].get("nodes", ()) if scenes else range(len(nodes))
-        waiting = [(index, np.eye(4), 0) for index in roots]
+        waiting = deque((index, np.eye(4), 0) for index in roots)
+        seen = 0
         while waiting:
-            index, above, depth = waiting.pop(0)
+            index, above, depth = waiting.popleft()
+            seen += 1
+            if seen > _MOST_NODES:
+                raise ResourceError(f"{self._path.name} has over {_MOST_NODES:,} nodes", "join some of them first")
             if depth > _DEEPEST:
                 raise InputError(f"the nodes of {self._path.name} are in a circle", "export it anew")
             matrix = above @ _matrix(nodes[index])
@@ -192,26 +198,33 @@ class _Reader:
                 self._wrap(used),
                 (red, green, blue),
                 None if tinted is None else _encoded(factor * tinted[:, :3]).astype(np.float32),
+                normals=_placed_normals(attributes.get("NORMAL"), matrix),
+                place=matrix,
+                packed=_DRACO in primitive.get("extensions", {}),
             )
 
     def _geometry(self, primitive: Json) -> tuple[dict[str, Floats], Indices]:
         """Attributes by name, and indices."""
-        packed = primitive.get("extensions", {}).get(_DRACO)
-        if packed is not None:
-            return _unpacked(self._views[packed["bufferView"]], packed["attributes"])
-        wanted = [
-            name for name in primitive["attributes"] if name in ("POSITION", "COLOR_0") or name.startswith("TEXCOORD_")
-        ]
-        attributes = {name: self._accessor(primitive["attributes"][name]) for name in wanted}
-        count = len(attributes["POSITION"])
+        packed = primitive.get("extensions", {}).get(_DRACO, {"attributes": {}})
+        attributes = {
+            name: self._accessor(number)
+            for name, number in primitive["attributes"].items()
+            if name not in packed["attributes"]
+            and (name in ("POSITION", "NORMAL", "COLOR_0") or name.startswith("TEXCOORD_"))
+        }
+        if "bufferView" in packed:
+            own, faces = _unpacked(self._views[packed["bufferView"]], packed["attributes"])
+            return {**attributes, **own}, faces
         if "indices" not in primitive:
-            return attributes, np.arange(count)
+            return attributes, np.arange(len(attributes["POSITION"]))
         return attributes, self._accessor(primitive["indices"]).astype(np.int64).ravel()
 
     def _accessor(self, index: int) -> Floats:
         """Values `(N, C)` of an accessor."""
         own = self._document["accessors"][index]
         count, size = own["count"], _COUNTS[own["type"]]
+        if not 0 <= count <= _MOST_VALUES:
+            raise ResourceError(f"{self._path.name} has {count:,} values of one kind", "simplify it first")
         if "bufferView" in own:
             view = self._document["bufferViews"][own["bufferView"]]
             data = self._views[own["bufferView"]]
@@ -247,12 +260,9 @@ class _Reader:
 
     def _picture(self, image: Json) -> Picture | None:
         if "bufferView" in image:
-            return images.read(self._views[image["bufferView"]])
-        data = self._resource(image["uri"])
-        if data is None:
-            self._notes.append(f"{self._path.name} names the texture {image['uri'][:80]}, which is missing")
-            return None
-        return images.read(data)
+            name = image.get("name") or f"{self._document['images'].index(image)} within"
+            return decoded(self._views[image["bufferView"]], self._path, name, self._notes)
+        return decoded(self._resource(image["uri"]), self._path, image["uri"], self._notes)
 
     def _wrap(self, used: Json | None) -> tuple[str, str]:
         if used is None:
@@ -282,6 +292,19 @@ def beside(model: Path, name: str) -> bytes | None:
     if not found.is_relative_to(folder):
         raise InputError(f"{model.name} names {name[:80]}, outside its folder", "put it beside the model")
     return found.read_bytes() if found.is_file() else None
+
+
+def decoded(data: bytes | None, model: Path, name: str, notes: list[str]) -> Picture | None:
+    """A texture; None, and a note, where it is missing or damaged."""
+    named = f"{model.name} names the texture {name[:80]}"
+    if data is None:
+        notes.append(f"{named}, which is missing: its colour is painted")
+        return None
+    try:
+        return images.read(data)
+    except InputError as error:
+        notes.append(f"{named}, which cannot be read ({error}): its colour is painted")
+        return None
 
 
 def _split(data: bytes, name: str) -> tuple[Json, bytes]:
@@ -334,6 +357,15 @@ def _matrix(node: Json) -> Floats:
     matrix[:3, :3] = turned * np.asarray(node.get("scale", (1, 1, 1)), float)
     matrix[:3, 3] = node.get("translation", (0, 0, 0))
     return matrix
+
+
+def _placed_normals(normals: Floats | None, matrix: Floats) -> Floats | None:
+    """Normals in the space of the scene."""
+    if normals is None or abs(float(np.linalg.det(matrix[:3, :3]))) < 1e-30:
+        return None
+    placed = normals @ np.linalg.inv(matrix[:3, :3])
+    result: Floats = placed / np.maximum(np.linalg.norm(placed, axis=1, keepdims=True), 1e-30)
+    return result
 
 
 def _triangles(indices: Indices, mode: int) -> Indices:
@@ -398,6 +430,8 @@ class _Edit:
         """Put in what is painted."""
         for key, atlas in paint.atlases.items():
             self._remap(self._primitive(key), atlas)
+        for key, shape in paint.shapes.items():
+            self._move(self._primitive(key), shape)
         for key, number in paint.added.items():
             atlas_wrap = key in paint.atlases
             self._give_texture(self._primitive(key), paint.textures[number], clamp=atlas_wrap)
@@ -445,6 +479,17 @@ class _Edit:
         primitive["indices"] = self._add_accessor(atlas.faces.astype("<u4").ravel(), "SCALAR", 5125, 34963)
         primitive["mode"] = 4
 
+    def _move(self, primitive: Json, shape: Shape) -> None:
+        """Vertices elsewhere. Tangents are left out, so that programs make them anew."""
+        positions = shape.positions.astype("<f4")
+        number = self._add_accessor(positions, "VEC3", _FLOAT, _ARRAY)
+        self.document["accessors"][number] |= {"min": positions.min(0).tolist(), "max": positions.max(0).tolist()}
+        primitive["attributes"]["POSITION"] = number
+        if shape.normals is not None:
+            primitive["attributes"]["NORMAL"] = self._add_accessor(shape.normals.astype("<f4"), "VEC3", _FLOAT, _ARRAY)
+        for attributes in (primitive["attributes"], *primitive.get("targets", ())):
+            attributes.pop("TANGENT", None)
+
     def _picked(self, index: int, vertices: Indices) -> int:
         """A copy of an accessor with other vertices, of the same type, to the bit."""
         own = self.document["accessors"][index]
@@ -487,6 +532,7 @@ class _Edit:
         self.document.setdefault("textures", []).append(texture)
         base["baseColorTexture"] = {"index": len(self.document["textures"]) - 1}
         primitive["attributes"].pop("COLOR_0", None)
+        primitive.get("extensions", {}).get(_DRACO, {}).get("attributes", {}).pop("COLOR_0", None)
 
     def _give_colors(self, primitive: Json, colors: NDArray[np.float32]) -> None:
         base = self._own_material(primitive)
@@ -529,13 +575,20 @@ def _gltf(edit: _Edit) -> bytes:
     return json.dumps(edit.document, ensure_ascii=False).encode()
 
 
-def plain(surfaces: Sequence[Surface], textures: Sequence[Picture], colors: Sequence[NDArray[Any] | None]) -> bytes:
-    """A .glb of any surfaces, for viewers: unlit, in world space.
+def plain(
+    surfaces: Sequence[Surface],
+    textures: Sequence[Picture],
+    colors: Sequence[NDArray[Any] | None],
+    *,
+    lit: bool = False,
+) -> bytes:
+    """A .glb of any surfaces, for viewers, in world space.
 
     Args:
         surfaces: what is seen.
         textures: what they show.
         colors: `(V, 3)`, sRGB, of the vertices of each surface without texture.
+        lit: whether light shows their shape.
     """
     document: Json = {
         "asset": {"version": "2.0", "generator": "impasto"},
@@ -552,21 +605,22 @@ def plain(surfaces: Sequence[Surface], textures: Sequence[Picture], colors: Sequ
         document.setdefault("images", []).append({"bufferView": view, "mimeType": "image/jpeg"})
         document.setdefault("textures", []).append({"source": len(document["images"]) - 1})
     for surface, own in zip(surfaces, colors, strict=True):
-        _add_plain(edit, surface, own)
+        _add_plain(edit, surface, own, lit=lit and len(surface.faces) > 0)
     return _glb(edit)
 
 
-def _add_plain(edit: _Edit, surface: Surface, colors: NDArray[Any] | None) -> None:
+def _add_plain(edit: _Edit, surface: Surface, colors: NDArray[Any] | None, *, lit: bool) -> None:
     document = edit.document
     positions = surface.positions.astype("<f4")
     accessor = edit._add_accessor(positions, "VEC3", _FLOAT, _ARRAY)
     document["accessors"][accessor] |= {"min": positions.min(0).tolist(), "max": positions.max(0).tolist()}
     attributes = {"POSITION": accessor}
-    material: Json = {
-        "pbrMetallicRoughness": {"metallicFactor": 0.0},
-        "doubleSided": True,
-        "extensions": {"KHR_materials_unlit": {}},
-    }
+    material: Json = {"pbrMetallicRoughness": {"metallicFactor": 0.0}, "doubleSided": True}
+    if lit:
+        normals = smooth_normals(surface).astype("<f4")
+        attributes["NORMAL"] = edit._add_accessor(normals, "VEC3", _FLOAT, _ARRAY)
+    else:
+        material["extensions"] = {"KHR_materials_unlit": {}}
     if surface.texture is not None and surface.uv is not None:
         attributes["TEXCOORD_0"] = edit._add_accessor(surface.uv.astype("<f4"), "VEC2", _FLOAT, _ARRAY)
         material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": surface.texture}

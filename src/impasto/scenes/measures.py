@@ -16,12 +16,12 @@ from impasto.losses.losses import GramLoss, RegionalLoss
 from impasto.models.encoders import Encoder
 from impasto.optim.surfaces import Lookup, colors_of
 from impasto.scenes.cameras import Camera
+from impasto.scenes.meshes import welded
 from impasto.scenes.rasterise import Floats, Indices
 from impasto.scenes.scene import MeshScene, Scene
 
 _HIDDEN = 0.02  # of its distance, by which a place may lie behind what another view shows there
 _SAMPLES = 8  # along an edge
-_SAME = 6  # digits of the model's size to which vertices are at one place
 
 
 @torch.no_grad()
@@ -103,8 +103,7 @@ def seam_error(scene: MeshScene) -> float:
 
 def _seams(positions: Floats, faces: Indices, uv: Floats) -> Floats:
     """Edges of two triangles that lie apart on the texture: `(E, 2, 2, 2)`, for each side both ends' coordinates."""
-    scale = float(np.ptp(positions, axis=0).max())
-    _, same = np.unique(np.round(positions / scale, _SAME), axis=0, return_inverse=True)
+    same = welded(positions)
     edges: dict[tuple[int, int], Floats] = {}
     found = []
     for face in faces:

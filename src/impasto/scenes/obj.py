@@ -13,8 +13,9 @@ from impasto import images
 from impasto.errors import InputError
 from impasto.files import write_whole
 from impasto.images import Picture
-from impasto.scenes.gltf import beside, encoded_picture
-from impasto.scenes.meshes import Mesh, Paint, Surface
+from impasto.scenes.gltf import beside, decoded, encoded_picture
+from impasto.scenes.meshes import Mesh, Paint, Surface, turned_normals
+from impasto.scenes.rasterise import Floats
 
 _NO_MATERIAL = "impasto"
 
@@ -89,17 +90,24 @@ class ObjFile:
         yield f"mtllib {library}"
         if any(group.material == _NO_MATERIAL for group in self.groups):
             yield f"usemtl {_NO_MATERIAL}"
-        colored = _vertex_colors(self, paint)
+        colored, places = _vertex_colors(self, paint), _moved(self.lines, paint)
+        normals = _Normals.of(self.lines, places) if paint.shapes else None
         vertex = 0
         for number, line in enumerate(self.lines):
-            words = line.split(maxsplit=1)
-            if words[:1] == ["mtllib"]:
+            words = line.split()
+            kind = words[0] if words else ""
+            if kind == "mtllib" or (kind == "vn" and normals is not None):
                 continue
-            if words[:1] == ["v"]:
-                yield colored.get(vertex, "").join(("v " + " ".join(line.split()[1:4]), "")) if colored else line
+            if kind == "v":
+                if places is not None:
+                    words[1:4] = [f"{value:.9g}" for value in places[vertex]]
+                if colored:
+                    words[4:] = colored.get(vertex, [])
+                yield " ".join(words) if colored or places is not None else line
                 vertex += 1
                 continue
-            yield changed.get(number, line)
+            text = changed.get(number, line)
+            yield text if normals is None else normals.renumbered(number, text)
 
     def _with_atlases(self, paint: Paint) -> dict[int, str]:
         """Lines of faces with new texture coordinates, which are put before the first of them."""
@@ -125,13 +133,91 @@ class ObjFile:
         return changed
 
 
-def _vertex_colors(file: ObjFile, paint: Paint) -> dict[int, str]:
-    """` R G B` by the number of the vertex, as many programs read them after the position."""
-    found: dict[int, str] = {}
+def _vertex_colors(file: ObjFile, paint: Paint) -> dict[int, list[str]]:
+    """Red, green and blue by the number of the vertex, as many programs read them after the position."""
+    found: dict[int, list[str]] = {}
     for key, colors in paint.colors.items():
         for (vertex, _), color in zip(dict.fromkeys(file.groups[key[0]].corners), colors, strict=True):
-            found[vertex] = " " + " ".join(f"{value:.5f}" for value in color)
+            found[vertex] = [f"{value:.5f}" for value in color]
     return found
+
+
+def _moved(lines: Sequence[str], paint: Paint) -> Floats | None:
+    """Where all vertices of the file are, `(V, 3)`; None where none has moved."""
+    if not paint.shapes:
+        return None
+    places = _numbers(lines, "v")
+    for shape in paint.shapes.values():
+        assert shape.vertices is not None
+        places[shape.vertices] = shape.positions
+    return places
+
+
+def _numbers(lines: Sequence[str], kind: str) -> Floats:
+    """The first three numbers of all lines of a kind, `(N, 3)`."""
+    rows = [line.split()[1:4] for line in lines if line.split(maxsplit=1)[:1] == [kind]]
+    return np.array(rows, np.float64).reshape(-1, 3)
+
+
+@dataclass(frozen=True)
+class _Normals:
+    """New normals of moved vertices.
+
+    Attributes:
+        lines: `vn` lines, to stand before the first face.
+        numbers: of the normals of each face's corners, by the number of its line.
+    """
+
+    lines: tuple[str, ...]
+    numbers: dict[int, list[int]]
+
+    @classmethod
+    def of(cls, lines: Sequence[str], places: Floats | None) -> _Normals | None:
+        """For vertices that are now at `places`; None where no face has normals."""
+        if places is None:
+            return None
+        known, pairs = _numbers(lines, "vn"), dict[tuple[int, int], int]()
+        numbers: dict[int, list[int]] = {}
+        for number, corners in _faces_with_normals(lines):
+            numbers[number] = [pairs.setdefault(corner, len(pairs)) for corner in corners]
+        if not pairs:
+            return None
+        faces = [(own[0], own[index], own[index + 1]) for own in numbers.values() for index in range(1, len(own) - 1)]
+        at = np.array(list(pairs), np.int64)
+        before = _numbers(lines, "v")[at[:, 0]]
+        normals = turned_normals(before, places[at[:, 0]], known[at[:, 1]], np.array(faces, np.int64).reshape(-1, 3))
+        return cls(tuple("vn " + " ".join(f"{value:.5f}" for value in row) for row in normals), numbers)
+
+    def renumbered(self, number: int, text: str) -> str:
+        """A line, or several of which the last is the face, with the new normals."""
+        if number not in self.numbers:
+            return text
+        *before, face = text.split("\n")
+        parts = [word.split("/") for word in face.split()[1:]]
+        own = zip(parts, self.numbers[number], strict=True)
+        face = "f " + " ".join(f"{part[0]}/{part[1]}/{normal + 1}" for part, normal in own)
+        first = self.lines if number == next(iter(self.numbers)) else ()
+        return "\n".join((*first, *before, face))
+
+
+def _faces_with_normals(lines: Sequence[str]) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Faces all of whose corners have normals: number of the line, and vertex and normal of each corner, from 0."""
+    vertices = normals = 0
+    for number, line in enumerate(lines):
+        words = line.split()
+        kind = words[0] if words else ""
+        vertices, normals = vertices + (kind == "v"), normals + (kind == "vn")
+        parts = [word.split("/") for word in words[1:]] if kind == "f" else []
+        if parts and all(len(part) == 3 and part[2] for part in parts):
+            corners = [(_at(part[0], vertices), _at(part[2], normals)) for part in parts]
+            if all(0 <= normal < normals for _, normal in corners):
+                yield number, corners
+
+
+def _at(word: str, count: int) -> int:
+    """A number of the file, from 0; negative ones count back from the last."""
+    number = int(word)
+    return number - 1 if number > 0 else count + number
 
 
 def read(path: Path, data: bytes, *, texture: Path | None = None) -> Mesh:
@@ -304,8 +390,4 @@ def _picture(path: Path, name: str | None, given: Path | None, notes: list[str])
     if name is None:
         assert given is not None
         return images.read(given)
-    data = beside(path, name)
-    if data is None:
-        notes.append(f"{path.name} names the texture {name[:80]}, which is missing: its colour is painted")
-        return None
-    return images.read(data)
+    return decoded(beside(path, name), path, name, notes)

@@ -39,7 +39,8 @@ from impasto.optim.surfaces import (
     weights_of,
 )
 from impasto.scenes.cameras import Camera
-from impasto.scenes.scene import Scene
+from impasto.scenes.scene import MeshScene, Scene
+from impasto.scenes.sculpt import MOST_BOUND, check_sculptable, sculpted
 
 if TYPE_CHECKING:
     from impasto.engine.engine import Engine
@@ -60,17 +61,21 @@ class SceneSettings:
         size: side of a view in pixels.
         views: how many there are.
         seed: of their directions and order.
+        sculpt: how far vertices of a mesh may move, as a share of its size; 0 for not at all. See `sculpt.sculpted`.
     """
 
     size: int = 384
     views: int = 24
     seed: int = 0
+    sculpt: float = 0.0
 
     def __post_init__(self) -> None:
         if not 32 <= self.size <= 4096:
             raise InputError(f"--size is {self.size}", "a view takes from 32 to 4096 pixels")
         if not 2 <= self.views <= 1000:
             raise InputError(f"--views is {self.views}", "it takes from 2 to 1000")
+        if not 0 <= self.sculpt <= MOST_BOUND:
+            raise InputError(f"--sculpt is {self.sculpt:g}", f"it takes a share of the size from 0 to {MOST_BOUND:g}")
 
     @property
     def side(self) -> int:
@@ -123,16 +128,25 @@ def paint_scene(
     """
     asked, settings = request or Request(), settings or SceneSettings()
     _check(asked)
+    if settings.sculpt:
+        check_sculptable(scene)
     job = _Job.of(engine, scene, styles, asked, settings, on_progress, on_note)
     started = time.perf_counter()
     if job.run.stages[-1].knobs.strength == 0:
         return PaintedScene(scene, (), 0.0, job.record(0.0))
-    textures, losses = job.painted() if job.is_descent else job.projected(styles, asked)
+    descending = job.descending(styles, asked)
+    if settings.sculpt and descending is None:
+        raise InputError("this trained style names no painting, and --sculpt needs one", "give a painting as the style")
+    textures, losses = job.painted() if job.is_descent else job.projected(descending)
     if asked.controls.keep_color == "luminance":
         pairs = zip(textures, scene.textures, strict=True)
         textures = [color.with_chroma_of(painted, own) for painted, own in pairs]
+    result = scene.painted(textures)
+    if settings.sculpt and descending is not None:
+        result, more = descending.sculpted(result)
+        losses = [*losses, *more]
     seconds = time.perf_counter() - started
-    return PaintedScene(scene.painted(textures), tuple(losses), seconds, job.record(seconds))
+    return PaintedScene(result, tuple(losses), seconds, job.record(seconds))
 
 
 def _check(request: Request) -> None:
@@ -175,6 +189,8 @@ class ViewPainter:
         on_note: OnNote = silence,
     ) -> None:
         _check(request)
+        if settings.sculpt:
+            check_sculptable(scene)
         self._job = _Job.of(engine, scene, styles, request, settings, on_progress, on_note)
         if self._job.is_descent:
             raise InputError("films of the sphere are painted by a method of one pass", "use --quality draft")
@@ -229,7 +245,9 @@ class _Job:
     def record(self, seconds: float) -> dict[str, Any]:
         """How it was made."""
         made = dict(self.run.result(self.run.content, (), seconds).record)
-        return {**made, "scene": {"size": self.settings.side, "views": self.settings.views, "seed": self.settings.seed}}
+        own = self.settings
+        shown = {"size": own.side, "views": own.views, "seed": own.seed, "sculpt": own.sculpt}
+        return {**made, "scene": shown}
 
     def painted(self) -> tuple[list[Tensor], list[Mapping[str, float]]]:
         """By descent from the textures in the painting's colours."""
@@ -239,22 +257,55 @@ class _Job:
         _, seen = gathered(views, _blank(views), self.scene.sheets, power=0)
         return self._descended(loaded, _started(self.scene, seen, loaded), views, levels)
 
-    def projected(self, styles: Any, request: Request) -> tuple[list[Tensor], list[Mapping[str, float]]]:
-        """The quick way."""
-        views = self._views(self.settings.side)
-        loaded = self.run.load(self.run.stages[-1], self.run.placements[-1], self.on_progress)
-        own = self._blended(views, loaded)
+    def descending(self, styles: Any, request: Request) -> _Job | None:
+        """The job whose method descends: this one, or that which brings the views of the quick way to agree.
+
+        None for a trained style that names no painting to descend towards.
+        """
+        if self.is_descent:
+            return self
         if any(source.trained is not None for source in self.run.sources):
             paintings = [(source.trained.painting, source.weight) for source in self.run.sources if source.trained]
             if not all(painting for painting, _ in paintings):
-                self.on_note("this trained style names no painting to descend towards: views are blended as they are")
-                return own, []
+                return None
             styles = paintings
-        knobs = {"strength": loaded.stage.knobs.strength, "steps": _AGREEING_STEPS}
+        knobs = {"strength": self.run.stages[-1].knobs.strength, "steps": _AGREEING_STEPS}
         agreeing = replace(request, method="optimize", quality="good", knobs=knobs, init=None)
-        last = _Job.of(self.engine, self.scene, styles, agreeing, self.settings, self.on_progress, self.on_note)
+        return _Job.of(self.engine, self.scene, styles, agreeing, self.settings, self.on_progress, self.on_note)
+
+    def projected(self, last: _Job | None) -> tuple[list[Tensor], list[Mapping[str, float]]]:
+        """The quick way; `last` brings the views to agree."""
+        views = self._views(self.settings.side)
+        own = self._blended(views, self.run.load(self.run.stages[-1], self.run.placements[-1], self.on_progress))
+        if last is None:
+            self.on_note("this trained style names no painting to descend towards: views are blended as they are")
+            return own, []
         stage = last.run.load(last.run.stages[-1], last.run.placements[-1], self.on_progress)
         return last._descended(stage, own, views, last._levels(stage)[-1:])
+
+    def sculpted(self, painted: Scene) -> tuple[Scene, Sequence[Mapping[str, float]]]:
+        """A painted mesh with its vertices moved down the style loss of the coarsest level."""
+        assert isinstance(painted, MeshScene)
+        loaded = self.run.load(self.run.stages[-1], self.run.placements[-1], self.on_progress)
+        level = self._levels(loaded)[0]
+
+        def score_of(content: Tensor, seen: Tensor) -> Score:
+            return _score(content, seen, loaded, level)
+
+        settings = self.settings
+        try:
+            return sculpted(
+                painted,
+                score_of,
+                level.sides[0],
+                bound=settings.sculpt,
+                seed=settings.seed,
+                on_progress=self.on_progress,
+            )
+        except Cancelled as cancelled:
+            cancelled.partial = None  # a view, and not the scene
+            cancelled.result = PaintedScene(painted, (), 0.0, self.record(0.0))
+            raise
 
     def _blended(self, views: Sequence[Lookup], loaded: LoadedStage) -> list[Tensor]:
         """Textures put together from paintings of the views; what none shows takes the colours around it."""
@@ -342,13 +393,18 @@ class _ViewLoss:
         """See `Score`."""
         device = self._loaded.placement.device
         if self._score is None:
-            content = self._view.render(self._original, self._behind).to(device)
-            job = Job(self._loaded.codes[0], self._loaded.stage.knobs, Guide(seen=self._view.cover.to(device)))
-            stylizer = self._loaded.stylizer
-            assert isinstance(stylizer, Optimize)
-            self._score = stylizer.score(content.contiguous(), job, self._level)
+            content = self._view.render(self._original, self._behind)
+            self._score = _score(content, self._view.cover, self._loaded, self._level)
         losses, slope = self._score(image.contiguous().to(device))
         return losses, slope.to(image)
+
+
+def _score(content: Tensor, seen: Tensor, loaded: LoadedStage, level: Level) -> Score:
+    """The losses of one view where it is seen."""
+    device, stylizer = loaded.placement.device, loaded.stylizer
+    assert isinstance(stylizer, Optimize)
+    job = Job(loaded.codes[0], loaded.stage.knobs, Guide(seen=seen.to(device)))
+    return stylizer.score(content.to(device).contiguous(), job, level)
 
 
 class _Report:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from impasto.errors import InputError
 from impasto.files import write_whole
-from impasto.scenes.meshes import Mesh, Paint, Surface
+from impasto.scenes.meshes import Mesh, Paint, Shape, Surface
 from impasto.scenes.rasterise import Floats, Indices
 
 _KINDS = {
@@ -21,6 +21,7 @@ _KINDS = {
     **{"int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8"},
 }
 _ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
+_AXES, _NORMALS = ("x", "y", "z"), ("nx", "ny", "nz")
 _COLORS = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
 
 
@@ -63,7 +64,17 @@ class PlyFile:
     def write(self, path: Path, paint: Paint) -> None:
         """See `MeshFile`."""
         (colors,) = paint.colors.values()
-        write_whole(path, self.painted(colors))
+        shape = next(iter(paint.shapes.values()), None)
+        write_whole(path, (self if shape is None else self._moved(shape)).painted(colors))
+
+    def _moved(self, shape: Shape) -> PlyFile:
+        """The file with its vertices elsewhere."""
+        vertices = self.vertices.copy()
+        rows = [(_AXES, shape.positions)] + ([] if shape.normals is None else [(_NORMALS, shape.normals)])
+        for names, values in rows:
+            for name, own in zip(names, values.T, strict=True):
+                vertices[name] = own
+        return replace(self, vertices=vertices)
 
     def painted(self, colors: NDArray[np.float32]) -> bytes:
         """The file with other colours, `(V, 3)` in [0, 1]."""
@@ -103,7 +114,10 @@ def read(path: Path, data: bytes) -> tuple[PlyFile, Floats, Indices, NDArray[np.
 def as_mesh(path: Path, data: bytes) -> Mesh:
     """A file with triangles as a Mesh; its colours are those of vertices."""
     file, points, faces, colors = read(path, data)
-    return Mesh((Surface((0,), points, faces, colors=colors),), (), file)
+    normals = None
+    if set(_NORMALS) <= set(file.vertices.dtype.names or ()):
+        normals = np.stack([file.vertices[name].astype(np.float64) for name in _NORMALS], 1)
+    return Mesh((Surface((0,), points, faces, colors=colors, normals=normals),), (), file)
 
 
 def _read(data: bytes) -> tuple[PlyFile, Floats, Indices, NDArray[np.float32] | None]:
@@ -126,7 +140,7 @@ def _read(data: bytes) -> tuple[PlyFile, Floats, Indices, NDArray[np.float32] | 
             raise ValueError("it is cut short")
         vertices, rest = np.frombuffer(body[:size], row), body[size:]
         faces = _binary_faces(rest, elements[1:], order)
-    points = np.stack([vertices[axis].astype(np.float64) for axis in "xyz"], 1)
+    points = np.stack([vertices[axis].astype(np.float64) for axis in _AXES], 1)
     return PlyFile(header, order, vertices, rest), points, faces, _colors(vertices)
 
 

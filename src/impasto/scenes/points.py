@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from impasto.errors import InputError, MissingExtra, ResourceError
-from impasto.files import write_whole
-from impasto.optim.surfaces import Lookup, Sheet
-from impasto.scenes import cameras
+from impasto.optim.surfaces import Lookup
 from impasto.scenes.cameras import Camera
 from impasto.scenes.lookups import Taps, lookup
-from impasto.scenes.meshes import Paint
 from impasto.scenes.ply import PlyFile
 from impasto.scenes.rasterise import Floats
+from impasto.scenes.scene import ColoredScene
 
 _MOST_POINTS = 50_000_000
 _OVERLAP = 1.5  # of the distance between neighbours, that a splat reaches
@@ -57,7 +52,7 @@ _WITH_COLORS = {0: 2, 1: 3, 4: 5, 6: 7, 9: 10}
 
 
 @dataclass(frozen=True, eq=False)
-class PointScene:
+class PointScene(ColoredScene):
     """A point cloud as a Scene.
 
     Attributes:
@@ -100,21 +95,6 @@ class PointScene:
         file = LasFile(path.suffix.lower(), data)
         return cls(file, points, _grey(points) if colors is None else colors.astype(np.float32), (0.0, 0.0, 1.0))
 
-    @property
-    def suffix(self) -> str:
-        """See `Scene`."""
-        return self.file.suffix
-
-    @cached_property
-    def textures(self) -> tuple[Tensor, ...]:
-        """The colours, `(1, 3, 1, N)`."""
-        return (torch.from_numpy(np.ascontiguousarray(self.colors.T))[None, :, None],)
-
-    @property
-    def sheets(self) -> tuple[Sheet, ...]:
-        """See `Scene`."""
-        return (Sheet((1, len(self.points)), mips=False),)
-
     @cached_property
     def spacing(self) -> float:
         """Mean distance of neighbours on the surface that the points lie on.
@@ -133,16 +113,8 @@ class PointScene:
         middle = (self.points.min(0) + self.points.max(0)) / 2
         return max(float(np.linalg.norm(self.points - middle, axis=1).max()), 1e-9)
 
-    def cameras(self, count: int, seed: int) -> list[Camera]:
-        """See `Scene`."""
-        return cameras.around(self._sample, count, up=np.asarray(self.up), seed=seed)
-
-    def ring(self, count: int) -> list[Camera]:
-        """See `Scene`."""
-        return cameras.ring(self._sample, count, up=np.asarray(self.up))
-
     @cached_property
-    def _sample(self) -> Floats:
+    def bounds(self) -> Floats:
         """Points whose bounds are those of the cloud."""
         step = max(1, len(self.points) // _SAMPLED)
         ends = [index for axis in range(3) for index in (self.points[:, axis].argmin(), self.points[:, axis].argmax())]
@@ -189,17 +161,9 @@ class PointScene:
         parts = [Taps(part.pixels, part.rows, part.weights / total[part.pixels]) for part in parts]
         return lookup(parts, (side, side), depths=nearest)
 
-    def painted(self, textures: Sequence[Tensor]) -> PointScene:
-        """See `Scene`."""
-        colors = np.ascontiguousarray(textures[0][0, :, 0].T.numpy(), np.float32)
-        return PointScene(self.file, self.points, colors, self.up)
-
-    def write(self, path: Path) -> None:
-        """See `Scene`."""
-        if isinstance(self.file, PlyFile):
-            self.file.write(path, Paint(colors={(0,): self.colors}))
-        else:
-            write_whole(path, self.file.painted(self.colors))
+    def encoded(self) -> bytes:
+        """See `ColoredScene`."""
+        return self.file.painted(self.colors)
 
 
 def _check(name: str, points: Floats) -> None:

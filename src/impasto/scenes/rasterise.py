@@ -74,7 +74,7 @@ def rasterise(points: Floats, faces: Indices, sides: tuple[int, int]) -> Raster:
     boxes = _boxes(corners, near, sides)
     drawn = np.flatnonzero(sound & (boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3]))
     nearest = np.full(height * width, np.iinfo(np.int64).max)
-    for chosen, pixels, x, y in _candidates(drawn, boxes, width):
+    for chosen, pixels, x, y in candidates(drawn, boxes, width):
         own = edges[chosen]
         values = own[:, :, 0] * x[:, None] + own[:, :, 1] * y[:, None] + own[:, :, 2]
         whole = values.sum(1)
@@ -110,8 +110,14 @@ def _boxes(corners: Floats, near: float, sides: tuple[int, int]) -> Indices:
     return boxes
 
 
-def _candidates(drawn: Indices, boxes: Indices, width: int) -> Iterator[tuple[Indices, Indices, Floats, Floats]]:
-    """Triangles with pixels that they may cover: triangle, pixel, and its centre, one entry each."""
+def candidates(drawn: Indices, boxes: Indices, width: int) -> Iterator[tuple[Indices, Indices, Floats, Floats]]:
+    """Triangles with pixels that they may cover: triangle, pixel, and its centre, one entry each.
+
+    Args:
+        drawn: which triangles.
+        boxes: `(F, 4)`, first column and row, last column and row (exclusive) of each triangle.
+        width: of the grid.
+    """
     extent = (boxes[drawn, 2:] - boxes[drawn, :2]).max(1, initial=0)
     side = 2
     while side <= _LARGEST_CLASS:

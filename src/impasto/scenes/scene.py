@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from impasto import images
+from impasto.files import write_whole
 from impasto.optim.surfaces import Lookup, Sheet
 from impasto.scenes import cameras
 from impasto.scenes.cameras import Camera
 from impasto.scenes.lookups import Footprints, Taps, lookup, texture_taps, vertex_taps
-from impasto.scenes.meshes import Mesh, Surface
+from impasto.scenes.meshes import Mesh, Surface, moved
 from impasto.scenes.rasterise import Floats, Indices, Raster, rasterise
 
 _EDGE = 1e-4  # by which texture coordinates may leave [0, 1]
@@ -60,6 +62,71 @@ class Scene(Protocol):
     def write(self, path: Path) -> None:
         """Write it as a file of the same kind."""
         ...
+
+
+class ColoredFile(Protocol):
+    """A file as it was read."""
+
+    @property
+    def suffix(self) -> str:
+        """What its name ends in."""
+        ...
+
+
+class ColoredScene:
+    """What points and voxels have in common: one list of colours, and a file that is written anew with others.
+
+    Attributes:
+        file: as it was read.
+        colors: `(N, 3)`, sRGB in [0, 1].
+        bounds: `(M, 3)`, places that bound what is seen.
+        up: which way is up.
+    """
+
+    file: ColoredFile
+    colors: NDArray[np.float32]
+    up: tuple[float, float, float]
+
+    @property
+    def suffix(self) -> str:
+        """See `Scene`."""
+        return self.file.suffix
+
+    @property
+    def bounds(self) -> Floats:
+        """See above."""
+        raise NotImplementedError
+
+    def encoded(self) -> bytes:
+        """The file with these colours."""
+        raise NotImplementedError
+
+    @cached_property
+    def textures(self) -> tuple[Tensor, ...]:
+        """The colours, `(1, 3, 1, N)`."""
+        return (torch.from_numpy(np.ascontiguousarray(self.colors.T))[None, :, None],)
+
+    @property
+    def sheets(self) -> tuple[Sheet, ...]:
+        """See `Scene`."""
+        return (Sheet((1, len(self.colors)), mips=False),)
+
+    def cameras(self, count: int, seed: int) -> list[Camera]:
+        """See `Scene`."""
+        return cameras.around(self.bounds, count, up=np.asarray(self.up), seed=seed)
+
+    def ring(self, count: int) -> list[Camera]:
+        """See `Scene`."""
+        return cameras.ring(self.bounds, count, up=np.asarray(self.up))
+
+    def painted(self, textures: Sequence[Tensor]) -> Self:
+        """See `Scene`."""
+        colors = np.ascontiguousarray(textures[0][0, :, 0].T.numpy(), np.float32)
+        return replace(self, colors=colors)  # type: ignore[type-var]
+
+    def write(self, path: Path) -> None:
+        """See `Scene`."""
+        write_whole(path, self.encoded())
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +207,11 @@ class MeshScene:
 
     def look(self, camera: Camera, side: int) -> Lookup:
         """See `Scene`."""
-        points, faces, owners = self._joined
+        return self.drawn(camera, side, self._joined[0])[1]
+
+    def drawn(self, camera: Camera, side: int, points: Floats) -> tuple[Raster, Lookup]:
+        """A view of `side` pixels with all vertices, those of one surface after the other, at `points (V, 3)`."""
+        _, faces, owners = self._joined
         raster = rasterise(camera.project(points, side), faces, (side, side))
         seen = owners[raster.faces]
         starts = np.cumsum([0, *(sheet.rows for sheet in self.sheets)])
@@ -160,7 +231,7 @@ class MeshScene:
         facing, depths = np.zeros(side * side), np.full(side * side, np.inf)
         facing[raster.pixels] = _facing(points, faces, raster, camera, side)
         depths[raster.pixels] = raster.depths
-        return lookup(parts, (side, side), facing=facing, depths=depths)
+        return raster, lookup(parts, (side, side), facing=facing, depths=depths)
 
     def painted(self, textures: Sequence[Tensor]) -> MeshScene:
         """See `Scene`."""
@@ -175,6 +246,10 @@ class MeshScene:
         )
         paint = replace(self.mesh.paint, textures=pictures, colors=colors)
         return replace(self, mesh=replace(self.mesh, surfaces=surfaces, textures=pictures, paint=paint))
+
+    def moved(self, positions: Sequence[Floats]) -> MeshScene:
+        """The same with its vertices elsewhere: `(V, 3)` of each surface."""
+        return replace(self, mesh=moved(self.mesh, positions))
 
     def write(self, path: Path) -> None:
         """See `Scene`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,18 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from impasto.errors import InputError, ResourceError
-from impasto.files import write_whole
-from impasto.optim.surfaces import Lookup, Sheet
-from impasto.scenes import cameras
+from impasto.optim.surfaces import Lookup
 from impasto.scenes.cameras import Camera
 from impasto.scenes.lookups import Taps, lookup
 from impasto.scenes.rasterise import Floats, Indices
+from impasto.scenes.scene import ColoredScene
 
 _MOST_CELLS = 1 << 27
 _OPAQUE = 1e-3  # of the light: what is behind so little cannot be seen
@@ -85,7 +83,7 @@ class VoxFile:
 
 
 @dataclass(frozen=True, eq=False)
-class VoxelScene:
+class VoxelScene(ColoredScene):
     """A grid of coloured cells as a Scene; the first axis is to the right, the third up.
 
     Attributes:
@@ -93,50 +91,29 @@ class VoxelScene:
         opacity: `(X, Y, Z)` in [0, 1], of a way through one cell.
         cells: `(N,)`, places in the flattened grid that can be seen at all.
         colors: `(N, 3)`, sRGB in [0, 1].
+        up: which way is up.
     """
 
     file: NpyFile | VoxFile
     opacity: NDArray[np.float32]
     cells: Indices
     colors: NDArray[np.float32]
+    up: tuple[float, float, float] = (0.0, 0.0, 1.0)
 
     @classmethod
     def read(cls, path: Path, data: bytes) -> VoxelScene:
         """Of a .npy or .vox file. Raises InputError for what is no such grid."""
         try:
             return _of_vox(data) if path.suffix.lower() == ".vox" else _of_npy(path, data)
-        except (ValueError, struct.error, EOFError, IndexError) as error:
+        except (ValueError, struct.error, EOFError, IndexError, MemoryError, OverflowError) as error:
             raise InputError(f"{path.name} is no grid of voxels, or damaged ({error})", "export it anew") from error
 
-    @property
-    def suffix(self) -> str:
-        """See `Scene`."""
-        return self.file.suffix
-
     @cached_property
-    def textures(self) -> tuple[Tensor, ...]:
-        """The colours, `(1, 3, 1, N)`."""
-        return (torch.from_numpy(np.ascontiguousarray(self.colors.T))[None, :, None],)
-
-    @property
-    def sheets(self) -> tuple[Sheet, ...]:
-        """See `Scene`."""
-        return (Sheet((1, len(self.cells)), mips=False),)
-
-    @cached_property
-    def _corners(self) -> Floats:
+    def bounds(self) -> Floats:
         """Of the box of what can be seen."""
         places = np.stack(np.unravel_index(self.cells, self.opacity.shape), 1)
         low, high = places.min(0), places.max(0) + 1
         return np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), -1).reshape(-1, 3).astype(float)
-
-    def cameras(self, count: int, seed: int) -> list[Camera]:
-        """See `Scene`."""
-        return cameras.around(self._corners, count, up=np.array([0.0, 0.0, 1.0]), seed=seed)
-
-    def ring(self, count: int) -> list[Camera]:
-        """See `Scene`."""
-        return cameras.ring(self._corners, count, up=np.array([0.0, 0.0, 1.0]))
 
     def look(self, camera: Camera, side: int) -> Lookup:
         """See `Scene`. Each cell counts by its opacity, the way through it, and the light that reaches it."""
@@ -154,13 +131,9 @@ class VoxelScene:
             light[own] *= 1 - share[seen]
         return lookup(parts, (side, side), depths=depths)
 
-    def painted(self, textures: Sequence[Tensor]) -> VoxelScene:
-        """See `Scene`."""
-        return replace(self, colors=np.ascontiguousarray(textures[0][0, :, 0].T.numpy(), np.float32))
-
-    def write(self, path: Path) -> None:
-        """See `Scene`."""
-        write_whole(path, self.file.painted(self.cells, self.colors))
+    def encoded(self) -> bytes:
+        """See `ColoredScene`."""
+        return self.file.painted(self.cells, self.colors)
 
 
 def _marched(
@@ -217,7 +190,7 @@ def _scene(file: NpyFile | VoxFile, values: NDArray[np.float32]) -> VoxelScene:
 
 
 def _check_size(shape: Sequence[int]) -> None:
-    total = int(np.prod(shape[:3], dtype=np.int64))
+    total = math.prod(int(side) for side in shape[:3])
     if total > _MOST_CELLS:
         raise ResourceError(
             f"{total:,} voxels are too many; at most {_MOST_CELLS:,} are painted", "make the grid smaller"
