@@ -9,8 +9,9 @@ from impasto.errors import Cancelled, InputError
 from impasto.losses.losses import GramLoss
 from impasto.methods import recipes, registry
 from impasto.methods.optimize import levels, start
+from impasto.methods.optimize.balances import CONTENT_BALANCE, STYLE_BALANCE
 from impasto.methods.optimize.method import Optimize
-from impasto.methods.optimize.objectives import CONTENT_BALANCE, STYLE_BALANCE, style_loss
+from impasto.methods.optimize.objectives import style_loss
 from impasto.methods.optimize.start import start_image
 from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import ARCHITECTURES, VGG19

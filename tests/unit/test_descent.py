@@ -7,7 +7,8 @@ from impasto.errors import Cancelled
 from impasto.methods.optimize.levels import pyramid_scales
 from impasto.ops.tiles import resample
 from impasto.optim.canvases import PixelPyramid, gradient_preconditioner
-from impasto.optim.descent import CachedScore, MultiscaleScore, Schedule, descend, differentiated
+from impasto.optim.descent import CachedScore, MultiscaleScore, descend, differentiated
+from impasto.optim.schedule import Schedule
 from tiny import noise
 
 

@@ -9,8 +9,8 @@ import pytest
 from impasto.bench import equal_loss
 from impasto.contract import Guide, Job, Placement, ignore
 from impasto.methods import recipes
+from impasto.methods.optimize.balances import OCTAVE_BALANCE, STROKE_BALANCE, style_weight
 from impasto.methods.optimize.method import Optimize
-from impasto.methods.optimize.objectives import OCTAVE_BALANCE, STROKE_BALANCE, style_weight
 from impasto.report import reference
 from tiny import noise, style_of, tiny_encoder_weights
 

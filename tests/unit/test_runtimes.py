@@ -115,8 +115,8 @@ def test_graphs_of_any_painting_are_built_once_and_codes_too(any_store, picture_
     built, encoded = [], []
     original = any_style.adain_encoder
     monkeypatch.setattr(any_style, "adain_encoder", lambda codec: built.append(1) or original(codec))
-    encode = any_painters._AdaIN.encode
-    monkeypatch.setattr(any_painters._AdaIN, "encode", lambda *given: encoded.append(1) or encode(*given))
+    encode = any_painters.AdaINPainter.encode
+    monkeypatch.setattr(any_painters.AdaINPainter, "encode", lambda *given: encoded.append(1) or encode(*given))
     for _ in range(2):
         engine = Engine(store=any_store, runtime="onnx")
         for side in (40, 40, 64):

@@ -20,8 +20,8 @@ from impasto.bench.sets import load_set, sized
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import Cancelled, InputError
 from impasto.methods import recipes, registry
+from impasto.methods.optimize.balances import OCTAVE_BALANCE, STROKE_BALANCE, style_weight
 from impasto.methods.optimize.levels import levels_of
-from impasto.methods.optimize.objectives import OCTAVE_BALANCE, STROKE_BALANCE, style_weight
 from impasto.methods.settings import OptimizeKnobs
 from impasto.metrics import Judge
 from impasto.report import reference

@@ -54,7 +54,7 @@ class AnyJob:
         if not plain or named not in METHODS or not pairs or any(catalog.is_trained(style) for style, _ in pairs):
             return None
         (stage,) = recipes.plan(request.method, request.quality, with_music(request, styles).knobs)
-        needed = _needed(stage)
+        needed = weights_needed(stage)
         if not all(WeightsRef.parse(name).file or store.is_present(name) for name in needed):
             return None
         return cls(stage, needed, choosing.networks_key(stage.method, needed, store))
@@ -112,7 +112,7 @@ class AnyJob:
         return Result.of(Picture(painted, content.alpha, content.origin, content.notes), (), seconds, made)
 
 
-def _needed(stage: recipes.Stage) -> tuple[str, ...]:
-    """As `Method.needs`, without the class, which loads torch."""
+def weights_needed(stage: recipes.Stage) -> tuple[str, ...]:
+    """Names of the weights of a stage: as `Method.needs`, without the class, which loads torch."""
     knobs = stage.knobs
     return codecs.needs(knobs.network) if isinstance(knobs, AdaINKnobs) else stage.method.assets

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar
 
@@ -27,8 +28,11 @@ T = TypeVar("T")
 
 SMALLEST_CONTENT = 8
 
-_PACKAGES = {"onnx": "onnxruntime"}
-"""Packages of runtimes whose version is recorded, where they have other names."""
+PACKAGES: Mapping[str, tuple[str, ...]] = {
+    "onnx": ("onnxruntime",),
+    "tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-macos"),
+}
+"""Names of the packages of runtimes, where they have others; the version of the one that is there is recorded."""
 
 OnNote: TypeAlias = Callable[[str], None]
 """Receives one-line remarks for people: what was assumed, how long it will take."""
@@ -279,7 +283,7 @@ def record_of(
         sources, regions: the styles.
     """
     last = stages[-1]
-    computed_by = _PACKAGES.get(placement.runtime, placement.runtime)
+    computed_by = installed_package(placement.runtime)
     return {
         "impasto": _version("impasto"),
         computed_by: _version(computed_by),
@@ -299,6 +303,27 @@ def record_of(
         "precision": placement.precision,
         "drop_gps": request.drop_gps,
     }
+
+
+def check_shape(given: Picture, width: int, height: int) -> None:
+    """Raise InputError for an image to start from that has another shape than the content."""
+    if abs(given.width * height - given.height * width) > max(given.width, given.height) * 2:
+        raise InputError(
+            f"the image to start from is {given.width}x{given.height} px, another shape than {width}x{height}",
+            "crop it to the shape of the photograph",
+        )
+
+
+@lru_cache(maxsize=8)
+def installed_package(runtime: str) -> str:
+    """The package that a runtime is installed by; raises PackageNotFoundError where none is."""
+    *others, last = PACKAGES.get(runtime, (runtime,))
+    for name in others:
+        with suppress(PackageNotFoundError):
+            version(name)
+            return name
+    version(last)
+    return last
 
 
 _version = lru_cache(maxsize=8)(version)  # it reads and parses a file each time

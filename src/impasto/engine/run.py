@@ -37,9 +37,9 @@ from impasto.contract import (
 )
 from impasto.engine.budget import IN_ONE_PIECE, Budget
 from impasto.engine.masks import Layout
-from impasto.engine.request import Regions, Request, Result, Sources, attempt, record_of
+from impasto.engine.request import Regions, Request, Result, Sources, attempt, check_shape, record_of
 from impasto.engine.styles import resized
-from impasto.errors import Cancelled, InputError
+from impasto.errors import Cancelled
 from impasto.images import Picture
 from impasto.memory import FREED_MEMORY
 from impasto.methods import recipes
@@ -321,11 +321,7 @@ class Run:
             longest=max(height, width),
             room=self.request.max_memory,
         )
-        if abs(given.width * height - given.height * width) > max(given.width, given.height) * 2:
-            raise InputError(
-                f"the image to start from is {given.width}x{given.height} px, another shape than {width}x{height}",
-                "crop it to the shape of the photograph",
-            )
+        check_shape(given, width, height)
         return images.to_tensor(images.resize(given.pixels, height, width))
 
     def _painted(self, image: Tensor, losses: Sequence[Mapping[str, float]], started: float) -> Result:

@@ -38,8 +38,9 @@ from impasto.models.encoders import Encoder
 from impasto.ops import masks
 from impasto.ops.tiles import as_float, crop_to, pad_to_multiple
 from impasto.optim.canvases import Canvas, NetworkCanvas, PixelPyramid
-from impasto.optim.descent import Schedule, descend
+from impasto.optim.descent import descend
 from impasto.optim.evaluator import Evaluator, Term, collect
+from impasto.optim.schedule import Schedule
 
 ASSET = "vgg19-normalised"
 CONTENT_LAYERS = frozenset({"relu4_2"})

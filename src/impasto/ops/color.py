@@ -13,13 +13,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from impasto.ops import palettes
+
 LUMA = (0.299, 0.587, 0.114)
 """Rec. ITU-R BT.601-7: the luma of YIQ (which Gatys 2016 uses), of Y'CbCr and of JPEG, on gamma-coded sRGB."""
 
-_LEAST_VARIANCE = 1e-5  # a grey palette has none across; 0.003 of deviation keeps its inverse finite
-_LARGEST_GAIN = (
-    2.0  # a flat source cannot be spread further without showing its noise: at 3 grey walls turn green and violet
-)
 _STEEPEST = 1.5  # of the curves: a white sky that had to fill half a palette would break into bands
 _QUANTILES = 256
 _LEAST_VISIBLE = 64  # pixels whose colours say anything
@@ -105,40 +103,19 @@ def recoloring(own: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         A matrix `(3, 3)` and a shift `(3,)`, float32: colour c becomes `matrix @ c + shift`.
     """
-    (mean, spread), (target_mean, target_spread) = _moments(own), _moments(wanted)
-    matrix = _transport(spread, target_spread)
-    return matrix.float(), (target_mean - matrix @ mean).float()
-
-
-def _moments(sums: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean `(3,)` and covariance `(3, 3)`."""
-    means = sums[0] / sums[0, 3, 3].clamp_min(1e-9)
-    mean = means[:3, 3]
-    identity = torch.eye(3, dtype=sums.dtype, device=sums.device)
-    return mean, means[:3, :3] - torch.outer(mean, mean) + _LEAST_VARIANCE * identity
+    sums = (each[0].cpu().numpy() for each in (own, wanted))
+    matrix, shift = (torch.from_numpy(each).to(own.device, torch.float32) for each in palettes.recoloring(*sums))
+    return matrix, shift
 
 
 def _covariance(centred: Tensor) -> Tensor:
     identity = torch.eye(3, dtype=centred.dtype, device=centred.device)
-    return torch.addmm(_LEAST_VARIANCE * identity, centred, centred.T, alpha=1 / centred.shape[1])
+    return torch.addmm(palettes.LEAST_VARIANCE * identity, centred, centred.T, alpha=1 / centred.shape[1])
 
 
 def _transport(source: Tensor, target: Tensor) -> Tensor:
-    """The symmetric matrix T with `T source T = target`, its gains bounded."""
-    root = _root(source)
-    inverse = torch.linalg.inv(root)
-    matrix = inverse @ _root(root @ target @ root) @ inverse
-    values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
-    return _composed(values.clamp(0, _LARGEST_GAIN), vectors)
-
-
-def _root(matrix: Tensor) -> Tensor:
-    values, vectors = torch.linalg.eigh(matrix)
-    return _composed(values.clamp_min(0).sqrt(), vectors)
-
-
-def _composed(values: Tensor, vectors: Tensor) -> Tensor:
-    return torch.einsum("ij,j,kj->ik", vectors, values, vectors)
+    """See `palettes.transport`."""
+    return torch.from_numpy(palettes.transport(source.cpu().numpy(), target.cpu().numpy())).to(source)
 
 
 def _match_histogram(values: Tensor, wanted: Tensor, inside: Tensor | slice) -> Tensor:

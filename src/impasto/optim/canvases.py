@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from impasto.optim.schedule import FALLOFF, NEAR, STRONG, TINY, correction_levels
+
 _LUMA = (0.299, 0.587, 0.114)
 _STRIP = 512  # rows that are rendered at once where no gradient is wanted
 
@@ -105,16 +107,6 @@ class BilateralCanvas:
         return image + changed
 
 
-_TINY = 1e-20  # keeps a picture without any gradient from dividing by zero
-_NEAR = 16  # pixels over which the size of a gradient is taken
-
-
-_STRONG = 1.5  # times the mean gradient, from where on places are held back
-
-
-_LEAST_SIDE = 4  # of the smallest correction, in pixels
-
-
 class Canvas(Protocol):
     """Parameters that render to an image: pixels here, a texture or a point cloud elsewhere.
 
@@ -162,14 +154,14 @@ class PixelPyramid:
         self,
         start: Tensor,
         *,
-        falloff: float = 0.6,
+        falloff: float = FALLOFF,
         scale: float = 1.0,
         preconditioner: Tensor | None = None,
         wrap: bool = False,
     ) -> None:
         self._start = start.detach().clone(memory_format=torch.contiguous_format)
         batch, channels, height, width = start.shape
-        sizes = [(height >> level, width >> level) for level in range(_correction_levels(height, width, wrap=wrap))]
+        sizes = [(height >> level, width >> level) for level in range(correction_levels(height, width, wrap=wrap))]
         self._corrections = [
             torch.zeros(batch, channels, *size, device=start.device, requires_grad=True) for size in sizes
         ]
@@ -274,17 +266,9 @@ def gradient_preconditioner(gradient: Tensor, *, wrap: bool = False) -> Tensor:
         elsewhere; scaled so that the first step is as long as without it.
     """
     power = gradient.float().square().mean(1, keepdim=True)
-    reach = min(_NEAR, *(side - 1 for side in power.shape[2:]))
+    reach = min(NEAR, *(side - 1 for side in power.shape[2:]))
     framed = F.pad(power, (reach,) * 4, mode="circular" if wrap else "reflect")
     size = F.avg_pool2d(framed, 2 * reach + 1, 1).sqrt()
-    preconditioner = 1 / (size / size.mean().clamp_min(_TINY)).clamp_min(_STRONG)
+    preconditioner = 1 / (size / size.mean().clamp_min(TINY)).clamp_min(STRONG)
     step = gradient.float().abs()
-    return preconditioner * (step.mean().clamp_min(_TINY) / (preconditioner * step).mean().clamp_min(_TINY))
-
-
-def _correction_levels(height: int, width: int, *, wrap: bool) -> int:
-    """Number of levels that leave `_LEAST_SIDE` pixels; in a seamless tile they also divide its sides evenly."""
-    levels = max(1, 1 + int(math.log2(max(1, min(height, width) // _LEAST_SIDE))))
-    if wrap:
-        levels = min(levels, *(1 + (side & -side).bit_length() - 1 for side in (height, width)))
-    return levels
+    return preconditioner * (step.mean().clamp_min(TINY) / (preconditioner * step).mean().clamp_min(TINY))

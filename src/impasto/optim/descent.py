@@ -16,8 +16,7 @@ from impasto.errors import Cancelled
 from impasto.ops.tiles import resample
 from impasto.optim.canvases import Canvas
 from impasto.optim.lbfgs import LBFGS
-
-_RANGE_WEIGHT = 10.0  # brings pixels back that L-BFGS has moved out of [0, 1]; from 1 to 100 gave the same pictures
+from impasto.optim.schedule import RANGE_WEIGHT, Schedule
 
 Score = Callable[[Tensor], tuple[Mapping[str, Tensor], Tensor]]
 """Losses of an image `(B, 3, H, W)` by name, weighted, each a scalar, and the gradient of their sum, which descends."""
@@ -86,35 +85,6 @@ class MultiscaleScore:
             gradient = gradient + leaf.grad
             losses |= {name: loss + losses.get(name, 0) for name, loss in more.items()}
         return losses, gradient
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How the descent goes.
-
-    Attributes:
-        steps: evaluations of the loss and its gradient.
-        optimizer: "lbfgs" (with a strong Wolfe line search) or "adam".
-        learning_rate: of Adam at its height, in units of the image's range.
-        warmup: steps over which Adam's rate rises. Its first steps move every pixel by the full rate whatever the
-            gradient, which would wipe out a good start.
-        betas: Adam's decay rates; shorter memories than usual, since there are few steps.
-        history: pairs that L-BFGS remembers; each takes twice the memory of the parameters.
-        low_memory: keep the best image in half precision, and return it so.
-    """
-
-    steps: int
-    optimizer: str = "lbfgs"
-    learning_rate: float = 0.012
-    warmup: int = 3
-    betas: tuple[float, float] = (0.8, 0.99)
-    history: int = 10
-    low_memory: bool = False
-
-    def rate(self, step: int) -> float:
-        """Share of Adam's rate at `step`, counted from 0: linear warm-up, then a half cosine to zero."""
-        warm = min(1.0, (step + 1) / (self.warmup + 1))
-        return warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
 
 @dataclass(frozen=True)
@@ -221,9 +191,9 @@ class _Monitor:
         if not bounded:  # what is beyond [0, 1] will not be seen, so it may neither count nor pull
             with torch.no_grad():
                 outside = image - image.clamp(0, 1)
-                total = total + _RANGE_WEIGHT * outside.square().mean()
+                total = total + RANGE_WEIGHT * outside.square().mean()
                 gradient = gradient.masked_fill_(outside != 0, 0)
-                gradient.add_(outside, alpha=2 * _RANGE_WEIGHT / outside.numel())
+                gradient.add_(outside, alpha=2 * RANGE_WEIGHT / outside.numel())
                 del outside
         if image.is_leaf:
             image.grad = gradient  # backward would copy it

@@ -4,36 +4,21 @@ PyTorch's own keeps what a run needs to go on in local variables of one call, so
 continued to the same end. This one takes the same steps (a test compares them) and can.
 
 Papers: D. C. Liu and J. Nocedal, "On the limited memory BFGS method for large scale optimization", Mathematical
-Programming 45, 1989; J. Nocedal and S. J. Wright, "Numerical Optimization", 2006, algorithms 3.5, 3.6 and 7.4.
+Programming 45, 1989; J. Nocedal and S. J. Wright, "Numerical Optimization", 2006, algorithm 7.4.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-_DECREASE = 1e-4  # share of the promised decrease that a step must bring
-_FLATTENED = 0.9  # share of the slope that may remain
-_LEAST_CURVATURE = 1e-10
-_MOST_TRIALS = 25  # of one line search
-_NEAR_END = 0.1  # of a bracket: a trial nearer to its ends than that brings little
+from impasto.optim import wolfe
 
 Evaluate = Callable[[], Tensor]
 """The loss at the parameters, whose gradients it leaves in them."""
-
-
-@dataclass
-class _Point:
-    """A point along the direction of search: the step to it, its loss, its gradient, its slope along the direction."""
-
-    step: float
-    loss: float
-    gradient: Tensor
-    slope: float
 
 
 class LBFGS:
@@ -66,7 +51,14 @@ class LBFGS:
             if not slope < 0:
                 return
             first = 1.0 if self._pairs else min(1.0, 1.0 / float(self._gradient.abs().sum()))
-            found = self._search(direction, slope, first, evaluate)
+            base = wolfe.Point(0.0, self._loss, self._gradient, slope)
+
+            def at(step: float, direction: Tensor = direction) -> wolfe.Point[Tensor]:
+                self._move_to(self._base, direction, step)
+                loss, gradient = self._evaluated(evaluate)
+                return wolfe.Point(step, loss, gradient, _dot(direction, gradient))
+
+            found = wolfe.search(base, first, at, steepest=float(self._gradient.abs().max()))
             if found.step == 0:
                 return
             self._remember(found.step * direction, found.gradient - self._gradient)
@@ -111,61 +103,8 @@ class LBFGS:
         return direction
 
     def _remember(self, step: Tensor, change: Tensor) -> None:
-        if _dot(step, change) > _LEAST_CURVATURE:
+        if _dot(step, change) > wolfe.LEAST_CURVATURE:
             self._pairs = [*self._pairs, (step, change)][-self._history :]
-
-    def _search(self, direction: Tensor, slope: float, first: float, evaluate: Evaluate) -> _Point:
-        """A step that fulfils the strong Wolfe conditions (algorithm 3.5), or the best of the trials."""
-        assert self._gradient is not None
-        base = _Point(0.0, self._loss, self._gradient, slope)
-
-        def at(step: float) -> _Point:
-            self._move_to(self._base, direction, step)
-            loss, gradient = self._evaluated(evaluate)
-            return _Point(step, loss, gradient, _dot(direction, gradient))
-
-        before, trial = base, at(first)
-        for count in range(1, _MOST_TRIALS):
-            if not _is_lower(trial, base) or (count > 1 and trial.loss >= before.loss):
-                return self._zoom(before, trial, base, at, count)
-            if _is_flat(trial, base):
-                return trial
-            if trial.slope >= 0:
-                return self._zoom(trial, before, base, at, count)
-            further = _lowest(before, trial, trial.step + 0.01 * (trial.step - before.step), 10 * trial.step)
-            before, trial = trial, at(further)
-        return trial
-
-    @staticmethod
-    def _zoom(low: _Point, high: _Point, base: _Point, at: Callable[[float], _Point], count: int) -> _Point:
-        """Narrow a bracket (algorithm 3.6). `low` is the end of it with the lower loss."""
-        if high.loss < low.loss:
-            low, high = high, low
-        stalled = False
-        for _ in range(count, _MOST_TRIALS):
-            ends = sorted((low.step, high.step))
-            width = ends[1] - ends[0]
-            if width * float(base.gradient.abs().max()) < 1e-12:
-                break
-            step = _lowest(low, high, *ends)
-            margin = _NEAR_END * width
-            near = min(step - ends[0], ends[1] - step) < margin
-            if near and (stalled or step in ends):
-                step = ends[1] - margin if ends[1] - step < step - ends[0] else ends[0] + margin
-                near = False
-            stalled = near
-            trial = at(step)
-            if not _is_lower(trial, base) or trial.loss >= low.loss:
-                high = trial
-                if high.loss < low.loss:
-                    low, high = high, low
-                continue
-            if _is_flat(trial, base):
-                return trial
-            if trial.slope * (high.step - low.step) >= 0:
-                high = low
-            low = trial
-        return low
 
     @torch.no_grad()
     def _move_to(self, base: Tensor, direction: Tensor | None = None, step: float = 0.0) -> None:
@@ -185,28 +124,3 @@ class LBFGS:
 
 def _dot(one: Tensor, other: Tensor) -> float:
     return float(one.dot(other))
-
-
-def _is_lower(trial: _Point, base: _Point) -> bool:
-    return trial.loss <= base.loss + _DECREASE * trial.step * base.slope
-
-
-def _is_flat(trial: _Point, base: _Point) -> bool:
-    return abs(trial.slope) <= -_FLATTENED * base.slope
-
-
-def _lowest(one: _Point, other: _Point, least: float, most: float) -> float:
-    """Where the cubic through two points with their slopes is lowest (eq. 3.59), from `least` to `most`.
-
-    Their middle, where it has no minimum.
-    """
-    if one.step > other.step:
-        one, other = other, one
-    width = other.step - one.step
-    bend = one.slope + other.slope - 3 * (other.loss - one.loss) / width
-    square = bend * bend - one.slope * other.slope
-    root = math.sqrt(square) if square >= 0 else math.nan
-    divisor = other.slope - one.slope + 2 * root
-    if not abs(divisor) > 0:
-        return (least + most) / 2
-    return min(max(other.step - width * (other.slope + root - bend) / divisor, least), most)

@@ -93,7 +93,7 @@ def open_painter(
 
 
 @dataclass(frozen=True)
-class _AdaIN:
+class AdaINPainter:
     """As `methods.adain`; the code is mean and deviation `(1, C, 1, 1)`."""
 
     encoder: Session
@@ -156,8 +156,8 @@ def _microast_graphs(files: Sequence[Path]) -> dict[str, bytes]:
     return {"encoder": any_style.microast_encoder(tensors), "painter": any_style.microast_painter(tensors)}
 
 
-_METHODS: Mapping[str, tuple[type[_AdaIN] | type[_MicroAST], Callable[[Sequence[Path]], dict[str, bytes]]]] = {
-    "adain": (_AdaIN, _adain_graphs),
+_METHODS: Mapping[str, tuple[type[AdaINPainter] | type[_MicroAST], Callable[[Sequence[Path]], dict[str, bytes]]]] = {
+    "adain": (AdaINPainter, _adain_graphs),
     "microast": (_MicroAST, _microast_graphs),
 }
 METHODS = tuple(_METHODS)

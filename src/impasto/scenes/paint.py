@@ -26,7 +26,8 @@ from impasto.methods.optimize.method import Optimize
 from impasto.methods.optimize.start import softened
 from impasto.methods.settings import OptimizeKnobs
 from impasto.ops import color
-from impasto.optim.descent import Schedule, Score, descend
+from impasto.optim.descent import Score, descend
+from impasto.optim.schedule import Schedule
 from impasto.optim.surfaces import (
     Lookup,
     Rotation,

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 
 from impasto.contract import Placement
 from impasto.errors import InputError
-from impasto.methods.optimize.objectives import content_objectives, stroke_layers, style_loss
+from impasto.methods.optimize.balances import stroke_layers
+from impasto.methods.optimize.levels import STRIDE
+from impasto.methods.optimize.objectives import content_objectives, style_loss
 from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import Block, Convolution, EncoderSpec, Fork, Residual, find
 from impasto.models.encoders import winograd_bytes
 from impasto.ops.tiles import side_within
-from impasto.optim.descent import Schedule
 from impasto.optim.evaluator import can_approximate
+from impasto.optim.schedule import Schedule
 
-STRIDE = 16  # pixels: that of the deepest layers
 LEAST_TILE = 128  # pixels; with smaller tiles nearly everything would be margin
 _GOOD_TILE = 320  # rather forget history than take smaller ones
 _LEAST_HISTORY = 3

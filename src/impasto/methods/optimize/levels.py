@@ -1,14 +1,18 @@
-"""The coarse-to-fine pyramid of a descent: sizes, steps, and how much the content counts at each level."""
+"""The coarse-to-fine pyramid of a descent: sizes, steps, and how much the content counts. Loads no torch."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from impasto.methods.optimize.fitting import STRIDE
 from impasto.methods.settings import OptimizeKnobs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STRIDE = 16
+"""In pixels, of the deepest layers."""
 
 COARSER_STEPS = 1.5
 """A coarser level takes this many times the steps of the next finer one: they cost a quarter."""

@@ -33,18 +33,18 @@ from impasto.contract import (
 from impasto.errors import Cancelled, InputError
 from impasto.losses.losses import ContentLoss, RegionalLoss, StyleLoss, TotalVariation
 from impasto.losses.matching import sample_positions, visible_positions
-from impasto.methods.optimize.fitting import STRIDE, Fit, fit, fixed_bytes, least_memory, tile_side, whole_bytes
-from impasto.methods.optimize.levels import Level, levels_of, sides_at, sides_of
-from impasto.methods.optimize.objectives import (
+from impasto.methods.optimize.balances import (
+    FIRST_STEP,
     OCTAVE_BALANCE,
     STROKE_BALANCE,
     STROKE_PLACES,
     VARIATION_BALANCE,
-    content_objectives,
     stroke_layers,
-    style_loss,
     style_weight,
 )
+from impasto.methods.optimize.fitting import Fit, fit, fixed_bytes, least_memory, tile_side, whole_bytes
+from impasto.methods.optimize.levels import STRIDE, Level, levels_of, sides_at, sides_of
+from impasto.methods.optimize.objectives import content_objectives, style_loss
 from impasto.methods.optimize.regions import (
     RegionalStyle,
     anchor_loss,
@@ -61,12 +61,9 @@ from impasto.models.encoders import Encoder, load_own_weights
 from impasto.ops import masks
 from impasto.ops.tiles import WindowedImage, as_float, put, resample, tiles_of
 from impasto.optim.canvases import BilateralCanvas, PixelPyramid, Pixels, gradient_preconditioner
-from impasto.optim.descent import CachedScore, MultiscaleScore, Schedule, Score, descend, with_prefix
+from impasto.optim.descent import CachedScore, MultiscaleScore, Score, descend, with_prefix
 from impasto.optim.evaluator import Evaluator, Term, collect
-
-FIRST_STEP = 0.01
-"""Mean change of a value in L-BFGS's first step. Torch's own rule moves it some thousand times less: lost steps."""
-
+from impasto.optim.schedule import Schedule
 
 _STROKE_WORK = 0.4
 """Of a step, that finding the nearest place of the painting takes on top."""

@@ -18,8 +18,7 @@ from impasto.contract import (
 )
 from impasto.losses.losses import DirectionLoss, RegionalLoss, StyleLoss, TemporalLoss
 from impasto.losses.matching import StrokeLoss
-from impasto.methods.optimize.fitting import STRIDE
-from impasto.methods.optimize.levels import Level, sides_of
+from impasto.methods.optimize.levels import STRIDE, Level, sides_of
 from impasto.methods.settings import OptimizeKnobs
 from impasto.ops import masks
 from impasto.ops.tiles import pad_to_multiple, resample

@@ -15,14 +15,12 @@ from impasto.contract import (
     check_cancelled,
 )
 from impasto.errors import InputError
-from impasto.methods.optimize.fitting import STRIDE
-from impasto.methods.optimize.levels import sides_of
+from impasto.methods.optimize.balances import EVEN, FINE
+from impasto.methods.optimize.levels import STRIDE, sides_of
 from impasto.methods.settings import OptimizeKnobs
 from impasto.ops.color import color_sums, recoloring
 from impasto.ops.tiles import Tile, WindowedImage, as_float, put, resample, tiles_of
 
-_FINE = 3 / 512  # deviation of the Gaussian that parts fine detail from the rest, as a share of the longest side
-_EVEN = 2.0  # power of `detail` with which the photograph's detail in the result grows evenly
 _LONG_KERNEL = 64  # positions, beyond which filtering is a product of matrices
 _GRAIN = 8  # pixels from the middle of a grain of noise to where it has faded
 
@@ -59,7 +57,7 @@ def softened(picture: Tensor, knobs: OptimizeKnobs) -> Tensor:
         return picture
     wrap = knobs.border == "wrap"
     sheet = WindowedImage(picture, STRIDE)
-    kernel = _gaussian(_FINE * max(sheet.size), picture.device)
+    kernel = _gaussian(FINE * max(sheet.size), picture.device)
     reach = len(kernel) // 2
     result = sheet.blank()
     for tile in tiles_of(sheet.sides, 1024, stride=STRIDE, wrap=wrap):
@@ -69,7 +67,7 @@ def softened(picture: Tensor, knobs: OptimizeKnobs) -> Tensor:
         wide = F.pad(window, (reach - before, reach - after, reach - above, reach - below), mode="replicate")
         soft = _filtered(wide, kernel)
         sharp = wide[:, :, reach : wide.shape[2] - reach, reach : wide.shape[3] - reach]
-        put(result, torch.lerp(soft, sharp, knobs.detail**_EVEN), tile)
+        put(result, torch.lerp(soft, sharp, knobs.detail**EVEN), tile)
     return result
 
 
