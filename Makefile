@@ -2,6 +2,7 @@
 # make video-demo  paint a short clip frame by frame and steadily into out/video
 # make web-demo  a page that paints in the browser, with the pack, into out/web
 # make test    all tests, against the built and installed wheel
+# make test-keras  impasto.keras on TensorFlow and JAX, in an environment of its own, against PyTorch
 # make test-scale  what takes minutes on a Ray cluster of two nodes in this machine
 # make test-export  exports that take a minute each: AdaIN to OpenVINO, the page of web-demo on an emulated graphics processor
 # make test-fuzz  5,000 random and mutated requests against the service
@@ -33,7 +34,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
 SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -o -name '*.proto' -o -path '*/web/page/*' -o -path '*/studio/*.*' -o -path '*/scenes/*.html') pyproject.toml README.md LICENSE
 
-.PHONY: install studio demo video-demo web-demo test test-scale test-fuzz test-export check docs format protos integrations bench report letters jury pack arbitrary decoders clean
+.PHONY: install studio demo video-demo web-demo test test-keras test-scale test-fuzz test-export check docs format protos integrations bench report letters jury pack arbitrary decoders clean
 
 install: $(VENV)/installed
 
@@ -68,6 +69,19 @@ test: install
 	$(BIN)/impasto assets fetch
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report= tests/unit tests/methods tests/edges
 	$(BIN)/python -m pytest --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90 tests/real
+
+KERAS_VENV ?= .venv-keras
+
+$(KERAS_VENV)/packages: pyproject.toml constraints.txt tests/keras/requirements.txt
+	$(PYTHON) -m venv $(KERAS_VENV)
+	$(KERAS_VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt -r tests/keras/requirements.txt
+	@touch $@
+
+test-keras: install $(KERAS_VENV)/packages
+	$(BIN)/impasto assets fetch
+	$(KERAS_VENV)/bin/python -m pip install --quiet --no-deps --no-compile --force-reinstall --disable-pip-version-check build/wheel/*.whl
+	for backend in tensorflow jax; do IMPASTO_TORCH_PYTHON=$(abspath $(BIN))/python KERAS_BACKEND=$$backend \
+	    $(KERAS_VENV)/bin/python -m pytest --confcutdir=tests/keras -o filterwarnings=default --timeout=600 tests/keras || exit; done
 
 test-scale: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/scale
@@ -157,4 +171,4 @@ decoders: install
 	    --resume -o out/decoder$$block.safetensors || exit; done
 
 clean:
-	rm -rf $(VENV) build out
+	rm -rf $(VENV) $(KERAS_VENV) build out

@@ -84,6 +84,21 @@ def bench_optimize(
     _show([row], csv, as_json)
 
 
+@bench_app.command("keras", epilog="Example: impasto bench keras --backend jax --csv bench/keras.csv")
+def bench_keras(
+    backend: Annotated[str, typer.Option(help="tensorflow or jax.")] = "tensorflow",
+    precision: flags.Precision = "auto",
+    size: _Size = 512,
+    runs: _Runs = 3,
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """One optimisation step by Keras against plain float32 PyTorch, where both are installed."""
+    from impasto.bench.keras_step import keras_step
+
+    _show([keras_step(backend=backend, precision=precision, size=size, runs=runs)], csv, as_json)
+
+
 @bench_app.command("networks", epilog="Example: impasto bench networks mine.safetensors --csv bench/networks.csv")
 def bench_networks(
     file: Annotated[Path | None, typer.Argument(help="A trained network to score, too.")] = None,

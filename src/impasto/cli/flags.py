@@ -112,6 +112,10 @@ Runtime = Annotated[
         help="What runs methods of one pass: torch, onnx (ONNX Runtime), openvino, or auto: the fastest, as measured."
     ),
 ]
+Backend = Annotated[
+    str,
+    typer.Option(help="What the method runs on: torch (PyTorch), or by Keras tensorflow or jax (docs/keras.md)."),
+]
 InnerSize = Annotated[
     int | None,
     typer.Option(

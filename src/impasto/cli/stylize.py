@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from impasto.engine.engine import Engine
     from impasto.engine.request import Request, Result
     from impasto.engine.snapshots import Snapshots
+    from impasto.keras.engine import KerasEngine
 
 _EXAMPLES = """\b
 Examples:
@@ -67,6 +68,7 @@ def stylize(
     device: flags.Device = "auto",
     precision: flags.Precision = "auto",
     runtime: flags.Runtime = "auto",
+    backend: flags.Backend = "torch",
     threads: flags.Threads = None,
     keep_color: flags.KeepColor = None,
     color_only: flags.ColorOnly = False,
@@ -127,11 +129,9 @@ def stylize(
     )
     painter = _Painter(read_styles, request, targets, source, watched, as_json=as_json)
     painter.check(contents)
+    engine = _engine_of(painter, backend, device, precision, runtime)
     from impasto.cli.console import Reporter
-    from impasto.engine.engine import Engine
 
-    chosen = runtime if preview is None else _with_previews(runtime)
-    engine = Engine(device=device, precision=precision, runtime=chosen)
     with Reporter(silent=quiet, preview=watched.shown()) as reporter:
         painter.paint_all(engine, contents, reporter)
 
@@ -143,6 +143,23 @@ def _targets(
     folders = [Path(item) for item in given if item != "-" and is_folder(item)]
     several = len(contents) > 1 or bool(folders)
     return Targets(out, several=several, trees=folders, format=extension, jpeg_quality=jpeg_quality)
+
+
+def _engine_of(painter: _Painter, backend: str, device: str, precision: str, runtime: str) -> Engine | KerasEngine:
+    """What paints: PyTorch and the other runtimes; or Keras, which loads no PyTorch."""
+    if backend == "torch":
+        from impasto.engine.engine import Engine
+
+        chosen = runtime if painter.watched.preview is None else _with_previews(runtime)
+        return Engine(device=device, precision=precision, runtime=chosen)
+    given = {"--device": device != "auto", "--runtime": runtime != "auto", "--preview": painter.watched.preview}
+    for flag in (flag for flag, value in given.items() if value):
+        raise InputError(f"{flag} is not for --backend {backend}", "leave one of them out")
+    from impasto.keras.engine import KerasEngine
+    from impasto.keras.forms import check
+
+    check(painter.styles, painter.watched.of(painter.request, Path()))
+    return KerasEngine(backend=backend, precision=precision)
 
 
 def _with_previews(runtime: str) -> str:
@@ -178,7 +195,7 @@ class _Painter:
                 self.request.max_pixels,
             )
 
-    def paint_all(self, engine: Engine, contents: list[str], reporter: Reporter) -> None:
+    def paint_all(self, engine: Engine | KerasEngine, contents: list[str], reporter: Reporter) -> None:
         """Paint each picture; of several, one that cannot be painted is told, and the others go on.
 
         Raises:
@@ -199,7 +216,7 @@ class _Painter:
             done = "the others are done; " if failed < len(contents) else ""
             raise BatchError(f"{failed} of {len(contents)} pictures failed", f"{done}see above")
 
-    def paint(self, engine: Engine, content: str, reporter: Reporter) -> None:
+    def paint(self, engine: Engine | KerasEngine, content: str, reporter: Reporter) -> None:
         """Paint and save one picture."""
         self.targets.check(content)
         source = content if self.source is None else self.source

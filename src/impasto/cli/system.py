@@ -12,11 +12,12 @@ from rich.table import Table
 
 from impasto.assets import Store
 from impasto.cli.printing import say_json
+from impasto.engine.request import installed_package
 from impasto.errors import plain
 from impasto.methods import registry
 
 _NEEDED = ("numpy", "pillow", "opencv-python-headless", "safetensors")
-_OPTIONAL = ("torch", "onnxruntime", "openvino", "onnx")
+_OPTIONAL = ("torch", "onnxruntime", "openvino", "onnx", "keras", "tensorflow", "jax")
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +60,7 @@ def doctor(
 
 def _version(package: str) -> str:
     try:
-        return version(package)
+        return version(installed_package(package))
     except PackageNotFoundError:
         return "not installed"
 

@@ -22,7 +22,8 @@ from impasto.images import Picture
 from impasto.losses.losses import ContentLoss, relative_error
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
-from impasto.optim.descent import Schedule, descend, differentiated
+from impasto.optim.descent import descend, differentiated
+from impasto.optim.schedule import Schedule
 
 ASSET = "vgg19-normalised"
 _LAYERS = frozenset({"relu1_1", "relu2_1", "relu3_1", "relu4_1"})

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from impasto.contract import OnProgress, ignore
 from impasto.errors import InputError, ResourceError
-from impasto.optim.descent import Schedule, Score, descend
+from impasto.optim.descent import Score, descend
+from impasto.optim.schedule import Schedule
 from impasto.optim.surfaces import Rotation, colors_of
 from impasto.scenes.cameras import Camera
 from impasto.scenes.meshes import welded

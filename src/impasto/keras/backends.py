@@ -1,0 +1,227 @@
+"""What Keras runs on: TensorFlow, JAX or PyTorch; chosen once in a process, before Keras is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto import device
+from impasto.engine.request import installed_package
+from impasto.errors import InputError, MissingExtra
+
+Floats = NDArray[np.float32]
+Tree = Mapping[str, Any]
+"""Tensors by name, and by name once more within."""
+
+Loss = Callable[[Any, Tree], tuple[Any, Any]]
+"""Of an image and of what it is compared with: a scalar that is descended, and what else to tell."""
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One library that Keras runs on.
+
+    Attributes:
+        name: what Keras calls it.
+        module: what is imported.
+        title: for people.
+    """
+
+    name: str
+    module: str
+    title: str
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether it is there; nothing is imported."""
+        return find_spec(self.module) is not None
+
+    @property
+    def version(self) -> str:
+        """Of the package; empty where there is none."""
+        try:
+            return version(installed_package(self.name))
+        except PackageNotFoundError:
+            return ""
+
+
+BACKENDS: Mapping[str, Backend] = {
+    row.name: row
+    for row in (
+        Backend("tensorflow", "tensorflow", "TensorFlow"),
+        Backend("jax", "jax", "JAX"),
+        Backend("torch", "torch", "PyTorch"),
+    )
+}
+
+
+def use_backend(name: str) -> None:
+    """Have Keras run on a library; to be called before Keras is imported.
+
+    Args:
+        name: "tensorflow", "jax" or "torch".
+
+    Raises:
+        InputError: there is no such backend, or Keras runs on another one already.
+        MissingExtra: Keras or the library is not installed.
+    """
+    if name not in BACKENDS:
+        raise InputError(f"there is no backend {name!r}", f"it is one of {', '.join(BACKENDS)}")
+    row = BACKENDS[name]
+    missing = [title for title, here in (("Keras", _has_keras()), (row.title, row.is_installed)) if not here]
+    if missing:
+        are, them = ("are", "them") if len(missing) > 1 else ("is", "it")
+        line = f'pip install "impasto[keras]" {name}'
+        raise MissingExtra(f"{' and '.join(missing)} {are} not installed, and --backend {name} needs {them}", line)
+    running = running_on()
+    if running not in ("", name):
+        raise InputError(
+            f"Keras runs on {BACKENDS[running].title} in this process, and cannot change to {row.title}",
+            "begin a new Python, and choose the backend before keras is imported",
+        )
+    if not running:
+        _begin(name)
+
+
+def running_on() -> str:
+    """The backend that Keras runs on; empty where it is not imported yet."""
+    if "keras" not in sys.modules:
+        return ""
+    import keras
+
+    return str(keras.backend.backend())
+
+
+def on_device() -> str:
+    """Where the backend computes: "cpu", "gpu" or "tpu"."""
+    name = running_on()
+    if name == "jax":
+        import jax
+
+        return str(jax.default_backend())
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
+    return "cpu"
+
+
+def scored(model: Any, loss: Loss) -> Callable[[Any, Tree], tuple[Any, Floats]]:
+    """Compiles a loss of an image; what is called gives what the loss tells, and its gradient.
+
+    Args:
+        model: whose weights the loss uses.
+        loss: written in keras.ops.
+    """
+    step = {"tensorflow": _in_tensorflow, "jax": _in_jax, "torch": _in_torch}[running_on()](model, loss)
+
+    def score(image: Any, target: Tree) -> tuple[Any, Floats]:
+        told, gradient = step(image, target)
+        return told, to_numpy(gradient)
+
+    return score
+
+
+def compiled(model: Any) -> Callable[[Any], Any]:
+    """A model as a compiled function of its input."""
+    name = running_on()
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        function: Callable[[Any], Any] = tf.function(
+            lambda image: model(image, training=False), reduce_retracing=True, autograph=False
+        )
+        return function
+    if name == "jax":
+        import jax
+
+        inner = jax.jit(lambda values, image: _with_variables(model, values, lambda: model(image, training=False)))
+        return lambda image: inner([variable.value for variable in model.variables], image)
+    return lambda image: model(image, training=False)
+
+
+def to_numpy(tensor: Any) -> Any:
+    """A tensor, or several in a mapping, as NumPy's in float32."""
+    import keras
+
+    if isinstance(tensor, Mapping):
+        return {name: to_numpy(one) for name, one in tensor.items()}
+    return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")))
+
+
+def _has_keras() -> bool:
+    return "keras" in sys.modules or find_spec("keras") is not None
+
+
+def _begin(name: str) -> None:
+    os.environ["KERAS_BACKEND"] = name
+    if name != "tensorflow":
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    from impasto.export._quiet import silent
+
+    with silent():  # it tells of its libraries when it is imported, past Python
+        import tensorflow as tf
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(device.cores())
+    except RuntimeError:  # it computes already, with as many as it took
+        return
+
+
+def _in_tensorflow(_model: Any, loss: Loss) -> Callable[[Any, Tree], tuple[Any, Any]]:
+    import tensorflow as tf
+
+    def step(image: Any, target: Tree) -> tuple[Any, Any]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(image)
+            total, told = loss(image, target)
+        return told, tape.gradient(total, image)
+
+    inner = tf.function(step, autograph=False)
+    return lambda image, target: inner(tf.convert_to_tensor(image), target)
+
+
+def _in_jax(model: Any, loss: Loss) -> Callable[[Any, Tree], tuple[Any, Any]]:
+    import jax
+
+    def step(values: Sequence[Any], image: Any, target: Tree) -> tuple[Any, Any]:
+        def total(image: Any) -> tuple[Any, Any]:
+            found: tuple[Any, Any] = _with_variables(model, values, lambda: loss(image, target))
+            return found
+
+        (_, told), gradient = jax.value_and_grad(total, has_aux=True)(image)
+        return told, gradient
+
+    inner = jax.jit(step)
+    # weights go in as arguments: as constants they would be compiled in, all 80 MB of them at every size
+    return lambda image, target: inner([variable.value for variable in model.variables], image, target)
+
+
+def _in_torch(_model: Any, loss: Loss) -> Callable[[Any, Tree], tuple[Any, Any]]:
+    import torch
+
+    def step(image: Any, target: Tree) -> tuple[Any, Any]:
+        leaf = torch.as_tensor(image).detach().clone().requires_grad_()
+        total, told = loss(leaf, target)
+        return told, torch.autograd.grad(total, leaf)[0]
+
+    return step
+
+
+def _with_variables(model: Any, values: Sequence[Any], call: Callable[[], Any]) -> Any:
+    import keras
+
+    with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
+        return call()

@@ -1,0 +1,185 @@
+"""The command line with --backend: the same command, metadata and cancelling, without PyTorch; and what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def files(tmp_path, photo, painting):
+    for name, pixels in (("photo.png", photo), ("painting.png", painting)):
+        Image.fromarray(np.rint(255 * pixels).astype(np.uint8)).save(tmp_path / name)
+    return tmp_path
+
+
+METHODS = [
+    ("optimize", ["--style", "painting.png", "--steps", "1"]),
+    ("adain", ["--style", "painting.png", "--quality", "draft"]),
+    ("feedforward", ["--style", "pack:irises"]),
+    ("optimize", ["--style", "painting.png", "--steps", "1", "--init", "draft"]),
+]
+
+
+@pytest.mark.parametrize(("method", "words"), METHODS)
+def test_the_command_paints_without_pytorch(impasto, files, backend, monkeypatch, method, words):
+    from impasto import images
+
+    monkeypatch.chdir(files)
+    done = impasto("stylize", "photo.png", *words, "--backend", backend, "-o", "out.png", "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "no torch"
+    told, record = json.loads(done.stdout), images.read_record("out.png")
+    assert told["method"] == record["method"] == method
+    assert record["backend"] == backend
+    assert record["keras"]
+    assert record["tensorflow-cpu" if backend == "tensorflow" else "jax"]
+    assert np.abs(images.read("out.png").pixels - images.read("photo.png").pixels).mean() > 0.01
+    assert images.read("out.png").pixels.shape == images.read("photo.png").pixels.shape
+
+
+def test_mixed_precision(engine, photo, painting, backend):
+    from impasto.engine.request import Request
+    from impasto.keras import KerasEngine
+
+    request = Request(method="adain")
+    half = KerasEngine(backend=backend, precision="bfloat16").stylize(photo, painting, request)
+    whole = engine.stylize(photo, painting, request)
+    assert half.record["precision"] == "bfloat16"
+    assert 0 < np.abs(half.picture.pixels - whole.picture.pixels).mean() < 0.02
+
+
+def test_cancelling_gives_the_best_picture_so_far(engine, photo, painting):
+    from impasto.engine.request import Request
+    from impasto.errors import Cancelled
+
+    reports = []
+
+    def stop(progress):
+        reports.append(progress)
+        if progress.step == 5:
+            raise Cancelled
+
+    with pytest.raises(Cancelled) as stopped:
+        engine.stylize(photo, painting, Request(knobs={"steps": 4, "coarsest": 48}), on_progress=stop)
+    result = stopped.value.result
+    assert result.picture.pixels.shape == photo.shape
+    assert len(result.losses) == 5
+    assert [one.step for one in reports] == sorted(one.step for one in reports)
+    assert all(0 <= one.share < 1 for one in reports)
+
+
+def test_progress_ends_at_its_total(engine, photo, painting):
+    from impasto.engine.request import Request
+
+    reports = []
+    result = engine.stylize(photo, painting, Request(knobs={"steps": 2, "coarsest": 48}), on_progress=reports.append)
+    assert reports[-1].step == reports[-1].total == len(result.losses)
+    assert reports[-1].share == pytest.approx(1)
+    totals = [losses["total"] for losses in result.losses]
+    assert totals[-1] < totals[-2]
+
+
+def test_interrupted_by_the_keyboard_it_saves(files, backend, monkeypatch):
+    monkeypatch.chdir(files)
+    command = [sys.executable, "-m", "impasto", "stylize", "photo.png", "--style", "painting.png", "--steps", "5000"]
+    with subprocess.Popen(
+        [*command, "--backend", backend, "-o", "out.png"], stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    ) as process:
+        for line in process.stderr:
+            if "refining" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert "the best picture so far is saved" in rest
+    assert (files / "out.png").exists()
+
+
+REFUSED = [
+    (["--method", "wct"], "method wct has no Keras form", "adain or feedforward or optimize"),
+    (["--style-loss", "sliced"], "--style-loss sliced has no Keras form", "--style-loss gram or moments"),
+    (["--init", "style"], "--init style has no Keras form", "recolored"),
+    (["--content-layers", "conv4_2"], "before its ReLU", "block4_conv2"),
+    (["--keep-color", "luminance"], "--keep-color has no Keras form", "leave out --backend"),
+    (["--region", "photo.png=painting.png"], "--region has no Keras form", "leave out --backend"),
+    (["--max-memory", "2GB"], "--max-memory has no Keras form", "leave out --backend"),
+    (["--save-every", "2"], "--save-every, --resume or --time-lapse has no Keras form", "leave out --backend"),
+    (["--preview", "seen.png"], "--preview is not for --backend", "leave one of them out"),
+    (["--runtime", "onnx"], "--runtime is not for --backend", "leave one of them out"),
+    (["--device", "cuda"], "--device is not for --backend", "leave one of them out"),
+    (["--precision", "float16"], "does not compute in float16", "float32, bfloat16"),
+]
+
+
+@pytest.mark.parametrize(("words", "message", "hint"), REFUSED, ids=lambda value: " ".join(value)[:30])
+def test_what_has_no_keras_form_is_told_in_two_lines(files, capfd, backend, monkeypatch, words, message, hint):
+    from impasto.cli import app
+
+    monkeypatch.chdir(files)
+    assert app.run(["stylize", "photo.png", "--style", "painting.png", "--backend", backend, *words]) == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert message in lines[0]
+    assert hint in lines[1]
+
+
+def test_there_is_no_other_backend(files, capfd, monkeypatch):
+    from impasto.cli import app
+
+    monkeypatch.chdir(files)
+    assert app.run(["stylize", "photo.png", "--style", "painting.png", "--backend", "mxnet"]) == 2
+    assert "there is no backend 'mxnet'" in capfd.readouterr().err
+
+
+def test_a_backend_that_is_not_installed(files, impasto, backend, monkeypatch):
+    monkeypatch.chdir(files)
+    done = impasto("stylize", "photo.png", "--style", "pack:irises", "--backend", "torch-by-keras")
+    assert done.returncode == 2
+    from impasto.errors import MissingExtra
+    from impasto.keras import backends
+
+    monkeypatch.setattr(backends, "find_spec", lambda name: None if name == "torch" else True)
+    with pytest.raises(MissingExtra, match="PyTorch is not installed") as missing:
+        backends.use_backend("torch")
+    assert missing.value.hint == 'pip install "impasto[keras]" torch'
+
+
+def test_a_backend_cannot_be_changed(engine, backend):
+    from impasto.errors import InputError
+    from impasto.keras import use_backend
+
+    use_backend(backend)  # the same again
+    with pytest.raises(InputError, match="cannot change to") as changed:
+        use_backend("jax" if backend == "tensorflow" else "tensorflow")
+    assert "new Python" in changed.value.hint
+
+
+def test_without_keras_it_is_told(monkeypatch):
+    from impasto.errors import MissingExtra
+    from impasto.keras import backends
+
+    monkeypatch.setattr(backends, "_has_keras", lambda: False)
+    with pytest.raises(MissingExtra, match="Keras is not installed") as missing:
+        backends.use_backend("jax")
+    assert missing.value.hint == 'pip install "impasto[keras]" jax'
+
+
+def test_doctor_tells_what_is_installed(impasto):
+    done = impasto("doctor", "--json")
+    versions = json.loads(done.stdout)["versions"]
+    assert versions["torch"] == "not installed"
+    assert all(versions[name][0].isdigit() for name in ("keras", "tensorflow", "jax"))
+
+
+def test_transparent_pictures_are_refused(engine, photo, painting):
+    from impasto.errors import InputError
+
+    clear = np.dstack([photo, np.linspace(0, 1, photo.shape[1], dtype=np.float32)[None].repeat(len(photo), 0)])
+    with pytest.raises(InputError, match="transparent"):
+        engine.stylize(clear, painting)
