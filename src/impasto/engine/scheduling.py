@@ -121,7 +121,7 @@ def busy_seconds(idle_since: float, started: float, ended: float) -> float:
     large batch can paint quicker and still serve fewer. Longer idle times mean that nobody asks, and say nothing.
 
     Args:
-        idle_since, started, ended: seconds of one clock: the worker's batch before came to its end, and this one's times.
+        idle_since, started, ended: seconds of one clock: the batch before came to its end, this one began and ended.
     """
     return ended - max(idle_since, started - (ended - started))
 
