@@ -176,6 +176,7 @@ def _begin(name: str) -> None:
 
     try:
         tf.config.threading.set_intra_op_parallelism_threads(device.cores())
+        tf.config.threading.set_inter_op_parallelism_threads(device.cores())
     except RuntimeError:  # it computes already, with as many as it took
         return
 
