@@ -9,14 +9,16 @@ set -euo pipefail
 photo=$1 style=$2 out=$3
 service=${IMPASTO_SERVICE:-http://127.0.0.1:8000}
 call=(curl --silent --show-error --fail-with-body --header "Authorization: Bearer ${IMPASTO_KEY:-}")
-if [ -f "$style" ]; then style="@$style"; fi
+quoted() { printf '%s' "$1" | sed 's/[\\"]/\\&/g; s/.*/"&"/'; } # or curl would part a name at ; and ,
+content="content=@$(quoted "$photo")"
+if [ -f "$style" ]; then what=(-F "style=@$(quoted "$style")"); else what=(--form-string "style=$style"); fi
 
 # At once: the answer is the picture, and breaking off stops the painting.
-"${call[@]}" "$service/v1/stylize" -F content=@"$photo" -F style="$style" -F quality=draft --output "$out"
+"${call[@]}" "$service/v1/stylize" -F "$content" "${what[@]}" -F quality=draft --output "$out"
 
 # As a job: it goes on while nobody waits. A repeated request with the same key starts no second one.
 answer=$("${call[@]}" "$service/v1/jobs" --header "Idempotency-Key: $RANDOM$RANDOM" \
-    -F content=@"$photo" -F style="$style" -F quality=draft -F format=jpg)
+    -F "$content" "${what[@]}" -F quality=draft -F format=jpg)
 job=$(sed -E 's/.*"id": ?"([0-9a-f]+)".*/\1/' <<<"$answer")
 
 # Its events, to the last.

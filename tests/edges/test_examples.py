@@ -29,8 +29,8 @@ def environment(request, engine):
     running.close()
 
 
-def ran(program, script, folder, environment, style="painting.png"):
-    words = [program, str(FOLDER / script), "photo.png", style, "out.png"]
+def ran(program, script, folder, environment, style="painting.png", photo="photo.png"):
+    words = [program, str(FOLDER / script), photo, style, "out.png"]
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=100, check=False)
     return done.returncode, done.stdout + done.stderr
 
@@ -57,6 +57,10 @@ def test_the_example_of_curl(folder, environment):
     assert told.splitlines()[-1] == "event: done"
     code, told = ran("bash", "paint.sh", folder, {**environment, "IMPASTO_KEY": "wrong"})
     assert code != 0
+    odd = {name: shutil.copy(folder / name, folder / f'a;b, "{name}') for name in ("photo.png", "painting.png")}
+    (folder / "out.png").unlink()
+    code, told = ran("bash", "paint.sh", folder, environment, photo=odd["photo.png"], style=odd["painting.png"])
+    assert (code, size(folder / "out.png")) == (0, (64, 48)), told
 
 
 @pytest.mark.process
