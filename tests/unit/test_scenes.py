@@ -19,7 +19,7 @@ from impasto.contract import Progress
 from impasto.engine.request import Request
 from impasto.errors import Cancelled, InputError, MissingExtra, ResourceError
 from impasto.optim.surfaces import Sheet, colors_of, completed, weights_of
-from impasto.scenes import gltf, measures
+from impasto.scenes import gltf, measures, panoramas
 from impasto.scenes.cameras import Camera
 from impasto.scenes.files import ModelSettings, open_scene
 from impasto.scenes.films import _held, paint_film
@@ -738,12 +738,29 @@ def test_a_panorama_is_looked_at_from_its_middle():
 def test_a_painted_panorama_has_no_seam_and_no_pinch(engine):
     scene = PanoramaScene.of(sphere())
     result = tiny_painting(engine, scene, replace(SMALL, views=12), knobs={"steps": 6})
-    painted = result.scene.textures[0]
+    painted, before = (images.to_tensor(one.picture.pixels) for one in (result.scene, scene))
     steps = (painted - painted.roll(1, 3)).abs().mean((0, 1, 2))
     assert steps[0] < 1.3 * steps[1:].mean()  # where right meets left
-    assert (painted - scene.textures[0]).abs().mean() > 0.02
+    assert (painted - before).abs().mean() > 0.02
     top = painted[0, :, 0]
     assert (top - top.mean(1, keepdim=True)).abs().max() < 0.08  # all of it is nearly one place
+
+
+def test_faces_of_a_panorama_blend_into_the_same_picture():
+    """Out of the picture into the faces and back; each direction is shown once, and at the poles as elsewhere."""
+    smooth = sphere(64)
+    scene = PanoramaScene.of(smooth)
+    assert len({texture.shape for texture in scene.textures}) == 1
+    again = scene.painted(scene.textures).picture.pixels
+    np.testing.assert_allclose(again, smooth.pixels, atol=0.02)
+    seen = np.concatenate((np.eye(3), -np.eye(3), np.random.default_rng(0).normal(size=(500, 3))))
+    shares = np.array(panoramas._shares(seen))
+    np.testing.assert_allclose(shares.sum(0), 1)
+    assert ((shares > 0) & (shares < 1)).any(0).sum() > 20
+    noisy = [torch.rand(texture.shape, generator=torch.Generator().manual_seed(1)) for texture in scene.textures]
+    rows = scene.painted(noisy).picture.pixels
+    wide = np.abs(rows[2] - np.roll(rows[2], 1, 0)).mean()  # 5 degrees of the sphere's width lie in 64 pixels
+    assert wide < 0.3 * np.abs(rows[32] - np.roll(rows[32], 1, 0)).mean()
 
 
 def test_a_panorama_keeps_its_metadata(engine, tmp_path):

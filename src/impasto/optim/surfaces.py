@@ -81,13 +81,11 @@ class Sheet:
         sides: height and width; a list is 1 high.
         mips: whether smaller levels follow it, each half as large, down to one texel.
         mask: `(1, 1, H, W)`, 1 where triangles lie; what is between them never shows, on no level. None for everywhere.
-        around: whether its left edge meets its right one.
     """
 
     sides: tuple[int, int]
     mips: bool = True
     mask: Tensor | None = None
-    around: bool = False
 
     @property
     def levels(self) -> tuple[tuple[int, int], ...]:
@@ -196,7 +194,7 @@ class TextureCanvas:
         backdrop: Tensor | None = None,
     ) -> None:
         self._parts = [
-            PixelPyramid(start, wrap=sheet.around) if sheet.mips else Pixels(start.clone())
+            PixelPyramid(start) if sheet.mips else Pixels(start.clone())
             for start, sheet in zip(starts, sheets, strict=True)
         ]
         self._sheets, self._views, self._rotation = tuple(sheets), tuple(views), rotation

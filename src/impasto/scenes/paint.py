@@ -435,11 +435,7 @@ def _started(scene: Scene, seen: Sequence[Tensor], loaded: LoadedStage) -> list[
 
 def _softened(texture: Tensor, sheet: Sheet, knobs: Any) -> Tensor:
     """A texture without the detail that is to be painted anew; of a list of colours none are neighbours."""
-    if not sheet.mips:
-        return texture
-    reach = texture.shape[3] // 8 if sheet.around else 0
-    wide = torch.nn.functional.pad(texture, (reach, reach, 0, 0), mode="circular")
-    return softened(wide, knobs)[..., reach : reach + texture.shape[3]]
+    return softened(texture, knobs) if sheet.mips else texture
 
 
 def _completed(canvas: TextureCanvas, sheets: Sequence[Sheet], views: Sequence[Lookup]) -> list[Tensor]:

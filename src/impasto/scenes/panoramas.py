@@ -1,7 +1,8 @@
 """Panoramas: pictures of the whole sphere in equirectangular form, painted by looking around from its middle.
 
-Strokes are painted in views, which look everywhere alike, so they have one size on the sphere, there is no seam where
-left meets right, and nothing is pinched at the poles.
+Strokes are painted in views, which look everywhere alike, so they have one size on the sphere. What moves are six faces
+of a cube, which overlap a little and blend there: texels are of nearly one size, so that there is no seam where left
+meets right and nothing is pinched at the poles.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,7 +28,9 @@ from impasto.scenes.lookups import Footprints, lookup, texture_taps
 from impasto.scenes.rasterise import Floats
 
 _FIELD = math.radians(80)  # of a view
-_TAPS = 24  # along a row near the poles, where texels crowd
+_OVERLAP = 0.06  # of half a face, by which it goes on beyond its edges
+_DENSE = 1.1  # texels in the middle of a face by those of the picture
+_STEP = 16  # texels that divide a face's side
 _UP = np.array([0.0, 1.0, 0.0])
 
 
@@ -62,13 +66,22 @@ class PanoramaScene:
 
     @cached_property
     def textures(self) -> tuple[Tensor, ...]:
-        """The picture, `(1, 3, H, W)`."""
-        return (images.to_tensor(images.as_float(self.picture.pixels)),)
+        """The faces of the cube, each `(1, 3, N, N)`."""
+        whole = _unpinched(images.to_tensor(images.as_float(self.picture.pixels)))
+        wide = F.pad(whole, (1, 1, 0, 0), mode="circular")
+        width, side = self.picture.width, self.sheets[0].sides[0]
+        found = []
+        for face in _FACES:
+            places = _places(face.rays(side))
+            places[:, 0] = (places[:, 0] * width + 1) / (width + 2)
+            found.append(_sampled(wide, places).view(1, 3, side, side))
+        return tuple(found)
 
     @property
     def sheets(self) -> tuple[Sheet, ...]:
         """See `Scene`."""
-        return (Sheet((self.picture.height, self.picture.width), around=True),)
+        side = _STEP * math.ceil(_DENSE * 2 * (1 + _OVERLAP) * self.picture.height / math.pi / _STEP)
+        return (Sheet((side, side)),) * len(_FACES)
 
     def cameras(self, count: int, seed: int) -> list[Camera]:
         """Views evenly over the sphere, each turned about its own axis."""
@@ -83,22 +96,45 @@ class PanoramaScene:
     def look(self, camera: Camera, side: int) -> Lookup:
         """See `Scene`."""
         rays = camera.rays(side)
-        places, slopes = _places(rays), _slopes(camera, side)
-        seen = Footprints(np.arange(side * side), places, slopes, np.ones(side * side))
-        taps = texture_taps(seen, self.sheets[0], 0, ("repeat", "clamp"), most=_TAPS)
+        beside = [_moved_rays(camera, side, *half) for half in ((0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5))]
+        shares, parts = _shares(rays), []
+        for index, (face, share) in enumerate(zip(_FACES, shares, strict=True)):
+            own = np.flatnonzero(share > 0)
+            right, left, below, above = (_on_face(face, moved[own]) for moved in beside)
+            slopes = np.stack((right - left, below - above), 1)
+            seen = Footprints(own, _on_face(face, rays[own]), slopes, share[own])
+            parts.append(texture_taps(seen, self.sheets[index], index * self.sheets[0].rows, ("clamp", "clamp")))
         facing = np.clip(rays @ camera.axes[2], 0, 1) ** 3  # a pixel in the middle sees a larger part of the sphere
-        return lookup([taps], (side, side), facing=facing, depths=np.ones(side * side))
+        return lookup(parts, (side, side), facing=facing, depths=np.ones(side * side))
 
     def painted(self, textures: Sequence[Tensor]) -> PanoramaScene:
-        """See `Scene`. Near the poles, where a row is shorter than it has texels, they are averaged along it."""
-        pixels = images.from_tensor(_unpinched(textures[0]))
-        return PanoramaScene(replace(self.picture, pixels=pixels))
+        """See `Scene`."""
+        height, width = self.picture.height, self.picture.width
+        rows = [self._row(textures, row, width) for row in range(height)]
+        return PanoramaScene(replace(self.picture, pixels=images.from_tensor(torch.stack(rows, 2).clamp(0, 1))))
+
+    def _row(self, textures: Sequence[Tensor], row: int, width: int) -> Tensor:
+        """One row of the picture, `(1, 3, W)`, out of the faces."""
+        rays = _rays_of_row(row, self.picture.height, width)
+        total = torch.zeros(1, 3, width)
+        for face, share, texture in zip(_FACES, _shares(rays), textures, strict=True):
+            own = np.flatnonzero(share > 0)
+            if len(own):
+                seen = _sampled(texture, _on_face(face, rays[own])) * torch.from_numpy(share[own]).float()
+                total = total.index_add(2, torch.from_numpy(own), seen)
+        return total
 
     def write(self, path: Path) -> None:
         """See `Scene`: with all metadata, such as GPano's, kept."""
         images.write(self.picture, path)
 
 
+def _face(ahead: Floats) -> Camera:
+    """A camera whose picture is a face of the cube."""
+    return replace(Camera.at(np.zeros(3), ahead, _UP), focal=0.5 / (1 + _OVERLAP))
+
+
+_FACES = tuple(_face(axis) for axis in np.concatenate((np.eye(3), -np.eye(3))))
 _SPHERE = np.concatenate((np.eye(3), -np.eye(3)))
 
 
@@ -118,20 +154,43 @@ def _places(rays: Floats) -> Floats:
     return np.stack((across, down), 1)
 
 
-def _slopes(camera: Camera, side: int) -> Floats:
-    """How the places change per pixel, by differences of half a pixel; across the seam the short way."""
+def _moved_rays(camera: Camera, side: int, right: float, below: float) -> Floats:
+    """Directions through the pixels `(side * side, 3)`, parts of a pixel beside their centres."""
     along = (np.arange(side) + 0.5) / side
-    x, y = (grid.ravel() for grid in np.meshgrid(along - camera.middle[0], along - camera.middle[1]))
-    half, found = 0.5 / side, []
-    for right, below in ((half, 0.0), (0.0, half)):
-        ends = [
-            _places(np.stack((x + sign * right, y + sign * below, np.full(len(x), camera.focal)), 1) @ camera.axes)
-            for sign in (1, -1)
-        ]
-        change = ends[0] - ends[1]
-        change[:, 0] -= np.round(change[:, 0])
-        found.append(change)
-    return np.stack(found, 1)
+    x, y = np.meshgrid(along - camera.middle[0] + right / side, along - camera.middle[1] + below / side)
+    moved: Floats = np.stack((x.ravel(), y.ravel(), np.full(x.size, camera.focal)), 1) @ camera.axes
+    return moved
+
+
+def _rays_of_row(row: int, height: int, width: int) -> Floats:
+    """Directions of the pixels of a row, `(W, 3)`; the inverse of `_places`."""
+    down, across = math.pi * (row + 0.5) / height, 2 * math.pi * ((np.arange(width) + 0.5) / width - 0.5)
+    flat = math.sin(down)
+    return np.stack((flat * np.sin(across), np.full(width, math.cos(down)), -flat * np.cos(across)), 1)
+
+
+def _on_face(face: Camera, rays: Floats) -> Floats:
+    """Where directions before a face lie on it, `(P, 2)`, within [0, 1] where it shows them."""
+    seen = rays @ face.axes.T
+    places: Floats = 0.5 + face.focal * seen[:, :2] / seen[:, 2:]
+    return places
+
+
+def _shares(rays: Floats) -> list[Floats]:
+    """How much each face shows of directions `(P, 3)`: they add up to 1, and blend where faces overlap."""
+    found: list[Floats] = []
+    for face in _FACES:
+        right, down, ahead = (rays @ face.axes.T).T
+        reach = np.maximum(np.abs(right), np.abs(down)) / np.maximum(ahead, 1e-9)
+        found.append(np.clip((1 + _OVERLAP - reach) / (2 * _OVERLAP), 0, 1))
+    total = np.sum(found, 0)
+    return [share / total for share in found]
+
+
+def _sampled(texture: Tensor, places: Floats) -> Tensor:
+    """Colours `(1, 3, P)` of a texture at places `(P, 2)` in [0, 1]."""
+    grid = torch.from_numpy(2 * places - 1).to(texture)[None, None]
+    return F.grid_sample(texture, grid, mode="bilinear", padding_mode="border", align_corners=False)[:, :, 0]
 
 
 def _unpinched(texture: Tensor) -> Tensor:
