@@ -109,6 +109,12 @@ def test_what_gives_no_picture_is_told(tree, item):
         list(find_photographs([item], out="out"))
 
 
+def test_a_pipe_is_no_photograph(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(InputError, match=r"pipe.jpg is no file"):
+        list(find_photographs([str(tmp_path / "pipe.jpg")], out=str(tmp_path / "out")))
+
+
 def test_results_are_named_by_photograph_and_style_in_the_tree():
     looks = [STYLES, (("irises", 2.0), ("wheat field", 1.0))]
     works = plan_of(looks).add(photographs("sub/a.jpg"))

@@ -135,7 +135,8 @@ def _found(item: str, out: str) -> Iterator[Photograph]:
         yield from (Photograph(str(path), _branch(path, Path(item))) for path in pictures_in(Path(item), out))
     elif is_file(item) or not _MAGIC.search(item):
         if not is_file(item):
-            raise InputError(f"{plain(item)} does not exist", "name a file, a folder, or a pattern such as 'in/*.jpg'")
+            what = "does not exist" if places.stamp(item) is None else "is no file"  # a pipe, or a device
+            raise InputError(f"{plain(item)} {what}", "name a file, a folder, or a pattern such as 'in/*.jpg'")
         yield Photograph(item)
     else:
         yield from _matching(item, out)
