@@ -1,7 +1,7 @@
-"""Words as a style: moves pixels until CLIP sees the photograph change the way the words say.
+"""Words as a style: trains a small network on one photograph until CLIP sees it change the way the words say.
 
-Paper: arXiv:2112.00374 (CLIPstyler, Kwon and Ye 2022). Departs from it in that losses are relative, and that pixels are
-moved by default, and not the weights of a network; `canvas` chooses.
+Paper: arXiv:2112.00374 (CLIPstyler, Kwon and Ye 2022). Departs from it in that losses are relative, and that pixels may
+be moved instead of a network's weights (`canvas`): they please CLIP with colours that no one else sees in the words.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ SOURCE = "photo"
 TEMPLATES = ("a {}", "{}", "a picture of {}", "a painting of {}", "a photo of {}")
 """Sentences whose vectors are averaged: what they share falls out of the direction."""
 
-WHOLE_BALANCE, PATCH_BALANCE, CONTENT_BALANCE, VARIATION_BALANCE = 1.0, 9.0, 1.0, 0.3
+WHOLE_BALANCE, PATCH_BALANCE, CONTENT_BALANCE, VARIATION_BALANCE = 1.0, 9.0, 0.3, 0.3
 
 _STRIDE, _LEAST = 16, 32  # of the encoder; smaller pictures are mirrored
 _NETWORK = "tiny"
@@ -61,7 +61,7 @@ _KEPT_PATCHES = 16
 
 
 class ClipStyle(Costs):
-    """CLIPstyler on pixels, or on a small network.
+    """CLIPstyler on a small network, or on pixels.
 
     Args:
         weights: of VGG-19, and a CLIP's by the name that `needs` gives.

@@ -213,9 +213,9 @@ class ClipKnobs(Knobs):
         choices=("content", "content+noise", "file"),
     )
     canvas: str = knob(
-        "pixels",
-        "what is changed: pixels, or the weights of a small network that paints the photograph",
-        choices=("pixels", "network"),
+        "network",
+        "what is changed: the weights of a small network that paints the photograph, or pixels",
+        choices=("network", "pixels"),
     )
     seed: int = knob(0, "random seed of patches, noise and network", low=0, high=2**31 - 1)
 
@@ -377,7 +377,7 @@ class ClipTrainKnobs(ScheduleKnobs):
     crop: int = knob(64, "side in pixels of the squares that are cut from the photographs", low=64, high=64)
     canvas: int = knob(128, "longest side to which photographs are shrunk before they are cut", low=64, high=8192)
     learning_rate: float = knob(
-        1.5e-3, "learning rate of Adam after the warm-up; decays to 0 along a cosine", low=1e-6, high=1
+        1e-3, "learning rate of Adam after the warm-up; decays to 0 along a cosine", low=1e-6, high=1
     )
     ema: float = knob(0.99, "decay of the moving average of the weights", low=0, high=0.99999)
     width: int = knob(96, "channels of the tower for pictures, a multiple of 4", low=16, high=1024)

@@ -27,12 +27,13 @@ COLORS: Mapping[str, tuple[float, float, float]] = {
 }
 """Hue, saturation and value, each from 0 to 1."""
 
-PHOTOGRAPH = "a photo"
+_PHOTO = "photo"
+PHOTOGRAPH = f"a {_PHOTO}"
 """What an untouched photograph is called."""
 
 _TEMPLATES = ("{}", "{}", "a photo of {}", "a picture of {}", "a painting of {}", "{} everywhere")
 _HUE, _SHADE = 0.018, 0.12  # by how much a colour may differ from its name's
-_PLAIN, _UNTOUCHED, _NAMELESS = 0.12, 0.08, 0.1  # shares: colour alone, the photograph alone, a name of one word
+_PLAIN, _UNTOUCHED, _ONE_WORD = 0.1, 0.08, 0.4  # shares: colour alone, the photograph alone, captions of one word
 _PERIODS = (7.0, 26.0)  # pixels
 _COVER = (0.6, 1.0)  # of the photograph, where the pattern lies
 _GROUNDS = ("photograph", "photograph", "white", "black", "tint")
@@ -64,22 +65,45 @@ WORDS = (*COLORS, *PATTERNS, "photo", "picture", "painting", "everywhere", "of",
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pictures `(B, 3, H, W)` in [0, 1], with the caption of each, and what it says whatever the sentence around it."""
+    """Pictures with captions.
+
+    Attributes:
+        pictures: `(B, 3, H, W)` in [0, 1].
+        captions: of each; it may leave out the colour or the pattern.
+        shown: the words that are true of each picture.
+        meant: those of them that its caption has.
+    """
 
     pictures: Tensor
     captions: tuple[str, ...]
-    meanings: tuple[str, ...]
+    shown: tuple[frozenset[str], ...]
+    meant: tuple[frozenset[str], ...]
+
+    def matches(self) -> Tensor:
+        """`(B, B)`: whether the caption of a column is true of the picture of a row."""
+        return torch.tensor([[meant <= shown for meant in self.meant] for shown in self.shown])
 
 
 def draw(photographs: Tensor, seed: list[int]) -> Drawn:
     """Patterns over photographs `(B, 3, H, W)`; the seed settles which."""
     random = np.random.default_rng(seed)
     drawn = [_drawn(photograph, random) for photograph in photographs]
-    meanings = tuple(meaning for _, meaning in drawn)
-    captions = tuple(
-        meaning if meaning == PHOTOGRAPH else random.choice(_TEMPLATES).format(meaning) for meaning in meanings
+    meant = [_told(words, random) for _, words in drawn]
+    return Drawn(
+        torch.stack([picture for picture, _ in drawn]),
+        tuple(_caption(words, random) for words in meant),
+        tuple(frozenset(words) for _, words in drawn),
+        tuple(map(frozenset, meant)),
     )
-    return Drawn(torch.stack([picture for picture, _ in drawn]), captions, meanings)
+
+
+def _told(words: list[str], random: np.random.Generator) -> list[str]:
+    """The words that a caption has: all, or one."""
+    return [random.choice(words)] if random.random() < _ONE_WORD else words
+
+
+def _caption(words: list[str], random: np.random.Generator) -> str:
+    return PHOTOGRAPH if words == [_PHOTO] else str(random.choice(_TEMPLATES)).format(" ".join(words))
 
 
 def pattern(name: str, side: int, random: np.random.Generator) -> Tensor:
@@ -91,10 +115,11 @@ def pattern(name: str, side: int, random: np.random.Generator) -> Tensor:
     return (0.5 + PATTERNS[name](x, y) * period / 4).clamp(0, 1)
 
 
-def _drawn(photograph: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
+def _drawn(photograph: Tensor, random: np.random.Generator) -> tuple[Tensor, list[str]]:
+    """A picture, and the words that are true of it."""
     if random.random() < _UNTOUCHED:
-        return photograph, PHOTOGRAPH
-    color, name = random.choice([*COLORS]), random.choice([*PATTERNS])
+        return photograph, [_PHOTO]
+    color, name = str(random.choice([*COLORS])), str(random.choice([*PATTERNS]))
     rgb = _shade(color, random)
     if random.random() < _PLAIN:
         cover, name = torch.ones(photograph.shape[1:]), ""
@@ -103,10 +128,7 @@ def _drawn(photograph: Tensor, random: np.random.Generator) -> tuple[Tensor, str
     below = _ground(photograph, color, random)
     picture = torch.lerp(below, _textured(rgb, photograph, random), cover * random.uniform(*_COVER))
     noise = torch.from_numpy(random.normal(0, random.uniform(0, 0.04), photograph.shape).astype(np.float32))
-    words = f"{color} {name}".strip()
-    if name and random.random() < _NAMELESS:
-        words = random.choice([color, name])
-    return (picture + noise).clamp(0, 1), words
+    return (picture + noise).clamp(0, 1), [color, name] if name else [color]
 
 
 def _shade(color: str, random: np.random.Generator) -> Tensor:
