@@ -6,7 +6,6 @@ FOLDER holds photo.npy and painting.npy, `(H, W, 3)` in [0, 1]; the answers go t
 """
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +47,13 @@ def features(photo, painting):
 
 def losses(photo, painting, quality):
     """All losses of a quality at its finest level, and their gradient, where the photograph itself is scored."""
-    (stage,) = recipes.plan("optimize", quality, {"coarsest": 48})
+    settings = {
+        "coarsest": 48,
+        "checkpointing": "on",
+    }  # direct convolutions: Winograd rounds more
+    (stage,) = recipes.plan("optimize", quality, settings)
     height, width = photo.shape[2:]
-    level = replace(levels_of(height, width, stage.knobs)[-1])
+    level = levels_of(height, width, stage.knobs)[-1]
     weights = {VGG19.asset: load_weights(Store(), VGG19.asset)}
     method = Optimize(weights, Placement())
     code = method.encode_style(Style((StyleImage(painting),), (height, width)), stage.knobs)
