@@ -260,3 +260,23 @@ def test_nothing_is_left_behind_by_a_failing_write(outcome, picture_file, tmp_pa
     assert code == 5
     assert "hint:" in err
     assert [path.name for path in Path(tmp_path).iterdir()] == [photo.name]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--method", "wct"], "method wct has no Keras form"),
+        (["--style-loss", "wasserstein"], "--style-loss wasserstein has no Keras form"),
+        (["--content-layers", "conv4_2"], "use block4_conv2"),
+        (["--preserve", "photo.png"], "--preserve has no Keras form"),
+        (["--resume"], "--save-every, --resume or --time-lapse has no Keras form"),
+        (["--preview", "seen.png"], "--preview is not for --backend jax"),
+        (["--runtime", "onnx"], "--runtime is not for --backend jax"),
+        (["--precision", "float16"], "--backend jax does not compute in float16"),
+    ],
+)
+def test_what_has_no_keras_form_is_found_out_without_keras(refused, picture_file, monkeypatch, words, message):
+    photo = picture_file("photo.png")
+    monkeypatch.chdir(photo.parent)
+    assert message in refused("stylize", photo, "--style", picture_file("s.png", seed=1), "--backend", "jax", *words)
+    assert "keras" not in sys.modules

@@ -73,8 +73,8 @@ def pictures(photo, painting):
         "picture/adain-half": paint(painting, method="adain", knobs={"strength": 0.5}),
         "picture/feedforward": paint("pack:irises"),
         "picture/mixed": paint([("pack:irises", 1.0), ("pack:cypresses", 2.0)]),
-        "picture/lbfgs": paint(painting, knobs={"steps": 20, "coarsest": 48}),
-        "picture/adam": paint(painting, knobs={"steps": 20, "coarsest": 48, "optimizer": "adam"}),
+        "picture/lbfgs": paint(painting, knobs={"steps": 20, "coarsest": 96, "checkpointing": "on"}),
+        "picture/adam": paint(painting, knobs={"steps": 20, "coarsest": 96, "optimizer": "adam"}),
         "picture/two": paint(
             [(painting, 1.0), (photo[::-1].copy(), 1.0)], knobs={"steps": 2, "strength": 0.7, "coarsest": 96}
         ),

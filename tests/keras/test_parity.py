@@ -81,8 +81,8 @@ def test_all_losses_of_good_and_their_gradient(method, answers, photo, painting)
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("lbfgs", {"knobs": {"steps": 20, "coarsest": 48}}),
-        ("adam", {"knobs": {"steps": 20, "coarsest": 48, "optimizer": "adam"}}),
+        ("lbfgs", {"knobs": {"steps": 20, "coarsest": 96}}),
+        ("adam", {"knobs": {"steps": 20, "coarsest": 96, "optimizer": "adam"}}),
     ],
 )
 def test_the_picture_after_20_steps(engine, answers, photo, painting, name, settings):
