@@ -237,7 +237,11 @@ def test_methods_and_their_settings(run):
     assert (small["size"], large["size"]) == (512, 1024)
     assert 3.5 < large["seconds"] / small["seconds"] < 4.5
     assert large["bytes"] == 4 * small["bytes"] > 10_000_000
-    assert "arXiv" in run("methods")
+    listed = run("methods")
+    assert "arXiv" in listed
+    for told in ("512 px", "1024 px", "takes into account", "MB", "regions"):
+        assert told in listed
+    assert all(len(row["predicted"]) == 2 and row["predicted"][1]["seconds"] > 0 for row in rows.values())
 
 
 def test_assets_are_listed_and_verified(run):
