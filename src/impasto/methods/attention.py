@@ -9,22 +9,25 @@ mean and deviation as a whole, since local means and deviations together have mo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleCode, ignore
+from impasto.contract import Costs, Job, OnProgress, Placement, Progress, Style, StyleCode, StyleImage, ignore
 from impasto.methods.placed_codec import placed
 from impasto.methods.settings import AttentionKnobs
-from impasto.methods.transfer import Deviations, FeatureMap, FeatureTransfer, Moments
+from impasto.methods.transfer import Deviations, FeatureMap, FeatureTransfer, Moments, coarse_step
 from impasto.models.codecs import LAYER, Codec
-from impasto.ops.stats import EPSILON, adaptive_instance_norm, mean_std
+from impasto.ops.stats import EPSILON, mean_std, precise
 
 PLACES = 4096
 """Of a painting that are looked at, at most; a larger one is looked at in a coarser grid."""
 
 _CHUNK = 1024  # places of the photograph at a time
+_WINDOW_BYTES = 2400.0  # of memory, for a pixel of a tile's window, at the peak: AdaIN's, and two maps beside
+_CHUNK_BYTES = 4 * PLACES * (4 * _CHUNK + 4 * 512)  # a chunk's likeness three times over; keys, values and squares
 
 
 class AttentionMap:
@@ -39,10 +42,26 @@ class AttentionMap:
         self._content, self._code = content, code.tensors
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Stylized `features (1, C, h, w)`, in their type."""
+        """Stylized `features (1, C, h, w)` of a whole picture, in their type."""
+        local = self.open(features)
+        return self._even(local, Deviations().whole(local, None)).to(features.dtype)
+
+    def settled(self, moments: Moments) -> FeatureMap:
+        """See `UnsettledMap`."""
+        return lambda features: self._even(self.open(features), moments).to(features.dtype)
+
+    def _even(self, local: Tensor, moments: Moments) -> Tensor:
+        """Given the painting's mean and deviation as a whole."""
+        mean, spread = (one.to(local) for one in (moments.mean, moments.spread))
+        return Deviations().fit(Moments(mean, spread), StyleCode(self._code))(local)
+
+    def open(self, features: Tensor) -> Tensor:
+        """What each place takes from the places of the painting, in float32 at least."""
         device = features.device
         keys, values, shares = (self._code[name].to(device) for name in ("keys", "values", "shares"))
-        normal = (features.float() - self._content.mean) / self._content.spread
+        exact = precise(features)
+        normal = (exact - self._content.mean.to(exact)) / self._content.spread.to(exact)
+        keys, values, shares = (one.to(exact) for one in (keys, values, shares))
         queries = F.normalize(normal.flatten(2)[0].mT, dim=1)  # (hw, C)
         both = torch.cat([values, values.square()], 1)
         weighted = []
@@ -51,20 +70,20 @@ class AttentionMap:
             weighted.append(torch.softmax(likeness, 1) @ both)
         mean, square = torch.cat(weighted).mT.reshape(2, *features.shape[1:])
         std = (square - mean.square()).clamp_min(0).add(EPSILON).sqrt()
-        local = (mean + std * normal[0])[None]
-        mean, std = (self._code[name].to(device) for name in ("mean", "std"))
-        return adaptive_instance_norm(local, mean, std).to(features.dtype)
+        return (mean + std * normal[0])[None]
 
 
 class _Attention(Deviations):
     """The photograph's moments, and attention in place of one map for all places."""
+
+    settles = True
 
     def fit(self, content: Moments, code: StyleCode) -> FeatureMap:  # type: ignore[override] # no linear map
         """See `Statistics`."""
         return AttentionMap(content, code)
 
 
-class Attention:
+class Attention(Costs):
     """Styles by meaning in one pass: sky after sky, dark after dark, edges after edges.
 
     Args:
@@ -78,7 +97,7 @@ class Attention:
             placed(Codec.of_assets(weights), placement),
             placement,
             statistics=_Attention(),
-            window_bytes=0.0,
+            window_bytes=_WINDOW_BYTES,
             removes_grid=True,
         )
 
@@ -90,11 +109,8 @@ class Attention:
         """
         keys, values, shares, moments = [], [], [], []
         for image, share in zip(style.images, style.shares(), strict=True):
-            features = self._transfer.features(image.pixels.float()).cpu()
-            seen = self._transfer.seen_by_place(image, features)
-            mean, std = mean_std(features, None if image.seen is None else seen)
+            coarse, counted, (mean, std) = self._places(image, style.memory, PLACES // len(style.images))
             moments.append((share * mean, share * std))
-            coarse, counted = (_coarser(maps, PLACES // len(style.images)) for maps in (features, seen))
             values.append(coarse.flatten(2)[0].mT)
             keys.append(F.normalize(((coarse - mean) / std).flatten(2)[0].mT, dim=1))
             shares.append(share * counted.flatten() / counted.sum())
@@ -103,17 +119,30 @@ class Attention:
         return StyleCode({**tensors, "mean": mean, "std": std, "temperature": torch.tensor(knobs.temperature)})
 
     def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:
-        """One pass for the whole batch; see `Stylizer` and `FeatureTransfer.stylize`."""
+        """One pass for the whole batch, or tile by tile; see `Stylizer` and `FeatureTransfer.stylize`."""
+        unit, limits = "step", [job.memory for job in jobs if job.memory is not None]
+        if limits:
+            unit = "tile"
+            jobs = [replace(job, memory=max(1, job.memory - _CHUNK_BYTES)) for job in jobs if job.memory is not None]
 
         def report(done: int, total: int, preview: Tensor | None) -> None:
-            on_progress(Progress("painting", done, total, preview=preview))
+            on_progress(Progress("painting", done, total, unit=unit, preview=preview))
 
         return self._transfer.stylize(content, jobs, report)
 
+    @staticmethod
+    def least_memory(height: int, width: int, knobs: AttentionKnobs, placement: Placement) -> int:  # noqa: ARG004
+        """Bytes that a picture of any size needs in tiles."""
+        tile = FeatureTransfer.least_memory(LAYER, height, width, _WINDOW_BYTES, placement, removes_grid=True)
+        return tile + _CHUNK_BYTES
 
-def _coarser(features: Tensor, most: int) -> Tensor:
-    """Features `(1, C, h, w)` in a grid of at most so many places: every second, every third, ..."""
-    step = 1
-    while -(-features.shape[2] // step) * -(-features.shape[3] // step) > most:
-        step += 1
-    return features[:, :, ::step, ::step]
+    def _places(self, image: StyleImage, memory: int | None, most: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """Features of some places of a painting, how much each counts, and the moments of all."""
+        if memory is not None:
+            coarse, counted, moments = self._transfer.sampled(image, memory, most=most)
+            return coarse, counted, (moments.mean, moments.spread)
+        features = self._transfer.features(image.pixels.float()).cpu()
+        seen = self._transfer.seen_by_place(image, features)
+        step = coarse_step(features.shape[2], features.shape[3], most)
+        coarse, counted = (maps[:, :, ::step, ::step] for maps in (features, seen))
+        return coarse, counted, mean_std(features, None if image.seen is None else seen)

@@ -18,7 +18,8 @@ from impasto.runtimes.sessions import NetworkGraph
 GRAPH = "graph"
 """Among a network's tensors: the bytes of its ONNX file, where it is one and has no others beside its codes."""
 
-_LEAST = 4  # positions along a side at the coarsest level, for reflection padding and statistics
+LEAST = 4
+"""Positions along a side at the coarsest level, for reflection padding and statistics."""
 
 
 class CodedNetwork(Protocol):
@@ -49,7 +50,7 @@ class CodedPainter:
     def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:
         """One pass for the whole batch, regions included; see `Stylizer`."""
         on_progress(Progress("painting", 0, 1))
-        parts = [(place, mask, code) for place, job in enumerate(jobs) for mask, code in _parts(job)]
+        parts = [(place, mask, code) for place, job in enumerate(jobs) for mask, code in parts_of(job)]
         with torch.inference_mode():
             codes = torch.cat([code.tensors["code"] for _, _, code in parts]).to(content.device)
             if all(_is_plain(job) for job in jobs):  # frame after frame, what follows would be a tenth of the time
@@ -63,7 +64,7 @@ class CodedPainter:
         """A frame `(H, W, 3)` of 8 bits painted by a code `(1, N)`, to 8 bits: quicker than through `stylize`."""
         height, width = frame.shape[:2]
         stride = self._network.stride
-        border = [(0, max(0, _LEAST * stride - height)), (0, max(0, _LEAST * stride - width)), (0, 0)]
+        border = [(0, max(0, LEAST * stride - height)), (0, max(0, LEAST * stride - width)), (0, 0)]
         whole = np.pad(frame, border, mode="reflect") if any(after for _, after in border) else frame
         if isinstance(self._network, _InRuntime):
             return self._network.paint_frame(whole, code)[:height, :width]
@@ -80,18 +81,17 @@ class CodedPainter:
         parts: Sequence[tuple[int, Tensor | float, StyleCode]],
         codes: Tensor,
     ) -> Tensor:
-        whole = self._paint(content[[place for place, _, _ in parts]], codes)
-        pastiche = content.clone()
-        for (place, mask, _), painted in zip(parts, whole, strict=True):
-            cover = mask.to(content.device)[0] if isinstance(mask, Tensor) else mask
-            pastiche[place] += cover * (painted - content[place])
-        strength = torch.cat([_strength(job, content) for job in jobs])
-        return torch.lerp(content, pastiche, strength).clamp(0, 1)  # exactly the content where it is 0
+        whole = torch.split(self._paint(content[[place for place, _, _ in parts]], codes), 1)
+        pastiches = []
+        for place, (job, pixels) in enumerate(zip(jobs, torch.split(content, 1), strict=True)):
+            own = [(cover, made) for (owner, cover, _), made in zip(parts, whole, strict=True) if owner == place]
+            pastiches.append(composed(pixels, own, job.knobs.strength, job.guide.strength))
+        return torch.cat(pastiches)
 
     def _paint(self, content: Tensor, codes: Tensor) -> Tensor:
         height, width = content.shape[2:]
         stride = self._network.stride
-        padded = pad_to_multiple(content, stride, least=_LEAST * stride)
+        padded = pad_to_multiple(content, stride, least=LEAST * stride)
         if self._placement.runtime == "torch":
             padded = padded.to(self._placement.dtype).contiguous(memory_format=torch.channels_last)
         return crop_to(self._network(padded, codes), height, width).float()
@@ -135,13 +135,25 @@ def _is_plain(job: Job) -> bool:
     return job.knobs.strength == 1 and not job.guide.regions and job.guide.strength is None
 
 
-def _parts(job: Job) -> list[tuple[Tensor | float, StyleCode]]:
+def parts_of(job: Job) -> list[tuple[Tensor | float, StyleCode]]:
     """How much of the picture gets which code."""
     regions = [(region.mask, region.code) for region in job.guide.regions]
     return [*regions] or [(1.0, job.code)]
 
 
-def _strength(job: Job, content: Tensor) -> Tensor:
-    """`(1, 1, H, W)`: the knob, times the map where there is one."""
-    whole = torch.full((1, 1, *content.shape[2:]), float(job.knobs.strength), device=content.device)
-    return whole if job.guide.strength is None else whole * job.guide.strength.to(content.device)
+def composed(
+    content: Tensor, painted: Sequence[tuple[Tensor | float, Tensor]], strength: float, strengths: Tensor | None
+) -> Tensor:
+    """A picture of what its regions were painted as, exactly the content where the strength is 0.
+
+    Args:
+        content: `(1, 3, H, W)` in [0, 1].
+        painted: how much of each pixel, `(1, 1, H, W)` or a number, gets which picture.
+        strength: of the whole.
+        strengths: a map of it, `(1, 1, H, W)`, that multiplies it.
+    """
+    pastiche = content.clone()
+    for cover, made in painted:
+        pastiche += (cover.to(content.device) if isinstance(cover, Tensor) else cover) * (made - content)
+    degree = content.new_tensor(float(strength)) if strengths is None else strength * strengths.to(content)
+    return torch.lerp(content, pastiche, degree).clamp(0, 1)

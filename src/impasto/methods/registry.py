@@ -149,6 +149,7 @@ BUILT_IN = (
         memory=1150.0,
         runtime_memory=2350.0,
         region_memory=120.0,
+        tiling="shared statistics",
         runtimes=("torch", "onnx", "openvino"),
     ),
     Method(
@@ -165,6 +166,7 @@ BUILT_IN = (
         operations=56e3,
         memory=430.0,
         runtime_memory=640.0,
+        tiling="shared statistics",
         runtimes=("torch", "onnx", "openvino"),
     ),
     Method(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +44,20 @@ class Moments:
 FeatureMap: TypeAlias = Callable[[Tensor], Tensor]
 """Turns features `(1, C, h, w)` of the photograph into stylized ones."""
 
+
+@runtime_checkable
+class UnsettledMap(Protocol):
+    """A map that ends by giving the whole picture's features statistics; in tiles those are added up first."""
+
+    def open(self, features: Tensor) -> Tensor:
+        """What comes before, of the features of a tile."""
+        ...
+
+    def settled(self, moments: Moments) -> FeatureMap:
+        """The map for tiles, once the moments of what comes before are known over the whole picture."""
+        ...
+
+
 Report: TypeAlias = Callable[[int, int, Tensor | None], None]
 """Called with what is done, how much there is to do, and a preview at the end."""
 
@@ -66,7 +80,13 @@ class LinearMap:
 
 
 class Statistics(Protocol):
-    """Which statistics of features make a style, and how features are given them."""
+    """Which statistics of features make a style, and how features are given them.
+
+    Attributes:
+        settles: whether its maps are `UnsettledMap`s.
+    """
+
+    settles: bool
 
     def whole(self, features: Tensor, weight: Tensor | None) -> Moments:
         """Of `features (1, C, h, w)`, each position as `weight (1, 1, h, w)` says."""
@@ -87,6 +107,8 @@ class Statistics(Protocol):
 
 class Deviations:
     """Mean and standard deviation channel by channel. Paper: arXiv:1703.06868, eq. 8."""
+
+    settles = False
 
     def whole(self, features: Tensor, weight: Tensor | None) -> Moments:
         """See `Statistics`."""
@@ -112,6 +134,7 @@ class Covariance:
     """Mean and covariance of all channels of a layer. Paper: arXiv:1705.08086."""
 
     layer: str
+    settles = False
 
     def whole(self, features: Tensor, weight: Tensor | None) -> Moments:
         """See `Statistics`."""
@@ -233,12 +256,41 @@ class FeatureTransfer:
                 features = self._encoder(pixels, [self._layer])[self._layer]
                 one = self._statistics.whole(features, self._shrunk_seen(image.seen, features))
             else:
-                sheet = self._windowed(image.pixels)
-                tiles = tiles_of(sheet.sides, self._side(style.memory), stride=self._stride)
-                seen = [] if image.seen is None else [self._small_map(self._windowed(image.seen), tiles)]
+                sheet, tiles, seen = self._style_tiles(image, style.memory)
                 (one,) = self._moments(sheet, tiles, seen)
             mean, spread = mean + share * one.mean.cpu(), spread + share * one.spread.cpu()
         return Moments(mean, spread)
+
+    @torch.inference_mode()
+    def sampled(self, image: StyleImage, memory: int, *, most: int) -> tuple[Tensor, Tensor, Moments]:
+        """Of a large style image, tile by tile: features of some of its places, and the moments of all.
+
+        Args:
+            image: floats or codes.
+            memory: as in `Job`.
+            most: places at most.
+
+        Returns:
+            Features `(1, C, h, w)` and how much each place counts `(1, 1, h, w)`, in a grid as of `coarser`.
+        """
+        sheet, tiles, seen = self._style_tiles(image, memory)
+        (moments,) = self._moments(sheet, tiles, seen)
+        step = coarse_step(sheet.sides[0] // self._stride, sheet.sides[1] // self._stride, most)
+        counted = seen[0] if seen else torch.ones(1, 1, *(side // self._stride for side in sheet.sides))
+        rows: dict[int, list[Tensor]] = {}
+        for tile in tiles:
+            check_cancelled()
+            features = precise(self._features(sheet, tile)).cpu()
+            down, along = (-place.start % step for place in tile.cells(self._stride))
+            rows.setdefault(tile.rows[0], []).append(features[:, :, down::step, along::step])
+        whole = torch.cat([torch.cat(parts, 3) for parts in rows.values()], 2)
+        return whole, counted[:, :, ::step, ::step].cpu(), moments
+
+    def _style_tiles(self, image: StyleImage, memory: int) -> tuple[WindowedImage, list[Tile], list[Tensor]]:
+        """A style image, its tiles, and what of it can be seen at the size of the features, if not all."""
+        sheet = self._windowed(image.pixels)
+        tiles = tiles_of(sheet.sides, self._side(memory), stride=self._stride)
+        return sheet, tiles, [] if image.seen is None else [self._small_map(self._windowed(image.seen), tiles)]
 
     def stylize(self, content: Tensor, jobs: Sequence[Job], report: Report) -> Tensor:
         """One pass for the whole batch; see `Stylizer`.
@@ -305,16 +357,21 @@ class FeatureTransfer:
         tiles = tiles_of(picture.sides, self._side((job.memory or 0) - int(small)), stride=self._stride)
         regions = [self._windowed(region.mask) for region in job.guide.regions]
         strengths = None if job.guide.strength is None else self._windowed(job.guide.strength)
-        report(0, 2 * len(tiles), None)
+        rounds = 3 if self._statistics.settles else 2
+        report(0, rounds * len(tiles), None)
         weights = [self._small_map(mask, tiles) for mask in regions]
         shares = masks.widen(torch.cat(weights), self._cells) if regions else None
         counted = [weight + _SHRINKAGE for weight in weights]
         if job.guide.seen is not None:
             seen = self._small_map(self._windowed(job.guide.seen), tiles)
             counted = [weight * seen for weight in counted] or [seen]
-        moments = self._moments(picture, tiles, counted, lambda done: report(done, 2 * len(tiles), None))
+        moments = self._moments(picture, tiles, counted, lambda done: report(done, rounds * len(tiles), None))
         codes = [region.code for region in job.guide.regions] or [job.code]
         moves = [self._statistics.fit(own, code) for own, code in zip(moments, codes, strict=True)]
+        if self._statistics.settles:
+            moves = self._settled(
+                picture, tiles, moves, lambda done: report(len(tiles) + done, rounds * len(tiles), None)
+            )
         result = picture.blank()
         for index, tile in enumerate(tiles):
             own = None if shares is None else shares[:, :, *self._wide(tile).cells(self._stride)]
@@ -325,7 +382,8 @@ class FeatureTransfer:
             put(result, part, tile)
             trim_memory()
             last = index + 1 == len(tiles)
-            report(len(tiles) + index + 1, 2 * len(tiles), thumbnail(result) if last else None)
+            done = (rounds - 1) * len(tiles) + index + 1
+            report(done, rounds * len(tiles), thumbnail(result) if last else None)
         return result
 
     def _tile(
@@ -385,20 +443,34 @@ class FeatureTransfer:
             small[:, :, *tile.cells(self._stride)] = F.avg_pool2d(mask.crop(tile), self._stride)
         return small
 
+    def _settled(
+        self, picture: WindowedImage, tiles: Sequence[Tile], moves: Sequence[FeatureMap], report: Callable[[int], None]
+    ) -> list[FeatureMap]:
+        """Maps that know the moments of what they give over the whole picture."""
+        unsettled = [move for move in moves if isinstance(move, UnsettledMap)]
+        moments = self._moments(picture, tiles, report=report, views=[move.open for move in unsettled])
+        return [move.settled(own) for move, own in zip(unsettled, moments, strict=True)]
+
     def _moments(
         self,
         picture: WindowedImage,
         tiles: Sequence[Tile],
         weights: Sequence[Tensor] = (),
         report: Callable[[int], None] | None = None,
+        views: Sequence[FeatureMap] = (),
     ) -> list[Moments]:
-        """Of the picture's features, for each of the weights `(1, 1, h, w)`; evenly where there is none."""
-        sums: list[tuple[float, Tensor, Tensor]] = [(0.0, torch.zeros(()), torch.zeros(()))] * max(1, len(weights))
+        """Of the picture's features, for each of the weights `(1, 1, h, w)`; or, evenly, for each view of them."""
+        count = max(1, len(weights), len(views))
+        sums: list[tuple[float, Tensor, Tensor]] = [(0.0, torch.zeros(()), torch.zeros(()))] * count
         for index, tile in enumerate(tiles):
             check_cancelled()
-            flat = precise(self._features(picture, tile)[0].flatten(1))
-            owns = [(weight[:, :, *tile.cells(self._stride)].flatten()).to(flat) for weight in weights]
-            for region, own in enumerate(owns or [flat.new_ones(flat.shape[1])]):
+            features = self._features(picture, tile)
+            for region in range(count):
+                seen = views[region](features) if views else features
+                flat = precise(seen[0].flatten(1))
+                own = flat.new_ones(flat.shape[1])
+                if weights:
+                    own = weights[region][:, :, *tile.cells(self._stride)].flatten().to(flat)
                 total, first, square = sums[region]
                 first = first + (flat @ own).double().cpu()
                 square = square + self._statistics.squares(flat, own).double().cpu()
@@ -460,6 +532,14 @@ def _moved(features: Tensor, moves: Sequence[FeatureMap], shares: Tensor | None)
     for move, share in zip(moves, shares, strict=True):
         moved = moved + share * move(features)
     return moved
+
+
+def coarse_step(height: int, width: int, most: int) -> int:
+    """Every which place of a grid to take, so that no more than so many are left."""
+    step = 1
+    while -(-height // step) * -(-width // step) > most:
+        step += 1
+    return step
 
 
 def _shrunk(maps: Tensor, features: Tensor) -> Tensor:

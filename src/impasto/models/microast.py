@@ -6,15 +6,19 @@ published weights; the names of tensors too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.contract import Placement
-from impasto.models.microast_spec import CODE_SIZE, DECODER, DEPTHS, ENCODER, HEAD, RESIDUALS, STRIDE, WIDTH
+from impasto.models.microast_spec import CODE_SIZE, DECODER, DEPTHS, ENCODER, HEAD, REACH, RESIDUALS, STRIDE, WIDTH
 from impasto.ops.stats import EPSILON, mean_std, precise
+
+Moments: TypeAlias = tuple[Tensor, Tensor]
+"""Mean and deviation of a whole picture's features, broadcastable to `(B, WIDTH, 1, 1)`."""
 
 
 class MicroAST:
@@ -25,7 +29,7 @@ class MicroAST:
         placement: where, and in which precision.
     """
 
-    stride = STRIDE
+    stride, reach, rounds = STRIDE, REACH, 2
 
     def __init__(self, weights: Mapping[str, Tensor], placement: Placement) -> None:
         self._weights = {name: tensor.to(placement.device, placement.dtype) for name, tensor in weights.items()}
@@ -35,25 +39,46 @@ class MicroAST:
 
         seen: `(1, 1, H, W)` in [0, 1], how much of each pixel counts; None for all of it.
         """
-        parts: list[Tensor] = []
-        for depth, features in zip(DEPTHS, self._encode("style", painting), strict=True):
-            weight = None if seen is None else F.adaptive_avg_pool2d(seen, (features.shape[2], features.shape[3]))
-            parts += _mean_std(features) if weight is None else mean_std(features, weight)
-            parts += [
-                _mean(self._convolve(f"modulator.{kind}{depth}.0", features, groups=WIDTH), weight)
-                for kind in ("weight", "bias")
-            ]
-        return torch.cat([part.reshape(1, WIDTH) for part in parts], 1)
+        maps = self.style_maps(painting)
+        weight = None if seen is None else F.adaptive_avg_pool2d(seen, (maps[0].shape[2], maps[0].shape[3]))
+        return code_of([_mean_std(one) if weight is None else mean_std(one, weight) for one in maps])
 
-    def __call__(self, images: Tensor, codes: Tensor) -> Tensor:
+    def style_maps(self, painting: Tensor) -> list[Tensor]:
+        """Maps `(1, WIDTH, H / 4, W / 4)` of a painting, whose moments make its code (`code_of`)."""
+        maps: list[Tensor] = []
+        for depth, features in zip(DEPTHS, self._encode("style", painting), strict=True):
+            filters = [
+                self._convolve(f"modulator.{kind}{depth}.0", features, groups=WIDTH) for kind in ("weight", "bias")
+            ]
+            maps += [features, *filters]
+        return maps
+
+    def features(self, images: Tensor, codes: Tensor, moments: Sequence[Moments] = ()) -> Tensor:
+        """What is given the painting's statistics next, `(B, WIDTH, H / 4, W / 4)`.
+
+        Args:
+            images, codes: as for painting; before the first round the codes do not count.
+            moments: those of the rounds that are known.
+        """
+        _, x = self._encode("content", images)
+        if moments:
+            _, (mean, std, scale, bias) = _parts(codes)
+            x = self._modulated("decoder.dec1", _renormalised(x, mean, std, moments[0]), scale, bias)
+        return x
+
+    def __call__(self, images: Tensor, codes: Tensor, moments: Sequence[Moments] = ()) -> Tensor:
         """Paint `images (B, 3, H, W)` by codes `(B, CODE_SIZE)`; unclamped, in the placement's precision.
 
-        Sides are multiples of the stride.
+        Args:
+            images: sides are multiples of the stride.
+            codes: see `encode_style`.
+            moments: where the images are windows of a larger picture, the statistics of its `features` in each round.
         """
-        shallow, deep = (torch.split(part, WIDTH, 1) for part in torch.split(codes, CODE_SIZE // 2, 1))
+        first, second = moments or (None, None)
+        (mean, std, scale, bias), (deep_mean, deep_std, deep_scale, deep_bias) = _parts(codes)
         _, x = self._encode("content", images)
-        x = self._modulated("decoder.dec1", _renormalised(x, deep[0], deep[1]), deep[2], deep[3])
-        x = self._modulated("decoder.dec2", _renormalised(x, shallow[0], shallow[1]), shallow[2], shallow[3])
+        x = self._modulated("decoder.dec1", _renormalised(x, deep_mean, deep_std, first), deep_scale, deep_bias)
+        x = self._modulated("decoder.dec2", _renormalised(x, mean, std, second), scale, bias)
         for apart, across in DECODER:
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
             inputs = x.shape[1] // self._weights[f"decoder.dec3.{apart}.conv_layer.weight"].shape[1]
@@ -87,8 +112,18 @@ class MicroAST:
         return F.conv2d(x, weight, bias, stride, groups=groups)
 
 
-def _mean(features: Tensor, weight: Tensor | None) -> Tensor:
-    return precise(features).mean((2, 3)) if weight is None else mean_std(features, weight)[0]
+def code_of(moments: Sequence[Moments]) -> Tensor:
+    """The code `(1, CODE_SIZE)` of the moments of `MicroAST.style_maps`; of filters the means count."""
+    parts: list[Tensor] = []
+    for first in range(0, len(moments), 3):
+        (mean, std), (scale, _), (bias, _) = moments[first : first + 3]
+        parts += [mean, std, scale, bias]
+    return torch.cat([part.reshape(1, WIDTH) for part in parts], 1)
+
+
+def _parts(codes: Tensor) -> list[tuple[Tensor, ...]]:
+    """Mean, deviation, scale and bias of the shallow features, and of the deep ones."""
+    return [torch.split(part, WIDTH, 1) for part in torch.split(codes, CODE_SIZE // 2, 1)]
 
 
 def _mean_std(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,9 +132,9 @@ def _mean_std(features: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (variance + EPSILON).sqrt()
 
 
-def _renormalised(features: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def _renormalised(features: Tensor, mean: Tensor, std: Tensor, own: Moments | None) -> Tensor:
     """Features with another mean and deviation, channel by channel."""
-    own_mean, own_std = _mean_std(features)
+    own_mean, own_std = _mean_std(features) if own is None else (one.flatten(1).to(mean) for one in own)
     scale = std / own_std
     shift = mean - own_mean * scale
     return features * scale.to(features)[:, :, None, None] + shift.to(features)[:, :, None, None]

@@ -8,6 +8,9 @@ STRIDE = 4
 LEAST = 8 * STRIDE
 """Pixels along a side that a painting is extended to."""
 
+REACH = 56
+"""Pixels around a place that what is painted there depends on (52), in whole strides."""
+
 WIDTH = 64
 CODE_SIZE = 8 * WIDTH
 """Numbers in a code: for each of the two depths the mean and deviation of features, a filter's scale and its bias."""

@@ -84,6 +84,28 @@ def mean_std(features: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Te
     return mean[..., None, None], (variance + EPSILON).sqrt()[..., None, None]
 
 
+class RunningMoments:
+    """Mean and standard deviation of each channel, added up over the tiles of a picture."""
+
+    def __init__(self) -> None:
+        self._total = 0.0
+        self._sum, self._square = torch.zeros(()), torch.zeros(())
+
+    def add(self, features: Tensor, weight: Tensor | None = None) -> None:
+        """Count `features (1, C, h, w)`, each position as `weight (1, 1, h, w)` says."""
+        flat = features[0].flatten(1).double()
+        own = flat.new_ones(flat.shape[1]) if weight is None else weight.flatten().to(flat)
+        self._total += own.sum().item()
+        self._sum, self._square = self._sum + (flat @ own).cpu(), self._square + (flat.square() @ own).cpu()
+
+    def mean_std(self, *, correction: int = 0) -> tuple[Tensor, Tensor]:
+        """`(1, C, 1, 1)` each, float64; the variance over that many positions less."""
+        mean = self._sum / self._total
+        variance = (self._square / self._total - mean.square()).clamp_min(0)
+        variance = variance * (self._total / (self._total - correction))
+        return mean[None, :, None, None], (variance + EPSILON).sqrt()[None, :, None, None]
+
+
 def adaptive_instance_norm(
     content: Tensor, style_mean: Tensor, style_std: Tensor, weight: Tensor | None = None
 ) -> Tensor:
