@@ -4,11 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import impasto
-from impasto.assets import Store
+from impasto.assets import Store, load_weights
+from impasto.contract import Placement
 from impasto.errors import AssetError
+from impasto.models.microast import MicroAST
+from references import plain_microast
 
 pytestmark = pytest.mark.real
 
@@ -25,6 +29,21 @@ def published():
         store.fetch(missing, folder=WEIGHTS if missing else None)
     except AssetError as error:
         pytest.skip(str(error))
+
+
+def test_microast_paints_what_the_papers_network_paints(published, photos, painting):
+    """Module by module, with the published weights on real pictures: so its scores are those of the published code."""
+    weights = load_weights(Store().path("microast"))
+    content, style = (
+        torch.from_numpy(np.asarray(Image.open(path).convert("RGB").resize((256, 192)))).permute(2, 0, 1)[None] / 255
+        for path in (photos / "chelsea.png", painting)
+    )
+    model = MicroAST(weights, Placement())
+    with torch.inference_mode():
+        ours = model(content, model.encode_style(style))
+        theirs = plain_microast(weights, content, style)
+    assert (ours - content).abs().mean() > 0.05
+    assert (ours - theirs).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("method", ["wct", "microast"])

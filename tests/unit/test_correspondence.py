@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from impasto.contract import Placement
+from impasto.contract import Placement, ignore
+from impasto.engine import matching
 from impasto.engine.controls import Controls
 from impasto.engine.record import Record
 from impasto.engine.request import Request
-from impasto.errors import InputError
+from impasto.errors import AssetError, InputError, MissingExtra
 from impasto.models.correspondence import find_parts
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
@@ -46,6 +47,47 @@ def test_like_is_matched_with_like_wherever_it_lies(encoder):
     assert agreement(rough.paintings[1], below) > 0.85
     for pieces in ((rough.photograph, smooth.photograph), *zip(rough.paintings, smooth.paintings, strict=True)):
         assert torch.allclose(sum(pieces), torch.ones_like(pieces[0]), atol=1e-5)
+
+
+def test_what_is_known_of_all_pictures_is_a_part_of_its_own(encoder):
+    """Subjects that look like their surroundings are paired all the same."""
+    photograph, painting = noise(128, 160, seed=1), noise(160, 128, seed=2)
+    subject, figure = torch.zeros(1, 1, 128, 160), torch.zeros(1, 1, 160, 128)
+    subject[:, :, 30:100, 20:90] = 1
+    figure[:, :, 60:150, 40:110] = 1
+    parts = find_parts(photograph, [painting], encoder, most=2, known=[[subject, figure]])
+    assert len(parts) == 2
+    one = max(parts, key=lambda part: agreement(part.photograph, subject))
+    assert agreement(one.photograph, subject) > 0.85
+    assert agreement(one.paintings[0], figure) > 0.85
+
+
+def test_a_person_comes_before_a_subject_and_counts_where_all_pictures_have_one(monkeypatch, engine):
+    asked, notes = [], []
+
+    def find(self, what):
+        asked.append(what)
+        if what == "person":
+            raise InputError("none", "")
+        return torch.ones(1, 1, *self.photograph.shape[2:])
+
+    monkeypatch.setattr("impasto.engine.masks.MaskReader._find", find)
+    pictures = [noise(40, 48), noise(32, 32)]
+    ((photograph, painting),) = matching._known(pictures, engine.store, ignore, notes.append)
+    assert asked == ["person", "subject", "subject"]
+    assert (photograph.shape[2:], painting.shape[2:]) == ((40, 48), (32, 32))
+    assert "a subject was found in photograph and painting" in notes[0]
+
+
+@pytest.mark.parametrize("error", [MissingExtra("no onnxruntime", ""), AssetError("offline", "")])
+def test_without_the_networks_parts_are_told_apart_by_features_alone(monkeypatch, engine, error):
+    def find(self, what):
+        raise error
+
+    notes = []
+    monkeypatch.setattr("impasto.engine.masks.MaskReader._find", find)
+    assert matching._known([noise(40, 48)] * 2, engine.store, ignore, notes.append) == []
+    assert error.message in notes[0]
 
 
 def test_a_painting_of_one_flat_colour_has_no_parts(encoder):

@@ -11,8 +11,9 @@ from impasto import images
 from impasto.assets import Store, load_weights
 from impasto.contract import OnProgress, Placement
 from impasto.engine.controls import MATCHED_PARTS
-from impasto.engine.masks import Layout
+from impasto.engine.masks import Layout, MaskReader
 from impasto.engine.request import OnNote, Sources, StyleSource
+from impasto.errors import AssetError, InputError, MissingExtra
 from impasto.models import correspondence
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
@@ -21,6 +22,7 @@ from impasto.ops.tiles import as_float, thumbnail
 
 _SIDE = 1024  # longest side at which masks are found; those of larger pictures are enlarged
 _WEIGHTS = "vgg19-normalised"
+_THINGS = ("person", "subject")  # that networks find, the surer one first
 
 
 def match_regions(
@@ -48,7 +50,8 @@ def match_regions(
     encoder = Encoder(VGG19, load_weights(store.path(_WEIGHTS)), Placement())
     small = _small(photograph)
     paintings = [_small(images.to_tensor(source.picture.pixels)) for source in sources]
-    parts = correspondence.find_parts(small, paintings, encoder, most=MATCHED_PARTS)
+    known = _known([small, *paintings], store, on_progress, on_note)
+    parts = correspondence.find_parts(small, paintings, encoder, most=MATCHED_PARTS, known=known)
     if not parts:
         on_note("no part of the photograph is like one of the painting: painted as a whole")
         return (), Layout()
@@ -62,6 +65,22 @@ def match_regions(
         own = tuple(_only(source, mask) for source, mask in zip(sources, part.paintings, strict=True))
         regions.append((f"part {number}", own))
     return tuple(regions), layout
+
+
+def _known(pictures: list[Tensor], store: Store, on_progress: OnProgress, on_note: OnNote) -> list[list[Tensor]]:
+    """A person or, failing that, a subject, where every picture has one: its masks; else nothing."""
+    readers = [MaskReader(one, (one.shape[3], one.shape[2]), store, on_progress=on_progress) for one in pictures]
+    for thing in _THINGS:
+        try:
+            found = [reader.read(thing) for reader in readers]
+        except InputError:  # a picture has none
+            continue
+        except (MissingExtra, AssetError) as missing:
+            on_note(f"people and subjects are not looked for: {missing.message}")
+            return []
+        on_note(f"a {thing} was found in photograph and painting: paired with each other")
+        return [found]
+    return []
 
 
 def _small(picture: Tensor) -> Tensor:

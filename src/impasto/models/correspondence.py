@@ -27,6 +27,7 @@ SIDE = 320
 """Longest side at which pictures are looked at, in pixels."""
 
 _HEIGHT_WEIGHT = 0.3  # of the height in the picture, against features of length 1: skies lie above
+_KNOWN_WEIGHT = 1.5  # of being inside a mask: more than features of different places differ by in the mean
 _LEAST_SHARE = 0.04  # of each picture, that a part must cover; less says nothing of its style
 _LEAST_LIKENESS = (
     0.05  # of what two pictures show there; of 96 pairs, 95 have 0.18 or more, and pictures of one colour 0
@@ -50,7 +51,14 @@ class Part:
     paintings: tuple[Tensor, ...]
 
 
-def find_parts(photograph: Tensor, paintings: Sequence[Tensor], encoder: Encoder, *, most: int) -> tuple[Part, ...]:
+def find_parts(
+    photograph: Tensor,
+    paintings: Sequence[Tensor],
+    encoder: Encoder,
+    *,
+    most: int,
+    known: Sequence[Sequence[Tensor]] = (),
+) -> tuple[Part, ...]:
     """The parts that a photograph and paintings have in common.
 
     Args:
@@ -58,17 +66,21 @@ def find_parts(photograph: Tensor, paintings: Sequence[Tensor], encoder: Encoder
         paintings: the same, one or more.
         encoder: has `LAYER`.
         most: parts at most, 2 or more.
+        known: what all pictures show, such as their subjects: for each such thing a mask `(1, 1, H, W)` of each
+            picture, the photograph's first. Places in one are told apart from all others.
 
     Returns:
         Two parts or more, the largest of the photograph first; none where no two parts can be told apart that every
         picture has.
     """
     pictures = [photograph, *paintings]
-    grids = [_described(picture, encoder) for picture in pictures]
+    grids = [
+        _described(picture, encoder, own) for picture, own in zip(pictures, _by_picture(known, pictures), strict=True)
+    ]
     places = torch.cat([grid.flatten(2)[0].mT for grid in grids])
     sizes = [grid[0, 0].numel() for grid in grids]
     weights = torch.cat([torch.full((size,), 1 / size) for size in sizes])  # each picture counts the same
-    labels = _shared(places, weights, sizes, most)
+    labels = _shared(places, weights, sizes, most, beside=1 + len(known))
     kept = int(labels.max()) + 1
     if kept < 2:
         return ()
@@ -80,8 +92,12 @@ def find_parts(photograph: Tensor, paintings: Sequence[Tensor], encoder: Encoder
     return tuple(sorted(parts, key=lambda part: -float(part.photograph.mean())))
 
 
-def _described(picture: Tensor, encoder: Encoder) -> Tensor:
-    """What each place shows, `(1, C + 1, h, w)`: its normalised features, and how high it lies."""
+def _by_picture(known: Sequence[Sequence[Tensor]], pictures: Sequence[Tensor]) -> list[list[Tensor]]:
+    return [[thing[number] for thing in known] for number in range(len(pictures))]
+
+
+def _described(picture: Tensor, encoder: Encoder, known: Sequence[Tensor]) -> Tensor:
+    """What each place shows, `(1, C + 1 + known, h, w)`: its normalised features, how high it lies, what is known."""
     scale = min(1.0, SIDE / max(picture.shape[2:]))
     least = encoder.architecture.smallest_side([LAYER])
     height, width = (max(least, round(side * scale)) for side in picture.shape[2:])
@@ -92,28 +108,31 @@ def _described(picture: Tensor, encoder: Encoder) -> Tensor:
     mean, std = mean_std(features)
     normal = F.normalize((features - mean) / std, dim=1)
     rows = torch.linspace(-1, 1, features.shape[2])[:, None].expand(features.shape[2:])
-    return torch.cat([normal, _HEIGHT_WEIGHT * rows[None, None]], 1)
+    sides = features.shape[2], features.shape[3]
+    told = [_KNOWN_WEIGHT * F.adaptive_avg_pool2d(mask.float().cpu(), sides) for mask in known]
+    return torch.cat([normal, _HEIGHT_WEIGHT * rows[None, None], *told], 1)
 
 
-def _shared(places: Tensor, weights: Tensor, sizes: Sequence[int], most: int) -> Tensor:
+def _shared(places: Tensor, weights: Tensor, sizes: Sequence[int], most: int, *, beside: int) -> Tensor:
     """The part `(N,)` of each place, numbered from 0; parts that a picture lacks are given to the nearest others."""
     runs = [_cluster(places, weights, most, seed) for seed in range(_STARTS)]
     centres, _ = min(runs, key=lambda run: run[1])
     while True:
         labels = torch.cdist(places, centres).argmin(1)
-        worth = _worth(torch.split(places, list(sizes)), torch.split(labels, list(sizes)), len(centres))
+        described = torch.split(places, list(sizes))
+        worth = _worth(described, torch.split(labels, list(sizes)), len(centres), beside)
         if len(centres) == 1 or worth.min() >= 1:
             return labels
         centres = centres[torch.arange(len(centres)) != worth.argmin()]
 
 
-def _worth(places: Sequence[Tensor], labels: Sequence[Tensor], count: int) -> Tensor:
+def _worth(places: Sequence[Tensor], labels: Sequence[Tensor], count: int, beside: int) -> Tensor:
     """How far each part `(count,)` is something that all pictures have; 1 or more will do."""
     shares, shown = [], []
     for own, part in zip(places, labels, strict=True):
         owned = F.one_hot(part, count).float()
         shares.append(owned.mean(0))
-        shown.append(F.normalize(owned.mT @ own[:, :-1], dim=1))  # how high it lies aside
+        shown.append(F.normalize(owned.mT @ own[:, :-beside], dim=1))  # features alone
     likeness = torch.stack([(shown[0] * other).sum(1) for other in shown[1:]]).amin(0)
     return torch.minimum(torch.stack(shares).amin(0) / _LEAST_SHARE, likeness / _LEAST_LIKENESS)
 
