@@ -15,6 +15,7 @@
 # make pack    train the pack of styles on CONTENT=FOLDER, for PACK_TIME="--minutes 78" or "--steps 20000"
 # make arbitrary  train a network for any painting on CONTENT=FOLDER, from START=pack, for ARBITRARY_TIME="--minutes 82"
 # make decoders  train a decoder for each of relu1_1 .. relu5_1 on CONTENT=FOLDER, each for DECODER_TIME="--minutes 120"
+# make gpu     tests, timings and trainings for a machine with CUDA, in GPU_MINUTES=9, into out/gpu; again goes on
 # make docs    the documentation as a site, in two languages, into out/site
 # make protos  the Python messages of the gRPC interface, from src/impasto/protos/*.proto
 # make integrations  the plug-ins for ComfyUI, GIMP and Krita, ready to be copied, into out/integrations
@@ -34,7 +35,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(if $(EXTRA_INDEX),--extra-index-url $(EXTRA_INDEX))
 SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -o -name '*.proto' -o -path '*/web/page/*' -o -path '*/studio/*.*' -o -path '*/scenes/*.html') pyproject.toml README.md LICENSE
 
-.PHONY: install studio demo video-demo web-demo test test-keras test-scale test-fuzz test-export check docs format protos integrations bench report letters jury pack arbitrary decoders clean
+.PHONY: install studio demo video-demo web-demo test test-keras test-scale test-fuzz test-export check docs format protos integrations bench report letters jury pack arbitrary decoders gpu clean
 
 install: $(VENV)/installed
 
@@ -169,6 +170,12 @@ decoders: install
 	@mkdir -p out
 	for block in 1 2 3 4 5; do $(BIN)/impasto train decoder --layer relu$${block}_1 --content $(CONTENT) $(DECODER_TIME) \
 	    --resume -o out/decoder$$block.safetensors || exit; done
+
+GPU_MINUTES ?= 9
+
+gpu: install
+	@mkdir -p out
+	$(BIN)/python tools/gpu.py out/gpu --content $(or $(CONTENT),sample) --minutes $(GPU_MINUTES)
 
 clean:
 	rm -rf $(VENV) $(KERAS_VENV) build out

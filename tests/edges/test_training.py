@@ -16,13 +16,21 @@ from impasto import images
 from impasto.contract import Job, Placement, Style, StyleImage, ignore
 from impasto.errors import Cancelled, InputError, ResourceError
 from impasto.methods.arbitrary import Arbitrary
+from impasto.methods.attention import Attention
 from impasto.methods.feedforward import FeedForward
-from impasto.methods.settings import ArbitraryKnobs, DecoderKnobs, FeedForwardKnobs, TrainKnobs
+from impasto.methods.settings import (
+    ArbitraryKnobs,
+    AttentionKnobs,
+    AttentionTrainKnobs,
+    DecoderKnobs,
+    FeedForwardKnobs,
+    TrainKnobs,
+)
 from impasto.models import catalog, checkpoint, networks, predictors
 from impasto.models.decoders import Decoder
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
-from impasto.train import DecoderTraining, StyleTraining, _run, recoloured, train
+from impasto.train import AttentionTraining, DecoderTraining, StyleTraining, _run, recoloured, train
 from impasto.train._critic import Critic
 from impasto.train._motion import Motion
 from impasto.train._teacher import Teacher
@@ -54,7 +62,9 @@ def quick():
 def teach(photographs, tiny_weights, placement):
     def run(path, knobs=KNOBS, *, heard=ignore, training_styles=None, **options):
         common = {"source": photographs, "target": path, "knobs": knobs}
-        if isinstance(knobs, DecoderKnobs):
+        if isinstance(knobs, AttentionTrainKnobs):
+            job = AttentionTraining(**common, training_styles=known_styles(2), **options)
+        elif isinstance(knobs, DecoderKnobs):
             job = DecoderTraining(**common, **options)
         else:
             job = StyleTraining(**common, training_styles=training_styles or known_styles(2), **options)
@@ -250,6 +260,24 @@ def test_it_starts_from_the_convolutions_of_known_styles(learn, base):
     torch.testing.assert_close(tensors["head.weight"], start.tensors["head.weight"].float(), atol=2e-3, rtol=0)
     mean = (start.code("style0") + start.code("style1"))[0] / 2
     torch.testing.assert_close(tensors["encoder.code.bias"], mean, atol=0.3, rtol=0)
+
+
+def test_attention_is_learnt_and_goes_on_exactly_and_paints(learn, tmp_path, tiny_weights, placement):
+    knobs = AttentionTrainKnobs(steps=16, crop=64, canvas=96, batch=2, ema=0.5, learning_rate=0.003)
+    path = learn("whole", knobs).path
+    with pytest.raises(Cancelled):
+        learn("stopped", knobs, heard=stop_at(6))
+    whole, resumed = load_file(path), load_file(learn("stopped", knobs, resume=True).path)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    rows = (tmp_path / "whole.training" / "validation.csv").read_text().splitlines()
+    assert rows[0] == "step,content,style,identity,loss"
+    assert float(rows[-1].split(",")[-1]) < 0.8 * float(rows[1].split(",")[-1])
+    settings = AttentionKnobs(network=str(path))
+    encoder, name = Attention.needs(settings)
+    method = Attention({encoder: tiny_weights[encoder], name: Attention.read_weights(name)}, placement)
+    code = method.encode_style(Style((StyleImage(noise(64, 64, seed=3)),)), settings)
+    content = noise(48, 64)
+    assert (method.stylize(content, [Job(code, settings)]) - content).abs().mean() > 0.01
 
 
 def test_a_decoder_learns_to_rebuild_and_goes_on_exactly(learn, tmp_path, tiny_weights, placement):

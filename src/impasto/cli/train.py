@@ -20,7 +20,14 @@ from impasto.cli.library import fetch_with_progress
 from impasto.cli.printing import say, say_json
 from impasto.errors import InputError, require_installed
 from impasto.files import check_apart
-from impasto.methods.settings import ClipTrainKnobs, DecoderKnobs, SearchKnobs, TrainKnobs, TranslationKnobs
+from impasto.methods.settings import (
+    AttentionTrainKnobs,
+    ClipTrainKnobs,
+    DecoderKnobs,
+    SearchKnobs,
+    TrainKnobs,
+    TranslationKnobs,
+)
 from impasto.models import network_specs
 from impasto.runtimes.sessions import RUNTIMES
 from impasto.train.data import Photographs, check_photographs, from_pixels, style_name, thumbnail_photograph
@@ -57,6 +64,10 @@ def register(app: typer.Typer) -> None:
         "unpaired",
         epilog="Example: impasto train unpaired --photos holiday/ --paintings monet/ -o monet.safetensors",
     )(with_options(train_unpaired, knob_options(TranslationKnobs)))
+    group.command(
+        "attention",
+        epilog="Example: impasto train attention --content photographs --minutes 600 -o attention.safetensors",
+    )(with_options(train_attention, knob_options(AttentionTrainKnobs)))
     group.command(
         "decoder",
         epilog="Example: impasto train decoder --layer relu3_1 --content photographs -o decoder3.safetensors",
@@ -251,6 +262,36 @@ def collected(
     pixels = (library.read(one).pixels for one in found.values())
     licences = ", ".join(sorted({one.licence for one in found.values()}))
     return from_pixels(pixels, least_side=least_side, what="paintings"), licences
+
+
+def train_attention(
+    content: _Content = None,
+    out: _Out = None,
+    paintings: Annotated[
+        str, typer.Option(help="Paintings to train on: museum (the library), or a folder.")
+    ] = "museum",
+    devices: _Devices = 1,
+    resume: _Resume = False,
+    device: flags.Device = "auto",
+    precision: flags.Precision = "auto",
+    as_json: _Json = False,
+    **knobs: Any,
+) -> None:
+    """Train style attention: a network that paints any picture after any painting, like after like."""
+    source, target = _places(content, out)
+    asked = _built(AttentionTrainKnobs, knobs)
+    if paintings != "museum" and not Path(paintings).is_dir():
+        raise InputError(f"there is no folder {paintings}", "name one with paintings, or museum")
+
+    def job(store: Store, reporter: Reporter) -> TrainingJob:
+        from impasto.train import AttentionTraining
+
+        trained, _ = collection(store, paintings, asked.seed, reporter)
+        return AttentionTraining(
+            source=source, target=target, knobs=asked, training_styles=trained, devices=devices, resume=resume
+        )
+
+    _run(job, target, device, precision, resume=resume, as_json=as_json)
 
 
 def train_decoder(

@@ -10,21 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.contract import Costs, Job, OnProgress, Placement, Progress, Style, StyleCode, StyleImage, ignore
+from impasto.errors import InputError
+from impasto.methods.attention_trained import TrainedAttention
 from impasto.methods.placed_codec import placed
 from impasto.methods.settings import AttentionKnobs
 from impasto.methods.transfer import Deviations, FeatureMap, FeatureTransfer, Moments, coarse_step
+from impasto.models import sanet
+from impasto.models.checkpoint import WeightsRef
 from impasto.models.codecs import LAYER, Codec
 from impasto.ops.stats import EPSILON, mean_std, precise
 
 PLACES = 4096
 """Of a painting that are looked at, at most; a larger one is looked at in a coarser grid."""
 
+_ENCODER = "vgg19-normalised"
 _CHUNK = 1024  # places of the photograph at a time
 _WINDOW_BYTES = 2400.0  # of memory, for a pixel of a tile's window, at the peak: AdaIN's, and two maps beside
 _CHUNK_BYTES = 4 * PLACES * (4 * _CHUNK + 4 * 512)  # a chunk's likeness three times over; keys, values and squares
@@ -87,11 +93,17 @@ class Attention(Costs):
     """Styles by meaning in one pass: sky after sky, dark after dark, edges after edges.
 
     Args:
-        weights: `vgg19-normalised` and `adain-decoder`.
+        weights: `vgg19-normalised` and `adain-decoder`; or `vgg19-normalised` and a trained network, see `needs`.
         placement: where to compute.
     """
 
     def __init__(self, weights: Mapping[str, Mapping[str, Tensor]], placement: Placement) -> None:
+        self._trained = None
+        trained = [tensors for name, tensors in weights.items() if WeightsRef.parse(name).file is not None]
+        if trained:  # in torch whatever the runtime: its attention has no graph
+            here = placement if placement.runtime == "torch" else Placement()
+            self._trained = TrainedAttention(weights[_ENCODER], trained[0], here, PLACES)
+            return
         self._transfer = FeatureTransfer(
             LAYER,
             placed(Codec.of_assets(weights), placement),
@@ -101,12 +113,36 @@ class Attention(Costs):
             removes_grid=True,
         )
 
+    @staticmethod
+    def needs(knobs: AttentionKnobs) -> tuple[str, ...] | None:
+        """Those of the row; or VGG-19 and `attention:FILE` of the settings.
+
+        Raises:
+            InputError: there is no such file.
+        """
+        if knobs.network == "shipped":
+            return None
+        if not Path(knobs.network).exists():
+            raise InputError(
+                f"there is no network {knobs.network}", "impasto train attention makes one; or leave it out"
+            )
+        return _ENCODER, str(WeightsRef(sanet.KIND, Path(knobs.network)))
+
+    @staticmethod
+    def read_weights(name: str) -> Mapping[str, Tensor]:
+        """The tensors of a file or folder that `needs` names."""
+        file = WeightsRef.parse(name).file
+        assert file is not None
+        return sanet.read(file)
+
     def encode_style(self, style: Style, knobs: AttentionKnobs) -> StyleCode:
         """Features of the paintings' places as they are and normalised; each painting counts by its share.
 
         Returns:
             See `AttentionMap`; float32.
         """
+        if self._trained is not None:
+            return self._trained.encode_style(style)
         keys, values, shares, moments = [], [], [], []
         for image, share in zip(style.images, style.shares(), strict=True):
             coarse, counted, (mean, std) = self._places(image, style.memory, PLACES // len(style.images))
@@ -120,6 +156,8 @@ class Attention(Costs):
 
     def stylize(self, content: Tensor, jobs: Sequence[Job], on_progress: OnProgress = ignore) -> Tensor:
         """One pass for the whole batch, or tile by tile; see `Stylizer` and `FeatureTransfer.stylize`."""
+        if self._trained is not None:
+            return self._trained.stylize(content, jobs, on_progress)
         unit, limits = "step", [job.memory for job in jobs if job.memory is not None]
         if limits:
             unit = "tile"
@@ -131,8 +169,15 @@ class Attention(Costs):
         return self._transfer.stylize(content, jobs, report)
 
     @staticmethod
-    def least_memory(height: int, width: int, knobs: AttentionKnobs, placement: Placement) -> int:  # noqa: ARG004
-        """Bytes that a picture of any size needs in tiles."""
+    def least_memory(height: int, width: int, knobs: AttentionKnobs, placement: Placement) -> int:
+        """Bytes that a picture of any size needs in tiles.
+
+        Raises:
+            InputError: a trained network is to paint.
+        """
+        if knobs.network != "shipped":
+            hint = "leave out --network, use a smaller --size, or raise --max-memory"
+            raise InputError("the picture fits only in tiles, which a trained network of attention cannot paint", hint)
         tile = FeatureTransfer.least_memory(LAYER, height, width, _WINDOW_BYTES, placement, removes_grid=True)
         return tile + _CHUNK_BYTES
 

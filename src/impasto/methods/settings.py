@@ -56,6 +56,12 @@ class AttentionKnobs(Knobs):
         high=1,
         shapes_style=True,
     )
+    network: str = knob(
+        "shipped",
+        "file of impasto train attention, or a folder of SANet's two; shipped is the method that needs no training",
+        shapes_style=True,
+        names_file=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -352,6 +358,20 @@ class DecoderKnobs(ScheduleKnobs):
     )
     feature_weight: float = knob(
         1.0, "weight of the error of the features, relative to that of the pixels", low=0, high=1000
+    )
+
+
+@dataclass(frozen=True)
+class AttentionTrainKnobs(ScheduleKnobs):
+    """Settings of `impasto train attention`."""
+
+    learning_rate: float = knob(
+        1e-4, "learning rate of Adam after the warm-up; decays to 0 along a cosine", low=1e-6, high=1
+    )
+    content_weight: float = knob(1.0, "weight of the photograph's normalised features", low=0, high=1000)
+    style_weight: float = knob(3.0, "weight of the painting's means and deviations", low=0, high=1000)
+    identity_weight: float = knob(
+        1.0, "weight of how far a picture painted after itself becomes another", low=0, high=1000
     )
 
 

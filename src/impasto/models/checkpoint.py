@@ -92,6 +92,30 @@ def read(
     return tensors, about
 
 
+def read_pickled(path: Path, hint: str, *, largest: int = 1 << 30) -> dict[str, Tensor]:
+    """The tensors of a PyTorch checkpoint (`.pth`), as they are stored, without `module.`; nothing is executed.
+
+    Raises:
+        InputError: it cannot be read, is larger than `largest` bytes, or holds more than finite tensors.
+    """
+    import torch
+
+    if not path.is_file():
+        raise InputError(f"there is no checkpoint {path}", hint)
+    if path.stat().st_size > largest:
+        raise InputError(f"{path} has {path.stat().st_size >> 20} MB, more than any such network", hint)
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickles raise whatever they like; a whole module is refused here, too
+        raise InputError(f"{path} cannot be read as a checkpoint of tensors alone", hint) from error
+    if not isinstance(stored, Mapping) or not all(isinstance(one, torch.Tensor) for one in stored.values()):
+        raise InputError(f"{path} holds more than the tensors of one network", hint)
+    tensors = {str(name).removeprefix("module."): tensor for name, tensor in stored.items()}
+    if not all(bool(torch.isfinite(tensor.float()).all()) for tensor in tensors.values()):
+        raise InputError(f"{path} holds numbers that are not finite", hint)
+    return tensors
+
+
 def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any], *, halved: bool = True) -> None:
     """Write a single safetensors file, whole or not at all.
 

@@ -348,29 +348,12 @@ def read(path: Path) -> dict[str, Tensor]:
         InputError: there is no such file, or it holds something else.
     """
     if path.suffix in CHECKPOINTS:
-        tensors = _read_checkpoint(path)
+        tensors: Mapping[str, Tensor] = checkpoint.read_pickled(path, HINT, largest=_LARGEST)
     else:
         tensors, _ = checkpoint.read(path, hint=HINT)
     if not is_generator(tensors):
         raise InputError(f"{path} holds no generator of unpaired translation", HINT)
     return {name: tensor.float() for name, tensor in tensors.items()}
-
-
-def _read_checkpoint(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise InputError(f"there is no checkpoint {path}", HINT)
-    if path.stat().st_size > _LARGEST:
-        raise InputError(f"{path} has {path.stat().st_size >> 20} MB, more than any generator", HINT)
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickles raise whatever they like; a whole module is refused here, too
-        raise InputError(f"{path} cannot be read as a checkpoint of tensors alone", HINT) from error
-    if not isinstance(stored, Mapping) or not all(isinstance(tensor, Tensor) for tensor in stored.values()):
-        raise InputError(f"{path} holds more than the tensors of one network", HINT)
-    tensors = {str(name).removeprefix("module."): tensor for name, tensor in stored.items()}
-    if not all(bool(torch.isfinite(tensor.float()).all()) for tensor in tensors.values()):
-        raise InputError(f"{path} holds numbers that are not finite", HINT)
-    return tensors
 
 
 def _layer(tensors: Mapping[str, Tensor], name: str, placement: Placement) -> _Layer:

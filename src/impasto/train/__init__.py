@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from impasto.train._jobs import (
+        AttentionTraining,
         ClipTraining,
         CodecDistillation,
         DecoderTraining,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from impasto.train._teacher import TrainingStyle, recoloured
 
 __all__ = [
+    "AttentionTraining",
     "ClipTraining",
     "CodecDistillation",
     "DecoderTraining",
@@ -45,6 +47,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AttentionTraining": "_jobs",
     "TrainingJob": "_jobs",
     "ClipTraining": "_jobs",
     "CodecDistillation": "_jobs",

@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from impasto import images
 from impasto.contract import Placement
 from impasto.losses.losses import relative_error
 from impasto.methods.settings import DistillKnobs
@@ -20,6 +18,7 @@ from impasto.models.encoders import Encoder
 from impasto.ops.stats import adaptive_instance_norm, mean_std
 from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.train._learner import Batch, Learner
+from impasto.train._squares import Squares
 from impasto.train._teacher import Floats
 
 _FEATURES = ("relu1_1", "relu2_1", "relu3_1", LAYER)
@@ -64,7 +63,7 @@ class CodecLearner(Learner):
         super().__init__(knobs, placement)
         self.weights = Weights(pruned)
         self.average = copy.deepcopy(self.weights).requires_grad_(False)
-        self._paintings = [images.quantise(one, 8) for one in paintings]
+        self._squares = Squares(paintings, crop=knobs.crop, seed=knobs.seed)
         # in a list, so that they are not registered as submodules
         self._teacher = [_Painter(full, placement)]
 
@@ -82,7 +81,7 @@ class CodecLearner(Learner):
     def validate(self, photographs: Tensor) -> dict[str, float]:
         """Mean losses of the running averages, the paintings by turns."""
         numbers = torch.arange(len(photographs))
-        styles = self._styles(numbers * len(self._paintings) // len(photographs), numbers)
+        styles = self._styles(numbers * self._squares.count // len(photographs), numbers)
         losses = self._losses(photographs.to(self.device), styles, self.average)
         return {name: float(values.mean()) for name, values in losses.items()}
 
@@ -115,14 +114,7 @@ class CodecLearner(Learner):
 
     def _styles(self, styles: Tensor, numbers: Tensor) -> Tensor:
         """A square of each painting, which its number settles: `(B, 3, crop, crop)`."""
-        squares = []
-        for style, number in zip(styles.tolist(), numbers.tolist(), strict=True):
-            random, whole = np.random.default_rng([self.knobs.seed, 6, number]), self._paintings[style]
-            side = min(self.knobs.crop, *whole.shape[:2])
-            top, left = (int(random.integers(0, length - side + 1)) for length in whole.shape[:2])
-            square = whole[top : top + side, left : left + side].astype(np.float32) / np.float32(255)
-            squares.append(images.to_tensor(images.resize(square, self.knobs.crop, self.knobs.crop)))
-        return torch.cat(squares).to(self.device)
+        return self._squares(styles, numbers).to(self.device)
 
 
 class _Painter:

@@ -15,6 +15,7 @@ from impasto import images
 from impasto.contract import OnProgress, Placement
 from impasto.errors import InputError
 from impasto.methods.settings import (
+    AttentionTrainKnobs,
     ClipTrainKnobs,
     DecoderKnobs,
     DistillKnobs,
@@ -22,14 +23,16 @@ from impasto.methods.settings import (
     TrainKnobs,
     TranslationKnobs,
 )
-from impasto.models import catalog, checkpoint, clip_files, codecs, network_specs, networks, predictors
+from impasto.models import catalog, checkpoint, clip_files, codecs, network_specs, networks, predictors, sanet
 from impasto.train import _pages
+from impasto.train._attention import AttentionLearner
 from impasto.train._clip import ClipLearner
 from impasto.train._codec import CodecLearner
 from impasto.train._critic import PATCH
 from impasto.train._distill import Distiller
 from impasto.train._learner import VALIDATED, Learner, validation_crops
 from impasto.train._mirror import DecoderLearner
+from impasto.train._squares import Squares
 from impasto.train._student import CACHED, CodePredictor, CodeTable, Student
 from impasto.train._teacher import ASSETS, Balance, Floats, SharedBalance, Teacher, TrainingStyle
 from impasto.train._translator import CycleTranslator, Translator, check_crop, translator
@@ -413,6 +416,54 @@ class ClipTraining(TrainingJob):
         for number, crop in enumerate(validation_crops(validation, self.knobs, _SHEET_DRAWINGS)):
             drawn = learner.painted(crop[None].to(learner.device), number)
             yield images.from_tensor(drawn), learner.named(drawn)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionTraining(TrainingJob):
+    """Style attention for any painting; see `AttentionLearner`.
+
+    Attributes:
+        training_styles: paintings.
+    """
+
+    knobs: AttentionTrainKnobs
+    training_styles: Sequence[TrainingStyle]
+
+    assets = ("vgg19-normalised", "adain-decoder")
+
+    @property
+    def style_count(self) -> int:
+        """Number of paintings."""
+        return len(self.training_styles)
+
+    def recipe(self) -> dict[str, Any]:
+        """With the kind, which tells it from the recipe of a network, and the paintings."""
+        paintings = [style.id for style in self.training_styles]
+        return {"kind": sanet.KIND, "training_paintings": paintings, **super().recipe()}
+
+    def learner(
+        self,
+        weights: Weights,
+        placement: Placement,
+        validation: Photographs | None,  # noqa: ARG002 - nothing is measured
+        on_progress: OnProgress,  # noqa: ARG002
+    ) -> AttentionLearner:
+        """A learner."""
+        squares = Squares([style.pixels for style in self.training_styles], crop=self.knobs.crop, seed=self.knobs.seed)
+        return AttentionLearner([weights[asset] for asset in self.assets], squares, self.knobs, placement)
+
+    def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """With the paintings and their licences."""
+        assert isinstance(learner, AttentionLearner)
+        licences = sorted({style.licence for style in self.training_styles})
+        own = {"kind": sanet.KIND, "paintings": sorted({style.id for style in self.training_styles})}
+        checkpoint.write(self.target, learner.tensors(), {**about, **own, "licences": licences})
+
+    def samples(self, learner: Learner, validation: Photographs) -> Iterator[tuple[Floats, str]]:
+        """Some paintings."""
+        for row, style in enumerate(self.training_styles[:_SHEET_STYLES]):
+            for photograph in validation.pixels[:_SHEET_PHOTOGRAPHS]:
+                yield _pages.painted(learner, row, photograph, min(_SHEET_SIDE, self.knobs.canvas)), style.name
 
 
 @dataclass(frozen=True, kw_only=True)
