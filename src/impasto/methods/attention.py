@@ -98,7 +98,7 @@ class Attention(Costs):
     """
 
     def __init__(self, weights: Mapping[str, Mapping[str, Tensor]], placement: Placement) -> None:
-        self._trained = None
+        self._trained: TrainedAttention | None = None
         trained = [tensors for name, tensors in weights.items() if WeightsRef.parse(name).file is not None]
         if trained:  # in torch whatever the runtime: its attention has no graph
             here = placement if placement.runtime == "torch" else Placement()

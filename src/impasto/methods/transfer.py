@@ -80,13 +80,12 @@ class LinearMap:
 
 
 class Statistics(Protocol):
-    """Which statistics of features make a style, and how features are given them.
+    """Which statistics of features make a style, and how features are given them."""
 
-    Attributes:
-        settles: whether its maps are `UnsettledMap`s.
-    """
-
-    settles: bool
+    @property
+    def settles(self) -> bool:
+        """Whether its maps are `UnsettledMap`s."""
+        ...
 
     def whole(self, features: Tensor, weight: Tensor | None) -> Moments:
         """Of `features (1, C, h, w)`, each position as `weight (1, 1, h, w)` says."""

@@ -134,7 +134,7 @@ def _mean_std(features: Tensor) -> tuple[Tensor, Tensor]:
 
 def _renormalised(features: Tensor, mean: Tensor, std: Tensor, own: Moments | None) -> Tensor:
     """Features with another mean and deviation, channel by channel."""
-    own_mean, own_std = _mean_std(features) if own is None else (one.flatten(1).to(mean) for one in own)
+    own_mean, own_std = _mean_std(features) if own is None else (own[0].flatten(1).to(mean), own[1].flatten(1).to(mean))
     scale = std / own_std
     shift = mean - own_mean * scale
     return features * scale.to(features)[:, :, None, None] + shift.to(features)[:, :, None, None]

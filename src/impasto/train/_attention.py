@@ -40,7 +40,8 @@ class Painter(nn.Module):
         for part in self.transformer.modules():
             if isinstance(part, nn.Conv2d):
                 nn.init.normal_(part.weight, std=part.weight[0].numel() ** -0.5, generator=generator)
-                nn.init.zeros_(part.bias)  # type: ignore[arg-type] # it has one
+                assert part.bias is not None
+                nn.init.zeros_(part.bias)
         self.mirror = Mirror(encoder, LAYER, generator)
         self.mirror.load_state_dict(dict(decoder))
 
