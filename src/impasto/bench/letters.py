@@ -35,7 +35,7 @@ _WORD_WIDTH, _WORD_HEIGHT = 240, 120  # pixels, on the sheet of styles
 
 _SECONDS = 60
 _FRAME = 0.3  # of the height, of paper around a word, as on a page
-_HEIGHT = 96  # pixels of a line, at which Tesseract reads best
+_HEIGHTS = (96, 80, 120)  # pixels of a line, the best first; sometimes Tesseract finds no line at all at one of them
 
 
 def legibility(
@@ -136,7 +136,11 @@ def read_word(pixels: Floats, language: str, *, paper: bool = True) -> str:
     Raises:
         InputError: the picture cannot be read at all.
     """
-    height = _HEIGHT
+    found = (_read_at(height, pixels, language, paper) for height in _HEIGHTS)
+    return next((text for text in found if text), "")
+
+
+def _read_at(height: int, pixels: Floats, language: str, paper: bool) -> str:
     small = images.resize(pixels, height, max(1, round(pixels.shape[1] * height / pixels.shape[0])))
     frame = round(_FRAME * height) if paper else 0
     rim = np.median(np.concatenate([small[0], small[-1]]), 0)
