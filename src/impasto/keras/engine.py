@@ -207,7 +207,7 @@ class _Job:
         made = record_of(self.request, self.stages, self.engine.placement(), content=picture, sources=sources)
         if knobs.strength == 0:
             return Result.of(picture, (), 0.0, made)  # exactly the photograph
-        needed = int(optimize.BYTES_PER_PIXEL[self.engine.precision] * picture.width * picture.height)
+        needed = int(optimize.BYTES_PER_PIXEL * picture.width * picture.height)
         device.check_memory(needed, picture.width, picture.height, limit=None, device="cpu")
         init = self._given_init(picture) if before is None else start.smoothed_draft(_first(before.picture.pixels))
         method = self._method(stage)

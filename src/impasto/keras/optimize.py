@@ -24,8 +24,8 @@ from impasto.models.encoder_specs import VGG19
 from impasto.optim.schedule import Schedule
 from keras import ops
 
-BYTES_PER_PIXEL = {"float32": 6300.0, "bfloat16": 5200.0}
-"""At its peak."""
+BYTES_PER_PIXEL = 6300.0
+"""At its peak; measured on TensorFlow in float32 from 128 to 448 px: 3,000 to 6,200."""
 
 Target = Mapping[str, Any]
 Term = Callable[[Mapping[str, Any], Any, Target], Any]
