@@ -148,6 +148,11 @@ def test_source_text_does_not_come_out(pair):
     assert "the source text was executed" not in repr(found)
 
 
+def test_a_memo_beyond_the_pickle_takes_no_memory():
+    with pytest.raises(pickle.UnpicklingError, match="a part of number 2147483647"):
+        pickles.read_records(by_opcodes(b"]r\xff\xff\xff\x7f"))
+
+
 def test_doubling_lists_take_no_memory():
     value = ["x"]
     for _ in range(60):
@@ -162,7 +167,7 @@ def test_doubling_lists_take_no_memory():
 
 @pytest.mark.parametrize(
     ("offset", "shape", "strides"),
-    [(0, (9,), (1,)), (8, (1,), (1,)), (-1, (2,), (1,)), (0, (2,), (-1,)), (0, (2, 2), (1,))],
+    [(0, (9,), (1,)), (8, (1,), (1,)), (-1, (2,), (1,)), (0, (2,), (-1,)), (0, (2, 2), (1,)), (0, (9, 9), (0, 0))],
 )
 def test_a_tensor_beyond_its_storage_is_refused(offset, shape, strides):
     storage = np.arange(8, dtype=np.float32)
@@ -252,6 +257,25 @@ def test_what_is_no_stylegan_is_refused(pair, tmp_path, name):
         stylegan_files.read(path)
     assert caught.value.hint
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("kind", ["nvidia", "tensorflow", "rosinality"])
+def test_a_damaged_file_is_read_or_refused(pair, tmp_path, kind):
+    """Bytes of the structure changed at random: no other error, whatever they say then."""
+    whole = getattr(made, kind)(pair[0])
+    random = np.random.default_rng(0)
+    path = tmp_path / ("net.pt" if kind == "rosinality" else "net.pkl")
+    refused = 0
+    for _ in range(60):
+        body = bytearray(whole)
+        for place in random.integers(0, 3000, random.integers(1, 6)):
+            body[place] = random.integers(0, 256)
+        path.write_bytes(bytes(body))
+        try:
+            stylegan_files.read(path)
+        except InputError:
+            refused += 1
+    assert refused > 10
 
 
 def test_a_missing_file_is_told(tmp_path):

@@ -30,7 +30,7 @@ KIND = "stylegan"
 HINT = "give a network of impasto gan train, NVIDIA's .pkl of StyleGAN2 or StyleGAN2-ADA, or rosinality's .pt"
 
 _LARGEST = 2 << 30  # bytes of a file
-_WIDEST = 2048
+_DEEPEST = 32  # dense layers of a mapping
 _AVERAGED = 4096  # z whose mean w stands for the average where a file lacks it
 
 N = TypeVar("N", bound=nn.Module)
@@ -117,6 +117,13 @@ def _of_pickle(path: Path) -> StyleGan:
     except Exception as error:  # a pickle that is broken, or an attack, raises whatever it likes
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path} cannot be read as StyleGAN's pickle: {reason}", HINT) from error
+    try:
+        return _of_records(stored, path)
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{path} is damaged: its parts are not what they are named", HINT) from error
+
+
+def _of_records(stored: Any, path: Path) -> StyleGan:
     if isinstance(stored, list) and len(stored) == 3 and all(isinstance(one, Record) for one in stored):
         return _of_tensorflow(stored[2], path)
     network = stored.get("G_ema") if isinstance(stored, dict) else None
@@ -131,11 +138,7 @@ def _of_pickle(path: Path) -> StyleGan:
     spec = _spec(tensors, path)
     rate = _part(network, "mapping", "fc0").get("bias_gain", spec.rate)
     clamp = _part(network, "synthesis", f"b{spec.size}", "conv1").get("conv_clamp")
-    try:
-        spec = _trained_so(spec, rate, clamp)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path} holds settings that are no numbers", HINT) from error
-    judge = stored.get("D")
+    spec, judge = _trained_so(spec, rate, clamp), stored.get("D")
     return StyleGan(spec, tensors, _fitting(dict(_tensors(judge)), spec) if isinstance(judge, Record) else None)
 
 
@@ -163,20 +166,19 @@ def _dict(value: Any) -> Mapping[str, Any]:
 
 
 def _spec(tensors: Mapping[str, Tensor], path: Path) -> StyleGanSpec:
-    """The shape of a network, told by its tensors."""
-    sides = sorted(
-        int(match[1]) for name in tensors if (match := re.fullmatch(r"synthesis\.b(\d+)\.conv1\.weight", name))
-    )
-    dense = [name for name in tensors if re.fullmatch(r"mapping\.fc\d+\.weight", name)]
-    if not sides or sides[-1] not in SIZES or tuple(sides) != sides_to(sides[-1]) or not dense:
+    """The shape of a network, told by its tensors. A small file cannot ask for a large one: its squares are there."""
+    convolution, dense = re.compile(r"synthesis\.b(\d+)\.conv1\.weight"), re.compile(r"mapping\.fc(\d+)\.weight")
+    kernels = {int(match[1]): one for name, one in tensors.items() if (match := convolution.fullmatch(name))}
+    layers = {int(match[1]): one for name, one in tensors.items() if (match := dense.fullmatch(name))}
+    sides, latent = tuple(sorted(kernels)), len(layers[0]) if 0 in layers else 0
+    fits = bool(sides) and sides[-1] in SIZES and sides == sides_to(sides[-1])
+    fits = fits and sorted(layers) == [*range(len(layers))] and len(layers) <= _DEEPEST
+    fits = fits and all(one.shape == (len(one), len(one), 3, 3) for one in kernels.values())
+    if not fits or any(one.shape != (latent, latent) for one in layers.values()):
         raise InputError(f"{path} holds no StyleGAN2 of {SIZES[0]} to {SIZES[-1]} px", HINT)
     if "mapping.embed.weight" in tensors:
         raise InputError(f"{path} makes pictures by labels, which Impasto does not take", HINT)
-    widths = tuple(len(tensors[f"synthesis.b{side}.conv1.weight"]) for side in sides)
-    latent = tensors["mapping.fc0.weight"].shape[-1]
-    if max(*widths, latent, len(dense)) > _WIDEST:  # before memory is taken for it
-        raise InputError(f"{path} is wider than {_WIDEST} channels", HINT)
-    return StyleGanSpec(sides[-1], widths, latent, len(dense))
+    return StyleGanSpec(sides[-1], tuple(len(kernels[side]) for side in sides), latent, len(layers))
 
 
 def _trained_so(spec: StyleGanSpec, rate: Any, clamp: Any) -> StyleGanSpec:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import math
 import pickle  # read through _Reader alone, which refuses every name that is not listed below
+import pickletools
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ class _Reader(pickle.Unpickler):
     """An unpickler that looks names up in `allow` and nowhere else."""
 
     def __init__(self, file: io.BytesIO, allow: Callable[[str, str], Any]) -> None:
+        _check_memo(file)
         super().__init__(file)
         self._allow = allow
         self.storage: Callable[[str], bytes] | None = None
@@ -98,6 +100,18 @@ class _Reader(pickle.Unpickler):
         if values.size != pid[4]:
             raise pickle.UnpicklingError(f"storage {pid[2]} has {values.size} numbers instead of {pid[4]}")
         return values
+
+
+def _check_memo(file: io.BytesIO) -> None:
+    """Raise UnpicklingError where parts are numbered beyond the pickle's length: memory is taken up to that number."""
+    begin, most = file.tell(), file.getbuffer().nbytes
+    try:
+        highest = max((int(part) for code, part, _ in pickletools.genops(file) if code.name.endswith("PUT")), default=0)
+    except (ValueError, LookupError) as error:
+        raise pickle.UnpicklingError(f"the pickle is damaged: {error}") from error
+    if highest > most:
+        raise pickle.UnpicklingError(f"the pickle has {most} bytes and a part of number {highest}")
+    file.seek(begin)
 
 
 def _outside() -> pickle.UnpicklingError:
@@ -219,7 +233,6 @@ _STORAGES = {
     "ByteStorage": "<u1",
     "BoolStorage": "|b1",
 }
-_MOST_NUMBERS = 1 << 30  # of one tensor
 _DEEPEST = 100  # containers within containers
 
 
@@ -335,7 +348,7 @@ def _strided(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> ND
     if not isinstance(storage, np.ndarray) or len(shape) != len(strides) or not all(map(_is_count, numbers)):
         raise pickle.UnpicklingError("a tensor has no plain shape")
     last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
-    if math.prod(shape) > _MOST_NUMBERS or (math.prod(shape) and last >= storage.size):
+    if math.prod(shape) > storage.size or (math.prod(shape) and last >= storage.size):
         raise pickle.UnpicklingError(f"a tensor of shape {shape} does not fit into its storage")
     steps = [stride * storage.itemsize for stride in strides]
     return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False).copy()
