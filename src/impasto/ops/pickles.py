@@ -106,7 +106,9 @@ def _check_memo(file: io.BytesIO) -> None:
     """Raise UnpicklingError where parts are numbered beyond the pickle's length: memory is taken up to that number."""
     begin, most = file.tell(), file.getbuffer().nbytes
     try:
-        highest = max((int(part) for code, part, _ in pickletools.genops(file) if code.name.endswith("PUT")), default=0)
+        highest = max(
+            (int(part or 0) for code, part, _ in pickletools.genops(file) if code.name.endswith("PUT")), default=0
+        )
     except (ValueError, LookupError) as error:
         raise pickle.UnpicklingError(f"the pickle is damaged: {error}") from error
     if highest > most:
