@@ -76,7 +76,8 @@ class AttentionMap:
             weighted.append(torch.softmax(likeness, 1) @ both)
         mean, square = torch.cat(weighted).mT.reshape(2, *features.shape[1:])
         std = (square - mean.square()).clamp_min(0).add(EPSILON).sqrt()
-        return (mean + std * normal[0])[None]
+        local: Tensor = (mean + std * normal[0])[None]
+        return local
 
 
 class _Attention(Deviations):

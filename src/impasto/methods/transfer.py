@@ -443,7 +443,7 @@ class FeatureTransfer:
         return small
 
     def _settled(
-        self, picture: WindowedImage, tiles: Sequence[Tile], moves: Sequence[FeatureMap], report: Callable[[int], None]
+        self, picture: WindowedImage, tiles: Sequence[Tile], moves: Sequence[object], report: Callable[[int], None]
     ) -> list[FeatureMap]:
         """Maps that know the moments of what they give over the whole picture."""
         unsettled = [move for move in moves if isinstance(move, UnsettledMap)]
