@@ -206,7 +206,7 @@ def train_all(run: Run) -> None:
 def trained(run: Run, training: Training, seconds: float) -> str:
     """Train for so long, going on with what was begun; scores beside it."""
     target = run.out / "weights" / f"{training.name}.safetensors"
-    size = ("--crop", "64", "--batch", "1", "--canvas", "96", "--steps", "2") if run.tiny else training.size
+    size = ("--crop", "64", "--batch", "1", "--canvas", "96", "--steps", "1") if run.tiny else training.size
     time_given = () if run.tiny else ("--minutes", f"{max(0.02, 0.85 * seconds / 60):.2f}")
     paintings = ("--paintings", str(run.out / "tiny")) if run.tiny and training.name == "attention" else ()
     command = ["train", *training.arguments, "--content", run.content, *size, *time_given, *paintings]

@@ -280,6 +280,14 @@ def test_attention_is_learnt_and_goes_on_exactly_and_paints(learn, tmp_path, tin
     assert (method.stylize(content, [Job(code, settings)]) - content).abs().mean() > 0.01
 
 
+def test_attention_is_learnt_in_half_precision(photographs, tmp_path, tiny_weights):
+    knobs = AttentionTrainKnobs(steps=2, crop=64, canvas=96, batch=1, ema=0.5)
+    common = {"source": photographs, "target": tmp_path / "half.safetensors", "knobs": knobs}
+    job = AttentionTraining(**common, training_styles=known_styles(2))
+    weights = {asset: tiny_weights[asset] for asset in job.assets}
+    assert train(job, weights=weights, placement=Placement(precision="bfloat16")).steps == 2
+
+
 def test_a_decoder_learns_to_rebuild_and_goes_on_exactly(learn, tmp_path, tiny_weights, placement):
     knobs = DecoderKnobs(layer="relu2_1", steps=30, crop=64, canvas=96, batch=2, ema=0.5, learning_rate=0.01)
     path = learn("whole", knobs).path

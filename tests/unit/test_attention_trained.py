@@ -1,5 +1,7 @@
 """Style attention that is learnt: against a slow reference, its training, and files of others; tiny networks."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -81,6 +83,19 @@ def test_it_is_the_papers_network(trained):
     content, style = noise(48, 64, seed=1), noise(64, 48, seed=2)
     code = method.encode_style(style_of(style, (48, 64)), knobs)
     torch.testing.assert_close(method.stylize(content, [Job(code, knobs)]), plain(content, style), atol=1e-4, rtol=1e-3)
+
+
+def test_in_half_precision_it_paints_nearly_the_same(trained):
+    method, knobs = trained
+    weights = {
+        "vgg19-normalised": tiny_encoder_weights(),
+        f"attention:{knobs.network}": sanet.read(Path(knobs.network)),
+    }
+    half = Attention(weights, Placement(precision="bfloat16"))
+    style, content = style_of(noise(64, 48, seed=2), (48, 64)), noise(48, 64, seed=1)
+    fine, coarse = (one.stylize(content, [Job(one.encode_style(style, knobs), knobs)]) for one in (method, half))
+    assert coarse.dtype == torch.float32
+    assert (fine - coarse).abs().mean() < 0.05
 
 
 def test_strength_regions_and_odd_sizes(trained):

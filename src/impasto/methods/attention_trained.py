@@ -37,7 +37,7 @@ class TrainedAttention:
         self, encoder: Mapping[str, Tensor], tensors: Mapping[str, Tensor], placement: Placement, places: int
     ) -> None:
         transformer, decoder = sanet.parts_of(tensors)
-        self._places = places
+        self._places, self._dtype = places, placement.dtype
         exact = torch.float64 if placement.precision == "float64" else torch.float32
         self._transformer = transformer.to(placement.device, exact).requires_grad_(False)
         self._encoder = Encoder(VGG19.down_to(sanet.LAYERS[-1]), encoder, placement)
@@ -76,7 +76,7 @@ class TrainedAttention:
         for layer, own in features.items():
             keys, values, shares = (code.tensors[f"{layer}.{name}"].to(own) for name in ("keys", "values", "shares"))
             taken.append(self._transformer.block(layer)(own, keys[None], values[None], shares))
-        return crop_to(self._decoder(self._transformer.merged(taken)), height, width)
+        return crop_to(self._decoder(self._transformer.merged(taken).to(self._dtype)), height, width)
 
     def _looked_at(self, image: StyleImage, layer: str, features: Tensor, count: int) -> dict[str, Tensor]:
         """Keys, values and shares of a painting's places, in a coarser grid where there are too many."""

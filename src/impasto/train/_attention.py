@@ -47,7 +47,7 @@ class Painter(nn.Module):
 
     def painted(self, content: Features, painting: Features, placement: Placement) -> Tensor:
         """Pictures of features of photographs and paintings; gradients flow."""
-        return self.mirror.decoder(placement)(self.transformer(content, painting))
+        return self.mirror.decoder(placement)(self.transformer(content, painting).to(placement.dtype))
 
 
 class AttentionLearner(Learner):
