@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ from impasto.contract import (
     ignore,
 )
 from impasto.errors import Cancelled, InputError
+from impasto.files import is_file
 from impasto.losses.clip import DirectionalLoss, PatchDirectionalLoss
 from impasto.losses.losses import ContentLoss, TotalVariation, sum_of
 from impasto.methods.settings import ClipKnobs
@@ -54,9 +56,10 @@ WHOLE_BALANCE, PATCH_BALANCE, CONTENT_BALANCE, VARIATION_BALANCE = 1.0, 9.0, 0.3
 
 _STRIDE, _LEAST = 16, 32  # of the encoder; smaller pictures are mirrored
 _NETWORK = "tiny"
-_LARGE = 8.7e9  # operations for a vector of ViT-B/32; what other models take is of this size
-_SMALL = 6e7  # of the one that ships
-_PATCH_BYTES = {"large": 16e6, "small": 9e6}  # for each patch whose features are kept
+_LARGE = 8.7e9  # operations for a vector of ViT-B/32
+_LARGE_BYTES = 605e6  # of its file in float32
+_SMALL = 0.007  # of its work, for the one that ships
+_PATCH_BYTES = 16e6  # for each patch whose features are kept
 _KEPT_PATCHES = 16
 
 
@@ -88,15 +91,15 @@ class ClipStyle(Costs):
     @staticmethod
     def passes(height: int, width: int, knobs: ClipKnobs) -> float:
         """Work of a job, in steps of VGG-19 at full size."""
-        each = _SMALL if knobs.clip == clip_files.SHIPPED else _LARGE
-        patches = 3 * each * (1 + (4 / 3) * knobs.patches)  # forwards twice, since few features are kept
+        patches = (
+            3 * _LARGE * _size(knobs.clip) * (1 + (4 / 3) * knobs.patches)
+        )  # forwards twice, since few features are kept
         return knobs.steps * (0.8 + patches / (_STEP_OPERATIONS * height * width))
 
     @staticmethod
     def fixed_bytes(knobs: ClipKnobs, placement: Placement) -> int:  # noqa: ARG004
         """Features of the patches."""
-        each = _PATCH_BYTES["small" if knobs.clip == clip_files.SHIPPED else "large"]
-        return int(each * min(knobs.patches, _KEPT_PATCHES))
+        return int(_PATCH_BYTES * max(0.5, _size(knobs.clip)) * min(knobs.patches, _KEPT_PATCHES))
 
     @torch.no_grad()
     def encode_style(self, style: Style, knobs: ClipKnobs) -> StyleCode:  # noqa: ARG002 - every CLIP sees all of it
@@ -172,6 +175,13 @@ class ClipStyle(Costs):
 
 
 _STEP_OPERATIONS = 1.44e6  # as the row says, for a pixel
+
+
+def _size(clip: str) -> float:
+    """How large a CLIP is against ViT-B/32, by its file; those that are named are taken to be like it."""
+    if clip == clip_files.SHIPPED:
+        return _SMALL
+    return max(_SMALL, Path(clip).stat().st_size / _LARGE_BYTES) if is_file(clip) else 1.0
 
 
 class _Score:
