@@ -269,7 +269,7 @@ def test_nothing_is_left_behind_by_a_failing_write(outcome, picture_file, tmp_pa
         (["--style-loss", "wasserstein"], "--style-loss wasserstein has no Keras form"),
         (["--content-layers", "conv4_2"], "use block4_conv2"),
         (["--preserve", "photo.png"], "--preserve has no Keras form"),
-        (["--resume"], "--save-every, --resume or --time-lapse has no Keras form"),
+        (["--resume"], "--resume is not for --backend jax"),
         (["--preview", "seen.png"], "--preview is not for --backend jax"),
         (["--runtime", "onnx"], "--runtime is not for --backend jax"),
         (["--precision", "float16"], "--backend jax does not compute in float16"),

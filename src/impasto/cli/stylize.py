@@ -103,6 +103,7 @@ def stylize(
         raise InputError("the picture and --json cannot both go to standard output", "name a file with -o")
     memory, pixels = parse_memory(max_memory), check_pixels(max_pixels)
     watched = watching.Watching(save_every, resume, time_lapse, plot, preview)
+    _check_backend(backend, device, runtime, watched)
     words: list[Any] = [*contents, *(own for own, _ in styles), *(word for pair in regions for word in pair)]
     words += [preserve, strength_map, init, *map(str, knobs.values())]
     check_apart({"-o": targets.file, **watched.files()}, words)
@@ -152,14 +153,20 @@ def _engine_of(painter: _Painter, backend: str, device: str, precision: str, run
 
         chosen = runtime if painter.watched.preview is None else _with_previews(runtime)
         return Engine(device=device, precision=precision, runtime=chosen)
-    given = {"--device": device != "auto", "--runtime": runtime != "auto", "--preview": painter.watched.preview}
-    for flag in (flag for flag, value in given.items() if value):
-        raise InputError(f"{flag} is not for --backend {backend}", "leave one of them out")
     from impasto.keras.engine import KerasEngine
     from impasto.keras.forms import check
 
-    check(painter.styles, painter.watched.of(painter.request, Path()))
+    check(painter.styles, painter.request)
     return KerasEngine(backend=backend, precision=precision)
+
+
+def _check_backend(backend: str, device: str, runtime: str, watched: watching.Watching) -> None:
+    """Refuse what Keras does not do, before a part of the engine is loaded that needs PyTorch."""
+    given: dict[str, object] = {"--device": device != "auto", "--runtime": runtime != "auto"}
+    given |= {"--preview": watched.preview, "--time-lapse": watched.time_lapse}
+    given |= {"--save-every": watched.save_every, "--resume": watched.resume}
+    for flag in (flag for flag, value in given.items() if value and backend != "torch"):
+        raise InputError(f"{flag} is not for --backend {backend}", "leave one of them out")
 
 
 def _with_previews(runtime: str) -> str:

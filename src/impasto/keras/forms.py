@@ -40,7 +40,7 @@ _KNOBS: Mapping[str, tuple[Any, ...]] = {
 }
 """Values of settings that have a Keras form; all of those that are not named."""
 
-_REQUEST = {"max_memory": "--max-memory", "snapshots": "--save-every, --resume or --time-lapse"}
+_REQUEST = {"max_memory": "--max-memory", "snapshots": "--save-every"}
 
 
 def check(styles: Any, request: Request) -> tuple[recipes.Stage, ...]:
