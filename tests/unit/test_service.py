@@ -456,6 +456,12 @@ def test_a_sentence_is_a_style_by_itself_where_the_method_takes_words(service):
         service._reader.read([PHOTO], {"style": [", ;"], "clip": "shapes"})
 
 
+@pytest.mark.parametrize("name", ["ViT-B-32", "openai/clip-vit-base-patch32", "../weights", "."])
+def test_a_client_has_the_server_fetch_nothing(service, name):
+    with pytest.raises(InputError, match="clip is"):
+        service._reader.read([PHOTO], {"style": ["red"], "clip": name})
+
+
 def test_a_client_names_no_file_of_the_server_by_a_single_word(service, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "private").mkdir()

@@ -53,10 +53,10 @@ def resolve(name: str, cache: Path, *, offline: bool) -> Path:
         return Path(str(resources.files("impasto.assets") / "clip-shapes.safetensors"))
     if Path(name).exists():
         return Path(name)
-    kept = cache / FOLDER / re.sub(r"[^\w.-]", "_", name.rsplit("/", 1)[-1])
-    for place in (kept, *(kept.with_name(kept.name + suffix) for suffix in _SUFFIXES)):
-        if place.exists():
-            return place
+    kept = _kept(name, cache)
+    found = _in_cache(kept)
+    if found is not None:
+        return found
     target = kept.with_name(f"{kept.name}.safetensors")
     if offline or Path(name).suffix in _SUFFIXES or Path(name).is_absolute():
         raise _missing(name, kept)
@@ -67,6 +67,21 @@ def resolve(name: str, cache: Path, *, offline: bool) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     write(target, weights, {})
     return target
+
+
+def is_here(name: str, cache: Path) -> bool:
+    """Whether a name is the shipped one's, or that of a checkpoint in the cache: no path, and nothing to be fetched."""
+    return name == SHIPPED or (re.fullmatch(r"[\w-]+", name) is not None and _in_cache(_kept(name, cache)) is not None)
+
+
+def _kept(name: str, cache: Path) -> Path:
+    """Where the cache keeps it, but for the suffix."""
+    return cache / FOLDER / re.sub(r"[^\w.-]", "_", name.rsplit("/", 1)[-1])
+
+
+def _in_cache(kept: Path) -> Path | None:
+    places = (kept, *(kept.with_name(kept.name + suffix) for suffix in _SUFFIXES))
+    return next((place for place in places if place.exists()), None)
 
 
 def read(path: Path) -> dict[str, Tensor]:

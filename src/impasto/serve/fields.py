@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
 from impasto import images, settings
+from impasto.assets import Store
 from impasto.assets.library import Library
 from impasto.engine import music, style_files
 from impasto.engine.controls import FACE_AMOUNT, Controls
@@ -25,10 +26,10 @@ from impasto.engine.style_files import Member, StyleFile
 from impasto.engine.styles import check_name
 from impasto.engine.words import in_english
 from impasto.errors import InputError, counted, plain, quoted
-from impasto.files import is_file, is_folder
+from impasto.files import is_folder
 from impasto.images import EXTENSIONS, Picture
 from impasto.methods import recipes, registry
-from impasto.models import catalog, segment
+from impasto.models import catalog, clip_files, segment
 from impasto.serve.settings import ServeSettings
 
 UPLOADS = ("content", "video", "style", "preserve", "strength-map", "init", "file")
@@ -451,13 +452,12 @@ def _refuse_place(field: str, text: str) -> None:
 
 
 def _knobs(given: Values) -> dict[str, Any]:
-    """The methods' settings. Raises InputError for one that names a file of the server."""
+    """The methods' settings. Raises InputError for one that names a file of the server, or what it would fetch."""
     table = knob_table()
     found = {flag.replace("-", "_"): value for flag, value in given.items() if flag not in {*OWN, *OF_VIDEOS}}
     for name, value in found.items():
-        if isinstance(value, str) and (
-            table[name].file_of(value) or (table[name].names_file and (is_file(value) or is_folder(value)))
-        ):
+        foreign = isinstance(value, str) and bool(table[name].file_of(value))
+        if foreign or (name == recipes.WORDS_METHOD and not clip_files.is_here(str(value), Store().root)):
             choice = "use a name that comes with impasto; files of the server are not to be named"
             raise InputError(f"{table[name].flag} is {quoted(value)}", choice)
     return found
