@@ -41,7 +41,8 @@ COMMANDS: Mapping[str, Row] = {
     "video": Row("video", "Paint a video without flicker; sound and subtitles are copied."),
     "live": Row("live", "Paint what a camera sees, live; frames that come too fast are dropped."),
     "scene": Row(
-        "scene", "Paint a 3D model, a point cloud, voxels or a panorama; only colours change, never geometry."
+        "scene",
+        "Paint a 3D model, a point cloud, voxels or a panorama; only colours change, and with --sculpt the shape.",
     ),
     "studio": Row("studio", "Open the studio: paint in a browser, on this machine."),
     "serve": Row("serve", "Serve painting over HTTP and gRPC, for applications and the studio."),
@@ -62,7 +63,9 @@ COMMANDS: Mapping[str, Row] = {
     "discover": Row(
         "discover", "Find the styles in a collection of paintings; each becomes a file that --style takes."
     ),
-    "methods": Row("library", "List the methods, or the settings of one."),
+    "methods": Row(
+        "library", "List the methods with what each costs here and takes into account, or the settings of one."
+    ),
     "demo": Row(
         "demo", "Paint a photograph in the style of a Van Gogh as draft, good and best, and show all side by side."
     ),
