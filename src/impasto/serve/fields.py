@@ -75,7 +75,18 @@ OF_VIDEOS: Mapping[str, tuple[str, str]] = {
 NOT_OF_VIDEOS = ("color-only", "protect-faces", "strength-map", "jpeg-quality")
 """Settings that videos do not take."""
 
-_REFUSED = ("device", "precision", "runtime", "threads", "max-memory", "max-pixels", "out", "resume", "save-every")
+_REFUSED = (
+    "backend",
+    "device",
+    "precision",
+    "runtime",
+    "threads",
+    "max-memory",
+    "max-pixels",
+    "out",
+    "resume",
+    "save-every",
+)
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _WEIGHT = re.compile(r"(.+):([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf|infinity))", re.IGNORECASE)
 _WHOLE_IDS = re.compile(r"(museum|pack|trained):[\w-]+")
