@@ -2,10 +2,13 @@
 
 import io
 import os
+import queue
 import signal
 import struct
 import subprocess
 import sys
+import threading
+import time
 import zlib
 from dataclasses import replace
 
@@ -14,7 +17,7 @@ import pytest
 from PIL import Image
 
 from impasto.errors import InputError
-from impasto.serve.decode import DecodeProcesses, LocalDecoder
+from impasto.serve.decode import DecodeProcesses, LocalDecoder, Places
 
 pytestmark = pytest.mark.process
 
@@ -91,11 +94,11 @@ def test_bad_files_are_told_and_the_next_one_is_decoded(workers, data, words):
 def test_a_worker_that_crashes_or_hangs_is_replaced():
     workers = DecodeProcesses(seconds=30)
     workers.decode(encoded("PNG"), "photo.png", max_pixels=10**6)
-    (worker,) = workers._free.queue
+    (worker,) = workers._places._free
     os.kill(worker._process.pid, signal.SIGSEGV)
     worker._process.wait(10)
     assert workers.decode(encoded("PNG"), "photo.png", max_pixels=10**6).width == 32
-    (worker,) = workers._free.queue
+    (worker,) = workers._places._free
     workers._seconds = 0.2
     os.kill(worker._process.pid, signal.SIGSTOP)
     with pytest.raises(InputError, match=r"photo.png cannot be decoded"):
@@ -109,3 +112,29 @@ def test_a_worker_loads_no_torch_and_no_server():
     code = "import sys, impasto.serve.decode; print(sorted({'torch', 'fastapi', 'sqlalchemy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_places_go_to_those_who_asked_first():
+    places, came = Places[str](1), queue.SimpleQueue()
+    places.give(places.take() or "worker")
+
+    def ask(name):
+        kept = places.take()
+        came.put((name, kept))
+        places.give(kept)
+
+    mine = places.take()
+    threads = []
+    for name in range(4):
+        threads.append(threading.Thread(target=ask, args=(name,)))
+        threads[-1].start()
+        while len(places._waiting) <= name:
+            time.sleep(0.001)
+    places.give(mine)
+    assert places.take() == "worker"  # asked last, so after all four
+    for thread in threads:
+        thread.join()
+    assert [came.get() for _ in threads] == [(name, "worker") for name in range(4)]
+    places.give("worker")
+    assert places.clear() == ["worker"]
+    assert places.take() is None

@@ -12,21 +12,24 @@ from __future__ import annotations
 import json
 import math
 import os
-import queue
 import struct
 import subprocess
 import sys
 import threading
+from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, Protocol
+from queue import SimpleQueue
+from typing import IO, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from impasto import images
 from impasto.errors import InputError, ResourceError, StyleError
 from impasto.images import Origin, Picture
+
+T = TypeVar("T")
 
 _LENGTH = struct.Struct(">I")
 _MOST_HEADER = 16 << 20
@@ -58,6 +61,46 @@ class LocalDecoder:
         """Nothing is held."""
 
 
+class Places(Generic[T]):
+    """A bounded number of places, each with something kept in it, given out in the order in which threads asked.
+
+    `queue.Queue` hands nothing over: whoever asks just then is served before the thread that was woken, which goes to
+    the end of the line again, and waits several times as long as all others.
+
+    Args:
+        count: of places, empty at first.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._lock = threading.Lock()
+        self._free: list[T | None] = [None] * count
+        self._waiting: deque[SimpleQueue[T | None]] = deque()
+
+    def take(self) -> T | None:
+        """Wait for a place, the one given back last; what is kept in it."""
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            turn: SimpleQueue[T | None] = SimpleQueue()
+            self._waiting.append(turn)
+        return turn.get()
+
+    def give(self, kept: T | None) -> None:
+        """Give a place back."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().put(kept)
+            else:
+                self._free.append(kept)
+
+    def clear(self) -> list[T]:
+        """Empty all places that are free; what was in them."""
+        with self._lock:
+            found = [one for one in self._free if one is not None]
+            self._free = [None] * len(self._free)
+        return found
+
+
 class DecodeProcesses:
     """Decodes in workers, which are started when they are needed, and replaced when they end.
 
@@ -69,10 +112,7 @@ class DecodeProcesses:
 
     def __init__(self, *, count: int = 1, memory: int = 1 << 30, seconds: float = 20.0) -> None:
         self._memory, self._seconds = memory, seconds
-        self._free: queue.LifoQueue[Worker | None] = queue.LifoQueue()
-        for _ in range(count):
-            self._free.put(None)
-        self._count = count
+        self._places = Places[Worker](count)
 
     def decode(self, data: bytes, name: str, *, max_pixels: int) -> Picture:
         """See `Decoder`.
@@ -80,7 +120,7 @@ class DecodeProcesses:
         Raises:
             InputError: also where the worker ended over it: it crashed, or took too much memory or time.
         """
-        worker = self._free.get()
+        worker = self._places.take()
         try:
             if worker is not None and not worker.lives:
                 worker.end()
@@ -88,7 +128,7 @@ class DecodeProcesses:
             worker = worker or Worker(self._memory)
             answer = worker.ask({"name": name, "max_pixels": max_pixels}, data, self._seconds)
         finally:
-            self._free.put(worker if worker is not None and worker.lives else None)
+            self._places.give(worker if worker is not None and worker.lives else None)
         if answer is None:
             raise InputError(f"{name} cannot be decoded", "it is damaged, or takes too much memory: export it again")
         told, body = answer
@@ -98,11 +138,8 @@ class DecodeProcesses:
 
     def close(self) -> None:
         """End the workers that are free; those at work end by themselves, with this process at the latest."""
-        for _ in range(self._count):
-            with suppress(queue.Empty):
-                worker = self._free.get_nowait()
-                if worker is not None:
-                    worker.end()
+        for worker in self._places.clear():
+            worker.end()
 
 
 class Worker:
