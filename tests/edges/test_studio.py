@@ -259,22 +259,9 @@ def says(page, words):
         raise AssertionError(f"the page says {found}, not {words}") from error
 
 
-def settled_width(page, most):
-    """Width of the page's contents, once the emulated phone has laid them out anew.
-
-    On a busy machine the emulation can stay at the 980 pixels that a phone takes for pages that say nothing of
-    themselves; told its size again, it lays out anew. Contents that are too wide stay too wide.
-    """
-    width, size = page.evaluate("document.documentElement.scrollWidth"), page.viewport_size
-    for look in range(150):
-        if width <= most:
-            break
-        if look % 30 == 29:
-            page.set_viewport_size({**size, "height": size["height"] - 1})
-            page.set_viewport_size(size)
-        page.wait_for_timeout(100)
-        width = page.evaluate("document.documentElement.scrollWidth")
-    return width
+def width(page):
+    """Of the page's contents."""
+    return page.evaluate("document.documentElement.scrollWidth")
 
 
 def steps(page, count):
@@ -587,13 +574,13 @@ class TestInBrowser:
         give_photo(page)
         for view in (1, 2, 3, 1):
             page.locator(f"#views button:nth-child({view})").tap()
-            assert settled_width(page, 360) <= 360
+            assert width(page) <= 360
         box = page.locator("#paint").bounding_box()
         assert box["y"] + box["height"] <= 740
         assert page.locator("#paint").text_content() == {"en-GB": "Paint", "zh-CN": "开始绘制"}[locale]
         for tab in ("adjust", "where", "paintings"):
             page.locator(f"#tab-{tab}").tap()
-            assert settled_width(page, 360) <= 360
+            assert width(page) <= 360
 
     def test_language_and_light_can_be_switched(self, studio):
         page = studio.open(color_scheme="dark")
