@@ -43,6 +43,8 @@ def test_what_is_wrong_is_told_in_two_lines_and_nothing_is_written(capsys, ball,
     style, wide = picture_file("painting.png"), picture_file("photo.png")
     sphere = tmp_path / "sphere.png"
     Image.fromarray(np.full((32, 64, 3), 90, np.uint8)).save(sphere)
+    grid = tmp_path / "grid.npy"
+    np.save(grid, np.ones((4, 4, 4, 4)))
     before = sorted(tmp_path.iterdir())
     for words, told in (
         (("scene", ball), "no style was given"),
@@ -55,6 +57,9 @@ def test_what_is_wrong_is_told_in_two_lines_and_nothing_is_written(capsys, ball,
         (("scene", wide, "--style", style), "no model that can be painted"),
         (("scene", sphere, "--style", style, "--panorama", "--viewer", tmp_path / "v.html"), "shows meshes and points"),
         (("scene", sphere, "--style", style, "--panorama", "--sculpt", "0.03"), "--sculpt is for meshes"),
+        (("scene", sphere, "--style", style, "--panorama", "--inside"), "--inside is for meshes"),
+        (("scene", grid, "--style", style, "--inside"), "--inside is for meshes"),
+        (("scene", grid, "--style", style, "--paint", "texture"), "--paint is for meshes"),
         (("scene", ball, "--style", style, "--sculpt", "0.5"), "--sculpt is 0.5"),
         (("scene", ball, "--style", style, "--texture", style), "--texture is for .obj files"),
         (("scene", "https://example.org/a.glb", "--style", style), "is an address"),

@@ -218,8 +218,9 @@ def test_draco_is_read(glb, tmp_path):
         attributes.pop("TEXCOORD_0")
     (tmp_path / "bare.glb").write_bytes(as_glb(document, body))
     with pytest.raises(InputError, match="an atlas would change"):
-        opened(tmp_path / "bare.glb")
-    bare, _ = opened(tmp_path / "bare.glb", paint="vertices")
+        opened(tmp_path / "bare.glb", paint="texture")
+    bare, notes = opened(tmp_path / "bare.glb")
+    assert notes == ["surfaces compressed by Draco have no texture coordinates: their vertices get colours"]
     changed(bare).write(tmp_path / "colors.glb")
     again, _ = opened(tmp_path / "colors.glb", paint="vertices")
     torch.testing.assert_close(again.textures[-1], changed(bare).textures[-1], atol=1e-3, rtol=0)
@@ -459,6 +460,7 @@ def test_an_archive_is_read_and_a_trap_is_not(thing, tmp_path):
         ("a.gltf", '{"asset": {"version": "2.0"}, "nodes": [{"children": [0]}]}', "in a circle"),
         ("a.gltf", '{"asset": {"version": "2.0"}, "nodes": [{"mesh": 3}]}', "damaged"),
         ("a.ply", "ply\nformat ascii 1.0\nelement vertex 9\nproperty float x\nend_header\n1\n", "no PLY file"),
+        ("a.npy", "no", "does not begin with NUMPY"),
         ("a.vox", "VOX nothing", "no grid of voxels"),
         ("a.stl", "solid", "no model that can be painted"),
         ("a.las", "LASF", "no LAS file"),

@@ -182,6 +182,8 @@ class _Job:
         with Reporter(silent=self.quiet) as reporter:
             engine = Engine(device=device, precision=precision)
             source = source_of(self.model, engine.store, reporter)
+            if panorama:
+                reading.refuse_for(source.name)
             if panorama and _is_film(source):
                 self._film(engine, source, request, settings, reporter)
                 return

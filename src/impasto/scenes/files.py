@@ -47,6 +47,13 @@ class ModelSettings:
         if not 16 <= self.texture_size <= 16384:
             raise InputError(f"--texture-size is {self.texture_size}", "it takes from 16 to 16384 pixels")
 
+    def refuse_for(self, name: str) -> None:
+        """Refuse what is for meshes alone, for a file that holds none. Raises InputError."""
+        given = {"--inside": self.inside, "--paint": self.paint == "texture", "--texture": self.texture is not None}
+        options = [option for option, is_given in given.items() if is_given]
+        if options:
+            raise InputError(f"{options[0]} is for meshes, and {name} is none", "leave it out")
+
 
 def open_scene(path: Path, settings: ModelSettings | None = None, *, on_note: Callable[[str], object] = print) -> Scene:
     """Read a model.
@@ -76,6 +83,8 @@ def _opened(path: Path, settings: ModelSettings, on_note: Callable[[str], object
     if settings.texture is not None and suffix != ".obj":
         raise InputError("--texture is for .obj files that name none", "leave it out")
     data = _contents(path)
+    if suffix in (*VOXELS, ".las", ".laz"):
+        settings.refuse_for(path.name)
     if suffix in VOXELS:
         return VoxelScene.read(path, data)
     if suffix in (".las", ".laz"):
@@ -83,11 +92,12 @@ def _opened(path: Path, settings: ModelSettings, on_note: Callable[[str], object
     if suffix == ".ply":
         file, points, faces, colors = ply.read(path, data)
         if not len(faces):
+            settings.refuse_for(path.name)
             return PointScene.of_ply(path, file, points, colors)
     mesh = checked(_mesh(path, data, settings), path.name)
+    mesh = prepared(mesh, paint=settings.paint, size=settings.texture_size)
     for note in mesh.notes:
         on_note(note)
-    mesh = prepared(mesh, paint=settings.paint, size=settings.texture_size)
     return MeshScene(mesh, settings.inside)
 
 

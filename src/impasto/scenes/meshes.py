@@ -20,6 +20,7 @@ from impasto.scenes.rasterise import Floats, Indices
 
 MOST_FACES = 5_000_000
 PAINTS = ("auto", "texture", "vertices")
+_PACKED = "surfaces compressed by Draco have no texture coordinates: their vertices get colours"
 _SAME = 6  # digits of the model's size to which vertices are at one place
 _ALIKE = 2  # digits to which normals at one place are one, and not those of both sides of an edge
 
@@ -187,7 +188,8 @@ def prepared(mesh: Mesh, *, paint: str, size: int) -> Mesh:
     Args:
         mesh: as read.
         paint: "auto" keeps textures, adds them where there are texture coordinates, and makes an atlas where there
-            are none; "texture" likewise; "vertices" gives colours to the vertices of what has no texture.
+            are none, except for what is compressed by Draco, whose vertices get colours; "texture" always makes one;
+            "vertices" gives colours to the vertices of what has no texture.
         size: side in pixels of the textures that are added.
 
     Raises:
@@ -200,8 +202,13 @@ def prepared(mesh: Mesh, *, paint: str, size: int) -> Mesh:
         raise InputError(f"{mesh.file.suffix} files hold colours of vertices, no textures", "use --paint vertices")
     surfaces: list[Surface] = []
     textures, added, atlases = list(mesh.textures), dict(mesh.paint.added), dict(mesh.paint.atlases)
+    notes = list(mesh.notes)
     for one in mesh.surfaces:
         if one.texture is not None or paint == "vertices" or not mesh.file.takes_textures:
+            surfaces.append(one)
+            continue
+        if one.packed and one.uv is None and paint == "auto":
+            notes.append(_PACKED)
             surfaces.append(one)
             continue
         if one.uv is None:
@@ -218,7 +225,8 @@ def prepared(mesh: Mesh, *, paint: str, size: int) -> Mesh:
             textures.append(_plain(one, size))
         surfaces.append(replace(one, texture=added[one.key]))
     new = replace(mesh.paint, added=added, atlases=atlases)
-    return replace(mesh, surfaces=tuple(surfaces), textures=tuple(textures), paint=new)
+    told = tuple(dict.fromkeys(notes))
+    return replace(mesh, surfaces=tuple(surfaces), textures=tuple(textures), paint=new, notes=told)
 
 
 def made_atlas(surface: Surface) -> Atlas:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -73,7 +74,7 @@ class ColoredFile(Protocol):
         ...
 
 
-class ColoredScene:
+class ColoredScene(ABC):
     """What points and voxels have in common: one list of colours, and a file that is written anew with others.
 
     Attributes:
@@ -93,13 +94,13 @@ class ColoredScene:
         return self.file.suffix
 
     @property
+    @abstractmethod
     def bounds(self) -> Floats:
         """See above."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encoded(self) -> bytes:
         """The file with these colours."""
-        raise NotImplementedError
 
     @cached_property
     def textures(self) -> tuple[Tensor, ...]:

@@ -168,6 +168,8 @@ def _marched(
 
 
 def _of_npy(path: Path, data: bytes) -> VoxelScene:
+    if not data.startswith(b"\x93NUMPY"):  # numpy would advise to unpickle it
+        raise ValueError("it does not begin with NUMPY")
     array = np.load(io.BytesIO(data), allow_pickle=False)
     if array.ndim != 4 or array.shape[3] != 4 or not array.size:
         raise InputError(f"{path.name} has the shape {array.shape}", "voxels are an array of X, Y, Z and RGBA")
