@@ -897,6 +897,58 @@ def test_seams_are_told():
         assert measures.seam_error(MeshScene(mesh)) == pytest.approx(error, abs=1e-6)
 
 
+def cut_apart(*, bent=False):
+    """Two triangles that share an edge in space, and lie apart on the texture, one dark, one light."""
+    far = [0.5, 0.5, 1] if bent else [1, 1, 0]
+    positions = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0], far])
+    uv = np.array([[0.05, 0.05], [0.45, 0.05], [0.05, 0.45], [0.55, 0.95], [0.95, 0.55], [0.95, 0.95]])
+    surface = Surface((0,), positions, np.array([[0, 1, 2], [3, 5, 4]]), uv, 0, ("clamp", "clamp"))
+    pixels = np.full((128, 128, 3), 0.3, np.float32)
+    pixels[64:] = 0.7
+    return MeshScene(Mesh((surface,), (images.read(pixels),), file=None))
+
+
+def test_colours_meet_where_charts_are_cut_apart_and_stay_elsewhere():
+    scene = cut_apart()
+    (texture,) = scene.joined(scene.textures)
+    assert measures.seam_error(scene) == pytest.approx(0.4, abs=1e-3)
+    assert measures.seam_error(scene.painted([texture])) < 0.02
+    moved = (texture - scene.textures[0]).abs()[0, 0]
+    assert moved[9, 9] < 0.01  # the corner farthest from the cut
+    assert 0.15 < moved[31, 31] < 0.21  # half of the difference, on both sides
+    assert moved[:40, 80:].max() == 0  # between the charts
+    again = MeshScene(replace(scene.mesh, surfaces=(replace(scene.mesh.surfaces[0], uv=None, texture=None),)))
+    assert again.joined([texture, texture])[0] is texture
+
+
+def test_edges_of_the_shape_are_no_seams():
+    scene = cut_apart(bent=True)
+    assert measures.seam_error(scene) == pytest.approx(0.4, abs=1e-3)
+    torch.testing.assert_close(scene.joined(scene.textures)[0], scene.textures[0])
+
+
+def test_what_lies_between_charts_is_known_where_coordinates_go_on_beyond_the_edge():
+    scene = cut_apart()
+    surface = scene.mesh.surfaces[0]
+    whole = replace(surface, wrap=("repeat", "repeat"))
+    moved = replace(whole, uv=whole.uv + np.array([0.3, 0]))
+    first, second = (MeshScene(replace(scene.mesh, surfaces=(one,))).sheets[0].mask for one in (whole, moved))
+    assert 0.1 < first.mean() < 0.25
+    turned = first.roll(round(0.3 * 128), 3)
+    assert (turned - second).abs().mean() < 0.01
+    many = replace(whole, uv=whole.uv * 8)
+    assert MeshScene(replace(scene.mesh, surfaces=(many,))).sheets[0].mask is None
+
+
+def test_an_atlas_that_was_made_is_joined(tmp_path):
+    mesh = trimesh.creation.icosphere(subdivisions=3)
+    (tmp_path / "plain.glb").write_bytes(trimesh.Scene(mesh).export(file_type="glb"))
+    scene, _ = opened(tmp_path / "plain.glb", texture_size=128)
+    noisy = scene.painted([noise(128, 128, seed=3)])
+    before = measures.seam_error(noisy)
+    assert measures.seam_error(scene.painted(scene.joined(noisy.textures))) < 0.5 * before
+
+
 def test_style_distance_falls_as_a_scene_is_painted(engine, glb, tiny_weights, placement):
     from impasto.models.encoder_specs import VGG19
     from impasto.models.encoders import Encoder

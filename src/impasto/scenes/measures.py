@@ -15,9 +15,9 @@ from impasto.contract import STYLE_LAYERS, StyleCode
 from impasto.losses.losses import GramLoss, RegionalLoss
 from impasto.models.encoders import Encoder
 from impasto.optim.surfaces import Lookup, colors_of
+from impasto.scenes import seams
 from impasto.scenes.cameras import Camera
-from impasto.scenes.meshes import welded
-from impasto.scenes.rasterise import Floats, Indices
+from impasto.scenes.rasterise import Floats
 from impasto.scenes.scene import MeshScene, Scene
 
 _HIDDEN = 0.02  # of its distance, by which a place may lie behind what another view shows there
@@ -89,41 +89,16 @@ def seam_error(scene: MeshScene) -> float:
     for surface in scene.mesh.surfaces:
         if surface.texture is None or surface.uv is None:
             continue
-        pairs = _seams(surface.positions, surface.faces, surface.uv)
+        pairs, _ = seams.cuts(surface.positions, surface.faces, surface.uv[surface.faces])
         if not len(pairs):
             continue
         along = (np.arange(_SAMPLES) + 0.5)[None, :, None] / _SAMPLES
         sides = [pairs[:, index, 0, None] * (1 - along) + pairs[:, index, 1, None] * along for index in (0, 1)]
         texture = scene.textures[surface.texture]
-        colors = [_looked_up(texture, places.reshape(-1, 2)) for places in sides]
+        colors = [seams.looked_up(texture, places.reshape(-1, 2)) for places in sides]
         total += float(np.abs(colors[0] - colors[1]).sum())
         count += colors[0].size
     return total / max(count, 1)
-
-
-def _seams(positions: Floats, faces: Indices, uv: Floats) -> Floats:
-    """Edges of two triangles that lie apart on the texture: `(E, 2, 2, 2)`, for each side both ends' coordinates."""
-    same = welded(positions)
-    edges: dict[tuple[int, int], Floats] = {}
-    found = []
-    for face in faces:
-        for first, second in ((0, 1), (1, 2), (2, 0)):
-            ends = (face[first], face[second])
-            key = (int(same[ends[0]]), int(same[ends[1]]))
-            if key[0] > key[1]:
-                key, ends = (key[1], key[0]), (ends[1], ends[0])
-            own = uv[list(ends)]
-            if key in edges and not np.allclose(edges[key], own, atol=1e-6):
-                found.append((edges[key], own))
-            edges[key] = own
-    return np.array(found).reshape(-1, 2, 2, 2)
-
-
-def _looked_up(texture: Tensor, uv: Floats) -> Floats:
-    places = torch.from_numpy(2 * np.mod(uv, 1 + 1e-9) - 1).to(texture)[None, None]
-    sampled = F.grid_sample(texture, places, mode="bilinear", padding_mode="border", align_corners=False)
-    colors: Floats = sampled[0, :, 0].T.double().numpy()
-    return colors
 
 
 def _places(camera: Camera, view: Lookup) -> Floats:

@@ -313,10 +313,11 @@ class _Job:
         textures, seen = gathered(views, self._paintings(views, loaded), self.scene.sheets, power=_STRAIGHT)
         weights = weights_of(views, self.scene.sheets)
         rows = zip(textures, seen, self.scene.textures, self.scene.sheets, weights, strict=True)
-        return [
+        whole = [
             completed(torch.where(some > 0, texture, kept), sheet, weight)
             for texture, some, kept, sheet, weight in rows
         ]
+        return self.scene.joined(whole)
 
     def _levels(self, loaded: LoadedStage) -> tuple[Level, ...]:
         knobs = loaded.stage.knobs
@@ -359,7 +360,7 @@ class _Job:
                 cancelled.partial = None  # a view, and not the scene
                 cancelled.result = self._so_far(_completed(canvas, sheets, own), losses)
                 raise
-            textures = _completed(canvas, sheets, own)
+            textures = self.scene.joined(_completed(canvas, sheets, own))
             before += level.work
         return textures, losses
 

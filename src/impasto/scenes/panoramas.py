@@ -107,6 +107,10 @@ class PanoramaScene:
         facing = np.clip(rays @ camera.axes[2], 0, 1) ** 3  # a pixel in the middle sees a larger part of the sphere
         return lookup(parts, (side, side), facing=facing, depths=np.ones(side * side))
 
+    def joined(self, textures: Sequence[Tensor]) -> list[Tensor]:
+        """See `Scene`."""
+        return list(textures)
+
     def painted(self, textures: Sequence[Tensor]) -> PanoramaScene:
         """See `Scene`."""
         height, width = self.picture.height, self.picture.width

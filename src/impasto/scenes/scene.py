@@ -22,8 +22,9 @@ from impasto.scenes.cameras import Camera
 from impasto.scenes.lookups import Footprints, Taps, lookup, texture_taps, vertex_taps
 from impasto.scenes.meshes import Mesh, Surface, moved
 from impasto.scenes.rasterise import Floats, Indices, Raster, rasterise
+from impasto.scenes.seams import EDGE, Seams, joined, seams_of, texels_of, within
 
-_EDGE = 1e-4  # by which texture coordinates may leave [0, 1]
+_MOST_REPEATS = 2  # of a texture, within one triangle, up to which texels between charts are looked for
 
 
 class Scene(Protocol):
@@ -54,6 +55,10 @@ class Scene(Protocol):
 
     def look(self, camera: Camera, side: int) -> Lookup:
         """A view of `side` pixels."""
+        ...
+
+    def joined(self, textures: Sequence[Tensor]) -> list[Tensor]:
+        """Textures of other colours, which meet where the charts of a mesh are cut apart."""
         ...
 
     def painted(self, textures: Sequence[Tensor]) -> Scene:
@@ -120,6 +125,10 @@ class ColoredScene(ABC):
         """See `Scene`."""
         return cameras.ring(self.bounds, count, up=np.asarray(self.up))
 
+    def joined(self, textures: Sequence[Tensor]) -> list[Tensor]:
+        """See `Scene`."""
+        return list(textures)
+
     def painted(self, textures: Sequence[Tensor]) -> Self:
         """See `Scene`."""
         colors = np.ascontiguousarray(textures[0][0, :, 0].T.numpy(), np.float32)
@@ -164,20 +173,31 @@ class MeshScene:
         )
 
     def _mask(self, texture: int, sides: tuple[int, int]) -> Tensor | None:
-        """Where triangles lie on a texture; None where one goes on beyond its edges."""
+        """Where triangles lie on a texture; None for all of one that is repeated, or whose edges go on."""
         covered = np.zeros(sides[0] * sides[1], np.float32)
-        for one in self.mesh.surfaces:
-            if one.texture != texture or one.uv is None:
-                continue
-            corners = one.uv[one.faces]
-            corners = corners - np.floor(corners.min(1, keepdims=True) + _EDGE)
-            if float(corners.max(initial=0)) > 1 + _EDGE:
+        for one in self._showing(texture):
+            assert one.uv is not None
+            most = within(one.uv[one.faces]).max((0, 1), initial=0)
+            is_open = [reach > 1 + EDGE and wrap != "repeat" for reach, wrap in zip(most, one.wrap, strict=True)]
+            if most.max() > _MOST_REPEATS or any(is_open):
                 return None
-            flat = np.concatenate((corners.reshape(-1, 2) * sides[::-1], np.ones((corners.size // 2, 1))), 1)
-            raster = rasterise(flat, np.arange(len(flat)).reshape(-1, 3), sides)
-            covered[raster.pixels] = 1
+            covered[texels_of(one.uv[one.faces], sides)[0]] = 1
         mask = torch.from_numpy(covered).view(1, 1, *sides)
         return torch.nn.functional.max_pool2d(mask, 3, 1, 1)  # what is between texels reaches one further
+
+    def _showing(self, texture: int) -> list[Surface]:
+        """The surfaces that show a texture; instances once."""
+        own = {one.key: one for one in self.mesh.surfaces if one.texture == texture and one.uv is not None}
+        return list(own.values())
+
+    @cached_property
+    def _seams(self) -> tuple[Seams | None, ...]:
+        """Those of each texture, where each triangle has its own part of it; None for lists of colours."""
+        found: list[Seams | None] = []
+        for index, sheet in enumerate(self.sheets):
+            surfaces = self._showing(index)
+            found.append(seams_of(surfaces, sheet.sides) if surfaces and sheet.mask is not None else None)
+        return tuple(found)
 
     @cached_property
     def _plain(self) -> dict[tuple[int, ...], Surface]:
@@ -233,6 +253,13 @@ class MeshScene:
         facing[raster.pixels] = _facing(points, faces, raster, camera, side)
         depths[raster.pixels] = raster.depths
         return raster, lookup(parts, (side, side), facing=facing, depths=depths)
+
+    def joined(self, textures: Sequence[Tensor]) -> list[Tensor]:
+        """See `Scene`."""
+        return [
+            texture if seams is None else joined(texture, seams)
+            for texture, seams in zip(textures, self._seams, strict=True)
+        ]
 
     def painted(self, textures: Sequence[Tensor]) -> MeshScene:
         """See `Scene`."""
