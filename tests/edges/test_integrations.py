@@ -1,6 +1,6 @@
-"""Plug-ins of host programs, against a real service: Krita for real where it is installed, GIMP by a stand-in.
+"""Plug-ins of host programs, against a real service: Krita and GIMP 3 for real where they are installed.
 
-The stand-in has the calls of GIMP 3 that the plug-in uses, and nothing more: a call that is misspelt fails.
+GIMP has a stand-in as well, with the calls that the plug-in uses, and nothing more: a call that is misspelt fails.
 """
 
 import enum
@@ -346,6 +346,67 @@ def test_gimp_shows_what_went_wrong(load, gimp, address):
     assert status is gimp.PDBStatusType.EXECUTION_ERROR
     assert "passwd" in text
     assert len(image.layers) == 1
+
+
+IN_GIMP = """
+import json, sys
+from gi.repository import Gimp, Gio
+told = json.load(open({told!r}))
+image = Gimp.file_load(Gimp.RunMode.NONINTERACTIVE, Gio.File.new_for_path(told["photo"]))
+layer = image.get_layers()[0]
+layer.set_offsets(5, 7)
+procedure = Gimp.get_pdb().lookup_procedure("impasto-stylize")
+config = procedure.create_config()
+config.set_property("image", image)
+config.set_core_object_array("drawables", [layer])
+for name, value in told["settings"].items():
+    config.set_property(name, value)
+if told["painting"]:
+    config.set_property("style-file", Gio.File.new_for_path(told["painting"]))
+answer = procedure.run(config)
+error = Gimp.get_pdb().get_last_error()
+layers = image.get_layers()
+where = [(one.get_name(), list(one.get_offsets())[1:]) for one in layers]
+found = {{"status": answer.index(0).value_nick, "error": error, "layers": where}}
+if len(layers) > 1:
+    painted = image.duplicate()
+    for one in painted.get_layers()[1:]:
+        painted.remove_layer(one)
+    painted.resize_to_layers()
+    Gimp.file_save(Gimp.RunMode.NONINTERACTIVE, painted, Gio.File.new_for_path(told["result"]), None)
+json.dump(found, open(told["found"], "w"))
+"""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(shutil.which("gimp-console-3.0") is None, reason="GIMP 3 is not installed: Debian 12 has none")
+@pytest.mark.parametrize("style", ["picture", "unknown"])
+def test_the_plug_in_runs_in_gimp(address, engine, tmp_path, style):
+    folder = tmp_path / "gimp" / "plug-ins" / "impasto-stylize"
+    shutil.copytree(ROOT / "gimp" / "impasto-stylize", folder)
+    shutil.copy(ROOT / "impasto_service.py", folder)
+    for name, seed in (("photo", 0), ("painting", 1)):
+        (tmp_path / f"{name}.png").write_bytes(png(seed))
+    settings = {"quality": "draft", "service": address, "key": KEY, "style": "no such painting"}
+    told = {name: str(tmp_path / f"{name}.png") for name in ("photo", "painting", "result")}
+    told |= {"settings": settings, "found": str(tmp_path / "found.json")}
+    told["painting"] = told["painting"] if style == "picture" else ""
+    (tmp_path / "told.json").write_text(json.dumps(told))
+    code = IN_GIMP.format(told=str(tmp_path / "told.json"))
+    words = ["gimp-console-3.0", "-i", "--batch-interpreter=python-fu-eval", "-b", code, "--quit"]
+    environment = {**os.environ, "HOME": str(tmp_path), "GIMP3_DIRECTORY": str(tmp_path / "gimp")}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
+    assert (tmp_path / "found.json").exists(), done.stdout + done.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    if style == "unknown":
+        assert found["status"] != "success"
+        assert "there is no museum here" in found["error"]  # as the service of these tests says
+        assert len(found["layers"]) == 1
+        return
+    assert found["status"] == "success", found
+    assert found["layers"][0] == ["Impasto", [5, 7]]
+    with Image.open(tmp_path / "result.png") as made:
+        assert np.array_equal(np.asarray(made.convert("RGB")), painted_by(engine, codes(0), codes(1)))
 
 
 def test_gimp_finds_the_plug_in():

@@ -226,3 +226,14 @@ def test_no_picture_waits_longer_than_allowed_while_a_worker_is_free(arrivals, d
         now = max(now + 1e-9, following)
     assert sorted(done) == list(range(len(arrivals)))
     assert waited <= 0.05 + 1e-6
+
+
+@pytest.mark.parametrize(("each", "size"), [({1: 1.0, 2: 0.9, 4: 0.9}, 1), ({1: 1.0, 2: 0.7, 4: 0.5}, 2)])
+def test_half_of_what_waits_is_left_to_be_read_unless_all_together_save_much(each, size):
+    lane = Lane(max_batch=8, max_delay=0.0)
+    for together, seconds in each.items():
+        for _ in range(3):
+            lane.record("a", together, seconds * together)
+    for number in range(3):
+        lane.add(number, client=str(number), size_class="a", seconds=1.0, fits=8, now=0.0)
+    assert len(lane.take(0.0)) == size

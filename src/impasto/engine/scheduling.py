@@ -13,6 +13,7 @@ T = TypeVar("T")
 _KEPT = 4  # last times of each size of batch; the quickest of them counts: others load the machine too
 _TIMES_FIRST = 2  # of each size are measured before the next is tried: the first loads weights
 _WORTH = 0.95  # of the time a picture of half as many; a larger batch that saves less is not worth its wait
+_WORTH_ALL = 0.8  # likewise of half of what waits: a batch of all leaves nothing to read meanwhile, nor to write
 _RETRY = 64  # batches after which the next larger one is tried again
 _CLASSES = 256  # size classes that are remembered
 
@@ -240,8 +241,13 @@ class Lane(Generic[T]):
     def _size(self, lead: Waiting[T]) -> int:
         if lead.size_class is None:
             return 1
-        most = min(self._queue.like(lead.size_class), self._max_batch, lead.fits)
-        return _of(self._costs, lead.size_class, BatchCosts).best(most)
+        waiting = self._queue.like(lead.size_class)
+        most, costs = min(waiting, self._max_batch, lead.fits), _of(self._costs, lead.size_class, BatchCosts)
+        size, half = costs.best(most), costs.best(min(most, max(1, waiting // 2)))
+        each, each_of_half = costs.each(size), costs.each(half)
+        if size > half and each and each_of_half and each > _WORTH_ALL * each_of_half:
+            return half
+        return size
 
     def _pays(self, lead: Waiting[T], now: float) -> bool:
         """Whether to wait for one more."""
