@@ -43,6 +43,18 @@ def test_the_command_paints_without_pytorch(impasto, files, backend, monkeypatch
     assert images.read("out.png").pixels.shape == images.read("photo.png").pixels.shape
 
 
+def test_weights_are_fetched_without_pytorch(impasto, files, backend, monkeypatch):
+    monkeypatch.chdir(files)
+    own = {"IMPASTO_CACHE": "cache", "IMPASTO_OFFLINE": "0"}
+    words = ["--style", "painting.png", "--quality", "draft", "--backend", backend, "-o", "out.png"]
+    done = impasto("stylize", "photo.png", *words, **own)
+    if done.returncode == 4:
+        pytest.skip(f"the package cannot be had here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "no torch"
+    assert len(list((files / "cache" / "weights").iterdir())) == 2
+
+
 def test_mixed_precision(engine, photo, painting, backend):
     from impasto.engine.request import Request
     from impasto.keras import KerasEngine

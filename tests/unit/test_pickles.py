@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import sys
 import zipfile
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from impasto.assets import _convert
 from impasto.errors import AssetError
-from impasto.ops.pickles import read_arrays, read_torchscript
+from impasto.ops.pickles import read_arrays, read_checkpoint, read_torchscript
 
 
 class Runs:
@@ -110,7 +111,73 @@ def test_an_evil_torchscript_is_refused(archive, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("converter", ["lpips", "inception-fid"])
+def saved(value, *, archive):
+    torch.save(value, buffer := io.BytesIO(), _use_new_zipfile_serialization=archive)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("archive", [True, False], ids=["archive", "before archives"])
+class TestCheckpoints:
+    def test_tensors_come_back_as_torch_reads_them(self, archive):
+        shared = torch.arange(24.0).reshape(4, 6)
+        state = {
+            **Tiny().state_dict(),
+            "turned": shared.T,
+            "part": shared[1:3, 2:5],
+            "half": torch.ones(3).half(),
+            "count": torch.tensor(7),
+            "kept": torch.nn.Parameter(torch.ones(2)),
+        }
+        found = read_checkpoint(saved({"model": state, "epoch": 3}, archive=archive))
+        assert found["epoch"] == 3
+        assert found["model"].keys() == state.keys()
+        for name, tensor in state.items():
+            np.testing.assert_array_equal(found["model"][name], tensor.detach().numpy())
+            assert found["model"][name].dtype == tensor.detach().numpy().dtype
+
+    def test_a_whole_module_is_refused(self, archive):
+        with pytest.raises(pickle.UnpicklingError, match="not allowed"):
+            read_checkpoint(saved(Tiny(), archive=archive))
+
+    def test_one_that_would_run_code_is_refused(self, archive, tmp_path):
+        with pytest.raises(pickle.UnpicklingError, match="not allowed"):
+            read_checkpoint(saved({"w": Runs(os.system, f"touch {tmp_path}/ran")}, archive=archive))
+        assert not list(tmp_path.iterdir())
+
+    def test_what_is_set_on_a_state_dict_is_refused(self, archive):
+        state = Tiny().state_dict()
+        state.other = 1
+        with pytest.raises(pickle.UnpicklingError, match="more than its entries"):
+            read_checkpoint(saved(state, archive=archive))
+
+    def test_it_is_read_without_torch(self, archive, monkeypatch):
+        payload = saved(Tiny().state_dict(), archive=archive)
+        monkeypatch.setitem(sys.modules, "torch", None)
+        made = _convert.CONVERTERS["state-dict"]({"net.pth": payload})
+        assert len(made["weights"]) > 100
+
+
+@pytest.mark.parametrize("cut", [1, 8, 20, 400, 1000])
+def test_a_checkpoint_that_was_cut_off_is_refused(cut):
+    payload = saved(Tiny().state_dict(), archive=False)
+    assert len(payload) > cut
+    with pytest.raises((pickle.UnpicklingError, EOFError, LookupError)):
+        read_checkpoint(payload[:-cut])
+    with pytest.raises(pickle.UnpicklingError, match="after the last"):
+        read_checkpoint(payload + b"x")
+
+
+def test_an_archive_with_less_than_it_says_is_refused():
+    payload = io.BytesIO(saved({"w": torch.ones(16)}, archive=True))
+    changed = io.BytesIO()
+    with zipfile.ZipFile(payload) as source, zipfile.ZipFile(changed, "w") as target:
+        for entry in source.namelist():
+            target.writestr(entry, b"short" if entry.endswith("data/0") else source.read(entry))
+    with pytest.raises(pickle.UnpicklingError, match="not as long as it says"):
+        read_checkpoint(changed.getvalue())
+
+
+@pytest.mark.parametrize("converter", ["lpips", "inception-fid", "vgg19-normalised", "state-dict", "efficientnet-lite"])
 def test_converters_refuse_what_is_not_declared(converter):
     with pytest.raises(AssetError, match="checkpoint cannot be read"):
         _convert.CONVERTERS[converter]({"net.ckpt": pickle.dumps({"kernel": Runs(os.getcwd)})})

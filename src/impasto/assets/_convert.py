@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from impasto.ops import pickles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Tensor
 
 Files: TypeAlias = Mapping[str, bytes]
 """Contents by file name."""
@@ -44,11 +42,9 @@ def _convert_decoder(members: Files) -> Files:
 
 
 def _rename_layers(members: Files, names: Mapping[int, str]) -> Files:
-    import torch
-
     (payload,) = members.values()
+    layers = dict(_state_dict(payload))
     with _unreadable():
-        layers: dict[str, Tensor] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         renamed = {
             f"{name}.{part}": layers.pop(f"{key}.{part}") for key, name in names.items() for part in ("weight", "bias")
         }
@@ -59,7 +55,7 @@ def _rename_layers(members: Files, names: Mapping[int, str]) -> Files:
 def _convert_microast(members: Files) -> Files:
     """MicroAST's four networks as published, each under its own prefix: `content.enc1.0.conv_layer.weight`, ..."""
     prefixes = {"content_encoder": "content", "style_encoder": "style", "modulator": "modulator", "decoder": "decoder"}
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, NDArray[Any]] = {}
     for name, payload in sorted(members.items()):
         prefix = next(own for part, own in prefixes.items() if PurePosixPath(name).name.startswith(part))
         tensors |= {f"{prefix}.{key}": tensor for key, tensor in _state_dict(payload).items()}
@@ -72,7 +68,7 @@ def _convert_wct_small(members: Files) -> Files:
     Which level a file holds is told by its deepest convolution; what served only training (`*_aux`) is left out. The
     published encoders begin with the colour map of the normalised VGG, which keeps our name, `preprocess`.
     """
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, NDArray[Any]] = {}
     for payload in members.values():
         layers = {key: tensor for key, tensor in _state_dict(payload).items() if "_aux" not in key}
         kind = "encoder" if "conv0.weight" in layers else "decoder"
@@ -90,12 +86,14 @@ def _convert_state_dict(members: Files) -> Files:
     return {"weights": _safetensors_bytes(dict(_state_dict(payload)))}
 
 
-def _state_dict(payload: bytes) -> Mapping[str, Tensor]:
-    import torch
+def _state_dict(payload: bytes) -> Mapping[str, NDArray[Any]]:
+    import numpy as np
 
     with _unreadable():
-        stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-        tensors: Mapping[str, Tensor] = stored.get("model", stored)
+        stored = pickles.read_checkpoint(payload)
+        tensors: Mapping[str, NDArray[Any]] = stored.get("model", stored)
+        if not all(isinstance(one, np.ndarray) for one in tensors.values()):
+            raise TypeError("it holds more than tensors")
     return tensors
 
 
@@ -109,11 +107,11 @@ def _convert_lpips(members: Files) -> Files:
         module, layer, part = name.split(".")
         number = int((module if module.startswith("NetLin") else layer).rpartition("_")[2]) + 1
         if module.startswith("NetLin"):
-            renamed[f"head{number}.weight"] = _as_torch(array.reshape(-1))
+            renamed[f"head{number}.weight"] = array.reshape(-1)
         elif part == "kernel":
-            renamed[f"conv{number}.weight"] = _as_torch(array.transpose(3, 2, 0, 1))  # from (kh, kw, I, O)
+            renamed[f"conv{number}.weight"] = array.transpose(3, 2, 0, 1)  # from (kh, kw, I, O)
         else:
-            renamed[f"conv{number}.{part}"] = _as_torch(array)
+            renamed[f"conv{number}.{part}"] = array
     return {"weights": _safetensors_bytes(renamed)}
 
 
@@ -129,25 +127,21 @@ def _convert_squeezenet(members: Files) -> Files:
             continue
         key = layer.replace("/squeeze1x1", ".squeeze").replace("/", ".")
         if part == "0":
-            renamed[f"{key}.weight"] = _as_torch(array.transpose(3, 2, 0, 1))  # from (kh, kw, I, O)
+            renamed[f"{key}.weight"] = array.transpose(3, 2, 0, 1)  # from (kh, kw, I, O)
         else:
-            renamed[f"{key}.bias"] = _as_torch(array.reshape(-1))
+            renamed[f"{key}.bias"] = array.reshape(-1)
     return {"weights": _safetensors_bytes(renamed)}
 
 
 def _convert_efficientnet(members: Files) -> Files:
     """EfficientNet-Lite's stem and its blocks 0 to 10, as the checkpoint names them; normalisations stay apart."""
-    import torch
-
     (payload,) = members.values()
-    with _unreadable():
-        tensors: dict[str, Tensor] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-        blocks = tuple(f"_blocks.{index}." for index in range(_LITE_BLOCKS))
-        kept = {
-            name: tensor
-            for name, tensor in sorted(tensors.items())
-            if name.startswith(("_conv_stem.", "_bn0.", *blocks)) and not name.endswith("num_batches_tracked")
-        }
+    blocks = tuple(f"_blocks.{index}." for index in range(_LITE_BLOCKS))
+    kept = {
+        name: tensor
+        for name, tensor in sorted(_state_dict(payload).items())
+        if name.startswith(("_conv_stem.", "_bn0.", *blocks)) and not name.endswith("num_batches_tracked")
+    }
     return {"weights": _safetensors_bytes(kept)}
 
 
@@ -156,15 +150,8 @@ def _convert_inception(members: Files) -> Files:
     (payload,) = members.values()
     with _unreadable():
         arrays = pickles.read_torchscript(payload)
-    renamed = {name.removeprefix("net.layers."): _as_torch(array) for name, array in arrays.items()}
+    renamed = {name.removeprefix("net.layers."): array for name, array in arrays.items()}
     return {"weights": _safetensors_bytes(renamed)}
-
-
-def _as_torch(array: NDArray[Any]) -> Tensor:
-    import numpy as np
-    import torch
-
-    return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))  # a copy: what is read cannot be written
 
 
 @contextmanager
@@ -179,7 +166,7 @@ def _unreadable() -> Iterator[None]:
         ) from error
 
 
-def _safetensors_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+def _safetensors_bytes(tensors: Mapping[str, NDArray[Any]]) -> bytes:
     """The safetensors format, float32, in the order given.
 
     Written here because the result is pinned to the byte, and a library may lay out its header anew in any release.
@@ -187,7 +174,7 @@ def _safetensors_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     header: dict[str, Any] = {}
     body = bytearray()
     for name, tensor in tensors.items():
-        payload = tensor.float().contiguous().numpy().astype("<f4", copy=False).tobytes()
+        payload = tensor.astype("<f4").tobytes()  # in C's order, whatever its own
         span = [len(body), len(body) + len(payload)]
         header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": span}
         body += payload

@@ -44,8 +44,12 @@ class AnyJob:
     key: str
 
     @classmethod
-    def of(cls, styles: Any, request: Request, store: Store) -> AnyJob | None:
-        """None for what torch does: all but plain pictures by weights that are here, and what is to be refused."""
+    def of(cls, styles: Any, request: Request, store: Store, on_progress: OnProgress) -> AnyJob | None:
+        """None for what torch does: all but plain pictures, and what is to be refused. Weights are fetched.
+
+        Raises:
+            AssetError: they cannot be had.
+        """
         plain = request.controls == Controls() and not any((request.init, request.max_memory, request.snapshots))
         named = (
             request.method if request.method != "auto" else {"draft": recipes.DRAFT_METHOD}.get(request.quality or "")
@@ -55,8 +59,9 @@ class AnyJob:
             return None
         (stage,) = recipes.plan(request.method, request.quality, with_music(request, styles).knobs)
         needed = weights_needed(stage)
-        if not all(WeightsRef.parse(name).file or store.is_present(name) for name in needed):
-            return None
+        for ref in map(WeightsRef.parse, needed):
+            if ref.file is None:
+                store.path(ref.name, on_progress)
         return cls(stage, needed, choosing.networks_key(stage.method, needed, store))
 
     def memory(self, painter: AnyPainter) -> float:  # noqa: ARG002 - it is the same in all

@@ -407,7 +407,7 @@ class Engine:
 
         job: FastJob | AnyJob | None = FastJob.of(styles, request)
         if job is None and (asked or not hardware.has_torch()):  # else torch is worth loading: a pass takes longer
-            job = AnyJob.of(styles, request, self.store)
+            job = AnyJob.of(styles, request, self.store, on_progress)
         if job is None:
             return None
         header = images.probe(content, max_pixels=request.max_pixels)

@@ -1,9 +1,10 @@
 """Pickles read by allow-list: a pickle is a program, so only the few calls that make arrays are let through.
 
-Three kinds are read. A pickle of nested dicts and lists of numpy arrays gives its arrays by dotted name. A TorchScript
+Four kinds are read. A pickle of nested dicts and lists of numpy arrays gives its arrays by dotted name. A TorchScript
 archive (a zip of a pickle, code and raw storages) gives its tensors by dotted name; the code inside is never looked at.
-A pickle of networks that carry their own source text (torch_utils.persistence of NVIDIA's StyleGAN), or of TensorFlow
-networks of the same authors, gives records: names, settings and arrays. The text is dropped.
+What torch.save wrote of tensors gives containers, numbers and arrays. A pickle of networks that carry their own source
+text (torch_utils.persistence of NVIDIA's StyleGAN), or of TensorFlow networks of the same authors, gives records:
+names, settings and arrays. The text is dropped.
 
 What a pickle names is looked up in a list of stand-ins that hold nothing and cannot be changed from within.
 """
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _NUMPY_MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
 _DTYPES = ("f2", "f4", "f8", "i4", "i8")
+_ZIP = b"PK\x03\x04"
 
 
 def read_arrays(payload: bytes) -> dict[str, NDArray[Any]]:
@@ -50,6 +52,26 @@ def read_torchscript(payload: bytes) -> dict[str, NDArray[np.float32]]:
         reader = _Reader(io.BytesIO(archive.read(f"{root}data.pkl")), _torch_name)
         reader.storage = lambda key: archive.read(f"{root}data/{key}")
         return dict(_flatten(reader.load(), _as_tensor))
+
+
+def read_checkpoint(payload: bytes) -> Any:
+    """What torch.save wrote, in an archive or as before there were archives: containers, numbers, and arrays.
+
+    Raises:
+        pickle.UnpicklingError: it asks for anything but tensors of plain numbers.
+        zipfile.BadZipFile, KeyError: the archive is damaged.
+    """
+    if not payload.startswith(_ZIP):
+        return _Plain()(_before_archives(payload))
+    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+        root = next(name for name in archive.namelist() if name.endswith("/data.pkl")).removesuffix("data.pkl")
+
+        def stored(key: str, code: str, count: int) -> NDArray[Any]:
+            content = archive.read(f"{root}data/{key}")
+            return _numbers(content, code, count, 0, len(content))
+
+        reader = _StoredReader(io.BytesIO(archive.read(f"{root}data.pkl")), _checkpoint_name, stored)
+        return _Plain()(reader.load())
 
 
 @dataclass(frozen=True)
@@ -303,34 +325,91 @@ def _scalar(dtype: Any, body: Any) -> float:
 
 
 def _storage(payload: Any) -> NDArray[Any]:
-    """A storage as PyTorch wrote it before its archives: four pickles, then a count and the raw numbers."""
+    """A storage by itself, as PyTorch pickled it before its archives."""
     import numpy as np
 
-    if not isinstance(payload, bytes):
+    found = _before_archives(payload) if isinstance(payload, bytes) else None
+    if not isinstance(found, np.ndarray):
         raise _outside()
+    return found
+
+
+def _before_archives(payload: bytes) -> Any:
+    """What PyTorch wrote before its archives: five pickles, then for each storage a count and the raw numbers.
+
+    The numbers come last. So what was saved, the fourth pickle, is read twice: first for the kinds of storages.
+    """
     file = io.BytesIO(payload)
     for _ in range(3):  # a magic number, a version, and what the machine was like
         _Reader(file, _no_name).load()
-    reader = _StorageReader(file, _storage_name)
-    code = reader.load()
-    _Reader(file, _no_name).load()  # the key
-    if not isinstance(code, str):
+    begin, kinds = file.tell(), dict[str, tuple[str, int]]()
+    _StoredReader(file, _unbuilt_name, lambda key, code, count: kinds.setdefault(key, (code, count))).load()
+    keys = _Reader(file, _no_name).load()
+    if not isinstance(keys, list) or set(keys) != kinds.keys():
         raise _outside()
-    count = int.from_bytes(file.read(8), "little")
-    dtype = np.dtype(code)
-    if file.getbuffer().nbytes - file.tell() != count * dtype.itemsize:
+    storages, place = dict[str, Any](), file.tell()
+    for key in keys:
+        code, count = kinds[key]
+        if int.from_bytes(payload[place : place + 8], "little") != count:
+            raise pickle.UnpicklingError(f"storage {key} does not have {count} numbers")
+        storages[key] = _numbers(payload, code, count, place + 8, len(payload))
+        place += 8 + storages[key].nbytes
+    if place != len(payload):
+        raise pickle.UnpicklingError("there are bytes after the last storage")
+    file.seek(begin)
+    return _StoredReader(file, _checkpoint_name, lambda key, _code, _count: storages[key]).load()
+
+
+def _numbers(content: bytes, code: str, count: Any, begin: int, end: int) -> NDArray[Any]:
+    """So many numbers of a kind."""
+    import numpy as np
+
+    size = np.dtype(code).itemsize
+    if not _is_count(count) or count * size > end - begin:
         raise pickle.UnpicklingError(f"a storage of {count} numbers is not as long as it says")
-    return np.frombuffer(payload, dtype, count, file.tell())
+    return np.frombuffer(content, code, count, begin)
 
 
-class _StorageReader(_Reader):
-    """Gives a storage's kind of number."""
+class _StoredReader(_Reader):
+    """Reads tensors whose numbers lie in storages beside the pickle, which `stored` gives by key, kind and count."""
+
+    def __init__(
+        self, file: io.BytesIO, allow: Callable[[str, str], Any], stored: Callable[[str, str, int], Any]
+    ) -> None:
+        super().__init__(file, allow)
+        self._stored = stored
 
     def persistent_load(self, pid: Any) -> Any:
-        """`("storage", kind, key, device, count, view)`."""
-        if not isinstance(pid, tuple) or len(pid) < 5 or not isinstance(pid[1], _StorageType):
+        """`("storage", kind, key, device, count)`; before archives with a view, which is none."""
+        if not isinstance(pid, tuple) or len(pid) not in (5, 6) or not isinstance(pid[1], _StorageType):
             raise _outside()
-        return pid[1].code
+        if pid[5:] not in ((), (None,)):
+            raise pickle.UnpicklingError("a storage is a part of another one")
+        return self._stored(str(pid[2]), pid[1].code, pid[4])
+
+
+class _StateDict(dict[str, Any], metaclass=_Sealed):
+    """Stands for the dict of a network's tensors; the versions of its modules, which are set on it, are dropped."""
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, dict) or state.keys() != {"_metadata"}:
+            raise pickle.UnpicklingError("a dict of tensors holds more than its entries")
+
+
+def _checkpoint_name(module: str, name: str) -> Any:
+    """The names in checkpoints of tensors, and their stand-ins."""
+    known = {
+        ("collections", "OrderedDict"): _StateDict,
+        ("torch", "Size"): tuple,
+        ("torch._utils", "_rebuild_tensor_v2"): _Call(_strided),
+        ("torch._utils", "_rebuild_parameter"): _Call(lambda data, *_: data),
+    }
+    return known.get((module, name)) or _storage_name(module, name)
+
+
+def _unbuilt_name(module: str, name: str) -> Any:
+    """The same where tensors are not made."""
+    return _Call(lambda *_: None) if module == "torch._utils" else _checkpoint_name(module, name)
 
 
 def _no_name(_module: str, _name: str) -> Any:
