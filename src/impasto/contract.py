@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from impasto.ops.tiles import Tile
+    from impasto.ops.tiling import Tile
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 """The layers whose Gram matrices make up a style in Gatys 2016, and in our style distance."""

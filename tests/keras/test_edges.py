@@ -55,15 +55,34 @@ def test_weights_are_fetched_without_pytorch(impasto, files, backend, monkeypatc
     assert len(list((files / "cache" / "weights").iterdir())) == 2
 
 
-def test_mixed_precision(engine, photo, painting, backend):
-    from impasto.engine.request import Request
+@pytest.fixture(scope="module")
+def mixed(backend):
     from impasto.keras import KerasEngine
 
-    request = Request(method="adain")
-    half = KerasEngine(backend=backend, precision="bfloat16").stylize(photo, painting, request)
-    whole = engine.stylize(photo, painting, request)
+    return KerasEngine(backend=backend, precision="bfloat16")
+
+
+@pytest.mark.parametrize("method", ["adain", "feedforward"])
+def test_networks_in_mixed_precision(engine, mixed, photo, painting, method):
+    from impasto.engine.request import Request
+
+    style = painting if method == "adain" else "pack:irises"
+    half, whole = (each.stylize(photo, style, Request(method=method)) for each in (mixed, engine))
     assert half.record["precision"] == "bfloat16"
     assert 0 < np.abs(half.picture.pixels - whole.picture.pixels).mean() < 0.02
+
+
+def test_the_optimisation_in_mixed_precision(engine, mixed, photo, painting):
+    """Its losses begin and end near those of float32."""
+    from impasto.engine.request import Request
+
+    request = Request(knobs={"steps": 20, "coarsest": 96})
+    half, whole = (each.stylize(photo, painting, request).losses for each in (mixed, engine))
+    assert half[0] != whole[0]
+    for step in (0, -1):
+        for name in ("content", "style", "strokes", "total"):
+            assert half[step][name] == pytest.approx(whole[step][name], rel=0.05), (step, name)
+    assert whole[-1]["total"] < 0.7 * whole[0]["total"]
 
 
 def test_cancelling_gives_the_best_picture_so_far(engine, photo, painting):
@@ -120,7 +139,6 @@ REFUSED = [
     (["--content-layers", "conv4_2"], "before its ReLU", "block4_conv2"),
     (["--keep-color", "luminance"], "--keep-color has no Keras form", "leave out --backend"),
     (["--region", "photo.png=painting.png"], "--region has no Keras form", "leave out --backend"),
-    (["--max-memory", "2GB"], "--max-memory has no Keras form", "leave out --backend"),
     (["--save-every", "2"], "--save-every is not for --backend", "leave one of them out"),
     (["--time-lapse", "made.webp"], "--time-lapse is not for --backend", "leave one of them out"),
     (["--preview", "seen.png"], "--preview is not for --backend", "leave one of them out"),
@@ -140,6 +158,25 @@ def test_what_has_no_keras_form_is_told_in_two_lines(files, capfd, backend, monk
     assert len(lines) == 2
     assert message in lines[0]
     assert hint in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--style", "painting.png"], "96x64 px in tiles needs"),
+        (["--style", "painting.png", "--quality", "draft"], "96x64 px needs about"),
+        (["--style", "pack:irises"], "96x64 px needs about"),
+    ],
+)
+def test_too_little_memory_is_told_in_two_lines(files, capfd, backend, monkeypatch, words, message):
+    from impasto.cli import app
+
+    monkeypatch.chdir(files)
+    assert app.run(["stylize", "photo.png", *words, "--backend", backend, "--max-memory", "100kB"]) == 5
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert message in lines[0]
+    assert "use --max-memory" in lines[1] or "use a smaller --size" in lines[1]
 
 
 def test_there_is_no_other_backend(files, capfd, monkeypatch):

@@ -9,7 +9,8 @@ from impasto.methods.adain import AdaIN
 from impasto.methods.optimize.fitting import Fit, fit
 from impasto.methods.optimize.method import Optimize
 from impasto.methods.settings import AdaINKnobs, OptimizeKnobs
-from impasto.ops.tiles import WindowedImage, as_float, pad_to_multiple, side_within, tiles_of
+from impasto.ops.tiles import WindowedImage, as_float, pad_to_multiple
+from impasto.ops.tiling import side_within, tiles_of
 from tiny import noise, tiny_decoder_weights, tiny_encoder_weights
 
 DOUBLE = Placement(precision="float64")

@@ -8,7 +8,7 @@ from impasto.errors import InputError
 from impasto.models import decoders
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
-from impasto.ops.tiles import tiles_of
+from impasto.ops.tiling import tiles_of
 from tiny import noise
 
 EXACT = Placement(precision="float64", channels_last=False)

@@ -6,7 +6,7 @@ from impasto.contract import STYLE_LAYERS, Placement
 from impasto.errors import InputError
 from impasto.models.encoder_specs import ARCHITECTURES, VGG19, find
 from impasto.models.encoders import Encoder
-from impasto.ops.tiles import tiles_of
+from impasto.ops.tiling import tiles_of
 from tiny import noise
 
 

@@ -123,7 +123,6 @@ def test_layers_have_keras_names():
         (Request(method="wct"), "method wct has no Keras form"),
         (Request(knobs={"style_loss": "sliced"}), "--style-loss sliced has no Keras form"),
         (Request(init="style"), "--init style has no Keras form"),
-        (Request(max_memory=10**9), "--max-memory has no Keras form"),
     ],
 )
 def test_what_has_no_keras_form_is_named(request_, message):

@@ -27,7 +27,7 @@ from impasto.lettering.strokes import lay_strokes
 from impasto.losses.losses import DirectionLoss
 from impasto.methods.optimize.method import Optimize
 from impasto.methods.settings import OptimizeKnobs
-from impasto.ops.tiles import tiles_of
+from impasto.ops.tiling import tiles_of
 from tiny import noise
 
 LOGO = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 20"><path d="M2 2H38V8H24V18H16V8H2Z"/></svg>'

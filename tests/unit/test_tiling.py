@@ -12,7 +12,8 @@ from impasto.losses.matching import MomentsLoss, StrokeLoss, WassersteinLoss
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
 from impasto.ops.stats import mean_std
-from impasto.ops.tiles import Tile, crop_to, mirrored, pad_to_multiple, tiles_of
+from impasto.ops.tiles import crop_to, mirrored, pad_to_multiple
+from impasto.ops.tiling import Tile, tiles_of
 from impasto.optim.evaluator import Evaluator, Term
 from tiny import noise, tiny_encoder_weights
 

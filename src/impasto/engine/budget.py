@@ -6,15 +6,17 @@ takes by pixel is measured and stands in the registry; what the engine itself ho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from impasto import device, images
 from impasto.contract import Placement
 from impasto.errors import ResourceError
 from impasto.methods import recipes
 
-_FREE_SHARE = 0.85  # of what is free: others use memory too
+FREE_SHARE = 0.85
+"""Of what is free, that a job in tiles takes: others use memory too."""
 _RESERVE = 200_000_000  # bytes that the libraries take for themselves while they compute
 _MASK = 12.0  # bytes a pixel of a mask, with what methods make of it
 _HOLDING = 12.0  # of the photograph, the picture to start from, the result and a style image of its size, as codes
@@ -90,26 +92,35 @@ def plan(
         return Budget(None, maps, needed)
     if any(stage.method.tiling != "shared statistics" for stage in stages):
         device.check_memory(needed, sides[1], sides[0], limit=room, device=on)
-    least = least_in_tiles(stages, placements, sides, source, maps)
-    allowed = room if limit is not None else int(room * _FREE_SHARE)
-    if least > allowed:
-        longest = max(sides)
-        sizes = (int(longest * 0.95**step) // 8 * 8 for step in range(1, 300))
-
-        def needed_at(size: int) -> int:
-            scaled = round(sides[0] * size / longest), round(sides[1] * size / longest)
-            return least_in_tiles(stages, placements, scaled, source, maps)
-
-        smaller = next((size for size in sizes if size >= _LEAST_SIZE and needed_at(size) <= allowed), None)
-        raise _too_small(least, allowed, sides, smaller, asked=limit is not None)
+    allowed = room if limit is not None else int(room * FREE_SHARE)
+    check_in_tiles(partial(least_in_tiles, stages, placements, source=source, maps=maps), sides, allowed, limit)
     return Budget(allowed, maps, needed)
 
 
-def _too_small(least: int, allowed: int, sides: tuple[int, int], smaller: int | None, *, asked: bool) -> ResourceError:
+def check_in_tiles(
+    least_at: Callable[[tuple[int, int]], int], sides: tuple[int, int], allowed: int, limit: int | None
+) -> None:
+    """Raise ResourceError where a picture does not fit in tiles either; it says what would.
+
+    Args:
+        least_at: bytes that a height and width need in tiles.
+        sides: those of the result.
+        allowed: bytes that may be used.
+        limit: what the user allows; None for what is free.
+    """
+    least, longest, asked = least_at(sides), max(sides), limit is not None
+    if least <= allowed:
+        return
+    sizes = (int(longest * 0.95**step) // 8 * 8 for step in range(1, 300))
+
+    def needed_at(size: int) -> int:
+        return least_at((round(sides[0] * size / longest), round(sides[1] * size / longest)))
+
+    smaller = next((size for size in sizes if size >= _LEAST_SIZE and needed_at(size) <= allowed), None)
     hints = [f"--max-memory {-(-least // 10**7) / 100:g}GB"] if asked else []
     hints += [f"--size {smaller}"] if smaller is not None else []
     needed, room = device.readable_bytes(least), device.readable_bytes(allowed)
-    return ResourceError(
+    raise ResourceError(
         f"{sides[1]}x{sides[0]} px in tiles needs {needed} of memory; {room} {'may be used' if asked else 'is free'}",
         f"use {' or '.join(hints)}" if hints else "free some memory",
     )

@@ -23,10 +23,10 @@ from impasto.contract import OnProgress, Placement, Progress, ignore
 from impasto.engine import choosing
 from impasto.engine.cache import ModelCache
 from impasto.engine.plan import Plan, make_plan
+from impasto.engine.reading import read_photograph, tell_notes
 from impasto.engine.request import OnNote, Request, Result, Sources, Task, attempt, check_result, silence
 from impasto.engine.styles import StyleLike, as_sentences, find_styles, held_bytes
 from impasto.errors import Cancelled, InputError, MissingExtra, as_whole, require_torch
-from impasto.images import Picture
 from impasto.runtimes import choice
 from impasto.runtimes.sessions import RUNTIMES, installed
 
@@ -183,9 +183,8 @@ class Engine:
         sources, regions = self._find_all(styles, plan, on_progress, on_note)
         everything = [*sources, *(source for _, own in regions for source in own)]
         left = None if request.max_memory is None else request.max_memory - held_bytes(everything)
-        picture = _read(content, request, compact=compact, longest=max(plan.sides), room=left)
-        for note in (*picture.notes, *(f"style {s.label}: {note}" for s in everything for note in s.picture.notes)):
-            on_note(note)
+        picture = read_photograph(content, request, compact=compact, longest=max(plan.sides), room=left)
+        tell_notes(picture, tuple(everything), on_note)
         picture = picture.resized(*plan.sides)  # of the one that was read nothing is kept
         reader = MaskReader(
             photograph=images.to_tensor(picture.pixels),
@@ -415,12 +414,11 @@ class Engine:
         painter = self._with_room(job, height * width, asked, on_note)
         if painter is None:
             return None
-        picture = _read(content, request)
+        picture = read_photograph(content, request)
         sources = job.sources(partial(self.find_styles, styles, max_pixels=request.max_pixels, on_progress=on_progress))
         if not job.takes(picture, sources):
             return None
-        for note in (*picture.notes, *(f"style {s.label}: {note}" for s in sources for note in s.picture.notes)):
-            on_note(note)
+        tell_notes(picture, sources, on_note)
         return job.paint(painter, self.models, request, picture.resized(height, width), sources, on_progress)
 
     def _with_room(self, job: FastJob | AnyJob, pixels: int, asked: bool, on_note: OnNote) -> Any:
@@ -460,16 +458,3 @@ def _with_pipes_read(request: Request) -> Request:
     preserve, strength_map = images.buffered(controls.preserve), images.buffered(controls.strength_map)
     kept = replace(controls, regions=regions, preserve=preserve, strength_map=strength_map)
     return replace(request, init=images.buffered(request.init), controls=kept)
-
-
-def _read(
-    content: Any,
-    request: Request,
-    *,
-    compact: bool = False,
-    longest: int | None = None,
-    room: float | None = None,
-) -> Picture:
-    """The photograph. What is dropped of its metadata is dropped here, so that nothing made of it can tell."""
-    picture = images.read(content, max_pixels=request.max_pixels, compact=compact, longest=longest, room=room)
-    return images.without_location(picture) if request.drop_gps else picture

@@ -37,13 +37,14 @@ from impasto.contract import (
 )
 from impasto.engine.budget import IN_ONE_PIECE, Budget
 from impasto.engine.masks import Layout
-from impasto.engine.request import Regions, Request, Result, Sources, attempt, check_shape, record_of
+from impasto.engine.reading import read_init
+from impasto.engine.request import Regions, Request, Result, Sources, attempt, record_of
 from impasto.engine.styles import resized
 from impasto.errors import Cancelled
 from impasto.images import Picture
 from impasto.memory import FREED_MEMORY
 from impasto.methods import recipes
-from impasto.ops import color, masks, tiles
+from impasto.ops import color, masks, tiles, tiling
 from impasto.ops.tiles import as_float, thumbnail
 
 if TYPE_CHECKING:
@@ -311,18 +312,14 @@ class Run:
 
     def _given_init(self) -> Tensor | None:
         """The picture to start from, when the user gave one, at the size of the content without stretching."""
-        if self.stages[-1].knobs.init != "file":
-            return None
-        height, width = self.content.pixels.shape[:2]
-        given = images.read(
-            self.request.init,
-            max_pixels=self.request.max_pixels,
+        pixels = read_init(
+            self.request,
+            self.stages[-1],
+            self.content.pixels.shape[:2],
             compact=self.room.tiled,
-            longest=max(height, width),
             room=self.request.max_memory,
         )
-        check_shape(given, width, height)
-        return images.to_tensor(images.resize(given.pixels, height, width))
+        return None if pixels is None else images.to_tensor(pixels)
 
     def _painted(self, image: Tensor, losses: Sequence[Mapping[str, float]], started: float) -> Result:
         picture = self.finished(image)
@@ -437,7 +434,7 @@ def _softened(draft: Tensor) -> Tensor:
     """
     sheet, reach = tiles.WindowedImage(draft, 1), round(_GRAIN)
     soft = sheet.blank()
-    for tile in tiles.tiles_of(sheet.sides, 1024, stride=1):
+    for tile in tiling.tiles_of(sheet.sides, 1024, stride=1):
         check_cancelled()
         wide = tile.grown(reach)
         smooth = masks.feather(sheet.crop(tile, reach).transpose(0, 1), _GRAIN).transpose(0, 1)

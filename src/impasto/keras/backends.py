@@ -22,7 +22,7 @@ Tree = Mapping[str, Any]
 """Tensors by name, and by name once more within."""
 
 Loss = Callable[[Any, Tree], tuple[Any, Any]]
-"""Of an image and of what it is compared with: a scalar that is descended, and what else to tell."""
+"""Of an image, or tensors by name, and of what is compared with: a scalar that is descended, and what else to tell."""
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -116,7 +116,7 @@ def on_device() -> str:
     return "cpu"
 
 
-def scored(model: Any, loss: Loss) -> Callable[[Any, Tree], tuple[Any, Floats]]:
+def scored(model: Any, loss: Loss) -> Callable[[Any, Tree], tuple[Any, Any]]:
     """Compiles a loss of an image; what is called gives what the loss tells, and its gradient.
 
     Args:
@@ -125,7 +125,7 @@ def scored(model: Any, loss: Loss) -> Callable[[Any, Tree], tuple[Any, Floats]]:
     """
     step = {"tensorflow": _in_tensorflow, "jax": _in_jax, "torch": _in_torch}[running_on()](model, loss)
 
-    def score(image: Any, target: Tree) -> tuple[Any, Floats]:
+    def score(image: Any, target: Tree) -> tuple[Any, Any]:
         told, gradient = step(image, target)
         return told, to_numpy(gradient)
 
@@ -148,6 +148,15 @@ def compiled(model: Any) -> Callable[[Any], Any]:
         inner = jax.jit(lambda values, image: _with_variables(model, values, lambda: model(image, training=False)))
         return lambda image: inner([variable.value for variable in model.variables], image)
     return lambda image: model(image, training=False)
+
+
+def to_tensors(tree: Any) -> Any:
+    """Arrays, by name and by name once more within, as the backend's tensors."""
+    import keras
+
+    if isinstance(tree, Mapping):
+        return {name: to_tensors(one) for name, one in tree.items()}
+    return keras.ops.convert_to_tensor(tree)
 
 
 def to_numpy(tensor: Any) -> Any:
@@ -190,8 +199,8 @@ def _in_tensorflow(_model: Any, loss: Loss) -> Callable[[Any, Tree], tuple[Any, 
             total, told = loss(image, target)
         return told, tape.gradient(total, image)
 
-    inner = tf.function(step, autograph=False)
-    return lambda image, target: inner(tf.convert_to_tensor(image), target)
+    inner = tf.function(step, autograph=False, reduce_retracing=True)  # its shapes never change, but it would warn
+    return lambda image, target: inner(to_tensors(image), target)
 
 
 def _in_jax(model: Any, loss: Loss) -> Callable[[Any, Tree], tuple[Any, Any]]:
@@ -214,9 +223,14 @@ def _in_torch(_model: Any, loss: Loss) -> Callable[[Any, Tree], tuple[Any, Any]]
     import torch
 
     def step(image: Any, target: Tree) -> tuple[Any, Any]:
-        leaf = torch.as_tensor(image).detach().clone().requires_grad_()
-        total, told = loss(leaf, target)
-        return told, torch.autograd.grad(total, leaf)[0]
+        if isinstance(image, Mapping):
+            leaves: Any = {name: torch.as_tensor(one).detach().clone().requires_grad_() for name, one in image.items()}
+        else:
+            leaves = torch.as_tensor(image).detach().clone().requires_grad_()
+        total, told = loss(leaves, target)
+        total.backward()
+        gradient = {name: one.grad for name, one in leaves.items()} if isinstance(image, Mapping) else leaves.grad
+        return told, gradient
 
     return step
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from impasto.assets import Store
 from impasto.assets.library import Library
 from impasto.contract import OnProgress, Placement, ignore
 from impasto.engine.any_path import AnyJob, weights_needed
+from impasto.engine.budget import FREE_SHARE, check_in_tiles
 from impasto.engine.cache import ModelCache
 from impasto.engine.fast_path import FastJob
-from impasto.engine.request import OnNote, Request, Result, Sources, check_shape, record_of, silence
+from impasto.engine.reading import read_init, read_photograph, tell_notes
+from impasto.engine.request import OnNote, Request, Result, Sources, record_of, silence
 from impasto.engine.styles import StyleLike, resized
 from impasto.errors import InputError
 from impasto.images import Picture
@@ -27,6 +30,7 @@ from impasto.keras import backends
 from impasto.keras.backends import BACKENDS, PRECISIONS, use_backend
 from impasto.keras.forms import check
 from impasto.methods import recipes
+from impasto.methods.settings import OptimizeKnobs
 from impasto.models.checkpoint import WeightsRef
 from impasto.runtimes import graphs
 from impasto.runtimes.any_painters import AdaINPainter
@@ -113,12 +117,10 @@ class KerasEngine:
         stages = check(styles, request)
         header = images.probe(content, max_pixels=request.max_pixels)
         sides = request.sides(header.width, header.height)
-        picture = images.read(content, max_pixels=request.max_pixels)
-        picture = images.without_location(picture) if request.drop_gps else picture
+        picture = read_photograph(content, request)
         job = _Job(self, styles, request, stages, on_progress)
         sources = job.sources()
-        for note in (*picture.notes, *(f"style {s.label}: {note}" for s in sources for note in s.picture.notes)):
-            on_note(note)
+        tell_notes(picture, sources, on_note)
         if any(one.alpha is not None for one in (picture, *(source.picture for source in sources))):
             raise InputError(
                 "a picture is transparent in parts, which --backend cannot leave out", "leave out --backend"
@@ -164,7 +166,7 @@ class _Job:
 
     def sources(self) -> Sources:
         """The paintings, or the styles of a trained network."""
-        fast = FastJob.of(self.styles, self.request)
+        fast = self._of_network()
         if fast is not None:
             return fast.named
         return self.engine.find_styles(self.styles, self.request, self.on_progress)
@@ -182,13 +184,14 @@ class _Job:
     def _feedforward(self, _stage: recipes.Stage, picture: Picture, sources: Sources, _before: Result | None) -> Result:
         from impasto.keras.sessions import network_session
 
-        job = FastJob.of(self.styles, self.request)
+        job = self._of_network()
         assert job is not None
         tensors = self.engine.kept(("tensors", job.path), lambda: graphs.read(job.path)[0])
         session = self.engine.kept(("network", job.path), lambda: network_session(tensors, self.engine.dtype))
         codes = {name.removeprefix("style."): one for name, one in tensors.items() if name.startswith("style.")}
         graph = NetworkGraph(b"", codes, graphs.stride_of(tensors), graphs.memory_of(tensors))
         runtime = Runtime(graph, session, self.engine.backend, self.engine.precision)
+        self._check_memory(job.memory(runtime), picture)
         return job.paint(runtime, self.engine.models, self.request, picture, sources, self.on_progress)
 
     def _adain(self, stage: recipes.Stage, picture: Picture, sources: Sources, _before: Result | None) -> Result:
@@ -198,7 +201,16 @@ class _Job:
         encoder, decoder = self.engine.kept(("adain", *key), lambda: adain_sessions(key, self.engine.dtype))
         painter = AdaINPainter(encoder, decoder, self.engine.backend, self.engine.precision, 0)
         job = AnyJob(stage, tuple(map(str, key)), " ".join(map(graphs.digest_of, key)))
+        self._check_memory(job.memory(painter), picture)
         return job.paint(painter, self.engine.models, self.request, picture, sources, self.on_progress)
+
+    def _of_network(self) -> FastJob | None:
+        return FastJob.of(self.styles, replace(self.request, max_memory=None))
+
+    def _check_memory(self, bytes_per_pixel: float, picture: Picture) -> None:
+        """Refuse a picture that does not fit in one piece."""
+        needed, limit = int(bytes_per_pixel * picture.width * picture.height), self.request.max_memory
+        device.check_memory(needed, picture.width, picture.height, limit=limit, device="cpu")
 
     def _optimize(self, stage: recipes.Stage, picture: Picture, sources: Sources, before: Result | None) -> Result:
         from impasto.keras import optimize, start
@@ -207,9 +219,10 @@ class _Job:
         made = record_of(self.request, self.stages, self.engine.placement(), content=picture, sources=sources)
         if knobs.strength == 0:
             return Result.of(picture, (), 0.0, made)  # exactly the photograph
-        needed = int(optimize.BYTES_PER_PIXEL * picture.width * picture.height)
-        device.check_memory(needed, picture.width, picture.height, limit=None, device="cpu")
-        init = self._given_init(picture) if before is None else start.smoothed_draft(_first(before.picture.pixels))
+        memory = self._memory(picture, knobs)
+        given = read_init(self.request, stage, (picture.height, picture.width))
+        init = None if given is None else _first(given)
+        init = init if before is None else start.smoothed_draft(_first(before.picture.pixels))
         method = self._method(stage)
         total = sum(source.weight for source in sources)
         paintings = [
@@ -224,7 +237,8 @@ class _Job:
 
         try:
             photograph = _first(picture.pixels)
-            return result(method.paint(photograph, paintings, knobs, init=init, on_progress=self.on_progress))
+            painted = method.paint(photograph, paintings, knobs, init=init, memory=memory, on_progress=self.on_progress)
+            return result(painted)
         except optimize.StoppedError as stopped:
             stopped.reason.result = result(stopped.painted)
             raise stopped.reason from None
@@ -256,14 +270,17 @@ class _Job:
         )
         return pixels
 
-    def _given_init(self, content: Picture) -> Floats | None:
-        """The picture to start from, when the user gave one."""
-        knobs: Any = self.stages[-1].knobs
-        if knobs.init != "file":
+    def _memory(self, picture: Picture, knobs: OptimizeKnobs) -> int | None:
+        """Bytes for the method; None where there is room for one piece. Raises ResourceError where tiles have none."""
+        from impasto.keras import optimize
+
+        limit, sides = self.request.max_memory, (picture.height, picture.width)
+        room = device.available_memory() if limit is None else limit
+        if optimize.whole_memory(sides) <= room:
             return None
-        given = images.read(self.request.init, max_pixels=self.request.max_pixels)
-        check_shape(given, content.width, content.height)
-        return _first(images.resize(given.pixels, content.height, content.width))
+        allowed = int(room * FREE_SHARE) if limit is None else limit
+        check_in_tiles(partial(optimize.least_memory, knobs=knobs), sides, allowed, limit)
+        return allowed
 
 
 def _first(pixels: NDArray[Any]) -> Floats:

@@ -40,8 +40,6 @@ _KNOBS: Mapping[str, tuple[Any, ...]] = {
 }
 """Values of settings that have a Keras form; all of those that are not named."""
 
-_REQUEST = {"max_memory": "--max-memory", "snapshots": "--save-every"}
-
 
 def check(styles: Any, request: Request) -> tuple[recipes.Stage, ...]:
     """The methods of a job in order, with their settings.
@@ -59,7 +57,7 @@ def check(styles: Any, request: Request) -> tuple[recipes.Stage, ...]:
     plain, given = Controls(), request.controls
     changed = [one.name for one in fields(Controls) if getattr(given, one.name) != getattr(plain, one.name)]
     flags = [f"--{name.replace('_', '-').replace('regions', 'region')}" for name in changed]
-    flags += [flag for name, flag in _REQUEST.items() if getattr(request, name) is not None]
+    flags += ["--save-every"] if request.snapshots is not None else []
     if flags:
         raise InputError(f"{flags[0]} has no Keras form", "leave it out, or leave out --backend")
     return stages

@@ -1,7 +1,8 @@
 """What a picture is scored by, in keras.ops: the same losses as `impasto.losses`, with the same numbers.
 
 Features are `(1, h, w, C)`, of any float type; statistics and losses are float32. Every loss is relative: the squared
-error divided by the squared size of its target.
+error divided by the squared size of its target. Means over places take the `shares (h, w)` of each in them, where these
+are not alike: so the part that a window of a picture has in them is told.
 """
 
 from __future__ import annotations
@@ -23,16 +24,18 @@ def relative_error(actual: Any, target: Any) -> Any:
     return ops.sum(ops.square(actual - target)) / ops.maximum(ops.sum(ops.square(target)), _LEAST)
 
 
-def gram_matrix(features: Any) -> Any:
+def gram_matrix(features: Any, shares: Any = None) -> Any:
     """Products of all pairs of channels, averaged over positions: `(C, C)`. Paper: arXiv:1508.06576, eq. 3."""
     rows = _rows(features)
-    return ops.matmul(ops.transpose(rows), rows) / rows.shape[0]
+    if shares is None:
+        return ops.matmul(ops.transpose(rows), rows) / rows.shape[0]
+    return ops.matmul(ops.transpose(rows), rows * ops.reshape(shares, (-1, 1)))
 
 
-def moments(features: Any) -> Any:
+def moments(features: Any, shares: Any = None) -> Any:
     """Means of each channel's values and of their squares, `(2, C)`."""
     rows = _rows(features)
-    return ops.stack([ops.mean(rows, axis=0), ops.mean(ops.square(rows), axis=0)])
+    return ops.stack([_mean(rows, shares), _mean(ops.square(rows), shares)])
 
 
 def moments_error(actual: Any, target: Any) -> Any:
@@ -62,6 +65,11 @@ def content_error(features: Mapping[str, Any], target: Mapping[str, Any]) -> Any
     return sum(errors[1:], errors[0]) / len(errors)
 
 
+def placed_error(actual: Any, wanted: Any, size: Any, shares: Any = None) -> Any:
+    """Mean over places of `|actual - wanted|^2`, divided by `size`, that of `|wanted|^2` in the whole picture."""
+    return ops.sum(_mean(_rows(ops.square(_precise(actual) - wanted)), shares)) / size
+
+
 def total_variation(image: Any) -> Any:
     """Mean absolute difference of neighbouring pixels of `(1, H, W, 3)`, down and across, a scalar."""
     image = _precise(image)
@@ -69,13 +77,14 @@ def total_variation(image: Any) -> Any:
     return ops.mean(ops.abs(down)) + ops.mean(ops.abs(right))
 
 
-def stroke_error(features: Any, unit: Any, centre: Any) -> Any:
+def stroke_error(features: Any, unit: Any, centre: Any, shares: Any = None) -> Any:
     """Mean cosine distance of each place to the nearest place of the painting, a scalar.
 
     Args:
         features: of the picture.
         unit: `(N, C)`, places of the painting as unit vectors around their mean.
         centre: `(C,)`, that mean.
+        shares: see above.
 
     Paper: arXiv:2203.13215 (Kolkin et al. 2022), eq. 1, layer by layer.
     """
@@ -86,8 +95,13 @@ def stroke_error(features: Any, unit: Any, centre: Any) -> Any:
     for start in range(0, rows.shape[0], _PIECE):
         piece = ours[start : start + _PIECE]
         nearest = ops.argmax(ops.matmul(ops.stop_gradient(piece), ops.transpose(unit)), axis=1)
-        pieces.append(ops.sum(piece * ops.take(unit, nearest, axis=0)))
-    return 1 - sum(pieces[1:], pieces[0]) / rows.shape[0]
+        pieces.append(1 - ops.sum(piece * ops.take(unit, nearest, axis=0), axis=1, keepdims=True))
+    return _mean(ops.concatenate(pieces), shares)[0]
+
+
+def _mean(rows: Any, shares: Any) -> Any:
+    """`(C,)` of `(hw, C)`."""
+    return ops.mean(rows, axis=0) if shares is None else ops.sum(rows * ops.reshape(shares, (-1, 1)), axis=0)
 
 
 def _rows(features: Any) -> Any:

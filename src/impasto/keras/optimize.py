@@ -1,35 +1,38 @@
 """Gatys' method in Keras: as `methods.optimize`, with the same settings and the same numbers.
 
-Paper: arXiv:1508.06576. Departures are those of `methods.optimize.method`. Plain pictures alone: no regions, no tiles.
+Paper: arXiv:1508.06576. Departures are those of `methods.optimize.method`. Plain pictures alone: no regions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from impasto.contract import OnProgress, Progress
+from impasto.contract import OnProgress, Progress, cancelled_by
 from impasto.errors import Cancelled
-from impasto.keras import backends, losses, resampling, start
+from impasto.keras import backends, resampling, start
 from impasto.keras.descent import Descent, Losses, Score, Step
 from impasto.keras.places import sample_places
 from impasto.keras.resampling import Floats, resample
+from impasto.keras.scoring import Target, Terms, Tiled, View, Whole, margin, sides_within
 from impasto.methods.optimize import balances
-from impasto.methods.optimize.levels import STRIDE, Level, levels_of, sides_at
+from impasto.methods.optimize.levels import STRIDE, Level, levels_of
 from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import VGG19
+from impasto.ops.tiling import side_within
 from impasto.optim.schedule import Schedule
-from keras import ops
 
-BYTES_PER_PIXEL = 6300.0
-"""At its peak; measured on TensorFlow in float32 from 128 to 448 px: 3,000 to 6,200."""
-
-Target = Mapping[str, Any]
-Term = Callable[[Mapping[str, Any], Any, Target], Any]
-"""A loss of features and image against its target."""
+# bytes of a step at its peak: the same for all sizes, and for each pixel; measured from 256 to 512 px in float32, with
+# what compiling takes (torch's by that of PyTorch)
+_MEMORY = {"tensorflow": (0.3e9, 3000.0), "jax": (0.7e9, 6200.0), "torch": (0.3e9, 6300.0)}
+# bytes a pixel of what stays whole: pictures, maps of features, and for each step that L-BFGS remembers, or Adam
+_HELD, _HISTORY, _ADAM = 700.0, 54.0, 150.0
+_LEAST_TILE = 128  # pixels; with smaller tiles nearly everything would be margin
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Optimize:
     """
 
     def __init__(self, encoder: Any) -> None:
-        self._encoder, self._features = encoder, backends.compiled(encoder)
+        self._encoder, self._encoded = encoder, backends.compiled(encoder)
 
     def paint(
         self,
@@ -70,6 +73,7 @@ class Optimize:
         knobs: OptimizeKnobs,
         *,
         init: Floats | None = None,
+        memory: int | None = None,
         on_progress: OnProgress,
     ) -> Painted:
         """Descend from coarse to fine; what passes between levels is the change to the start.
@@ -79,7 +83,8 @@ class Optimize:
             styles: shares, which sum to 1, and paintings, each at the size at which its strokes are wanted.
             knobs: the settings, for which `forms.check_knobs` has no objection.
             init: the image to start from, of the size of the content; None for what the settings say.
-            on_progress: called after each step.
+            memory: bytes, for which large levels are done in tiles; None for as many as one piece takes.
+            on_progress: called after each step, and with the same again between tiles.
 
         Raises:
             StoppedError: `on_progress` raised Cancelled.
@@ -92,21 +97,31 @@ class Optimize:
         reports = _Reports(on_progress, levels, f"refining {content.shape[2]}x{content.shape[1]}")
         change, history, best = np.zeros((3, 1, 1), np.float32), list[Losses](), first
         for index, level in enumerate(levels):
-            sides = _sides_at(first, level.scale)
-            score = self.score(np.clip(resample(photograph, *sides), 0, 1), styles, level, knobs)
+            sides = sides_within(first, level.scale)
+            small, tile = np.clip(resample(photograph, *sides), 0, 1), tile_side(sides, knobs, memory)
             schedule = Schedule(level.steps, knobs.optimizer, knobs.learning_rate, history=knobs.history)
-            descent = Descent(picture.begun(sides, change), score, schedule, reports.of_level(index))
+            best, descent = picture.begun(sides, change), None
             try:
-                best = descent.run(balances.FIRST_STEP)
+                with cancelled_by(reports.again):
+                    score = self.score(small, styles, level, knobs, tile=tile)
+                    descent = Descent(best, score, schedule, reports.of_level(index))
+                    best = descent.run(balances.FIRST_STEP)
             except Cancelled as cancelled:
-                painted = Painted(picture.seen(descent.best), (*history, *descent.history))
-                raise StoppedError(painted, cancelled) from cancelled
+                if descent is not None:
+                    best, history = descent.best, [*history, *descent.history]
+                raise StoppedError(Painted(picture.seen(best), tuple(history)), cancelled) from cancelled
             history += descent.history
             change = best - picture.origin(sides)
         return Painted(picture.seen(best), tuple(history))
 
     def score(
-        self, photograph: Floats, styles: Sequence[tuple[float, Floats]], level: Level, knobs: OptimizeKnobs
+        self,
+        photograph: Floats,
+        styles: Sequence[tuple[float, Floats]],
+        level: Level,
+        knobs: OptimizeKnobs,
+        *,
+        tile: int | None = None,
     ) -> Score:
         """The loss of a picture at one level of its pyramid and its gradient, compiled.
 
@@ -115,122 +130,93 @@ class Optimize:
             styles: as for `paint`.
             level: one of `levels_of` the full size.
             knobs: the settings.
+            tile: longest side of a tile in pixels; None for one piece.
         """
         own = replace(knobs, content_weight=level.content_factor * knobs.content_weight, deep_style=level.deep_style)
-        terms = _Terms(own, level)
-        target = self._target(photograph, styles, level, own)
-        encoder = self._encoder
-
-        def loss(image: Any, target: Target) -> tuple[Any, Mapping[str, Any]]:
-            found = terms.losses(lambda pixels: encoder(pixels, training=False), image, target)
-            return sum(list(found.values())[1:], next(iter(found.values()))), found
-
-        compiled = backends.scored(encoder, loss)
-
-        def score(image: Floats) -> tuple[Losses, Floats]:
-            told, gradient = compiled(np.ascontiguousarray(image, np.float32), target)
-            return {name: float(value) for name, value in told.items()}, gradient
-
-        return score
-
-    def statistics(self, picture: Floats, knobs: OptimizeKnobs) -> dict[str, Floats]:
-        """What the style loss measures of a picture `(3, H, W)`, by layer."""
-        features = self.features(picture)
-        summary = losses.STATISTICS[knobs.style_loss][0]
-        return {name: backends.to_numpy(summary(features[name])) for name in knobs.style_layers}
-
-    def features(self, picture: Floats) -> Mapping[str, Any]:
-        """Feature maps `(1, h, w, C)` of a picture `(3, H, W)`, by layer."""
-        found: Mapping[str, Any] = self._features(ops.convert_to_tensor(picture.transpose(1, 2, 0)[None]))
-        return found
-
-    def _target(
-        self, photograph: Floats, styles: Sequence[tuple[float, Floats]], level: Level, knobs: OptimizeKnobs
-    ) -> Target:
-        """All that the losses compare with, as tensors: by term, then by layer."""
-        content = self.features(photograph)
-        target: dict[str, Any] = {
-            "content": {name: ops.cast(content[name], "float32") for name in knobs.content_layers}
-        }
-        for scale in (level.scale, *level.octaves):
-            wanted = self._style(styles, scale, knobs)
-            if knobs.strength < 1:
-                sides = _sides_at(photograph, scale / level.scale)
-                own = self.statistics(np.clip(resample(photograph, *sides), 0, 1), knobs)
-                wanted = {
-                    name: own[name] + np.float32(knobs.strength) * (one - own[name]) for name, one in wanted.items()
-                }
-            target[f"style {scale}"] = {name: ops.convert_to_tensor(one) for name, one in wanted.items()}
-        target["strokes"] = {
-            name: {part: ops.convert_to_tensor(value) for part, value in places.items()}
-            for name, places in self._places(styles, level, knobs).items()
-        }
-        return target
-
-    def _style(self, styles: Sequence[tuple[float, Floats]], scale: float, knobs: OptimizeKnobs) -> dict[str, Floats]:
-        """The statistics of the paintings at a share of their size, joined by weight."""
-        parts = [(share, self.statistics(_at(painting, scale), knobs)) for share, painting in styles]
-        joined: dict[str, Floats] = {}
-        for name in knobs.style_layers:
-            joined[name] = np.sum([np.float32(share) * found[name] for share, found in parts], axis=0)
-        return joined
-
-    def _places(
-        self, styles: Sequence[tuple[float, Floats]], level: Level, knobs: OptimizeKnobs
-    ) -> dict[str, dict[str, Floats]]:
-        """Places of the paintings, for each layer on which they are matched: unit vectors around their mean."""
-        layers = sorted(balances.stroke_layers(knobs, VGG19))
-        maps = [(share, self.features(_at(painting, level.scale))) for share, painting in styles] if layers else []
-        found = {}
-        for name in layers:
-            rows = [(share, backends.to_numpy(own[name]).reshape(-1, own[name].shape[-1])) for share, own in maps]
-            places = sample_places(rows, balances.STROKE_PLACES)
-            centre = places.mean(0)
-            away = places - centre
-            unit = away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-12)
-            found[name] = {"unit": unit.astype(np.float32), "centre": centre}
-        return found
+        parts = self._encoder, self._encoded, Terms(own)
+        view: View = Whole(*parts) if tile is None else Tiled(*parts, side=tile)
+        return view.score(level, _target(view, photograph, styles, level, own))
 
 
-@dataclass(frozen=True)
-class _Terms:
-    """What is summed at one level, written in keras.ops.
+def whole_memory(sides: tuple[int, int]) -> int:
+    """Bytes that a picture takes in one piece."""
+    fixed, each = _MEMORY[backends.running_on()]
+    return int(fixed + each * math.prod(sides))
 
-    Attributes:
-        knobs: the settings, with the level's own weights.
-        level: for its scale and its octaves.
+
+def least_memory(sides: tuple[int, int], knobs: OptimizeKnobs) -> int:
+    """Bytes below which tiles do not fit either."""
+    window = _LEAST_TILE + 2 * margin(knobs)
+    return whole_memory((window, window)) + _held(sides, knobs)
+
+
+def tile_side(sides: tuple[int, int], knobs: OptimizeKnobs, memory: int | None) -> int | None:
+    """Longest side of the tiles in which a picture fits into memory; None where it does in one piece.
+
+    Args:
+        sides: height and width of the picture.
+        knobs: the settings.
+        memory: bytes; None for as many as one piece takes.
     """
+    if memory is None or whole_memory(sides) <= memory:
+        return None
+    fixed, each = _MEMORY[backends.running_on()]
+    left = int(memory - fixed - _held(sides, knobs))
+    return max(_LEAST_TILE, side_within(left, each, margin=margin(knobs), stride=STRIDE))
 
-    knobs: OptimizeKnobs
-    level: Level
 
-    def losses(self, encoder: Callable[[Any], Mapping[str, Any]], image: Any, target: Target) -> dict[str, Any]:
-        """Losses of an image `(3, H, W)` by name, weighted."""
-        knobs = self.knobs
-        pixels = _last(image)
-        features = encoder(pixels)
-        found: dict[str, Any] = {}
-        if knobs.content_weight > 0 and knobs.content_layers:
-            weight = balances.CONTENT_BALANCE[knobs.content_loss] * knobs.content_weight
-            found["content"] = weight * losses.content_error(features, target["content"])
-        found["style"] = self._style(features, target, self.level.scale)
-        found["tv"] = balances.VARIATION_BALANCE * knobs.tv_weight * knobs.strength * losses.total_variation(pixels)
-        strokes = target["strokes"]
-        if strokes:
-            far = [losses.stroke_error(features[name], **places) for name, places in sorted(strokes.items())]
-            weight = balances.STROKE_BALANCE * knobs.stroke_weight * knobs.strength
-            found["strokes"] = weight * sum(far[1:], far[0]) / len(far)
-        for scale in self.level.octaves:
-            share = scale / self.level.scale
-            small = encoder(_last(_smaller(image, _sides_at(image, share))))
-            found["style"] += 2 * share * balances.OCTAVE_BALANCE * self._style(small, target, scale)
-        return found
+def _held(sides: tuple[int, int], knobs: OptimizeKnobs) -> int:
+    """Bytes that stay whole beside the windows: of pictures, maps of features, and the descent."""
+    descent = _HISTORY * knobs.history if knobs.optimizer == "lbfgs" else _ADAM
+    return int((_HELD + descent) * math.prod(sides))
 
-    def _style(self, features: Mapping[str, Any], target: Target, scale: float) -> Any:
-        kind, weights = self.knobs.style_loss, balances.layer_weights(self.knobs, VGG19)
-        statistics = {name: losses.STATISTICS[kind][0](features[name]) for name in weights}
-        error = losses.style_error(statistics, target[f"style {scale}"], weights, kind)
-        return balances.style_weight(self.knobs) * error
+
+def _target(
+    view: View, photograph: Floats, styles: Sequence[tuple[float, Floats]], level: Level, knobs: OptimizeKnobs
+) -> Target:
+    """All that the losses compare with."""
+    content = view.maps(photograph, knobs.content_layers) if knobs.content_weight > 0 else {}
+    target: dict[str, Any] = {
+        "content": {
+            name: {"wanted": wanted, "size": max(np.square(wanted).sum(-1).mean(), np.float32(_LEAST))}
+            for name, wanted in content.items()
+        }
+    }
+    for scale in (level.scale, *level.octaves):
+        wanted = _style(view, styles, scale, knobs)
+        if knobs.strength < 1:
+            sides = sides_within(photograph, scale / level.scale)
+            own = view.statistics(np.clip(resample(photograph, *sides), 0, 1))
+            wanted = {name: own[name] + np.float32(knobs.strength) * (one - own[name]) for name, one in wanted.items()}
+        target[f"style {scale}"] = wanted
+    target["strokes"] = _places(view, styles, level, knobs)
+    return target
+
+
+def _style(view: View, styles: Sequence[tuple[float, Floats]], scale: float, knobs: OptimizeKnobs) -> dict[str, Floats]:
+    """The statistics of the paintings at a share of their size, joined by weight."""
+    parts = [(share, view.statistics(_at(painting, scale))) for share, painting in styles]
+    joined: dict[str, Floats] = {}
+    for name in knobs.style_layers:
+        joined[name] = np.sum([np.float32(share) * found[name] for share, found in parts], axis=0)
+    return joined
+
+
+def _places(
+    view: View, styles: Sequence[tuple[float, Floats]], level: Level, knobs: OptimizeKnobs
+) -> dict[str, dict[str, Floats]]:
+    """Places of the paintings, for each layer on which they are matched: unit vectors around their mean."""
+    layers = sorted(balances.stroke_layers(knobs, VGG19))
+    maps = [(share, view.maps(_at(painting, level.scale), layers)) for share, painting in styles] if layers else []
+    found = {}
+    for name in layers:
+        rows = [(share, own[name].reshape(-1, own[name].shape[-1])) for share, own in maps]
+        places = sample_places(rows, balances.STROKE_PLACES)
+        centre = places.mean(0)
+        away = places - centre
+        unit = away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), _LEAST)
+        found[name] = {"unit": unit.astype(np.float32), "centre": centre}
+    return found
 
 
 @dataclass(frozen=True)
@@ -266,6 +252,7 @@ class _Reports:
 
     def __init__(self, on_progress: OnProgress, levels: Sequence[Level], stage: str) -> None:
         self._on_progress, self._levels, self._stage = on_progress, levels, stage
+        self._last = Progress(stage, 0, sum(one.steps for one in levels))
 
     def of_level(self, index: int) -> Callable[[Step], None]:
         """The callback for one level."""
@@ -275,29 +262,16 @@ class _Reports:
 
         def report(step: Step) -> None:
             done = (work + level.pixels * step.number) / all_work
-            told = Progress(self._stage, steps + step.number, total, done=done, losses=step.losses)
-            self._on_progress(told)
+            self._last = Progress(self._stage, steps + step.number, total, done=done, losses=step.losses)
+            self._on_progress(self._last)
 
         return report
 
+    def again(self) -> None:
+        """Let the listener stop the job within a step, by telling it the last report once more."""
+        self._on_progress(self._last)
+
 
 def _at(painting: Floats, scale: float) -> Floats:
-    sides = _sides_at(painting, scale)
+    sides = sides_within(painting, scale)
     return np.clip(resample(painting, *sides), 0, 1).astype(np.float32)
-
-
-def _sides_at(picture: Any, scale: float) -> tuple[int, int]:
-    """Height and width of a picture `(3, H, W)` at a share of its size."""
-    return sides_at(picture.shape[1], picture.shape[2], scale)
-
-
-def _smaller(image: Any, sides: tuple[int, int]) -> Any:
-    if tuple(image.shape[1:]) == sides:
-        return image
-    rows, columns = (resampling.bicubic(*pair) for pair in zip(image.shape[1:], sides, strict=True))
-    return ops.matmul(ops.matmul(rows, image), columns.T)
-
-
-def _last(image: Any) -> Any:
-    """`(1, H, W, 3)` of `(3, H, W)`."""
-    return ops.transpose(image, (1, 2, 0))[None]

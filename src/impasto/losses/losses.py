@@ -22,7 +22,7 @@ from torch import Tensor
 
 from impasto.contract import Features, Stats
 from impasto.ops.stats import gram_matrix, precise
-from impasto.ops.tiles import Tile
+from impasto.ops.tiling import Tile
 
 
 def relative_error(actual: Tensor, target: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 from impasto.contract import Features, Stats
 from impasto.losses.losses import StyleLoss, relative_error
 from impasto.ops.stats import gram_matrix, precise
-from impasto.ops.tiles import Tile
+from impasto.ops.tiling import Tile
 
 _EPSILON = 1e-5
 

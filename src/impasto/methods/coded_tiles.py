@@ -16,7 +16,8 @@ from impasto.memory import trim_memory
 from impasto.methods.coded import LEAST, composed, parts_of
 from impasto.models.microast import Moments
 from impasto.ops.stats import RunningMoments
-from impasto.ops.tiles import Tile, WindowedImage, put, side_within, thumbnail, tiles_of
+from impasto.ops.tiles import WindowedImage, put, thumbnail
+from impasto.ops.tiling import Tile, side_within, tiles_of
 
 _LEAST_TILE = 128  # pixels: with smaller tiles nearly everything would be margin
 _SMALLER = 0.55  # of the memory, in half precision: statistics stay in float32

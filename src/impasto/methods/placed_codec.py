@@ -10,7 +10,7 @@ from torch import Tensor
 from impasto.contract import Features, Placement
 from impasto.methods.transfer import Networks
 from impasto.models.codecs import LAYER, Codec
-from impasto.ops.tiles import Tile
+from impasto.ops.tiling import Tile
 from impasto.runtimes import any_style
 from impasto.runtimes.sessions import open_graph
 

@@ -23,7 +23,8 @@ from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
 from impasto.ops import grids, masks
 from impasto.ops.stats import EPSILON, mean_std, precise
-from impasto.ops.tiles import Tile, WindowedImage, crop_to, pad_to_multiple, put, side_within, thumbnail, tiles_of
+from impasto.ops.tiles import WindowedImage, crop_to, pad_to_multiple, put, thumbnail
+from impasto.ops.tiling import Tile, side_within, tiles_of
 from impasto.ops.whitening import whitening_colouring
 
 _LEAST_TILE = 128  # pixels: with smaller tiles nearly everything would be margin

@@ -17,7 +17,8 @@ from impasto.methods.coded import CodedPainter
 from impasto.methods.settings import UnpairedKnobs
 from impasto.models.generator_spec import STRIDE
 from impasto.models.generators import Generator, tiled_memory
-from impasto.ops.tiles import Tile, WindowedImage, put, thumbnail
+from impasto.ops.tiles import WindowedImage, put, thumbnail
+from impasto.ops.tiling import Tile
 
 _WIDTH = 64  # channels of the largest generators that are usual
 _WINDOW = 96**2  # pixels of the smallest tile, with its margins

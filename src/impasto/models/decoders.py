@@ -19,7 +19,7 @@ from impasto.contract import Placement
 from impasto.models.encoder_specs import VGG19, Convolution, Pooling
 from impasto.models.encoders import Border
 from impasto.ops.stats import precise
-from impasto.ops.tiles import Tile
+from impasto.ops.tiling import Tile
 
 _GREY = 0.5
 _FAINT = 0.1  # of the usual gain of the last convolution: a decoder that knows nothing paints grey

@@ -22,7 +22,7 @@ from impasto.memory import trim_memory
 from impasto.models.checkpoint import WeightsRef, read
 from impasto.models.encoder_specs import Block, Convolution, EncoderSpec, Fork, Pooling, Residual, find
 from impasto.models.winograd import Winograd, from_picture
-from impasto.ops.tiles import Tile
+from impasto.ops.tiling import Tile
 
 if TYPE_CHECKING:
     from impasto.contract import Features

@@ -26,7 +26,8 @@ from impasto.models import checkpoint
 from impasto.models.catalog import CHECKPOINTS, is_generator
 from impasto.models.generator_spec import HINT, STRIDE, convolutions, is_blurred, norm_of, places_of
 from impasto.ops.stats import EPSILON, instance_norm, precise
-from impasto.ops.tiles import Tile, WindowedImage, side_within, tiles_of
+from impasto.ops.tiles import WindowedImage
+from impasto.ops.tiling import Tile, side_within, tiles_of
 
 _ENCODING = 3  # layers before the blocks
 _REACH = 16  # px around a tile beyond which nothing counts, on the way down or up; 9 and 12 are needed

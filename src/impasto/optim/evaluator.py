@@ -31,7 +31,7 @@ from impasto.errors import InputError
 from impasto.losses.losses import sum_of
 from impasto.memory import trim_memory
 from impasto.models.encoders import Encoder
-from impasto.ops.tiles import Tile, tiles_of
+from impasto.ops.tiling import Tile, tiles_of
 from impasto.optim.descent import differentiated
 
 

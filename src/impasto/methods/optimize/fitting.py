@@ -17,7 +17,7 @@ from impasto.methods.optimize.objectives import content_objectives, style_loss
 from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import Block, Convolution, EncoderSpec, Fork, Residual, find
 from impasto.models.encoders import winograd_bytes
-from impasto.ops.tiles import side_within
+from impasto.ops.tiling import side_within
 from impasto.optim.evaluator import can_approximate
 from impasto.optim.schedule import Schedule
 

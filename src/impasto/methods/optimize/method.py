@@ -59,7 +59,8 @@ from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import VGG19, find, of_weights, weights_of
 from impasto.models.encoders import Encoder, load_own_weights
 from impasto.ops import masks
-from impasto.ops.tiles import WindowedImage, as_float, put, resample, tiles_of
+from impasto.ops.tiles import WindowedImage, as_float, put, resample
+from impasto.ops.tiling import tiles_of
 from impasto.optim.canvases import BilateralCanvas, PixelPyramid, Pixels, gradient_preconditioner
 from impasto.optim.descent import CachedScore, MultiscaleScore, Score, descend, with_prefix
 from impasto.optim.evaluator import Evaluator, Term, collect

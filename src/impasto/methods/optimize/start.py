@@ -19,7 +19,8 @@ from impasto.methods.optimize.balances import EVEN, FINE
 from impasto.methods.optimize.levels import STRIDE, sides_of
 from impasto.methods.settings import OptimizeKnobs
 from impasto.ops.color import color_sums, recoloring
-from impasto.ops.tiles import Tile, WindowedImage, as_float, put, resample, tiles_of
+from impasto.ops.tiles import WindowedImage, as_float, put, resample
+from impasto.ops.tiling import Tile, tiles_of
 
 _LONG_KERNEL = 64  # positions, beyond which filtering is a product of matrices
 _GRAIN = 8  # pixels from the middle of a grain of noise to where it has faded
