@@ -10,11 +10,13 @@ import pickle
 import sys
 import types
 from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from impasto.models.stylegan import Discriminator, Generator, StyleGanSpec
+from impasto.models.stylegan3 import AliasFreeGenerator, StyleGan3Spec
 
 SPEC = StyleGanSpec(16, (8, 8, 8), latent=12, depth=3)
 SOURCE = "raise RuntimeError('the source text was executed')"
@@ -108,6 +110,35 @@ def nvidia(generator, discriminator=None, *, protocol=3, **more):
         },
         protocol=protocol,
     )
+
+
+def alias_free(config):
+    """A small StyleGAN3 of configuration T or R."""
+    spec = replace(StyleGan3Spec.published(16, config, base=32, most=8 if config == "T" else 4), latent=12)
+    network = AliasFreeGenerator(spec, seeded(4))
+    with torch.no_grad():
+        network.mapping.w_avg.copy_(torch.rand(12, generator=seeded(3)))
+        for name, one in network.named_buffers():
+            if name.endswith("magnitude_ema"):
+                one.fill_(1.5)
+    return network
+
+
+def nvidia3(network, **more):
+    """A network-snapshot.pkl of StyleGAN3: settings are NumPy's numbers and arrays."""
+    whole = persistent(network, "Generator", z_dim=12, c_dim=0, w_dim=12, img_resolution=16)
+    synthesis = whole.state["_modules"]["synthesis"].state
+    del synthesis["_buffers"]["resample_filter"]
+    synthesis |= {"layer_names": [*network.spec.names], "num_layers": 14, "num_critical": 2, "margin_size": 10}
+    for name, one in synthesis["_modules"].items():
+        one.state |= {"in_size": np.broadcast_to(np.asarray(36), [2]), "in_cutoff": np.float64(2), "padding": [9, 10]}
+        one.state |= {
+            "use_fp16": np.bool_(name != "input"),
+            "is_torgb": name.startswith("L14"),
+            "up_factor": np.int64(2),
+        }
+        one.state["_buffers"].pop("resample_filter")
+    return pickled({"G": None, "D": None, "G_ema": whole, "training_set_kwargs": EasyDict(resolution=16), **more})
 
 
 def pickled(value, *, protocol=3):

@@ -26,7 +26,7 @@ def assert_same(network, generator, discriminator=None):
     torch.testing.assert_close(network.build()(z, truncation=0.6), generator(z, truncation=0.6))
     if discriminator is not None:
         image = torch.rand(2, 3, 16, 16, generator=made.seeded(6))
-        found = network.build_discriminator(made.seeded(9))(image)
+        found = network.build_trainable(made.seeded(9))[1](image)
         torch.testing.assert_close(found, discriminator(image))
 
 
@@ -189,14 +189,42 @@ def test_a_storage_that_is_shorter_than_it_says_is_refused():
 # --- other files ------------------------------------------------------------------------------------------------------
 
 
-def test_stylegan3_is_recognised(pair, tmp_path):
-    generator = made.persistent(pair[0], "Generator")
-    synthesis = generator.state["_modules"]["synthesis"]
-    synthesis.state["_modules"] = OrderedDict(input=made.persistent(torch.nn.Linear(2, 2), "SynthesisInput"))
-    synthesis.state["_modules"]["L0_36_512"] = made.persistent(torch.nn.Linear(2, 2), "SynthesisLayer")
-    path = tmp_path / "stylegan3-t-ffhq.pkl"
-    path.write_bytes(made.pickled({"G_ema": generator}))
-    with pytest.raises(InputError, match="StyleGAN3"):
+@pytest.mark.parametrize("config", ["T", "R"])
+def test_a_pickle_of_stylegan3(tmp_path, config):
+    network = made.alias_free(config)
+    path = tmp_path / f"stylegan3-{config.lower()}.pkl"
+    path.write_bytes(made.nvidia3(network))
+    found = stylegan_files.read(path)
+    assert found.spec == network.spec
+    z = torch.randn(2, 12, generator=made.seeded(5))
+    with torch.no_grad():
+        torch.testing.assert_close(found.build()(z, truncation=0.6), network(z, truncation=0.6))
+    with pytest.raises(InputError, match="cannot adapt"):
+        found.build_trainable(made.seeded())
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_in_a_stylegan3_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(made.nvidia3(made.alias_free("T"), evil=ATTACKS[name]))
+    with pytest.raises(InputError, match="cannot be read as StyleGAN's pickle"):
+        stylegan_files.read(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["evil.pkl"]
+
+
+def renamed(network, before, after):
+    """A module of another name."""
+    modules = network.synthesis._modules
+    network.synthesis._modules = OrderedDict((after if name == before else name, one) for name, one in modules.items())
+    return network
+
+
+@pytest.mark.parametrize(("number", "after"), [(5, "L5_99_8"), (14, "L14_99_3"), (3, "x")])
+def test_other_layers_than_the_published_are_refused(tmp_path, number, after):
+    path, network = tmp_path / "other.pkl", made.alias_free("T")
+    path.write_bytes(made.nvidia3(renamed(network, network.spec.names[number], after)))
+    with pytest.raises(InputError):
         stylegan_files.read(path)
 
 

@@ -30,9 +30,10 @@ def gan(*, size: int, runs: int) -> dict[str, Any]:
     """
     assert size in SIZES
     spec = StyleGanSpec.of(size, base=_BASE)
-    network = StyleGan(spec, Generator(spec, torch.Generator().manual_seed(0)).state_dict())
+    plain = Generator(spec, torch.Generator().manual_seed(0)).requires_grad_(False)
+    network = StyleGan(spec, plain.state_dict())
     placement = device.place(tested=PRECISIONS)
-    ours, plain = Painter(network, placement), network.build().requires_grad_(False)
+    ours = Painter(network, placement)
     latents = ours.latents([1], truncation=1.0)
 
     def shipped() -> NDArray[np.float32]:

@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
 
 _Network = Annotated[
     Path,
-    typer.Argument(help="A network of gan train, NVIDIA's .pkl of StyleGAN2 or 2-ADA, or rosinality's .pt."),
+    typer.Argument(help="A network of gan train, NVIDIA's .pkl of StyleGAN2, 2-ADA or 3, or rosinality's .pt."),
 ]
 _Truncation = Annotated[
     float,
@@ -142,7 +142,7 @@ def mix(
     images.check_output(place, [network])
     check_apart({"-o": place}, [network, *leading, *giving])
     painter, reporter = _ready(network, device, precision, threads, quiet)
-    swapped = layers_named(layers, painter.layers)
+    swapped = layers_named(layers, painter.layers, painter.bands)
     tops, sides = painter.named(giving, truncation=truncation), painter.named(leading, truncation=truncation)
     with reporter:
         above, beside = [*painter.paint(tops)], [*painter.paint(sides)]

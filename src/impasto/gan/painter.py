@@ -28,7 +28,7 @@ LATENTS = "stylegan-latents"
 _LATENTS_HINT = "give one that impasto gan project has written with the same network"
 _BATCH_PIXELS = 4 * 256 * 256  # painted at once
 _MOST_BATCH = 16
-_BANDS = {"coarse": (0, 4), "middle": (4, 8), "fine": (8, 99)}
+_BANDS = ("coarse", "middle", "fine")
 
 Floats = NDArray[np.float32]
 
@@ -67,6 +67,11 @@ class Painter:
     def layers(self) -> int:
         """How many w a picture takes."""
         return self.generator.spec.layers
+
+    @property
+    def bands(self) -> tuple[int, int]:
+        """The first of the middle layers, and of the fine ones."""
+        return self.generator.spec.bands
 
     @torch.no_grad()
     def latents(self, seeds: Sequence[int], *, truncation: float = TRUNCATION) -> Tensor:
@@ -148,15 +153,17 @@ def check_truncation(truncation: float) -> None:
         )
 
 
-def layers_named(text: str, layers: int) -> slice:
+def layers_named(text: str, layers: int, bands: tuple[int, int] = (4, 8)) -> slice:
     """Layers by words: `coarse` (4 and 8 px: shapes), `middle`, `fine` (64 px and up: colours); or `2-5`, from 0.
+
+    bands: the first of the middle layers, and of the fine ones.
 
     Raises:
         InputError: it is none of these, or beyond the network's layers.
     """
     if text in _BANDS:
-        first, end = _BANDS[text]
-        last = min(end, layers) - 1
+        place = _BANDS.index(text)
+        first, last = (0, *bands)[place], min((*bands, layers)[place], layers) - 1
     else:
         words = text.split("-")
         if len(words) > 2 or not all(word.isdecimal() and word.isascii() and len(word) < 4 for word in words):

@@ -136,7 +136,7 @@ class _LatentCanvas:
 
 def likeness(noise: Sequence[Tensor]) -> Tensor:
     """How much noise `(H, W)` is like itself a pixel further, at all sizes: 0 for noise, more for a picture."""
-    total = torch.zeros((), device=noise[0].device)
+    total = torch.zeros((), device=noise[0].device if noise else None)
     for one in noise:
         level = one[None, None]
         while level.shape[2] >= _LEAST_NOISE:

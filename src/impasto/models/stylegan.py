@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +69,11 @@ class StyleGanSpec:
         """How many w a picture takes: one a convolution, and one for the last picture."""
         return 2 * len(self.sides)
 
+    @property
+    def bands(self) -> tuple[int, int]:
+        """The first w of what finer than 8 px shows, and of what finer than 32 px shows."""
+        return 4, 8
+
 
 def sides_to(size: int) -> tuple[int, ...]:
     """4, 8, ... `size`."""
@@ -97,7 +102,15 @@ def upfirdn2d(x: Tensor, *, up: int = 1, down: int = 1, pad: tuple[int, int] = (
     return F.pad(full, (before, after, before, after))[:, :, ::down, ::down]
 
 
-def modulated_conv2d(x: Tensor, weight: Tensor, styles: Tensor, *, demodulate: bool = True, up: bool = False) -> Tensor:
+def modulated_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    *,
+    demodulate: bool = True,
+    up: bool = False,
+    padding: int | None = None,
+) -> Tensor:
     """Convolve each picture with weights of its own: scaled by its styles, and then to length 1 for each output.
 
     Features are scaled before and after instead, which is the same and lets one convolution serve the whole batch.
@@ -108,6 +121,7 @@ def modulated_conv2d(x: Tensor, weight: Tensor, styles: Tensor, *, demodulate: b
         styles: `(B, I)`.
         demodulate: whether to scale to length 1.
         up: whether to double the picture, which is filtered by `TAPS`.
+        padding: zeros around it; by default as many as keep its size.
 
     Paper: arXiv:1912.04958, eq. 1 and 3.
     """
@@ -116,7 +130,7 @@ def modulated_conv2d(x: Tensor, weight: Tensor, styles: Tensor, *, demodulate: b
     if up:
         made = upfirdn2d(F.conv_transpose2d(scaled, kernel.transpose(0, 1), stride=2), pad=(1, 1)) * 4
     else:
-        made = F.conv2d(scaled, kernel, padding=side // 2)
+        made = F.conv2d(scaled, kernel, padding=side // 2 if padding is None else padding)
     if not demodulate:
         return made
     lengths = styles.square() @ weight.square().sum((2, 3)).T + _EPSILON  # (B, O)
@@ -151,12 +165,25 @@ class Dense(nn.Module):
         return F.linear(x, self.weight * self._scale, self.bias * self._rate)
 
 
+class MappingSpec(Protocol):
+    """What a mapping has to know of a network's shape; see `StyleGanSpec`."""
+
+    @property
+    def latent(self) -> int: ...  # noqa: D102
+
+    @property
+    def depth(self) -> int: ...  # noqa: D102
+
+    @property
+    def rate(self) -> float: ...  # noqa: D102
+
+
 class Mapping(nn.Module):
     """z to w, with the running average of w, towards which truncation leads."""
 
     w_avg: Tensor
 
-    def __init__(self, spec: StyleGanSpec, random: torch.Generator) -> None:
+    def __init__(self, spec: MappingSpec, random: torch.Generator) -> None:
         super().__init__()
         self.depth = spec.depth
         for number in range(spec.depth):

@@ -1,4 +1,4 @@
-"""Files of StyleGAN2 networks: ours, NVIDIA's pickles, and the checkpoints of rosinality's implementation.
+"""Files of StyleGAN2 and 3 networks: ours, NVIDIA's pickles, and the checkpoints of rosinality's implementation.
 
 NVIDIA's files are pickles that carry the source text of their classes, which their own loader executes. Here they are
 read by an allow-list (see `ops.pickles`): tensors and settings come out, the text is dropped unread. A network is then
@@ -23,11 +23,12 @@ from impasto.files import refuse_address
 from impasto.models import checkpoint
 from impasto.models.catalog import CHECKPOINTS
 from impasto.models.stylegan import SIZES, Discriminator, Generator, StyleGanSpec, sides_to
+from impasto.models.stylegan3 import LEAST_SIZE, AliasFreeGenerator, StyleGan3Spec
 from impasto.ops import pickles
 from impasto.ops.pickles import Record
 
 KIND = "stylegan"
-HINT = "give a network of impasto gan train, NVIDIA's .pkl of StyleGAN2 or StyleGAN2-ADA, or rosinality's .pt"
+HINT = "give a network of impasto gan train, NVIDIA's .pkl of StyleGAN2, 2-ADA or 3, or rosinality's .pt"
 
 _LARGEST = 2 << 30  # bytes of a file
 _DEEPEST = 32  # dense layers of a mapping
@@ -47,19 +48,25 @@ class StyleGan:
         about: what the file says of itself.
     """
 
-    spec: StyleGanSpec
+    spec: StyleGanSpec | StyleGan3Spec
     generator: Mapping[str, Tensor]
     discriminator: Mapping[str, Tensor] | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
-    def build(self) -> Generator:
+    def build(self) -> Generator | AliasFreeGenerator:
         """The generator, in float32. Raises InputError where tensors do not fit together."""
+        if isinstance(self.spec, StyleGan3Spec):
+            return _loaded(AliasFreeGenerator(self.spec, _random()), self.generator)
         return _loaded(Generator(self.spec, _random()), self.generator)
 
-    def build_discriminator(self, random: torch.Generator) -> Discriminator:
-        """The discriminator; a new one where the file holds none."""
-        made = Discriminator(self.spec, random)
-        return made if self.discriminator is None else _loaded(made, self.discriminator)
+    def build_trainable(self, random: torch.Generator) -> tuple[Generator, Discriminator]:
+        """Both networks, the discriminator a new one where the file holds none. Raises InputError for a StyleGAN3."""
+        if isinstance(self.spec, StyleGan3Spec):
+            raise InputError("a StyleGAN3 can paint, but Impasto cannot adapt it", "adapt from a StyleGAN2")
+        discriminator = Discriminator(self.spec, random)
+        if self.discriminator is not None:
+            discriminator = _loaded(discriminator, self.discriminator)
+        return _loaded(Generator(self.spec, _random()), self.generator), discriminator
 
     def save(self, path: Path) -> None:
         """Write a safetensors file, in half precision. Raises as `files.write_whole`."""
@@ -102,8 +109,8 @@ def _own(path: Path) -> StyleGan:
         raise InputError(f"{path} holds no StyleGAN", HINT)
     try:
         spec = StyleGanSpec(**{**about["spec"], "widths": tuple(about["spec"]["widths"])})
-        found = StyleGan(spec, parts["generator"], parts["discriminator"] or None, about)
-        return replace(found, spec=_trained_so(_spec(found.generator, path), spec.rate, spec.clamp))
+        told = _trained_so(_spec(parts["generator"], path), spec.rate, spec.clamp)
+        return StyleGan(told, parts["generator"], parts["discriminator"] or None, about)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise InputError(f"{path} does not say which shape its network has", HINT) from error
 
@@ -131,15 +138,40 @@ def _of_records(stored: Any, path: Path) -> StyleGan:
         raise InputError(f"{path} holds no StyleGAN", HINT)
     tensors = dict(_tensors(network))
     if any(name.startswith("synthesis.input.") for name in tensors):
-        raise InputError(
-            f"{path} is a StyleGAN3, whose filtered layers Impasto does not have",
-            "give one of StyleGAN2 or StyleGAN2-ADA",
-        )
+        return _of_alias_free(network, tensors, path)
     spec = _spec(tensors, path)
     rate = _part(network, "mapping", "fc0").get("bias_gain", spec.rate)
     clamp = _part(network, "synthesis", f"b{spec.size}", "conv1").get("conv_clamp")
     spec, judge = _trained_so(spec, rate, clamp), stored.get("D")
     return StyleGan(spec, tensors, _fitting(dict(_tensors(judge)), spec) if isinstance(judge, Record) else None)
+
+
+def _of_alias_free(network: Record, tensors: Mapping[str, Tensor], path: Path) -> StyleGan:
+    """A StyleGAN3. The filters of the file are used, where they have the lengths that its layers ask for."""
+    layer = re.compile(r"synthesis\.(L(\d+)_(\d+)_\d+)\.weight")
+    found = sorted((int(match[2]), int(match[3]), match[1]) for name in tensors if (match := layer.fullmatch(name)))
+    kernels = [tensors[f"synthesis.{name}.weight"] for _, _, name in found]
+    widths = tuple(len(one) for one in kernels)
+    size, latent = found[-1][1] if found else 0, len(tensors["mapping.fc0.weight"])
+    depth = sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in tensors)
+    fits = len(found) > 4 and size in SIZES and size >= LEAST_SIZE and widths[-1] == 3 and depth <= _DEEPEST
+    fits = fits and tensors["synthesis.input.weight"].shape == (widths[0], widths[0])
+    pairs = zip(kernels, (widths[0], *widths), strict=False)
+    fits = fits and all(one.dim() == 4 and one.shape[1] == before for one, before in pairs)
+    if not fits or tensors["mapping.fc0.weight"].shape != (latent, latent):
+        raise InputError(f"{path} holds no StyleGAN3 of {LEAST_SIZE} to {SIZES[-1]} px", HINT)
+    if "mapping.embed.weight" in tensors:
+        raise InputError(f"{path} makes pictures by labels, which Impasto does not take", HINT)
+    radial = any(name.endswith(".down_filter") and one.dim() == 2 for name, one in tensors.items())
+    rate = float(_part(network, "mapping", "fc0").get("bias_gain", 0.01))
+    clamp = _part(network, "synthesis", found[0][2]).get("conv_clamp")
+    kernel = kernels[0].shape[2]
+    if not 0 < rate <= 1 or not (clamp is None or float(clamp) > 0) or kernel not in (1, 3):
+        raise ValueError(rate, clamp, kernel)
+    spec = StyleGan3Spec(size, widths[:-1], latent, depth, rate, clamp and float(clamp), kernel, radial)
+    if spec.names != tuple(name for _, _, name in found):
+        raise InputError(f"{path} has other layers than the published StyleGAN3", HINT)
+    return StyleGan(spec, tensors)
 
 
 def _tensors(record: Record, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -312,7 +344,7 @@ def _of_checkpoint(path: Path) -> StyleGan:
         tensors["mapping.w_avg"] = average.float().flatten()
     else:
         tensors["mapping.w_avg"] = torch.zeros(spec.latent)
-        tensors["mapping.w_avg"] = _mean_w(StyleGan(spec, tensors).build())
+        tensors["mapping.w_avg"] = _mean_w(_loaded(Generator(spec, _random()), tensors))
     judge = _discriminator(stored["d"], spec) if _is_state(stored.get("d")) else None
     return StyleGan(spec, tensors, judge)
 

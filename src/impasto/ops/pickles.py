@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NUMPY_MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
-_DTYPES = ("f2", "f4", "f8", "i4", "i8")
+_DTYPES = ("f2", "f4", "f8", "i4", "i8", "b1")
 _ZIP = b"PK\x03\x04"
 
 
@@ -188,7 +188,7 @@ class _Dtype(metaclass=_Sealed):
         self.code = code
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        if state[1] != "<" or any(part is not None for part in state[2:5]):
+        if state[1] != ("|" if self.code == "b1" else "<") or any(part is not None for part in state[2:5]):
             raise pickle.UnpicklingError("an array is not of plain little-endian numbers")
 
 

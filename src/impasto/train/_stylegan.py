@@ -23,6 +23,7 @@ from impasto.contract import OnProgress, Placement
 from impasto.errors import InputError
 from impasto.methods.settings import GanKnobs
 from impasto.models.stylegan import SIZES, Discriminator, Generator, StyleGanSpec
+from impasto.models.stylegan3 import StyleGan3Spec
 from impasto.models.stylegan_files import StyleGan
 from impasto.train._augment import augment
 from impasto.train._collapse import sliced_distance
@@ -236,6 +237,8 @@ class GanTraining(TrainingJob):
         """Raise InputError for a size that no network has, or that `start` has not."""
         if knobs.crop not in SIZES:
             raise InputError(f"--crop is {knobs.crop}", "it takes a power of two, such as 32, 64 or 128")
+        if start is not None and isinstance(start.spec, StyleGan3Spec):
+            raise InputError("a StyleGAN3 can paint, but Impasto cannot adapt it", "adapt from a StyleGAN2")
         if start is not None and start.spec.size != knobs.crop:
             raise InputError(
                 f"the network makes pictures of {start.spec.size} px, not {knobs.crop}", "leave out --crop"
@@ -266,7 +269,7 @@ class GanTraining(TrainingJob):
             base = knobs.width * knobs.crop
             spec = StyleGanSpec.of(knobs.crop, base=base, most=_MOST, latent=LATENT, depth=DEPTH)
             return Generator(spec, random), Discriminator(spec, random)
-        return self.start.build(), self.start.build_discriminator(random)
+        return self.start.build_trainable(random)
 
     def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
         """The averaged generator, and the discriminator, from which others can be adapted."""
