@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 
@@ -10,7 +11,11 @@ import pytest
 
 pytestmark = pytest.mark.process
 
-pexpect = pytest.importorskip("pexpect", reason="drives a terminal, which this system has none of")
+NO_TERMINAL = "drives a terminal, which this system has none of"
+fcntl = pytest.importorskip("fcntl", reason=NO_TERMINAL)
+pty = pytest.importorskip("pty", reason=NO_TERMINAL)
+termios = pytest.importorskip("termios", reason=NO_TERMINAL)
+fdpexpect = pytest.importorskip("pexpect.fdpexpect", reason=NO_TERMINAL)
 
 SHELLS = {"bash": ["--noprofile", "-i"], "zsh": ["-i"]}
 PROMPT = "ready> "
@@ -21,15 +26,19 @@ class Terminal:
     """A shell that someone types into."""
 
     def __init__(self, shell, home):
-        self._shell = pexpect.spawn(
-            shutil.which(shell),
-            SHELLS[shell],
-            cwd=str(home),
+        mine, its = pty.openpty()
+        fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+        # not by pexpect.spawn, which forks this process with all its threads and libraries: the child may die of it
+        self._process = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", shutil.which(shell), *SHELLS[shell]],
+            cwd=home,
             env=environment(home),
-            encoding="utf-8",
-            timeout=SECONDS,
-            dimensions=(50, 200),
+            stdin=its,
+            stdout=its,
+            stderr=its,
         )
+        os.close(its)
+        self._shell = fdpexpect.fdspawn(mine, encoding="utf-8", timeout=SECONDS)
         self._shell.delaybeforesend = None
         self.run("true")
 
@@ -61,7 +70,9 @@ class Terminal:
         return shown + self.run("true")
 
     def close(self):
-        self._shell.close(force=True)
+        self._process.kill()
+        self._process.wait()
+        self._shell.close()
 
 
 def environment(home):

@@ -114,9 +114,7 @@ def test_it_is_painted_without_torch_and_exported(network, photos, tmp_path, cap
     program = "import sys; from impasto.cli import app; code = app.run(sys.argv[1:]); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", f"{program}; sys.exit(code)", *words], check=True, timeout=60)
     whole = Engine(precision="float32").stylize(photos / "coffee.png", str(network), Request(size=300))
-    apart = np.abs(images.read(out).pixels - whole.picture.pixels)
-    assert apart.mean() < 1 / 255  # codes of a file, and bfloat16 where that is measured to be quicker
-    assert apart.max() < 8 / 255
+    assert np.abs(images.read(out).pixels - whole.picture.pixels).max() < 2 / 255
     assert app.run(["export", str(network), "-o", str(tmp_path / "net.onnx"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["parity"]["maximum"] < 1e-4
 

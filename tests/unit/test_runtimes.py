@@ -144,7 +144,7 @@ def test_what_a_runtime_takes_is_counted_before_it_is_out_of_memory(method):
 def test_auto_measures_methods_for_any_painting(any_store, picture_file, monkeypatch):
     asked = []
 
-    def measured(network, candidates, _folder):
+    def measured(network, candidates, _folder, **_):
         asked.append((network, [*candidates], [run().shape for run in candidates.values()]))
         return {name: {"openvino": 1.0}.get(name, 2.0) for name in candidates}
 
@@ -229,11 +229,23 @@ def test_auto_takes_what_was_measured_to_be_the_fastest(network, monkeypatch):
 
     assert "torch" in paint()
     seconds = {"torch": 1.0, "onnx": 0.5, "openvino": 0.95}
-    monkeypatch.setattr(choice, "measured", lambda _network, painters, _folder: {key: seconds[key] for key in painters})
+    monkeypatch.setattr(choice, "measured", lambda _net, given, _folder, **_: {key: seconds[key] for key in given})
     assert "onnxruntime" in paint()
     seconds["openvino"] = 0.3
     assert "openvino" in paint()
     assert "torch" in Engine(runtime="torch").stylize(pixels_of(40, 56), f"{network}:s3").record
+
+
+def test_the_precision_that_was_asked_for_is_kept_by_what_is_the_fastest(network, monkeypatch):
+    def last_wins(_network, painters, _folder, *, precision):
+        assert precision in ("float32", "bfloat16")
+        return {name: float(len(painters) - number) for number, name in enumerate(painters)}
+
+    monkeypatch.setattr(choice, "measured", last_wins)
+    for precision in ("float32", "bfloat16"):
+        record = Engine(precision=precision).stylize(pixels_of(40, 56), f"{network}:s3").record
+        assert record["precision"] == precision
+        assert "openvino" in record  # ONNX Runtime comes before, and computes in float32 alone
 
 
 def test_a_measurement_is_made_once_and_kept(tmp_path):
@@ -252,6 +264,9 @@ def test_a_measurement_is_made_once_and_kept(tmp_path):
     assert measured("net", runners, tmp_path) == first
     assert measured("net", {"second": runners["second"]}, tmp_path) == {"second": first["second"]}
     assert counts == before
+    assert measured("net", runners, tmp_path, precision="float32").keys() == first.keys()  # one of its own
+    assert all(counts[name] == 2 * before[name] for name in counts)
+    counts.update(before)
     measured("net", {**runners, "third": lambda: None}, tmp_path)  # one that is new is measured in turn with the others
     assert all(count == 2 * before[name] for name, count in counts.items())
     (tmp_path / "runtimes.json").write_text("[")

@@ -84,22 +84,37 @@ def candidates(row: Method, network: Path | None, *, cold: bool) -> tuple[str, .
     return found if without else ("torch", *found)
 
 
-def fastest(models: ModelCache, stage: recipes.Stage, placement: Placement, network: Path | None) -> Placement:
-    """The placement with the fastest runtime, all of which are loaded and measured where that was not done before."""
+def able(names: Sequence[str], precision: str) -> list[str]:
+    """Those of the runtimes that compute in a precision; all where it is `auto`."""
+    return [name for name in names if name == "torch" or precision in ("auto", *RUNTIMES[name].precisions)]
+
+
+def fastest(
+    models: ModelCache, stage: recipes.Stage, placement: Placement, network: Path | None, precision: str
+) -> Placement:
+    """The placement with the fastest runtime, all of which are loaded and measured where that was not done before.
+
+    Args:
+        models: loads the networks.
+        stage: the method and its settings.
+        placement: in the runtime that is to be preferred.
+        network: the file of the trained network whose styles are painted.
+        precision: as for `Engine`; what was asked for is kept.
+    """
     row = stage.method
     if placement.device != "cpu" or len(row.runtimes) < 2:
         return placement
     placements = {placement.runtime: placement}
-    for name in candidates(row, network, cold=False):
-        if name not in placements and placement.precision in (*RUNTIMES[name].precisions, "bfloat16"):
-            placements[name] = in_runtime(row, "cpu", "auto", name)
+    for name in able(candidates(row, network, cold=False), precision):
+        if name not in placements:
+            placements[name] = in_runtime(row, "cpu", precision, name)
     if len(placements) == 1:
         return placement
     needed = row.needs(stage.knobs)
     key = networks_key(row, needed, models.store) if network is None else graphs.digest_of(network)
     painters = {name: _painter(models, stage, each, network) for name, each in placements.items()}
     try:
-        seconds = choice.measured(key, painters, models.folder)
+        seconds = choice.measured(key, painters, models.folder, precision=precision)
     except MissingExtra:  # its graph was never built, and the package onnx is not there
         return placement
     return placements[choice.fastest(seconds)]

@@ -164,7 +164,7 @@ class Engine:
     def _with_fastest(self, plan: Plan) -> Plan:
         """The plan with the fastest runtime for its last stage, where there is a choice."""
         stage, placement = plan.stages[-1], plan.placements[-1]
-        chosen = choosing.fastest(self.models, stage, placement, plan.network)
+        chosen = choosing.fastest(self.models, stage, placement, plan.network, self._precision)
         return replace(plan, placements=(*plan.placements[:-1], chosen))
 
     def _read(
@@ -437,8 +437,7 @@ class Engine:
         """The fastest runtime with the job's networks; None where nothing that is installed takes them."""
         row, names = job.stage.method, [self._runtime]
         if self._runtime == "auto":
-            able = [name for name in installed() if name in row.runtimes]
-            names = [name for name in able if self._precision in ("auto", *RUNTIMES[name].precisions)]
+            names = choosing.able([name for name in installed() if name in row.runtimes], self._precision)
         placements = [choosing.in_runtime(row, self._device, self._precision, name) for name in names]
         painters: dict[str, Any] = {
             each.runtime: job.open(self.models, each.runtime, each.precision) for each in placements
@@ -446,7 +445,10 @@ class Engine:
         if len(painters) < 2:
             return next(iter(painters.values()), None)
         seconds = choice.measured(
-            job.key, {name: job.trial(painter) for name, painter in painters.items()}, self.models.folder
+            job.key,
+            {name: job.trial(painter) for name, painter in painters.items()},
+            self.models.folder,
+            precision=self._precision,
         )
         return painters[choice.fastest(seconds)]
 

@@ -39,14 +39,18 @@ def fastest(seconds: Seconds) -> str:
     return best if seconds[best] < _MARGIN * seconds[first] else first
 
 
-def measured(network: str, candidates: Mapping[str, Callable[[], object]], folder: Path) -> Seconds:
+def measured(
+    network: str, candidates: Mapping[str, Callable[[], object]], folder: Path, *, precision: str = "auto"
+) -> Seconds:
     """Seconds that each candidate takes, from what is kept, or measured now.
 
     Args:
         network: identifies what is run.
         candidates: paint a picture of `SIDES`, by name of the runtime, the one to be preferred first.
         folder: where measurements are kept.
+        precision: in which they compute, as asked for; `auto` is what each prefers.
     """
+    network = network if precision == "auto" else f"{network} {precision}"
     path, machine = folder / _FILE, _machine(device.cores())
     kept = _read(path).get(machine, {})
     known = kept.get(network, {})
