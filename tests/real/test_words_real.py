@@ -13,6 +13,7 @@ from impasto.discover import collection, embedding
 from impasto.engine import music, styles, words
 from impasto.engine.request import Request
 from impasto.errors import InputError
+from impasto.models.musicnn import RATE, TAGS, MusicTagger
 from impasto.models.sentences import SentenceEncoder
 
 pytestmark = pytest.mark.real
@@ -114,3 +115,20 @@ def test_the_music_of_a_real_film_stands_for_paintings(library, store):
     assert 3 <= len(reading.reasons) <= 5
     assert words.choose(library, reading.sentence)[0].similarity > words.LEAST_ALIKE[-1]
     assert music.interpret(reading.measures) == reading
+
+
+def test_tags_of_music_are_what_one_hears(library, store):
+    """A held tone is a flute; the film is slow and quiet; noise is nothing that has words. They join the sentence."""
+    tagger = MusicTagger.read(store.path("musicnn"))
+    second = np.arange(4 * RATE) / RATE
+    tone = dict(zip(TAGS, tagger((0.3 * np.sin(2 * np.pi * 440 * second)).astype(np.float32)), strict=True))
+    assert max(tone, key=tone.get) == "flute"
+    noise = tagger(np.random.default_rng(0).normal(0, 0.1, 4 * RATE).astype(np.float32))
+    assert not music._heard(dict(zip(TAGS, noise, strict=True)))
+    film = store.file("clips", "bigbuckbunny.mp4")
+    heard = music.listen(film, tagger=store.path("musicnn"))
+    assert list(heard.record()["tags"])[:2] == ["slow", "quiet"]
+    assert heard.measures == music.listen(film).measures
+    notes = []
+    sources = styles.find_styles(library, str(film), on_note=notes.append)
+    assert sources[0].music["tags"] == heard.record()["tags"]

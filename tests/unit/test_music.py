@@ -11,6 +11,7 @@ from impasto.engine import music
 from impasto.engine.plan import stages_of
 from impasto.engine.request import Request
 from impasto.errors import InputError
+from impasto.models.musicnn import TAGS
 from impasto.videos import RATE, Sound, read_sound
 from impasto.videos._av import load
 
@@ -107,6 +108,37 @@ def test_what_a_recording_stands_for_is_told_and_the_same_every_time():
     assert ", ".join(wild.reasons.values()) == wild.sentence
     assert wild == music.interpret(wild.measures)
     assert json.loads(json.dumps(wild.record())) == wild.record()
+
+
+def test_likely_tags_add_words_of_their_own_before_those_of_the_measures():
+    measures = music.Measures(60, -35, 0.15, 0.2, 0.05, "C", "major", 0.9)
+    plain = music.interpret(measures)
+    tagged = music.interpret(measures, {"guitar": 0.31, "sitar": 0.4, "indian": 0.5, "quiet": 0.9, "choir": 0.3})
+    assert list(tagged.reasons)[:3] == ["tag indian 0.50", "tag guitar 0.31", "tempo 60"]
+    assert tagged.sentence == f"Indian miniature, maharaja court, guitar player, {plain.sentence}"
+    assert list(tagged.record()["tags"].items())[:2] == [("quiet", 0.9), ("indian", 0.5)]
+    assert (tagged.strength, tagged.style_scale) == (plain.strength, plain.style_scale)
+    assert music.interpret(measures, {"guitar": 0.29, "loud": 0.99}).sentence == plain.sentence
+
+
+def test_every_tag_that_chooses_words_is_one_of_the_networks_and_chooses_once():
+    chosen = [tag for group in music._TAGGED for tag in group]
+    assert set(chosen) <= set(TAGS)
+    assert len(chosen) == len(set(chosen))
+
+
+def test_a_recording_is_tagged_where_the_weights_are_given_and_measured_alike_where_they_are_not(tmp_path, monkeypatch):
+    path = write_sound(tmp_path / "song.wav", clicks(96, 4.0), "pcm_s16le")
+    plain, heard = music.listen(path), []
+    likely = np.where(np.array(TAGS) == "harp", 0.6, 0.1).astype(np.float32)
+    monkeypatch.setattr(music.MusicTagger, "read", lambda _path: lambda samples: heard.append(samples) or likely)
+    tagged = music.listen(path, tagger=tmp_path / "weights")
+    assert tagged.sentence == f"garden, nymphs, shepherd, {plain.sentence}"
+    assert tagged.measures == plain.measures
+    assert plain.record()["tags"] == {}
+    assert len(heard[0]) == pytest.approx(4 * music.RATE, rel=0.01)
+    assert music.listen(path, tagger=tmp_path / "weights") == tagged
+    assert len(heard) == 1
 
 
 @pytest.mark.parametrize(

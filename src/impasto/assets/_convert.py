@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from impasto.assets._failures import one_line
 from impasto.errors import AssetError
-from impasto.ops import pickles
+from impasto.ops import bundles, pickles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,6 +145,15 @@ def _convert_efficientnet(members: Files) -> Files:
     return {"weights": _safetensors_bytes(kept)}
 
 
+def _convert_musicnn(members: Files) -> Files:
+    """Tensors of musicnn, named as published; what served only training (Adam's) is left out."""
+    parts = {PurePosixPath(name).name: payload for name, payload in members.items()}
+    with _unreadable():
+        tensors = bundles.read_bundle(parts[".index"], parts[".data-00000-of-00001"])
+    kept = {name: tensor for name, tensor in sorted(tensors.items()) if "Adam" not in name and "_power" not in name}
+    return {"weights": _safetensors_bytes(kept)}
+
+
 def _convert_inception(members: Files) -> Files:
     """Inception-v3 as the archive names it, such as `mixed_4.tower.conv_1.weight`; `beta`, `mean` and `var` beside."""
     (payload,) = members.values()
@@ -233,6 +242,7 @@ CONVERTERS: Mapping[str, Callable[[Files], Files]] = {
     "squeezenet": _convert_squeezenet,
     "efficientnet-lite": _convert_efficientnet,
     "inception-fid": _convert_inception,
+    "musicnn": _convert_musicnn,
     "museum": _convert_museum,
     "spot": _convert_spot,
     "pictures": _base_names,

@@ -1,12 +1,13 @@
 """Music to picture: what is measured of a recording, and the sentence, strength and strokes that it stands for.
 
-The mapping is ours, plain and the same every time: docs/words.md tells it. Nothing here is learnt.
+The mapping is ours, plain and the same every time: docs/words.md tells it. Nothing here is learnt but the tags, which a
+network gives where its weights were fetched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,15 @@ from numpy.typing import NDArray
 from impasto.errors import InputError
 from impasto.images import EXTENSIONS
 from impasto.models.checkpoint import file_version
+from impasto.models.musicnn import RATE, TAGS, MusicTagger
 
 if TYPE_CHECKING:
     from impasto.videos import Sound
 
 Floats = NDArray[np.float64]
+
+TAGGER = "musicnn"
+"""The network that tags recordings, where it was fetched."""
 
 _HOP, _WINDOW, _FINE = 256, 1024, 8192  # samples
 _SILENCE = -60.0  # dB of full scale: what is quieter throughout holds nothing to measure
@@ -71,6 +76,7 @@ class Reading:
         sentence: for the search by meaning.
         strength: 0.6 to 1, by its energy.
         style_scale: 0.7 (small strokes) to 1.6 (large ones), by its tempo.
+        tags: how likely each of `TAGS` is, from 0 to 1; none where the network is not at hand.
     """
 
     measures: Measures
@@ -78,10 +84,12 @@ class Reading:
     sentence: str
     strength: float
     style_scale: float
+    tags: Mapping[str, float] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """Plain values for `--json` and records."""
         own = self.measures
+        first = sorted(self.tags, key=lambda tag: -self.tags[tag])[:_TOLD]
         return {
             "tempo": round(own.tempo, 1),
             "loudness": round(own.loudness, 1),
@@ -89,6 +97,7 @@ class Reading:
             "brightness": round(own.brightness, 3),
             "roughness": round(own.roughness, 3),
             "key": f"{own.key} {own.mode}",
+            "tags": {tag: round(self.tags[tag], 3) for tag in first},
             "sentence": self.sentence,
             "strength": self.strength,
             "style_scale": self.style_scale,
@@ -108,22 +117,33 @@ def is_sound(style: Any) -> bool:
     return ending in {*SOUND_EXTENSIONS, *VIDEO_EXTENSIONS}
 
 
-def listen(path: str | Path) -> Reading:
+def listen(path: str | Path, *, tagger: Path | None = None) -> Reading:
     """What a recording stands for; the same for the same file.
+
+    tagger: the weights of `TAGGER`, which adds words for what it hears.
 
     Raises:
         InputError: it cannot be read, has no sound, is silent, or is shorter than a second.
         MissingExtra: PyAV is not installed.
     """
     path = Path(path)
-    return _listen(path, file_version(path) if path.is_file() else ())
+    version = file_version(path) if path.is_file() else ()
+    return interpret(_measured(path, version), _tagged(path, version, tagger) if tagger else {})
 
 
 @lru_cache(maxsize=16)
-def _listen(path: Path, version: tuple[str | int, ...]) -> Reading:  # noqa: ARG001 - a part of the key
+def _measured(path: Path, version: tuple[str | int, ...]) -> Measures:  # noqa: ARG001 - a part of the key
     from impasto.videos import read_sound
 
-    return interpret(measure(read_sound(path)))
+    return measure(read_sound(path))
+
+
+@lru_cache(maxsize=16)
+def _tagged(path: Path, version: tuple[str | int, ...], tagger: Path) -> Mapping[str, float]:  # noqa: ARG001
+    from impasto.videos import read_sound
+
+    likely = MusicTagger.read(tagger)(read_sound(path, rate=RATE).samples)
+    return {tag: float(value) for tag, value in zip(TAGS, likely, strict=True)}
 
 
 def settings_of(heard: Sequence[Reading]) -> dict[str, float]:
@@ -150,7 +170,8 @@ def measure(sound: Sound) -> Measures:
     total = power.sum(0)
     frequencies = np.linspace(0, rate / 2, spectrum.shape[0])
     loud = total > 1e-4 * total.max()
-    centre = float(np.median((power * frequencies[:, None]).sum(0)[loud] / total[loud]))
+    middles = (spectrum * frequencies[:, None]).sum(0)[loud] / spectrum.sum(0)[loud]
+    centre = float(np.median(middles))  # by amplitudes: by powers, a bass alone makes everything dark
     flatness = np.exp(np.log(power[1:, loud] + 1e-12).mean(0)) / (power[1:, loud].mean(0) + 1e-12)
     key, mode, clarity = key_of(sound)
     return Measures(
@@ -307,10 +328,11 @@ def _decibels(amplitude: float) -> float:
 # What it stands for
 
 
-def interpret(measures: Measures) -> Reading:
-    """The sentence, the strength and the strokes that measures stand for; see docs/words.md."""
-    pace = measures.tempo or 90.0
-    reasons = {
+def interpret(measures: Measures, tags: Mapping[str, float] | None = None) -> Reading:
+    """The sentence, the strength and the strokes that measures and tags stand for; see docs/words.md."""
+    pace, tags = measures.tempo or 90.0, tags or {}
+    reasons = _heard(tags)
+    reasons |= {
         f"tempo {measures.tempo:.0f}": _step(pace, (76, 112, 150), _MOTION),
         f"energy {measures.energy:.2f}": _step(measures.energy, (0.3, 0.6, 0.85), _FORCE),
         f"brightness {measures.brightness:.2f}": _step(measures.brightness, (0.3, 0.5, 0.7), _LIGHT),
@@ -322,7 +344,7 @@ def interpret(measures: Measures) -> Reading:
     sentence = ", ".join(reasons.values())
     strength = round(0.6 + 0.4 * measures.energy, 3)
     scale = round(float(np.clip(1.6 - 0.9 * (pace - 60) / 100, 0.7, 1.6)), 3)
-    return Reading(measures, reasons, sentence, strength, scale)
+    return Reading(measures, reasons, sentence, strength, scale, tags)
 
 
 _MOTION = (
@@ -334,6 +356,34 @@ _MOTION = (
 _FORCE = ("delicate pale empty space", "tender", "strong bold colours", "violent dramatic struggle, storm")
 _LIGHT = ("dark night, deep black shadow", "warm brown and gold", "clear daylight", "bright sunny light colours")
 _MOOD = {"major": "cheerful, joyful summer", "minor": "melancholy, lonely"}
+
+_LIKELY = 0.3  # of a tag that counts: white noise is called a guitar with 0.28
+_MOST_TAGGED, _TOLD = 2, 5
+_TAGGED = {
+    ("indian", "sitar"): "Indian miniature, maharaja court",
+    ("choir", "choral"): "golden angels, heavenly choir",
+    ("opera",): "theatrical drama, noble passion",
+    ("harpsichord",): "Rococo court, powdery pastel, luxurious",
+    ("piano",): "piano, cosy interior, music lesson",
+    ("guitar",): "guitar player",
+    ("violin", "cello", "strings"): "violin and lute, Baroque musicians",
+    ("harp", "flute"): "garden, nymphs, shepherd",
+    ("techno", "electronic", "synth", "beat", "beats"): "cabaret at night, dots, Paris nightlife",
+    ("dance",): "ballet dancers",
+    ("rock", "metal", "drums"): "fierce battle, fire, rearing horses",
+    ("ambient", "new age"): "moonlight, mist, dreamlike",
+    ("country",): "harvest, peasants, country life",
+    ("weird",): "odd ghostly monster, hell",
+    ("female", "woman", "female vocal", "female voice"): "graceful lady",
+    ("male", "man", "male vocal", "male voice"): "portrait of a man",
+}  # what tags stand for, each with those that are much the same; others tell of no picture, or what is measured anyhow
+
+
+def _heard(tags: Mapping[str, float]) -> dict[str, str]:
+    """The likeliest tags with their words, each group of tags once."""
+    found = [(max((tags.get(tag, 0.0), tag) for tag in group), words) for group, words in _TAGGED.items()]
+    likely = sorted(((value, tag, words) for (value, tag), words in found if value >= _LIKELY), reverse=True)
+    return {f"tag {tag} {value:.2f}": words for value, tag, words in likely[:_MOST_TAGGED]}
 
 
 def _step(value: float, limits: Sequence[float], words: Sequence[str]) -> str:

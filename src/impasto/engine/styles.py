@@ -159,7 +159,9 @@ class _Finder:
 
     def _music(self, path: Path, weight: float) -> list[StyleSource]:
         """The paintings that a recording stands for."""
-        heard = music.listen(path)
+        store = self.library.store
+        tagger = store.path(music.TAGGER, self.on_progress) if store.is_present(music.TAGGER) else None
+        heard = music.listen(path, tagger=tagger)
         self.on_note(f"{path.name}: {', '.join(heard.reasons)}")
         sources, record = self._by_meaning(heard.sentence, weight), heard.record()
         return [replace(source, asked=path.name, music=record) for source in sources]

@@ -12,7 +12,7 @@ from impasto.errors import InputError
 from impasto.videos._av import load, reading
 
 RATE = 22050
-"""Samples a second; what lies above 11 kHz is not heard."""
+"""Samples a second, unless others are asked for; what lies above 11 kHz is not heard."""
 
 LONGEST = 600.0
 """Seconds that are read; the rest of a longer recording does not count."""
@@ -27,20 +27,22 @@ class Sound:
 
     Attributes:
         name: of the file, for messages.
-        samples: `(N,)` float32 in [-1, 1], `RATE` of them a second, its channels averaged.
+        samples: `(N,)` float32 in [-1, 1], its channels averaged.
+        rate: samples a second.
     """
 
     name: str
     samples: NDArray[np.float32]
+    rate: int = RATE
 
     @property
     def seconds(self) -> float:
         """How long it lasts."""
-        return len(self.samples) / RATE
+        return len(self.samples) / self.rate
 
 
-def read_sound(path: Path) -> Sound:
-    """The sound of a file, its first `LONGEST` seconds.
+def read_sound(path: Path, *, rate: int = RATE) -> Sound:
+    """The sound of a file, its first `LONGEST` seconds, at `rate` samples a second.
 
     Raises:
         InputError: no such file, no sound in it, or nothing of it can be decoded.
@@ -54,14 +56,14 @@ def read_sound(path: Path) -> Sound:
         stream = next(iter(container.streams.audio), None)
         if stream is None:
             raise InputError(f"{path.name} has no sound", "give a recording, or a film with sound")
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
         for frame in container.decode(stream):
             for part in resampler.resample(frame):
                 parts.append(part.to_ndarray().reshape(-1))
                 count += len(parts[-1])
-            if count >= LONGEST * RATE:
+            if count >= LONGEST * rate:
                 break
     if not count:
         raise InputError(f"{path.name} holds no sound that can be decoded", "export it again")
-    samples = np.concatenate(parts)[: round(LONGEST * RATE)]
-    return Sound(path.name, np.nan_to_num(samples.astype(np.float32)).clip(-1, 1))
+    samples = np.concatenate(parts)[: round(LONGEST * rate)]
+    return Sound(path.name, np.nan_to_num(samples.astype(np.float32)).clip(-1, 1), rate)
