@@ -24,6 +24,9 @@ from impasto.runtimes.nodes import GraphWriter, Tensors
 IMAGE, CODE, PASTICHE = "image", "code", "pastiche"
 """The inputs, `(B, 3, H, W)` and `(B, N)`, and the output `(B, 3, H, W)`, all float32; pictures in [0, 1]."""
 
+HALF = "half"
+"""Name of the constant that is taken off the picture, so that its numbers lie around 0."""
+
 LEAST = 4
 """Strides that a side must have at least; smaller pictures are extended by mirroring, as `FeedForward` does."""
 
@@ -167,7 +170,7 @@ class _Graph(GraphWriter):
         """All nodes, from the image to the pastiche."""
         self._pieces = self._sizes()
         image, sides = self.extended(IMAGE, stride_of(self._tensors))
-        x = self._node("Sub", [image, self._constant("half", np.float32(0.5))])
+        x = self._node("Sub", [image, self._constant(HALF, np.float32(0.5))])
         self.cut_off(self._pastiche(x), sides, PASTICHE)
 
     @property
