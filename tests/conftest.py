@@ -44,17 +44,10 @@ def runtimes_are_not_measured(monkeypatch):
     monkeypatch.setattr(choice, "measured", lambda _network, candidates, _folder, **_: dict.fromkeys(candidates, 1.0))
 
 
-UNIT_SECONDS = 5.0
-"""Processor time of its thread after which a unit test needs the mark `slow`.
-
-Not of the process: what a test before it left running in another thread is no fault of this one.
-"""
-
-
 @pytest.fixture(autouse=True)
 def marks_are_true(request, monkeypatch):
-    """A test that starts processes says so by the mark `process`, a unit test that takes long by `slow`."""
-    started, slow = [], request.node.path.parent.name in ("unit", "methods")
+    """A test that starts processes says so by the mark `process`."""
+    started = []
 
     def watch(owner, name):
         original = getattr(owner, name)
@@ -68,13 +61,9 @@ def marks_are_true(request, monkeypatch):
     watch(subprocess.Popen, "__init__")
     watch(multiprocessing.process.BaseProcess, "start")
     watch(os, "forkpty")
-    before = time.thread_time()
     yield
-    took = time.thread_time() - before
     if started and not request.node.get_closest_marker("process"):
         pytest.fail(f"it starts {started[0]}: mark it with pytest.mark.process")
-    if slow and took > UNIT_SECONDS and not request.node.get_closest_marker("slow"):
-        pytest.fail(f"a unit test of {took:.1f} s: make it smaller, or mark it with pytest.mark.slow")
 
 
 @pytest.fixture
