@@ -56,6 +56,8 @@ def test_what_means_something_is_painted_and_nonsense_is_not(library):
     rows = {row["query"]: row["painted"] for row in word_search(library) if isinstance(row["painted"], float)}
     assert rows["60 queries"] == 1.0
     assert rows["20 of nonsense"] <= 0.05
+    assert rows["40 of nonsense, unseen"] <= 0.1
+    assert rows["44 short ones, unseen"] >= 0.9
     with pytest.raises(InputError, match="banana"):
         words.choose(library, "banana smartphone")
 

@@ -16,11 +16,18 @@ from impasto.errors import InputError
 FIRST = 3
 """Places of the ranking that count."""
 
+_ONLY_PAINTED = {
+    "nonsense": "of nonsense",
+    "unseen_nonsense": "of nonsense, unseen",
+    "unseen_meaning": "short ones, unseen",
+}  # lists of queries.toml of which it is asked alone whether they would be painted
+
 
 def word_search(library: Library, *, on_progress: OnProgress = ignore) -> list[dict[str, Any]]:
     """A row for each query, whether one of its paintings is among the first three, and a row for each language.
 
-    `painted` says whether the query would be painted at all; of nonsense it should not, and nothing is to be found.
+    `painted` says whether the query would be painted at all, `meant` whether it should. Of queries without an answer
+    written down, `found` is None.
 
     Raises:
         AssetError: the library or the network that reads sentences cannot be had.
@@ -32,19 +39,24 @@ def word_search(library: Library, *, on_progress: OnProgress = ignore) -> list[d
     rows = []
     for done, query in enumerate(queries):
         on_progress(Progress("searching", done, len(queries), "query"))
-        rows.append(_row(library, query["text"], set(query["accept"])))
-    nonsense = [_row(library, query, set()) for query in table["nonsense"]]
-    return [*_totals(rows), _total(f"{len(nonsense)} of nonsense", "both", nonsense), *rows, *nonsense]
+        rows.append(_row(library, query["text"], set(query["accept"]), meant=True))
+    totals = _totals(rows)
+    for key, told in _ONLY_PAINTED.items():
+        own = [_row(library, query, None, meant="nonsense" not in key) for query in table[key]]
+        totals.append(_total(f"{len(own)} {told}", "both", own))
+        rows += own
+    return [*totals, *rows]
 
 
-def _row(library: Library, query: str, accepted: set[int]) -> dict[str, Any]:
+def _row(library: Library, query: str, accepted: set[int] | None, *, meant: bool) -> dict[str, Any]:
     started = time.perf_counter()
     found = _found(library, query)
     seconds = time.perf_counter() - started
     return {
         "query": query,
         "language": "Chinese" if re.search(r"[\u4e00-\u9fff]", query) else "English",
-        "found": any(int(match.painting.number) in accepted for match in found),
+        "found": None if accepted is None else any(int(match.painting.number) in accepted for match in found),
+        "meant": meant,
         "painted": _is_painted(library, query),
         "first": found[0].painting.title if found else "",
         "similarity": found[0].similarity if found else 0.0,
@@ -76,5 +88,7 @@ def _totals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _total(name: str, language: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    means = {key: sum(row[key] for row in rows) / len(rows) for key in ("found", "painted", "similarity", "seconds")}
+    means = {
+        key: sum(row[key] or 0 for row in rows) / len(rows) for key in ("found", "painted", "similarity", "seconds")
+    }
     return {"query": name, "language": language, "first": "", **means}

@@ -478,8 +478,10 @@ def bench_words(
             reporter.note(f"the vectors are written to {write}")
         rows = word_search(library, on_progress=reporter)
         for row in rows:
-            if row["found"] is False and row["painted"]:
+            if row["found"] is False:
                 reporter.note(f"not found: {row['query']}")
+            if row.get("meant", row["painted"]) != row["painted"]:
+                reporter.note(f"{'painted' if row['painted'] else 'refused'}: {row['query']}")
     totals = [row for row in rows if isinstance(row["found"], float)]
     _show(rows if as_json else totals, csv, as_json)
 
