@@ -6,14 +6,16 @@ All are safetensors files. Nothing here loads torch unless tensors of torch are 
 from __future__ import annotations
 
 import json
+import pickle  # its error alone
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from impasto.errors import InputError
+from impasto.errors import InputError, plain
 from impasto.files import write_whole
+from impasto.ops import pickles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,25 +94,46 @@ def read(
     return tensors, about
 
 
-def read_pickled(path: Path, hint: str, *, largest: int = 1 << 30) -> dict[str, Tensor]:
-    """The tensors of a PyTorch checkpoint (`.pth`), as they are stored, without `module.`; nothing is executed.
+def unpickled(path: Path, hint: str, *, largest: int = 1 << 30) -> Any:
+    """What a PyTorch checkpoint holds, in containers: numbers, text, and tensors; nothing in it is executed.
 
     Raises:
-        InputError: it cannot be read, is larger than `largest` bytes, or holds more than finite tensors.
+        InputError: it cannot be read, is larger than `largest` bytes, or holds more.
     """
-    import torch
-
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}", hint)
     if path.stat().st_size > largest:
         raise InputError(f"{path} has {path.stat().st_size >> 20} MB, more than any such network", hint)
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickles raise whatever they like; a whole module is refused here, too
-        raise InputError(f"{path} cannot be read as a checkpoint of tensors alone", hint) from error
-    if not isinstance(stored, Mapping) or not all(isinstance(one, torch.Tensor) for one in stored.values()):
+        return _with_tensors(pickles.read_checkpoint(path))
+    except (OSError, pickle.UnpicklingError) as error:  # a whole module is refused here, too
+        reason = plain(error)[:200]
+        raise InputError(f"{path} cannot be read as a checkpoint of tensors alone: {reason}", hint) from error
+
+
+def _with_tensors(node: Any) -> Any:
+    import numpy as np
+    import torch
+
+    if isinstance(node, np.ndarray):
+        return torch.from_numpy(node if node.flags.writeable else node.copy())
+    if isinstance(node, dict):
+        return {name: _with_tensors(part) for name, part in node.items()}
+    return [_with_tensors(part) for part in node] if isinstance(node, list) else node
+
+
+def read_pickled(path: Path, hint: str, *, largest: int = 1 << 30) -> dict[str, Tensor]:
+    """The tensors of a PyTorch checkpoint (`.pth`), as they are stored, without `module.`; nothing is executed.
+
+    Raises:
+        InputError: as `unpickled`, or it holds more than finite tensors.
+    """
+    import torch
+
+    stored = unpickled(path, hint, largest=largest)
+    if not isinstance(stored, dict) or not all(isinstance(one, torch.Tensor) for one in stored.values()):
         raise InputError(f"{path} holds more than the tensors of one network", hint)
-    tensors = {str(name).removeprefix("module."): tensor for name, tensor in stored.items()}
+    tensors = {name.removeprefix("module."): tensor for name, tensor in stored.items()}
     if not all(bool(torch.isfinite(tensor.float()).all()) for tensor in tensors.values()):
         raise InputError(f"{path} holds numbers that are not finite", hint)
     return tensors

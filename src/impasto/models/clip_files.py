@@ -6,7 +6,6 @@ All become tensors with OpenAI's names, beside the shape and the vocabulary in `
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -34,6 +33,7 @@ _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 _HEAD_WIDTH = 64  # channels a head, in all of OpenAI's transformers
 _OPENAI_ONLY = ("input_resolution", "context_length", "vocab_size")  # numbers that its state dicts hold beside weights
 _NAMED = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
+_LARGEST = 8 << 30  # bytes of a file
 _HINT = "give a CLIP by OpenAI, open_clip or transformers, or a file of impasto train clip"
 
 
@@ -132,13 +132,8 @@ def _state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if path.suffix == ".safetensors":
         tensors, about = checkpoint.read(path, hint=_HINT)
         return tensors, about
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, ValueError, pickle.UnpicklingError, RuntimeError) as error:
-        told = "torch.save(torch.jit.load(FILE).state_dict(), NEW)"
-        raise InputError(
-            f"{path} cannot be read as weights", f"of a TorchScript archive save the weights: {told}"
-        ) from error
+    told = "torch.save(torch.jit.load(FILE).state_dict(), NEW)"
+    loaded = checkpoint.unpickled(path, f"of a TorchScript archive save the weights: {told}", largest=_LARGEST)
     inner = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
     return {name: value for name, value in inner.items() if torch.is_tensor(value)}, {}
 

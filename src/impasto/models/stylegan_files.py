@@ -7,7 +7,7 @@ told by its tensors. Files of the first StyleGAN2, in TensorFlow, hold the same 
 
 from __future__ import annotations
 
-import argparse
+import pickle  # its error alone
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from impasto.errors import InputError
+from impasto.errors import InputError, plain
 from impasto.files import refuse_address
 from impasto.models import checkpoint
 from impasto.models.catalog import CHECKPOINTS
@@ -121,9 +121,8 @@ def _own(path: Path) -> StyleGan:
 def _of_pickle(path: Path) -> StyleGan:
     try:
         stored = pickles.read_records(path.read_bytes())
-    except Exception as error:  # a pickle that is broken, or an attack, raises whatever it likes
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path} cannot be read as StyleGAN's pickle: {reason}", HINT) from error
+    except (OSError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path} cannot be read as StyleGAN's pickle: {plain(error)[:200]}", HINT) from error
     try:
         return _of_records(stored, path)
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
@@ -327,13 +326,7 @@ _DISCRIMINATOR_END = {
 
 
 def _of_checkpoint(path: Path) -> StyleGan:
-    try:
-        with torch.serialization.safe_globals(
-            [argparse.Namespace]
-        ):  # settings of the training; nothing of them is used
-            stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickles raise whatever they like; a whole module is refused here, too
-        raise InputError(f"{path} cannot be read as a checkpoint of tensors alone", HINT) from error
+    stored = checkpoint.unpickled(path, HINT, largest=_LARGEST)
     if not isinstance(stored, Mapping) or not _is_state(stored.get("g_ema")):
         raise InputError(f"{path} holds no generator by the name g_ema", HINT)
     tensors = {ours: one for name, one in stored["g_ema"].items() if (ours := _generator_name(name)) is not None}
