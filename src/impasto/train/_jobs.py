@@ -55,6 +55,24 @@ def folder_of(target: Path) -> Path:
     return target.with_name(f"{target.stem}.training")
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """What the module of a training is made from.
+
+    Attributes:
+        weights: of the job's `assets`, by id.
+        placement: device and precision.
+        validation: photographs to validate on, by which a module may be calibrated; None where a run goes on, since its
+            checkpoint holds what was measured.
+        on_progress: hears of a calibration.
+    """
+
+    weights: Weights
+    placement: Placement
+    validation: Photographs | None
+    on_progress: OnProgress
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob(ABC):
     """What to train, on which photographs, and which file to write.
@@ -122,10 +140,8 @@ class TrainingJob(ABC):
         )
 
     @abstractmethod
-    def learner(
-        self, weights: Weights, placement: Placement, validation: Photographs | None, on_progress: OnProgress
-    ) -> Learner:
-        """The module to train; at a fresh start it may be calibrated on `validation`, photographs to validate on."""
+    def learner(self, beginning: Beginning) -> Learner:
+        """The module to train."""
 
     @abstractmethod
     def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:
@@ -176,17 +192,17 @@ class StyleTraining(TrainingJob):
         cached = CACHED // feature // photographs
         return photographs * (cached if cached >= 4 else 16)
 
-    def learner(
-        self, weights: Weights, placement: Placement, validation: Photographs | None, on_progress: OnProgress
-    ) -> Student:
+    def learner(self, beginning: Beginning) -> Student:
         """A student; its content budgets are measured at the start."""
+        weights, placement = beginning.weights, beginning.placement
+        teacher: Teacher | WordsTeacher
         if self.clip is None:
-            teacher: Teacher | WordsTeacher = Teacher(weights, self.training_styles, self.knobs, placement, on_progress)
+            teacher = Teacher(weights, self.training_styles, self.knobs, placement, beginning.on_progress)
         else:
             teacher = WordsTeacher(weights, self.clip, self.training_styles, self.knobs, placement)
         student = self._student(teacher, placement)
-        if validation is not None:
-            crops = validation_crops(validation, self.knobs, VALIDATED).to(placement.device)
+        if beginning.validation is not None:
+            crops = validation_crops(beginning.validation, self.knobs, VALIDATED).to(placement.device)
             sampled = range(min(self.style_count, _BUDGET_STYLES)) if self.unseen else None
             budgets = student.teacher.budgets(crops, sampled)
             student.balance.budgets.copy_(self.knobs.content_budget * (budgets.median() if self.unseen else budgets))
@@ -300,17 +316,11 @@ class UnpairedTraining(TrainingJob):
         paintings = self.decoded(self.paintings, "paintings", on_progress, on_note)
         return replace(super().loaded(on_progress, on_note), paintings=paintings)
 
-    def learner(
-        self,
-        weights: Weights,  # noqa: ARG002 - it takes none
-        placement: Placement,
-        validation: Photographs | None,  # noqa: ARG002 - nothing is measured
-        on_progress: OnProgress,  # noqa: ARG002
-    ) -> Translator:
+    def learner(self, beginning: Beginning) -> Translator:
         """A translator, by the objective."""
         knobs, (known, unseen) = self.knobs, self._split()
         crops = Crops(known, knobs.crop, knobs.canvas, knobs.seed, self.crop_count(len(known)))
-        return translator(knobs, placement, crops, validation_crops(unseen, knobs, VALIDATED))
+        return translator(knobs, beginning.placement, crops, validation_crops(unseen, knobs, VALIDATED))
 
     def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:
         """Of the objective `cycle` both ways."""
@@ -357,15 +367,9 @@ class DecoderTraining(TrainingJob):
         """With the kind, which tells it from the recipe of a network."""
         return {"kind": "decoder", **super().recipe()}
 
-    def learner(
-        self,
-        weights: Weights,
-        placement: Placement,
-        validation: Photographs | None,  # noqa: ARG002 - nothing is measured
-        on_progress: OnProgress,  # noqa: ARG002
-    ) -> DecoderLearner:
+    def learner(self, beginning: Beginning) -> DecoderLearner:
         """A rebuilder."""
-        return DecoderLearner(weights[self.assets[0]], self.knobs, placement)
+        return DecoderLearner(beginning.weights[self.assets[0]], self.knobs, beginning.placement)
 
     def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
         """With its layer."""
@@ -393,17 +397,11 @@ class ClipTraining(TrainingJob):
         """With the kind, which tells it from the recipe of a network."""
         return {"kind": clip_files.KIND, **super().recipe()}
 
-    def learner(
-        self,
-        weights: Weights,  # noqa: ARG002 - it starts from nothing
-        placement: Placement,
-        validation: Photographs | None,  # noqa: ARG002
-        on_progress: OnProgress,  # noqa: ARG002
-    ) -> ClipLearner:
+    def learner(self, beginning: Beginning) -> ClipLearner:
         """One with random weights."""
         if self.knobs.width % 4:
             raise InputError(f"--width is {self.knobs.width}", "it takes a multiple of 4")
-        return ClipLearner(self.knobs, placement)
+        return ClipLearner(self.knobs, beginning.placement)
 
     def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
         """With its shape and its vocabulary."""
@@ -441,16 +439,11 @@ class AttentionTraining(TrainingJob):
         paintings = [style.id for style in self.training_styles]
         return {"kind": sanet.KIND, "training_paintings": paintings, **super().recipe()}
 
-    def learner(
-        self,
-        weights: Weights,
-        placement: Placement,
-        validation: Photographs | None,  # noqa: ARG002 - nothing is measured
-        on_progress: OnProgress,  # noqa: ARG002
-    ) -> AttentionLearner:
+    def learner(self, beginning: Beginning) -> AttentionLearner:
         """A learner."""
         squares = Squares([style.pixels for style in self.training_styles], crop=self.knobs.crop, seed=self.knobs.seed)
-        return AttentionLearner([weights[asset] for asset in self.assets], squares, self.knobs, placement)
+        weights = [beginning.weights[asset] for asset in self.assets]
+        return AttentionLearner(weights, squares, self.knobs, beginning.placement)
 
     def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
         """With the paintings and their licences."""
@@ -490,15 +483,9 @@ class Distillation(TrainingJob):
         shape = [*self.pruned.architecture.widths, *self.pruned.architecture.normalised]
         return {"kind": "pruned", "channels": shape, **super().recipe()}
 
-    def learner(
-        self,
-        weights: Weights,  # noqa: ARG002 - it takes none
-        placement: Placement,
-        validation: Photographs | None,  # noqa: ARG002 - nothing is measured
-        on_progress: OnProgress,  # noqa: ARG002
-    ) -> Distiller:
+    def learner(self, beginning: Beginning) -> Distiller:
         """A distiller."""
-        return Distiller(self.pruned, self.full, self.knobs, placement)
+        return Distiller(self.pruned, self.full, self.knobs, beginning.placement)
 
     def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
         """With what the full network says of its styles."""
@@ -544,16 +531,10 @@ class CodecDistillation(TrainingJob):
             **super().recipe(),
         }
 
-    def learner(
-        self,
-        weights: Weights,  # noqa: ARG002 - it takes none
-        placement: Placement,
-        validation: Photographs | None,  # noqa: ARG002 - nothing is measured
-        on_progress: OnProgress,  # noqa: ARG002
-    ) -> CodecLearner:
+    def learner(self, beginning: Beginning) -> CodecLearner:
         """A learner."""
         paintings = [style.pixels for style in self.training_styles]
-        return CodecLearner(self.pruned, self.full, paintings, self.knobs, placement)
+        return CodecLearner(self.pruned, self.full, paintings, self.knobs, beginning.placement)
 
     def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
         """With the paintings' licences."""

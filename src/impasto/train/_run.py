@@ -26,7 +26,7 @@ from impasto.files import discard_leftovers, whole, write_whole
 from impasto.memory import FREED_MEMORY
 from impasto.methods.settings import ScheduleKnobs
 from impasto.train import _pages
-from impasto.train._jobs import TrainingJob, folder_of
+from impasto.train._jobs import Beginning, TrainingJob, folder_of
 from impasto.train._learner import Batch, Batches, Learner, validation_crops
 from impasto.train.data import Crops, Photographs
 
@@ -97,8 +97,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "recipe.json", json.dumps(job.recipe(), indent=2) + "\n")
     training, validation = photographs.split(seed=knobs.seed)
-    # a checkpoint holds what was measured at the start
-    learner = job.learner(weights, placement, None if done is not None else validation, on_progress)
+    learner = job.learner(Beginning(weights, placement, None if done is not None else validation, on_progress))
     crops = Crops(training, knobs.crop, knobs.canvas, knobs.seed, job.crop_count(len(training)))
     callback = _Callback(_Outputs(job, validation), on_progress, on_note, on_validation, validations or _VALIDATIONS)
     learner.loader = _Loader(crops, job.style_count, knobs, 0 if done is None else done)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto import images
-from impasto.contract import OnProgress, Placement
+from impasto.contract import Placement
 from impasto.errors import InputError
 from impasto.methods.settings import GanKnobs
 from impasto.models.stylegan import SIZES, Discriminator, Generator, StyleGanSpec
@@ -27,7 +27,7 @@ from impasto.models.stylegan3 import StyleGan3Spec
 from impasto.models.stylegan_files import StyleGan
 from impasto.train._augment import augment
 from impasto.train._collapse import sliced_distance
-from impasto.train._jobs import TrainingJob, Weights
+from impasto.train._jobs import Beginning, TrainingJob
 from impasto.train._learner import Batch, Learner
 from impasto.train._teacher import Floats
 from impasto.train.data import Photographs
@@ -253,15 +253,9 @@ class GanTraining(TrainingJob):
             **super().recipe(),
         }
 
-    def learner(
-        self,
-        weights: Weights,  # noqa: ARG002 - it takes none
-        placement: Placement,
-        validation: Photographs | None,  # noqa: ARG002 - nothing is measured
-        on_progress: OnProgress,  # noqa: ARG002
-    ) -> GanLearner:
+    def learner(self, beginning: Beginning) -> GanLearner:
         """Both networks."""
-        return GanLearner(self._begun(), self.knobs, placement)
+        return GanLearner(self._begun(), self.knobs, beginning.placement)
 
     def _begun(self) -> tuple[Generator, Discriminator]:
         knobs, random = self.knobs, torch.Generator().manual_seed(self.knobs.seed)
