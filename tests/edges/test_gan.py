@@ -68,6 +68,7 @@ def test_samples_are_files_a_sheet_and_json(run, tmp_path):
     assert not np.array_equal(pictures[0], pictures[1])
     assert run("sample net.safetensors --seeds 2 -o one.png --size 40").out == "one.png\n"
     np.testing.assert_array_equal(images.read(tmp_path / "one.png").pixels, pictures[1])
+    assert run("sample net.safetensors --seeds 2,2 -o same").out == "same/seed-0002.png\n"
     assert len(run("sample net.safetensors --count 2 -o more").out.splitlines()) == 2
 
 
@@ -125,13 +126,18 @@ WRONG = {
     "mix net.safetensors -o a.png --rows 1-99 --columns 1-99": "too large",
     "mix net.safetensors -o a.png --rows none.safetensors --layers 0": "neither a seed nor a file",
     "mix net.safetensors -o a.png --rows net.safetensors --layers 0": "holds no latents",
+    "mix net.safetensors -o a.png --rows a/x.safetensors,b/x.safetensors --folder all": "two mixtures would be all/x-5",
     "walk net.safetensors -o walk.mp4 --seeds 1": "leads nowhere",
+    "walk net.safetensors -o walk.mp4 --seeds 3,3": "to itself leads nowhere",
+    "walk net.safetensors -o walk.mp4 --truncation -1": "--truncation is -1",
     "walk net.safetensors -o walk.txt": "",
     "project net.safetensors none.jpg -o a.png": "",
     "project net.safetensors photo.png -o photo.png": "photo.png",
     "project net.safetensors photo.png -o a.png --latents a.txt": "not a .safetensors file",
     "train -o a.safetensors": "no paintings were given",
     "train --paintings few -o a.safetensors": "holds 2",
+    "train --paintings few --paintings ./few -o a.safetensors": "few is named twice",
+    "train --paintings few --paintings few/deep -o a.safetensors": "one lies in the other",
     "train --paintings few -o a.png": "cannot be the network's file",
     "train --paintings few -o a.safetensors --crop 48": "--crop is 48",
     "adapt --paintings few -o a.safetensors": "no network to start from",
@@ -143,6 +149,7 @@ WRONG = {
 def test_bad_input_is_two_lines(run, tmp_path, picture_file, text):
     picture_file("photo.png")
     write_photographs(tmp_path / "few", 2)
+    (tmp_path / "few" / "deep").mkdir()
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     told = run(text, code=2).err.splitlines()
     assert len(told) == 2, told

@@ -88,7 +88,7 @@ def sample(
     """Paint pictures that nobody has painted: a seed is a picture."""
     from impasto import images
 
-    numbers = _numbers(seeds, "--seeds") if seeds else [*range(_checked(count))]
+    numbers = [*dict.fromkeys(_numbers(seeds, "--seeds"))] if seeds else [*range(_checked(count))]
     place = _out(out)
     single = place.suffix.lower() in images.WRITABLE_EXTENSIONS
     if sheet is not None and len(numbers) > _MOST_CELLS:
@@ -134,20 +134,24 @@ def mix(
     from impasto import images
     from impasto.gan.painter import layers_named, mixed
 
-    place, leading, giving = _out(out), _names(rows, "--rows"), _names(columns, "--columns")
+    place = _out(out)
+    leading, giving = ([*dict.fromkeys(_names(*one))] for one in ((rows, "--rows"), (columns, "--columns")))
     if len(leading) * len(giving) > _MOST_CELLS:
         raise InputError(
             f"a grid of {len(leading)} by {len(giving)} is too large", f"make at most {_MOST_CELLS} mixtures"
         )
     images.check_output(place, [network])
     check_apart({"-o": place}, [network, *leading, *giving])
+    names = [f"{_stem(row)}-{_stem(column)}" for row in leading for column in giving]
+    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
+    if folder is not None and twice is not None:
+        raise InputError(f"two mixtures would be {folder / twice}.png", "rename one of the files of latents")
     painter, reporter = _ready(network, device, precision, threads, quiet)
     swapped = layers_named(layers, painter.layers, painter.bands)
     tops, sides = painter.named(giving, truncation=truncation), painter.named(leading, truncation=truncation)
     with reporter:
         above, beside = [*painter.paint(tops)], [*painter.paint(sides)]
         grid = [*painter.paint(mixed(sides, tops, swapped), on_progress=reporter)]
-    names = [f"{_stem(row)}-{_stem(column)}" for row in leading for column in giving]
     written = [place]
     if folder is not None:
         make_folder(folder)

@@ -161,16 +161,20 @@ def layers_named(text: str, layers: int, bands: tuple[int, int] = (4, 8)) -> sli
     Raises:
         InputError: it is none of these, or beyond the network's layers.
     """
-    if text in _BANDS:
-        place = _BANDS.index(text)
-        first, last = (0, *bands)[place], min((*bands, layers)[place], layers) - 1
+    edges = [min(edge, layers) for edge in (0, *bands, layers)]
+    named = {band: (first, after - 1) for band, first, after in zip(_BANDS, edges, edges[1:], strict=False)}
+    if text in named:
+        first, last = named[text]
     else:
         words = text.split("-")
         if len(words) > 2 or not all(word.isdecimal() and word.isascii() and len(word) < 4 for word in words):
             raise InputError(f"--layers is {text!r}", "it takes coarse, middle, fine, or numbers such as 0-3")
         first, last = int(words[0]), int(words[-1])
     if not first <= last < layers:
-        raise InputError(f"--layers {text} are not in the network, which has 0 to {layers - 1}", "name others")
+        there = ", ".join(f"{band} ({first}-{last})" for band, (first, last) in named.items() if first <= last)
+        raise InputError(
+            f"--layers {text} are not in the network, which has 0 to {layers - 1}", f"name others: {there}, or numbers"
+        )
     return slice(first, last + 1)
 
 

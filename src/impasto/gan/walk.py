@@ -17,11 +17,13 @@ def loop(keys: Tensor, frames: int) -> Tensor:
     video of it repeats without a jump.
 
     Raises:
-        InputError: fewer than two keys, or not a frame for each.
+        InputError: fewer than two keys, all the same, or not a frame for each.
     """
     count = len(keys)
     if count < 2:
         raise InputError(f"a walk of {count} picture leads nowhere", "give two seeds or more")
+    if bool((keys == keys[:1]).all()):
+        raise InputError("a walk from a picture to itself leads nowhere", "give two other seeds, or more --truncation")
     if not count <= frames <= MOST_FRAMES:
         raise InputError(f"{frames} frames are not possible for {count} pictures", f"{count} to {MOST_FRAMES} are")
     at = torch.arange(frames, dtype=torch.float64) * count / frames

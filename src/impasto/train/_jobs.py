@@ -37,7 +37,7 @@ from impasto.train._student import CACHED, CodePredictor, CodeTable, Student
 from impasto.train._teacher import ASSETS, Balance, Floats, SharedBalance, Teacher, TrainingStyle
 from impasto.train._translator import CycleTranslator, Translator, check_crop, translator
 from impasto.train._words import WordsTeacher
-from impasto.train.data import Crops, Photographs, load_photographs
+from impasto.train.data import Crops, Photographs, check_separate, load_photographs, sources_of
 
 _BUDGET_STYLES = 16  # paintings whose budgets stand for those of all
 _SHEET_STYLES = 6  # paintings in the sheets of a network for any painting
@@ -311,8 +311,7 @@ class UnpairedTraining(TrainingJob):
     def loaded(self, on_progress: OnProgress, on_note: Callable[[str], None]) -> Self:
         """With the paintings, too."""
         check_crop(self.knobs)
-        if _is_same(self.source, self.paintings):
-            raise InputError(f"the photographs and the paintings are both {self.source}", "give two folders")
+        _check_two(self.source, self.paintings)
         paintings = self.decoded(self.paintings, "paintings", on_progress, on_note)
         return replace(super().loaded(on_progress, on_note), paintings=paintings)
 
@@ -348,11 +347,19 @@ class UnpairedTraining(TrainingJob):
         return self.paintings.split(seed=self.knobs.seed)
 
 
-def _is_same(first: Any, second: Any) -> bool:
-    """Whether two sources are one folder."""
-    if isinstance(first, Path) and isinstance(second, Path):
-        return first.exists() and second.exists() and first.samefile(second)
-    return first is second
+def _check_two(
+    photographs: Path | Sequence[Path] | Photographs, paintings: Path | Sequence[Path] | Photographs
+) -> None:
+    """Raises InputError where a folder is named as both, or lies in the other."""
+    if photographs is paintings:
+        raise InputError("the photographs and the paintings are the same", "give two collections")
+    if isinstance(photographs, Photographs) or isinstance(paintings, Photographs):
+        return
+    both = sources_of(photographs)
+    for one in sources_of(paintings):
+        if one.resolve() in [other.resolve() for other in both]:
+            raise InputError(f"the photographs and the paintings are both {one}", "give two folders")
+    check_separate([*both, *sources_of(paintings)])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,7 @@ def load_photographs(
     Raises:
         InputError: there is no such folder, or too few photographs in it.
     """
-    sources = [source] if isinstance(source, Path) else [*source]
+    sources = sources_of(source)
     entries = list(_chosen((entry for one in sources for entry in _entries(one)), seed))
     pixels, skipped = [], []
     with ThreadPoolExecutor(_READERS) as readers:
@@ -135,10 +135,27 @@ def check_photographs(source: Path | Sequence[Path], what: str = "photographs") 
     Raises:
         InputError: there is no such folder, or too few files in it.
     """
-    sources = [source] if isinstance(source, Path) else [*source]
+    sources = sources_of(source)
+    check_separate(sources)
     count = sum(1 for one in sources for _ in islice(_entries(one), LEAST_PHOTOGRAPHS))
     if count < LEAST_PHOTOGRAPHS:
         raise _too_few(sources[0], count, what)
+
+
+def sources_of(source: Path | Sequence[Path]) -> list[Path]:
+    """The folders and shards that are named."""
+    return [source] if isinstance(source, Path) else [*source]
+
+
+def check_separate(sources: Sequence[Path]) -> None:
+    """Raises InputError where a folder is named twice, or lies in another: its pictures would count twice."""
+    places = [one.resolve() for one in sources]
+    for number, place in enumerate(places):
+        for other, before in zip(sources, places[:number], strict=False):
+            if place == before:
+                raise InputError(f"{sources[number]} is named twice", "name each folder once")
+            if before in place.parents or place in before.parents:
+                raise InputError(f"of {other} and {sources[number]} one lies in the other", "name the outer one alone")
 
 
 def _too_few(source: Path | str, count: int, what: str) -> InputError:
