@@ -14,7 +14,7 @@ import typer
 
 from impasto.cli import flags
 from impasto.cli.inputs import check_masks
-from impasto.cli.parse import check_pixels, parse_region, parse_style
+from impasto.cli.parse import check_pixels, parse_region, parse_style, styles_named
 from impasto.cli.printing import say, say_json, tell
 from impasto.errors import BatchError, Cancelled, InputError, StyleError, counted, plain
 from impasto.files import check_apart, discard_leftovers, locked, make_folder
@@ -105,7 +105,7 @@ def batch(
     flags.use_threads(threads)
     asked = _Asked(
         contents=content or [],
-        styles=tuple(parse_style(text) for text in style or ()),
+        styles=tuple(parse_style(text) for text in styles_named(style, method, knobs)),
         out=_check_out(out),
         each_style=each_style,
         source=from_,

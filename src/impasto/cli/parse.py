@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from impasto.engine.controls import FACE_AMOUNT
 from impasto.errors import InputError
@@ -42,6 +43,16 @@ def parse_style(text: str) -> tuple[str, float]:
     if not 0 < weight < float("inf"):
         raise InputError(f"the weight of style {head!r} is {tail}", "it takes a number above 0")
     return head, weight
+
+
+def styles_named(style: list[str] | None, method: str | None, knobs: dict[str, Any]) -> list[str]:
+    """What `--style` names; where it is left out, the file of `--method unpaired --network FILE`, taken out of `knobs`.
+
+    Such a network is a style by itself.
+    """
+    if not style and method == "unpaired" and knobs.get("network") is not None:
+        return [str(knobs.pop("network"))]
+    return list(style or ())
 
 
 def parse_region(text: str) -> tuple[str, str]:

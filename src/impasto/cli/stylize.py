@@ -11,7 +11,7 @@ import typer
 from impasto.cli import flags, watching
 from impasto.cli.inputs import Spool, check_masks, check_pictures, find_contents, silence
 from impasto.cli.outputs import Targets
-from impasto.cli.parse import check_pixels, parse_region, parse_style
+from impasto.cli.parse import check_pixels, parse_region, parse_style, styles_named
 from impasto.cli.printing import note, say, say_json, tell
 from impasto.errors import BatchError, Cancelled, InputError
 from impasto.files import check_apart, is_folder, of_system
@@ -93,7 +93,7 @@ def stylize(
 ) -> None:
     """Paint photographs in the style of one picture or several."""
     flags.use_threads(threads)
-    styles = [parse_style(text) for text in style or ()]
+    styles = [parse_style(text) for text in styles_named(style, method, knobs)]
     regions = [parse_region(text) for text in region or ()]
     if not styles and not regions:
         raise InputError("no style was given", 'add --style, such as --style "van gogh irises"; see impasto styles')

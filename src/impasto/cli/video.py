@@ -20,6 +20,7 @@ from impasto.cli.parse import (
     parse_rate,
     parse_region,
     parse_style,
+    styles_named,
     timeline_of,
 )
 from impasto.cli.preview import PreviewFile
@@ -122,7 +123,7 @@ def video(
 ) -> None:
     """Paint a video without flicker; sound and subtitles are copied."""
     flags.use_threads(threads)
-    inputs = _Inputs.of(style, style_at, region, preserve, knobs)
+    inputs = _Inputs.of(styles_named(style, method, knobs), style_at, region, preserve, knobs)
     from impasto.engine.plan import stages_of
     from impasto.engine.request import Request
 
