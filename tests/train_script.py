@@ -9,17 +9,9 @@ from pathlib import Path
 import torch
 
 from impasto.contract import Placement
-from impasto.methods.settings import TrainKnobs, TranslationKnobs
-from impasto.train import StyleTraining, UnpairedTraining, _run, train
-from tiny import inverted, tiny_decoder_weights, tiny_encoder_weights, training_styles
-
-
-def job_of(folder, out, knobs, devices):
-    """By its settings: a network for styles, or a generator that learns to invert."""
-    common = {"source": Path(folder), "target": Path(out), "devices": devices}
-    if "objective" in knobs:
-        return UnpairedTraining(**common, paintings=inverted(Path(folder)), knobs=TranslationKnobs(**knobs))
-    return StyleTraining(**common, knobs=TrainKnobs(**knobs), training_styles=training_styles(2))
+from impasto.methods.settings import TrainKnobs
+from impasto.train import StyleTraining, _run, train
+from tiny import tiny_decoder_weights, tiny_encoder_weights, training_styles
 
 
 def main(folder, out, knobs, kill_after=0, devices=1):
@@ -30,8 +22,15 @@ def main(folder, out, knobs, kill_after=0, devices=1):
         if kill_after and progress.stage == "training" and progress.step >= kill_after:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    job = StyleTraining(
+        source=Path(folder),
+        target=Path(out),
+        devices=devices,
+        knobs=TrainKnobs(**json.loads(knobs)),
+        training_styles=training_styles(2),
+    )
     train(
-        job_of(folder, out, json.loads(knobs), devices),
+        job,
         weights={"vgg19-normalised": tiny_encoder_weights(), "adain-decoder": tiny_decoder_weights()},
         placement=Placement(),
         on_progress=report,

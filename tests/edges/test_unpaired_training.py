@@ -3,7 +3,7 @@
 import json
 import os
 import pickle
-import signal
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -28,8 +28,9 @@ KNOBS = TranslationKnobs(
     **{"steps": 4, "crop": 64, "canvas": 72, "batch": 1, "ema": 0.5, "width": 4, "blocks": 2},
     **{"discriminator_width": 4, "discriminator_layers": 1},
 )
+CYCLE = replace(KNOBS, objective="cycle")
 OBJECTIVES = ("contrastive", "fast", "cycle")
-SCRIPT = Path(__file__).parents[1] / "train_script.py"
+SCRIPT = Path(__file__).parents[1] / "unpaired_script.py"
 
 
 @pytest.fixture(scope="module")
@@ -90,17 +91,40 @@ def test_a_stopped_run_goes_on_exactly(learn, objective):
         same(learn("other", replace(knobs, seed=1)).path, whole)
 
 
+@pytest.fixture(scope="module")
+def programs(photographs, tmp_path_factory):
+    """A folder of what trainings of `CYCLE` have left that were killed, or ran in two processes."""
+    out = tmp_path_factory.mktemp("programs")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SCRIPT.parent), *sys.path]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *map(str, (SCRIPT, photographs, out, json.dumps(asdict(CYCLE))))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
 @pytest.mark.process
-def test_a_killed_run_goes_on_to_the_bit(learn, photographs, tmp_path):
-    knobs = replace(KNOBS, objective="cycle")
-    command = [sys.executable, SCRIPT, photographs, tmp_path / "killed.safetensors", json.dumps(asdict(knobs)), 2]
-    path = os.pathsep.join([str(SCRIPT.parent), *sys.path])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+def test_a_killed_run_goes_on_to_the_bit(learn, programs, tmp_path):
+    shutil.copytree(programs / "alone.training", tmp_path / "killed.training")
     with pytest.raises(InputError, match="begun with objective cycle, not fast"):
-        learn("killed", replace(knobs, objective="fast"), resume=True)
-    same(learn("killed", knobs, resume=True).path, learn("whole", knobs).path)
+        learn("killed", replace(CYCLE, objective="fast"), resume=True)
+    same(learn("killed", CYCLE, resume=True).path, learn("whole", CYCLE).path)
+
+
+@pytest.mark.process
+def test_two_processes_learn_the_same_networks_and_go_on_to_the_bit_when_one_was_killed(programs):
+    """Both generators, both discriminators, and in the first process, which writes, their earlier pastiches."""
+    names = ("joined.begun", "joined.0", "joined.1", "broken.0", "broken.1")
+    begun, first, *others = (torch.load(programs / f"{name}.pt", weights_only=True) for name in names)
+
+    def differing(one):
+        return {name for name, tensor in one.items() if not torch.equal(tensor, first[name])}
+
+    parts = {"generator", "average", "discriminator", "back", "average_back", "back_discriminator", "pool", "back_pool"}
+    assert {name.partition(".")[0] for name in differing(begun)} == parts
+    of_second = {"pool.pictures", "back_pool.pictures"}  # the first one's take their place at the next step
+    assert [differing(one) - of_second for one in others] == [set()] * 3
+    assert differing(others[1]) == set()
+    same(programs / "broken.safetensors", programs / "joined.safetensors")
 
 
 def test_what_is_written_is_a_style_with_sheets_losses_and_a_thumbnail(learn, engine, photographs):
@@ -131,6 +155,18 @@ def test_both_ways_of_a_cycle_are_styles_and_go_back_and_forth_as_checkpoints(le
         assert np.array_equal(ours, theirs)
 
 
+def test_a_network_is_named_as_a_style_or_beside_its_method(tmp_path, outcome, picture_file):
+    tensors = generators.untrained(width=4, blocks=1, blurred=False, generator=torch.Generator().manual_seed(0))
+    torch.save(tensors, tmp_path / "net.pth")
+    photograph, ways = picture_file(), {"style": (), "network": ("--method", "unpaired")}
+    for name, words in ways.items():
+        named = (f"--{name}", tmp_path / "net.pth", "-o", tmp_path / f"{name}.png")
+        done = outcome("stylize", photograph, *words, *named)
+        assert done.code == 0, done.err
+    first, second = (images.read(tmp_path / f"{name}.png").pixels for name in ways)
+    assert np.array_equal(first, second)
+
+
 def test_trouble_is_told_once(learn, monkeypatch):
     monkeypatch.setattr(_run, "_VALIDATIONS", 8)
     monkeypatch.setattr("impasto.train._collapse._ALIKE", 9.0)
@@ -148,6 +184,10 @@ def test_bad_folders_are_told_with_their_numbers(learn, photographs, tmp_path, r
     assert "few holds 5 photographs; training needs 8" in refused(*words, few, "--paintings", photographs)
     assert "none holds 0 paintings" in refused(*words, photographs, "--paintings", tmp_path / "none")
     assert f"are both {photographs}" in refused(*words, photographs, "--paintings", photographs)
+    both = ("--paintings", few, "--paintings", photographs)
+    assert f"are both {photographs}" in refused(*words, photographs, *both)
+    assert "one lies in the other" in refused(*words, photographs, "--paintings", photographs.parent)
+    assert f"{few} is named twice" in refused(*words, photographs, "--paintings", few, "--paintings", few)
     assert "no paintings were given" in refused(*words, photographs)
     assert "no painting in the library matches it" in refused(*words, photographs, "--paintings", "zzyzx")
     enough = write_photographs(tmp_path / "enough", 8)
