@@ -207,7 +207,7 @@ def require_torch() -> None:
 
 def without_torch() -> MissingExtra:
     """What is said where torch would have to be loaded and is not there."""
-    return MissingExtra(
-        "PyTorch is not installed; without it only plain pictures in trained styles are painted",
-        "pip install torch, or use a style such as pack:irises with no other options",
-    )
+    here = [name for name in ("tensorflow", "jax") if find_spec("keras") and find_spec(name)]
+    by_keras = "with --backend {}, which is installed"
+    way = by_keras.format(here[0]) if here else "in a style such as pack:irises, with no other options"
+    return MissingExtra("PyTorch is not installed, and this needs it", f"pip install torch; or paint {way}")

@@ -222,14 +222,39 @@ def test_without_keras_it_is_told(monkeypatch):
 
 def test_doctor_tells_what_is_installed(impasto):
     done = impasto("doctor", "--json")
-    versions = json.loads(done.stdout)["versions"]
-    assert versions["torch"] == "not installed"
-    assert all(versions[name][0].isdigit() for name in ("keras", "tensorflow", "jax"))
+    told = json.loads(done.stdout)
+    assert told["versions"]["torch"] == "not installed"
+    assert all(told["versions"][name][0].isdigit() for name in ("keras", "tensorflow", "jax"))
+    assert told["backends"] == ["tensorflow", "jax"]
+    assert told["runtime"] == {"a picture": "none", "films and cameras": "none"}
+
+
+def test_without_pytorch_the_way_by_keras_is_told(impasto, files, monkeypatch):
+    monkeypatch.chdir(files)
+    done = impasto("stylize", "photo.png", "--style", "painting.png")
+    assert done.returncode == 3
+    message, hint, _ = done.stderr.splitlines()
+    assert message == "error: PyTorch is not installed, and this needs it"
+    assert hint == "hint:  pip install torch; or paint with --backend tensorflow, which is installed"
 
 
 def test_transparent_pictures_are_refused(engine, photo, painting):
     from impasto.errors import InputError
 
     clear = np.dstack([photo, np.linspace(0, 1, photo.shape[1], dtype=np.float32)[None].repeat(len(photo), 0)])
-    with pytest.raises(InputError, match="transparent"):
+    with pytest.raises(InputError, match="picture is transparent in parts") as refused:
         engine.stylize(clear, painting)
+    assert "save it on a plain ground" in refused.value.hint
+
+
+@pytest.mark.parametrize("method", ["adain", "feedforward", "optimize"])
+def test_a_picture_that_is_opaque_everywhere_is_painted_and_keeps_its_alpha(engine, photo, painting, method):
+    from impasto.engine.request import Request
+
+    opaque = np.dstack([photo, np.ones(photo.shape[:2], np.float32)])
+    style, knobs = "pack:irises" if method == "feedforward" else painting, {}
+    if method == "optimize":
+        knobs = {"steps": 1, "coarsest": 96}
+    one, other = (engine.stylize(each, style, Request(method=method, knobs=knobs)) for each in (opaque, photo))
+    assert np.array_equal(one.picture.pixels, other.picture.pixels)
+    assert one.picture.alpha.min() == 1

@@ -31,6 +31,7 @@ def doctor(
     """Show the hardware, the chosen precision and runtime and why, versions, and assets."""
     from impasto import device
     from impasto.engine.choosing import measure_pack
+    from impasto.keras import backends
 
     store = Store()
     placements = {row.name: device.place(tested=row.precisions) for row in registry.methods().values()}
@@ -44,6 +45,7 @@ def doctor(
         "precision": {name: placement.precision for name, placement in placements.items()},
         "reason": first.reason,
         **measure_pack(store).report(),
+        "backends": backends.installed(),
         "convolution_gflops": round(device.convolution_rate(first) / 1e9) if device.has_torch() else None,
         "cache": str(store.root),
         "offline": store.offline,

@@ -179,10 +179,12 @@ class PackTimes:
         height, width = choice.SIDES
         times = {name: f"{1000 * one:.0f} ms" for name, one in self.seconds.items()}
         reason = f"the least time at {width}x{height}, measured here with the pack, torch once it is loaded"
+        plain = "torch" if device.has_torch() else "none"
+        alone = "none is installed" if plain == "none" and not times else "the only one that is installed"
         return {
-            "runtime": {"a picture": self.without_torch or "torch", "films and cameras": self.with_torch or "torch"},
+            "runtime": {"a picture": self.without_torch or plain, "films and cameras": self.with_torch or plain},
             "runtime_times": times,
-            "runtime_reason": reason if len(times) > 1 else "the only one that is installed",
+            "runtime_reason": reason if len(times) > 1 else alone,
         }
 
 

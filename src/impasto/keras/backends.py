@@ -65,6 +65,11 @@ BACKENDS: Mapping[str, Backend] = {
 }
 
 
+def installed() -> list[str]:
+    """What `--backend` can name here; nothing is imported."""
+    return [row.name for row in BACKENDS.values() if row.is_installed and (row.name == "torch" or _has_keras())]
+
+
 def use_backend(name: str) -> None:
     """Have Keras run on a library; to be called before Keras is imported.
 

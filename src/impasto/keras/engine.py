@@ -121,10 +121,12 @@ class KerasEngine:
         job = _Job(self, styles, request, stages, on_progress)
         sources = job.sources()
         tell_notes(picture, sources, on_note)
-        if any(one.alpha is not None for one in (picture, *(source.picture for source in sources))):
-            raise InputError(
-                "a picture is transparent in parts, which --backend cannot leave out", "leave out --backend"
-            )
+        for one in (picture, *(source.picture for source in sources)):
+            if one.alpha is not None and one.alpha.min() < 1:
+                raise InputError(
+                    f"{one.name} is transparent in parts, and has no Keras form",
+                    "save it on a plain ground, or leave out --backend",
+                )
         return job.paint(picture.resized(*sides), sources)
 
     def placement(self) -> Placement:
@@ -232,7 +234,7 @@ class _Job:
 
         def result(painted: optimize.Painted) -> Result:
             pixels = np.ascontiguousarray(painted.image.transpose(1, 2, 0), np.float32)
-            whole = Picture(pixels, None, picture.origin, picture.notes)
+            whole = Picture(pixels, picture.alpha, picture.origin, picture.notes)
             return Result.of(whole, painted.losses, time.perf_counter() - started, made)
 
         try:

@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 import keras
 from impasto.assets import Store
 from impasto.contract import STYLE_LAYERS
-from impasto.errors import AssetError, InputError
-from impasto.keras.forms import KERAS_LAYERS, LAYERS, layer_name
-from impasto.models import catalog, codecs
+from impasto.errors import InputError
+from impasto.keras.forms import KERAS_LAYERS, layer_name
+from impasto.models import catalog
 from impasto.models.codecs import LAYER, Codec
 from impasto.models.encoder_specs import VGG19, Convolution, Pooling
 from impasto.ops.grids import FAINT, PERIODS, near_weights, span_weights
 from impasto.runtimes import graphs
+from impasto.runtimes.any_painters import read_tensors
 from keras import ops
-
-__all__ = ["KERAS_LAYERS", "LAYERS", "adain_decoder", "adain_encoder", "feedforward", "network", "read_codec", "vgg19"]
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -76,18 +75,6 @@ def adain_decoder(codec: Codec, dtype: str = "float32") -> Any:
     return _frozen(keras.Model(given, _without_grid(ops.cast(x, "float32")), name="adain_decoder"))
 
 
-def read_codec(files: Sequence[Path]) -> Codec:
-    """AdaIN's networks as NumPy arrays, of the two assets or of one file of `impasto prune adain`.
-
-    Raises:
-        InputError: the file holds other networks.
-        AssetError: one cannot be read.
-    """
-    if len(files) == 1:
-        return codecs.read(files[0], "numpy")
-    return Codec.of_assets(dict(zip(codecs.ASSETS, map(read_tensors, files), strict=True)))
-
-
 def feedforward(style: str | Path, *, dtype: str = "float32") -> Any:
     """A feed-forward network with one of its styles as a Keras model of one input, to be used, saved or exported.
 
@@ -124,18 +111,6 @@ def network(tensors: Tensors, dtype: str = "float32") -> Any:
         return _frozen(_Network(tensors, dtype).model())
     except (KeyError, IndexError, ValueError) as error:
         raise InputError("the file is not an Impasto network", "give one that impasto train has written") from error
-
-
-def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """The tensors of a file in float32. Raises AssetError where it cannot be read."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        found: dict[str, NDArray[Any]] = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise AssetError(f"weights cannot be read: {path}", "impasto assets verify") from error
-    return {name: tensor.astype(np.float32) for name, tensor in found.items()}
 
 
 class _Kernel:

@@ -12,6 +12,7 @@ from impasto.keras import backends, models
 from impasto.keras.backends import Floats
 from impasto.keras.resampling import mirrored
 from impasto.runtimes import graphs
+from impasto.runtimes.any_painters import read_codec
 from impasto.runtimes.nodes import Tensors
 from impasto.runtimes.sessions import Bytes
 
@@ -52,5 +53,5 @@ def network_session(tensors: Tensors, dtype: str) -> KerasSession:
 
 def adain_sessions(files: Sequence[Path], dtype: str) -> tuple[KerasSession, KerasSession]:
     """AdaIN's encoder and decoder of their files."""
-    codec = models.read_codec(files)
+    codec = read_codec(files)
     return KerasSession(models.adain_encoder(codec, dtype)), KerasSession(models.adain_decoder(codec, dtype))

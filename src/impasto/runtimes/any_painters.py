@@ -144,15 +144,12 @@ class _MicroAST:
 
 
 def _adain_graphs(files: Sequence[Path]) -> dict[str, bytes]:
-    if len(files) == 1:
-        codec = codecs.read(files[0], "numpy")
-    else:
-        codec = Codec.of_assets(dict(zip(codecs.ASSETS, map(_tensors, files), strict=True)))
+    codec = read_codec(files)
     return {"encoder": any_style.adain_encoder(codec), "painter": any_style.adain_decoder(codec)}
 
 
 def _microast_graphs(files: Sequence[Path]) -> dict[str, bytes]:
-    tensors = _tensors(files[0])
+    tensors = read_tensors(files[0])
     return {"encoder": any_style.microast_encoder(tensors), "painter": any_style.microast_painter(tensors)}
 
 
@@ -166,7 +163,20 @@ METHODS = tuple(_METHODS)
 _ADAIN_LEAST = 2 * any_style.ADAIN_STRIDE
 
 
-def _tensors(path: Path) -> dict[str, NDArray[Any]]:
+def read_codec(files: Sequence[Path]) -> Codec:
+    """AdaIN's networks as NumPy arrays, of the two assets or of one file of `impasto prune adain`.
+
+    Raises:
+        InputError: the file holds other networks.
+        AssetError: one cannot be read.
+    """
+    if len(files) == 1:
+        return codecs.read(files[0], "numpy")
+    return Codec.of_assets(dict(zip(codecs.ASSETS, map(read_tensors, files), strict=True)))
+
+
+def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """The tensors of a file in float32. Raises AssetError where it cannot be read."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
