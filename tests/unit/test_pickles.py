@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import stylegan_files
 from impasto.assets import _convert
 from impasto.errors import AssetError
 from impasto.ops.pickles import read_arrays, read_checkpoint, read_records, read_torchscript
@@ -308,3 +309,26 @@ def test_lpips_kernels_are_turned():
     assert tensors["conv1.weight"].shape == (5, 4, 2, 3)
     assert tensors["conv1.weight"][4, 3, 1, 2] == kernel[1, 2, 3, 4]
     assert tensors["head3.weight"].shape == (7,)
+
+
+DAMAGED = {
+    "arrays": lambda: (pickle.dumps({"a": {"k": np.ones((3, 4), np.float32)}, "l": [np.ones(2)]}, 4), read_arrays),
+    "records": lambda: (stylegan_files.nvidia(stylegan_files.networks()[0]), read_records),
+    "checkpoint": lambda: (saved(Tiny().state_dict(), archive=True), read_checkpoint),
+    "checkpoint before archives": lambda: (saved(Tiny().state_dict(), archive=False), read_checkpoint),
+    "torchscript": lambda: (pickle_of(saved(Tiny().state_dict(), archive=True)), READERS["torchscript"]),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_bytes_are_read_or_refused_with_one_error(name):
+    (payload, read), random, refused = DAMAGED[name](), np.random.default_rng(0), 0
+    for _ in range(150):
+        changed = bytearray(payload)
+        for place in random.integers(min(len(payload), 20_000), size=random.integers(1, 4)):
+            changed[place : place + random.integers(0, 3)] = random.bytes(random.integers(0, 3))
+        try:
+            read(bytes(changed))
+        except pickle.UnpicklingError:
+            refused += 1
+    assert refused > 50
