@@ -18,7 +18,7 @@ import math
 import pickle  # read through _Reader alone, which refuses every name that is not listed below
 import pickletools
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,9 @@ _STORAGES = {
 _ZIP = b"PK\x03\x04"
 # classes as Python 2 made them, registered codes, and buffers from outside: no file that is read here has them
 _REFUSED = frozenset({"INST", "OBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"})
+_GROWING = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"})  # what is there already
 _DEEPEST = 100  # containers within containers
+_DEEPEST_CALLS = 10 * _DEEPEST  # what is called, and with what, counts, too
 _MOST = 1_000_000  # parts, each counted as often as it is named
 _TIMES = 4  # as many bytes as the file has may come out: archives shrink a little, and networks name a tensor twice
 _SPARE = 1 << 20  # bytes beside
@@ -172,22 +174,79 @@ class _Reader(pickle.Unpickler):
 
 
 def _check_opcodes(file: io.BytesIO) -> None:
-    """Raise UnpicklingError for what is never needed, or where parts are numbered beyond the pickle's length.
+    """Look at a pickle before it is read, and go back to its beginning.
 
-    Memory would be taken up to that number.
+    Raises:
+        UnpicklingError: for opcodes that are never needed; for parts that are numbered beyond the pickle's length, as
+            memory would be taken up to that number; and for parts that nest deeply or double again and again: of tuples
+            as names in a dict, the hash would overflow the stack, or take for ever.
     """
     begin = file.tell()
     most = file.seek(0, io.SEEK_END)
     file.seek(begin)
+    stack, memo = list[_Extent | None](), dict[int, _Extent | None]()  # a mark is None
     try:
         for code, part, _ in pickletools.genops(file):
             if code.name in _REFUSED:
                 raise pickle.UnpicklingError(f"the pickle uses {code.name}, which is not allowed")
             if code.name.endswith("PUT") and int(part or 0) > most:
                 raise pickle.UnpicklingError(f"the pickle has {most} bytes and a part of number {part}")
+            _follow(code, part, stack, memo)
     except (ValueError, LookupError) as error:
         raise pickle.UnpicklingError(f"the pickle is damaged: {error}") from error
     file.seek(begin)
+
+
+@dataclass
+class _Extent:
+    """Of what a pickle makes: its parts, each counted as often as it is named, and how deep they nest."""
+
+    parts: int = 1
+    depth: int = 0
+
+    def take(self, others: Sequence[_Extent | None]) -> None:
+        """Grow by what is put into it. Raises UnpicklingError where that is too much."""
+        for one in others:
+            if one is not None:
+                self.parts, self.depth = self.parts + one.parts, max(self.depth, one.depth + 1)
+        if self.parts > _MOST:
+            raise _too_often()
+        if self.depth > _DEEPEST_CALLS:
+            raise _too_deep()
+
+
+def _follow(code: Any, part: Any, stack: list[_Extent | None], memo: dict[int, _Extent | None]) -> None:
+    """Do to the extents on the stack what an opcode does to the stack."""
+    if code.name.endswith("GET"):
+        stack.append(memo[int(part)])
+    elif code.name.endswith("PUT"):
+        memo[int(part)] = stack[-1]
+    elif code.name == "MEMOIZE":
+        memo[len(memo)] = stack[-1]
+    elif code.name == "MARK":
+        stack.append(None)
+    elif code.name == "DUP":
+        stack.append(stack[-1])
+    else:
+        before, inside = len(code.stack_before), []
+        if pickletools.markobject in code.stack_before:
+            before = code.stack_before.index(pickletools.markobject)
+            while (one := stack.pop()) is not None:
+                inside.append(one)
+        taken = [stack.pop() for _ in range(before)][::-1]
+        if code.stack_after:
+            made = taken.pop(0) if code.name in _GROWING else None
+            made = made or _Extent()
+            made.take([*taken, *inside])
+            stack.append(made)
+
+
+def _too_often() -> pickle.UnpicklingError:
+    return pickle.UnpicklingError("the pickle names its parts so often that they would fill the memory")
+
+
+def _too_deep() -> pickle.UnpicklingError:
+    return pickle.UnpicklingError("the pickle is nested too deeply")
 
 
 def _outside() -> pickle.UnpicklingError:
@@ -528,7 +587,7 @@ class _Plain:
         import numpy as np
 
         if depth > _DEEPEST:
-            raise pickle.UnpicklingError("the pickle is nested too deeply")
+            raise _too_deep()
         if isinstance(node, _Array):
             node = node.values
         if isinstance(node, np.ndarray):
@@ -544,7 +603,7 @@ class _Plain:
         parts = [self._counted(part, depth) for part in (held.values() if isinstance(held, dict) else held)]
         count, most = 1 + sum(part[1] for part in parts), sum(part[2] for part in parts)
         if count > _MOST or most > self._bytes:
-            raise pickle.UnpicklingError("the pickle names its parts so often that they would fill the memory")
+            raise _too_often()
         values = [part[0] for part in parts]
         if not isinstance(held, dict):
             return values, count, most
