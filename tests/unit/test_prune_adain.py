@@ -13,6 +13,7 @@ from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.errors import InputError
 from impasto.export import prune_adain, quantize
+from impasto.export._surgeon import RIDGE, patches, removals
 from impasto.methods.adain import AdaIN
 from impasto.methods.settings import AdaINKnobs, DistillKnobs
 from impasto.models import checkpoint, codecs
@@ -70,6 +71,34 @@ def test_least_squares_find_the_convolution_that_was_there():
     found = prune_adain._least_squares(x, wanted, torch.zeros_like(weight), torch.zeros_like(bias))
     assert (found[0] - weight).abs().max() < 0.02
     assert (found[1] - bias).abs().max() < 0.02
+
+
+def test_what_is_lost_without_channels_is_what_least_squares_leave():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 4 * 9 + 1, generator=generator)
+    x[:, :9] = 2 * x[:, 9:18]  # the first channel tells nothing that the second does not
+    square, weight = x.T @ x / len(x), torch.randn(3, 37, generator=generator)
+    order, errors, half = removals(square, weight, keep=2)
+    assert order[0] in (0, 1)
+    assert errors[0] < 0.05 * errors[1]
+    damped = square.double() + RIDGE * square.diagonal().mean() * torch.eye(37)
+    gone = (order[:, None] * 9 + torch.arange(9)).flatten()
+    kept = torch.tensor([at for at in range(37) if at not in gone])
+    solved = torch.linalg.solve(damped[kept][:, kept], damped[kept][:, gone])
+    lost = damped[gone][:, gone] - damped[gone][:, kept] @ solved
+    taken = weight[:, gone].double()
+    assert torch.isclose(errors[1].double(), (taken @ lost * taken).sum(), rtol=1e-4)
+    assert (half[:, gone]).abs().max() < 1e-5
+    assert (half[:, kept] - (weight[:, kept] + taken @ solved.T)).abs().max() < 1e-4
+
+
+def test_patches_are_what_a_convolution_multiplies():
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(*shape, generator=generator) for shape in ((2, 5, 8, 9), (4, 5, 3, 3), (4,)))
+    found, chosen = patches(x, 30)
+    wanted = functional.conv2d(x, weight, bias).movedim(1, 3).flatten(0, 2)[chosen]
+    assert len(found) == 30
+    assert (found @ torch.cat([weight.flatten(1), bias[:, None]], 1).T - wanted).abs().max() < 1e-4
 
 
 def test_more_than_all_cannot_go(full):

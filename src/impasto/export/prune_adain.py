@@ -1,18 +1,19 @@
 """Structured pruning of AdaIN's encoder and decoder: whole channels leave both, those that pictures miss least.
 
 Both together are a chain, in which what a layer gives is taken by the next one alone; so no graph of dependencies is
-needed. Which channels leave is told by what they add to the next layer, and from which layers by how much worse
-pictures become when half of one is gone. The weights of what is left are then fitted, layer by layer, to give what the
-full layers give: a start from which little training is left to do.
+needed. Which channels leave is told by what the next layer loses that its other weights cannot make up for, and from
+which layers by how much worse pictures become when half of one is gone. The weights of what is left are then fitted,
+layer by layer, to give what the full layers give: a start from which little training is left to do.
 
-Papers: arXiv:1707.06342 (Luo, Wu and Lin 2017) for what a channel adds, arXiv:1707.06168 (He, Zhang and Sun 2017) for
-the fit by least squares.
+Papers: arXiv:2208.11580 (Frantar and Alistarh 2022) for what a layer loses, arXiv:1707.06168 (He, Zhang and Sun 2017)
+for the fit by least squares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -21,17 +22,19 @@ from torch import Tensor
 
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import InputError
+from impasto.export._surgeon import RIDGE, patches, removals
 from impasto.export.prune import Sensitivity, channels_at_once
+from impasto.losses.losses import relative_error
 from impasto.models import decoders
 from impasto.models.codecs import LAYER, Codec
 from impasto.models.encoder_specs import VGG19, Pooling
-from impasto.ops.stats import adaptive_instance_norm, mean_std
+from impasto.ops.stats import adaptive_instance_norm, gram_matrix, mean_std
 
 _LEAST_SHARE = 0.125  # of its channels that a layer keeps
 _LEAST = 2
 _LOOKED_AT = 4  # pairs, by which layers are measured
 _POSITIONS = 12000  # of a layer that its weights are fitted to
-_RIDGE = 3e-3  # of the mean square of the inputs: holds weights that positions do not settle where they were
+_SEEN = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")  # whose features tell how pictures differ
 _COLOURS = "preprocess"
 
 
@@ -87,10 +90,10 @@ def prune(
     chain = _Chain(full, photographs, paintings)
     steps = len(chain.steps)
     halves = []
-    for done, step in enumerate(chain.steps[:-1]):
+    for done, (step, after) in enumerate(pairwise(chain.steps)):
         on_progress(Progress("measuring layers", done, steps, "layer"))
-        halves.append(chain.error_without_half(step))
-    kept = chain.choose(halves, ratio)
+        halves.append(chain.measure(step, after))
+    kept = chain.choose(ratio)
     for done, step in enumerate(chain.steps):
         on_progress(Progress("fitting layers", done, steps, "layer"))
         chain.fit(step, kept[step.name])
@@ -129,13 +132,15 @@ class _Chain:
         self.steps = _steps()
         self._full = full
         self._colours = {name: one for name, one in full.encoder.items() if name.startswith(_COLOURS)}
-        self._whole = self._narrow = self._coloured(torch.cat([*photographs, *paintings]))
+        self._shown = self._coloured(torch.cat([*photographs, *paintings]))
+        self._whole = self._narrow = self._shown
         self._taken = torch.arange(3)  # channels of the full network that the next layer still gets
         self._made: dict[str, dict[str, Tensor]] = {"encoder": dict(self._colours), "decoder": {}}
         few = torch.cat([*photographs[:_LOOKED_AT], *paintings[:_LOOKED_AT]])
         self._small = self._coloured(F.interpolate(few, scale_factor=0.5, mode="area"))
-        self._added: dict[str, Tensor] = {}
-        self._wanted = self._picture({}, self._added)
+        self._wanted = self._seen(self._picture({}))
+        self._leaving: dict[str, Tensor] = {}  # channels of a layer, the first to leave first
+        self._costs: dict[str, Tensor] = {}  # error of pictures once so many have left
 
     def _coloured(self, pictures: Tensor) -> Tensor:
         return F.conv2d(pictures, self._colours[f"{_COLOURS}.weight"], self._colours[f"{_COLOURS}.bias"])
@@ -145,41 +150,47 @@ class _Chain:
         found: Tensor = getattr(self._full, step.part)[f"{step.key}.weight"]
         return found
 
-    def error_without_half(self, step: _Step) -> float:
-        """Mean squared error of small pictures when the less important half of a layer's channels gives nothing."""
-        order = self._added[step.name].argsort()
-        return float(F.mse_loss(self._picture({step.name: order[: len(order) // 2]}), self._wanted))
+    def measure(self, step: _Step, after: _Step) -> float:
+        """Find in which order the channels of a layer leave, and what that costs; all layers in turn, from the first.
 
-    def choose(self, halves: Sequence[float], ratio: float) -> dict[str, Tensor]:
+        Returns:
+            The error of small pictures without half of them, for which the layer after it makes up as well as it can.
+        """
+        self._shown = _prepared(after, _activated(step, _convolved(self._shown, *self._own(step))))
+        inputs, _ = patches(F.pad(self._shown, (1, 1, 1, 1), mode="reflect"), _POSITIONS)
+        weight = _joined(*self._own(after))
+        order, errors, half = removals(inputs.T @ inputs / len(inputs), weight, keep=self._least(step))
+        found = self._error(self._picture({after.name: half}))
+        self._leaving[step.name] = order
+        self._costs[step.name] = found * errors / errors[self.weight(step).shape[0] // 2 - 1].clamp_min(1e-12)
+        return found
+
+    def choose(self, ratio: float) -> dict[str, Tensor]:
         """Channels that stay, by layer: those leave first whose parameters cost least.
 
-        Args:
-            halves: errors without half of each layer.
-            ratio: share of the parameters that go.
+        ratio: share of the parameters that go.
         """
         widths = {step.name: int(self.weight(step).shape[0]) for step in self.steps}
         first, whole = dict(widths), self._full.parameters
-        costs = {}
-        for step, error in zip(self.steps, halves, strict=False):
-            added = self._added[step.name].sort().values.cumsum(0)
-            costs[step.name] = error * added / added[max(0, len(added) // 2 - 1)].clamp_min(1e-12)
         while self._parameters(widths) > (1 - ratio) * whole:
-            best = min(costs, key=lambda name: self._price(name, costs[name], widths, first))
+            best = min(self._costs, key=lambda name: self._price(name, widths, first))
             taken = self._next(best, widths, first)
             if taken < 1:
                 raise InputError(
                     "so many parameters cannot go: every layer is as narrow as it can be", "use a smaller --ratio"
                 )
             widths[best] -= taken
-        orders = {name: added.argsort(descending=True) for name, added in self._added.items()}
-        kept = {name: order[: widths[name]].sort().values for name, order in orders.items()}
-        return kept | {self.steps[-1].name: torch.arange(first[self.steps[-1].name])}
+        kept = {name: torch.arange(count) for name, count in first.items()}
+        for name, order in self._leaving.items():
+            stays = torch.ones(first[name], dtype=torch.bool)
+            stays[order[: first[name] - widths[name]]] = False
+            kept[name] = kept[name][stays]
+        return kept
 
     def fit(self, step: _Step, kept: Tensor) -> None:
         """Make a layer of the narrow network, and let both networks pass it."""
         self._whole, self._narrow = (_prepared(step, x) for x in (self._whole, self._narrow))
-        own = getattr(self._full, step.part)
-        weight, bias = own[f"{step.key}.weight"], own[f"{step.key}.bias"]
+        weight, bias = self._own(step)
         wanted = _convolved(self._whole, weight, bias)
         start = weight[kept][:, self._taken]
         weight, bias = _least_squares(self._narrow, wanted[:, kept], start, bias[kept])
@@ -191,23 +202,37 @@ class _Chain:
         """What `fit` has made."""
         return Codec(self._made["encoder"], self._made["decoder"])
 
-    def _picture(self, silent: Mapping[str, Tensor], added: dict[str, Tensor] | None = None) -> Tensor:
-        """Small pictures, with channels of some layers giving nothing.
+    def _own(self, step: _Step) -> tuple[Tensor, Tensor]:
+        own = getattr(self._full, step.part)
+        return own[f"{step.key}.weight"], own[f"{step.key}.bias"]
 
-        added: takes what each channel adds to the layer after it, by the name of the layer that it comes from.
-        """
-        x, before = self._small, None
+    def _picture(self, others: Mapping[str, Tensor]) -> Tensor:
+        """Small pictures. others: weights of some layers, the bias last, in place of their own."""
+        x = self._small
         for step in self.steps:
-            x = _prepared(step, x)
-            own = getattr(self._full, step.part)
-            weight = own[f"{step.key}.weight"]
-            if added is not None and before is not None:
-                added[before.name] = x.square().mean((0, 2, 3)) * weight.square().sum((0, 2, 3))
-            x = _activated(step, _convolved(x, weight, own[f"{step.key}.bias"]))
-            if step.name in silent:
-                x[:, silent[step.name]] = 0
-            before = step
+            weight, bias = self._own(step)
+            if step.name in others:
+                weight, bias = others[step.name][:, :-1].reshape(weight.shape), others[step.name][:, -1]
+            x = _activated(step, _convolved(_prepared(step, x), weight, bias))
         return x
+
+    def _seen(self, pictures: Tensor) -> list[Tensor]:
+        """What the full encoder sees in pictures."""
+        x, found = self._coloured(pictures), []
+        for step in self.steps:
+            if step.part != "encoder":
+                break
+            x = _activated(step, _convolved(_prepared(step, x), *self._own(step)))
+            if step.key in _SEEN:
+                found.append(x)
+        return found
+
+    def _error(self, pictures: Tensor) -> float:
+        """Of small pictures: of their features and of the products of these, relative."""
+        pairs = list(zip(self._seen(pictures), self._wanted, strict=True))
+        found = [relative_error(one, wanted) for one, wanted in pairs]
+        found += [relative_error(gram_matrix(one), gram_matrix(wanted)) for one, wanted in pairs]
+        return float(torch.stack(found).mean())
 
     def _parameters(self, widths: Mapping[str, int]) -> int:
         total, given = sum(one.numel() for one in self._colours.values()), 3
@@ -216,17 +241,20 @@ class _Chain:
             given = widths[step.name]
         return int(total)
 
+    def _least(self, step: _Step) -> int:
+        """Channels that a layer keeps."""
+        return max(_LEAST, int(_LEAST_SHARE * self.weight(step).shape[0]))
+
     def _next(self, name: str, widths: Mapping[str, int], first: Mapping[str, int]) -> int:
         """Channels that may leave a layer at once."""
-        least: int = max(_LEAST, int(_LEAST_SHARE * first[name]))
-        return int(min(channels_at_once(first[name]), widths[name] - least))
+        return int(min(channels_at_once(first[name]), len(self._costs[name]) - (first[name] - widths[name])))
 
-    def _price(self, name: str, costs: Tensor, widths: Mapping[str, int], first: Mapping[str, int]) -> float:
+    def _price(self, name: str, widths: Mapping[str, int], first: Mapping[str, int]) -> float:
         """Error that the next channels of a layer cost, for each parameter that goes with them."""
         taken = self._next(name, widths, first)
         if taken < 1:
             return float("inf")
-        gone = first[name] - widths[name]
+        gone, costs = first[name] - widths[name], self._costs[name]
         more = float(costs[gone + taken - 1] - (costs[gone - 1] if gone else 0.0))
         return more / (self._parameters(widths) - self._parameters({**widths, name: widths[name] - taken}))
 
@@ -256,22 +284,19 @@ def _least_squares(x: Tensor, wanted: Tensor, weight: Tensor, bias: Tensor) -> t
 
     x: `(B, C, H, W)`; wanted: `(B, K, H, W)`, what the convolution is to give; some thousand positions settle it.
     """
-    generator = torch.Generator().manual_seed(0)
-    batch, _, height, width = x.shape
-    count = min(_POSITIONS, batch * height * width)
-    chosen = torch.randperm(batch * height * width, generator=generator)[:count]
-    item, row, column = chosen // (height * width), chosen // width % height, chosen % width
-    padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
-    near = torch.arange(3)
-    patches = padded[item[:, None, None], :, row[:, None, None] + near[:, None], column[:, None, None] + near]
-    inputs = torch.cat([patches.permute(0, 3, 1, 2).flatten(1), torch.ones(count, 1)], 1)  # (N, 9 C + 1)
-    start = torch.cat([weight.flatten(1), bias[:, None]], 1)
-    missing = wanted[item, :, row, column] - inputs @ start.T
+    inputs, chosen = patches(F.pad(x, (1, 1, 1, 1), mode="reflect"), _POSITIONS)
+    start = _joined(weight, bias)
+    missing = wanted.movedim(1, 3).flatten(0, 2)[chosen] - inputs @ start.T
     square = (inputs.T @ inputs).double()
-    square.diagonal().add_(_RIDGE * square.diagonal().mean())
+    square.diagonal().add_(RIDGE * square.diagonal().mean())
     change = torch.linalg.solve(square, (inputs.T @ missing).double(), left=True).T.float()
     found = start + change
     return found[:, :-1].reshape(weight.shape).contiguous(), found[:, -1].contiguous()
+
+
+def _joined(weight: Tensor, bias: Tensor) -> Tensor:
+    """Weights `(K, 9 C + 1)` of a convolution, the bias last."""
+    return torch.cat([weight.flatten(1), bias[:, None]], 1)
 
 
 def paired(

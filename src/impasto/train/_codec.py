@@ -15,7 +15,7 @@ from impasto.models.codecs import LAYER, Codec
 from impasto.models.decoders import Decoder
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
-from impasto.ops.stats import adaptive_instance_norm, mean_std
+from impasto.ops.stats import adaptive_instance_norm, gram_matrix, mean_std
 from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.train._learner import Batch, Learner
 from impasto.train._squares import Squares
@@ -23,6 +23,7 @@ from impasto.train._teacher import Floats
 
 _FEATURES = ("relu1_1", "relu2_1", "relu3_1", LAYER)
 _FEATURE_WEIGHT = 0.1  # of relative errors: pixels and they count about alike
+_GRAM_WEIGHT = 0.5
 _STRIDE = 8
 _COLOURS = "preprocess"
 
@@ -45,7 +46,8 @@ class CodecLearner(Learner):
     """Learns the pictures of the full networks, for photographs with paintings.
 
     The loss is the mean absolute difference of the pictures and of their neighbouring pixels, as in `Distiller`, plus
-    the relative error of VGG-19's features, in which colours weigh less and strokes more.
+    the relative errors of VGG-19's features, in which colours weigh less and strokes more, and of their Gram matrices,
+    by which pictures stay as strong in style.
 
     Args:
         pruned: learns.
@@ -109,8 +111,10 @@ class CodecLearner(Learner):
         detail = missing.diff(dim=2).abs().mean((1, 2, 3)) + missing.diff(dim=3).abs().mean((1, 2, 3))
         own = teacher.encoder(got, _FEATURES, winograd=True)
         errors = torch.stack([relative_error(own[layer], features[layer]) for layer in _FEATURES]).mean(0)
-        loss = pixels + self.knobs.detail_weight * detail + _FEATURE_WEIGHT * errors
-        return {"pixels": pixels, "detail": detail, "features": errors, "loss": loss}
+        grams = [relative_error(gram_matrix(own[layer]), gram_matrix(features[layer])) for layer in _FEATURES]
+        style = torch.stack(grams).mean(0)
+        loss = pixels + self.knobs.detail_weight * detail + _FEATURE_WEIGHT * errors + _GRAM_WEIGHT * style
+        return {"pixels": pixels, "detail": detail, "features": errors, "style": style, "loss": loss}
 
     def _styles(self, styles: Tensor, numbers: Tensor) -> Tensor:
         """A square of each painting, which its number settles: `(B, 3, crop, crop)`."""
