@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from impasto import images
@@ -13,7 +12,7 @@ from impasto.engine.controls import Controls
 from impasto.engine.engine import Engine
 from impasto.engine.request import Request, Result
 from impasto.engine.styles import StyleLike
-from impasto.errors import InputError, StyleError, as_whole, quoted, without_flags
+from impasto.errors import InputError, as_whole, in_python_words, quoted
 from impasto.memory import parse_memory
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class Painter:
         Raises:
             StyleError: see `impasto.errors`.
         """
-        with _in_python_words():
+        with in_python_words():
             if on_progress is not None and not callable(on_progress):
                 raise InputError(f"on_progress is {quoted(on_progress)}", "it takes a function of one Progress")
             if controls is not None and not isinstance(controls, Controls):
@@ -109,7 +108,7 @@ def load(
     """
     from impasto.methods import registry
 
-    with _in_python_words():
+    with in_python_words():
         if method is None:
             method = "auto"
         if not isinstance(method, str):
@@ -142,16 +141,6 @@ def stylize(
         StyleError: see `impasto.errors`.
     """
     return load(method, device=device, precision=precision, runtime=runtime)(content, style, **options)
-
-
-@contextmanager
-def _in_python_words() -> Iterator[None]:
-    """Messages that pass speak of arguments, not of flags."""
-    try:
-        yield
-    except StyleError as error:
-        error.message, error.hint = without_flags(error.message), without_flags(error.hint)
-        raise
 
 
 def _word(value: Any) -> str:

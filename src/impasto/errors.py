@@ -19,6 +19,8 @@ import math
 import re
 import reprlib
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from numbers import Integral, Real
@@ -58,6 +60,16 @@ def without_flags(text: str) -> str:
     """Words for people who write Python: `--style-scale 2` as `style_scale=2`, other flags by their names."""
     valued = re.sub(r"--([a-z][a-z-]*) (\d[\w.]*)", lambda found: f"{_name(found[1])}={_value(found[2])}", text)
     return re.sub(r"--([a-z][a-z-]*)", lambda found: _name(found[1]), valued)
+
+
+@contextmanager
+def in_python_words() -> Iterator[None]:
+    """Messages that pass speak of arguments, not of flags."""
+    try:
+        yield
+    except StyleError as error:
+        error.message, error.hint = without_flags(error.message), without_flags(error.hint)
+        raise
 
 
 def _name(flag: str) -> str:

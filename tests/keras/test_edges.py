@@ -187,6 +187,43 @@ def test_there_is_no_other_backend(files, capfd, monkeypatch):
     assert "there is no backend 'mxnet'" in capfd.readouterr().err
 
 
+WRONG = [
+    (lambda keras, model: keras.vgg19([]), "no layer of VGG-19 is named"),
+    (lambda keras, model: keras.vgg19(["block9_conv1"]), "Keras' VGG-19 has no layer 'block9_conv1'"),
+    (lambda keras, model: keras.vgg19(["block1_conv1"], weights=model), "weights has no layer block1_conv1"),
+    (lambda keras, model: keras.KerasEngine(backend=["jax"]), "there is no backend"),
+    (lambda keras, model: keras.feedforward("photo.jpg"), "photo.jpg is not a style of a trained network"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_what_python_gives_wrongly_is_told(backend, call, message):
+    import impasto.keras
+    from impasto.errors import InputError
+
+    impasto.keras.use_backend(backend)
+    import keras
+
+    with pytest.raises(InputError, match=message):
+        call(impasto.keras, keras.Sequential([keras.layers.Input((4,))]))
+
+
+def test_one_layer_may_be_named_by_itself(backend):
+    from impasto.keras import use_backend, vgg19
+
+    use_backend(backend)
+    assert set(vgg19("block1_conv2").output) == {"block1_conv2"}
+
+
+def test_python_is_told_of_arguments_not_of_flags(backend, photo, painting):
+    import impasto.keras
+    from impasto.errors import ResourceError
+
+    with pytest.raises(ResourceError) as refused:
+        impasto.keras.stylize(photo, painting, backend=backend, precision="bfloat16", max_memory="100kB")
+    assert refused.value.hint.startswith('use max_memory="')
+
+
 def test_a_backend_that_is_not_installed(files, impasto, backend, monkeypatch):
     monkeypatch.chdir(files)
     done = impasto("stylize", "photo.png", "--style", "pack:irises", "--backend", "torch-by-keras")

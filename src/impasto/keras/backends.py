@@ -80,7 +80,7 @@ def use_backend(name: str) -> None:
         InputError: there is no such backend, or Keras runs on another one already.
         MissingExtra: Keras or the library is not installed.
     """
-    if name not in BACKENDS:
+    if name not in tuple(BACKENDS):  # whatever was given, lists too
         raise InputError(f"there is no backend {name!r}", f"it is one of {', '.join(BACKENDS)}")
     row = BACKENDS[name]
     missing = [title for title, here in (("Keras", _has_keras()), (row.title, row.is_installed)) if not here]

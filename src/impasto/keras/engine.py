@@ -24,11 +24,12 @@ from impasto.engine.fast_path import FastJob
 from impasto.engine.reading import read_init, read_photograph, tell_notes
 from impasto.engine.request import OnNote, Request, Result, Sources, record_of, silence
 from impasto.engine.styles import StyleLike, resized
-from impasto.errors import InputError
+from impasto.errors import InputError, in_python_words
 from impasto.images import Picture
 from impasto.keras import backends
 from impasto.keras.backends import BACKENDS, PRECISIONS, use_backend
 from impasto.keras.forms import check
+from impasto.memory import parse_memory
 from impasto.methods import recipes
 from impasto.methods.settings import OptimizeKnobs
 from impasto.models.checkpoint import WeightsRef
@@ -41,7 +42,7 @@ Floats = NDArray[np.float32]
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
-def stylize(
+def stylize(  # noqa: PLR0913 - a front door
     content: Any,
     styles: StyleLike | Sequence[StyleLike],
     *,
@@ -49,6 +50,8 @@ def stylize(
     method: str = "auto",
     quality: str | None = None,
     size: int | None = None,
+    precision: str = "auto",
+    max_memory: int | str | None = None,
     on_progress: OnProgress = ignore,
     **settings: Any,
 ) -> Result:
@@ -58,6 +61,8 @@ def stylize(
         content, styles: as for `Engine.stylize`.
         backend: "tensorflow" or "jax".
         method, quality, size: as in `Request`.
+        precision: as for `KerasEngine`.
+        max_memory: bytes that the job may take, or words such as "2GB".
         on_progress: called with progress; stops the job by raising Cancelled.
         settings: of the method, by name.
 
@@ -66,9 +71,11 @@ def stylize(
         MissingExtra: Keras or the backend is not installed.
         AssetError, Cancelled: as `Engine.stylize`.
     """
-    init = settings.pop("init", None)
-    request = Request(method=method, quality=quality, size=size, init=init, knobs=settings)
-    return KerasEngine(backend=backend).stylize(content, styles, request, on_progress=on_progress)
+    with in_python_words():
+        init, memory = settings.pop("init", None), parse_memory(max_memory)
+        request = Request(method=method, quality=quality, size=size, init=init, knobs=settings, max_memory=memory)
+        engine = KerasEngine(backend=backend, precision=precision)
+        return engine.stylize(content, styles, request, on_progress=on_progress)
 
 
 class KerasEngine:

@@ -32,12 +32,16 @@ _EPSILON = 1e-5
 
 
 def vgg19(
-    layers: Iterable[str] = STYLE_LAYERS, *, weights: Any = None, store: Store | None = None, dtype: str = "float32"
+    layers: str | Iterable[str] = STYLE_LAYERS,
+    *,
+    weights: Any = None,
+    store: Store | None = None,
+    dtype: str = "float32",
 ) -> Any:
     """VGG-19 as a Keras model, whose outputs are feature maps by layer.
 
     Args:
-        layers: names, Keras' (`block5_conv2`) or ours (`relu5_2`): what a layer gives after its activation.
+        layers: a name or several, Keras' (`block5_conv2`) or ours (`relu5_2`): what a layer gives after its activation.
         weights: None for the normalised ones of the store; a file of them; or a model of keras.applications.VGG19,
             whose weights are taken over together with its preprocessing.
         store: where weights are; the user's cache by default.
@@ -47,10 +51,12 @@ def vgg19(
         A frozen keras.Model: `(B, H, W, 3)` to a mapping of names, as they were asked for, to `(B, h, w, C)`.
 
     Raises:
-        InputError: there is no such layer.
+        InputError: there is no such layer, none is named, or the model is not keras.applications.VGG19.
         AssetError: the weights cannot be fetched or read.
     """
-    wanted = {name: layer_name(name) for name in layers}
+    wanted = {name: layer_name(name) for name in ([layers] if isinstance(layers, str) else layers)}
+    if not wanted:
+        raise InputError("no layer of VGG-19 is named", "give names such as block4_conv2; impasto.keras.LAYERS has all")
     kernels = _of_applications(weights) if hasattr(weights, "get_layer") else _of_file(weights, store)
     return _encoder(wanted, kernels, dtype)
 
@@ -174,7 +180,11 @@ def _of_applications(model: Any) -> dict[str, _Kernel]:
     """Those of keras.applications, which take blue, green, red from 0 to 255 less their means."""
     found = {}
     for one in VGG19.convolutions():
-        weight, bias = (np.asarray(part) for part in model.get_layer(KERAS_LAYERS[one.layer]).get_weights())
+        try:
+            weight, bias = (np.asarray(part) for part in model.get_layer(KERAS_LAYERS[one.layer]).get_weights())
+        except ValueError as error:
+            hint = "give keras.applications.VGG19(include_top=False)"
+            raise InputError(f"the model given as weights has no layer {KERAS_LAYERS[one.layer]}", hint) from error
         if one.key == "conv1_1":
             bias = bias - np.einsum("hwmo,m->o", weight, np.array(_MEANS, np.float32))
             weight = 255 * weight[:, :, ::-1]
