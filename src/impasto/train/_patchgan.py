@@ -97,6 +97,8 @@ def receptive_field(layers: int) -> int:
 class ImagePool(nn.Module):
     """Earlier pastiches: half of what the discriminator gets is one of them, so that it forgets no earlier mistake.
 
+    Of several processes the first one's pool counts: DDP copies buffers from there before each step.
+
     Args:
         side: of the pictures.
         seed: of the choices.
