@@ -92,6 +92,34 @@ def test_subjects_and_people_are_found(store):
     assert cup[0, 0, 10, 10] < 0.1
 
 
+@pytest.mark.parametrize(
+    ("name", "places", "box"),  # left, top, right, bottom in shares of the sides, as a person reads them off
+    [
+        ("astronaut.png", [(0.43, 0.2, True), (0.42, 0.7, True)], (0.04, 0.03, 0.71, 1.0)),
+        ("astronaut.png", [(0.43, 0.2, True)], (0.33, 0.15, 0.54, 0.37)),  # her face
+        ("coffee.png", [(0.6, 0.725, True)], (0.54, 0.54, 0.67, 0.81)),  # the spoon
+    ],
+)
+def test_what_is_pointed_at_is_found(store, name, places, box):
+    image = tensor(store, name, size=512)
+    mask = segment.Pointer(load_weights(store, "mobile-sam"), image).find(places)
+    inside = mask[0, 0] > 0.5
+    rows, columns = (inside.any(axis).nonzero()[:, 0] for axis in (1, 0))
+    height, width = inside.shape
+    found = columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height
+    assert overlap(found, box) > 0.85
+    for x, y, _ in places:
+        assert inside[int(y * height), int(x * width)]
+    assert 0.4 < inside.sum() / ((box[2] - box[0]) * (box[3] - box[1]) * height * width) < 1
+
+
+def overlap(one, other):
+    """Of two boxes: what both cover, of what either covers."""
+    across, along = (max(0, min(one[2 + k], other[2 + k]) - max(one[k], other[k])) for k in (0, 1))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return float(across * along / (sum(areas) - across * along))
+
+
 def test_no_subject_in_nothing(store):
     blank = torch.full((1, 3, 96, 128), 0.5)
     lawn = (

@@ -765,7 +765,7 @@ def test_declared_assets_are_complete() -> None:
     declared = declared_assets()
     assert {"vgg19-normalised", "adain-decoder", "photos", "museum"} < set(declared)
     assert {"lpips-vgg16", "lpips-alexnet", "inception-fid", "clips"} < set(declared)
-    assert {"u2netp", "modnet", "centerface"} < set(declared)
+    assert {"u2netp", "modnet", "centerface", "mobile-sam"} < set(declared)
     files: dict[str, tuple[str, int]] = {}
     for asset in declared.values():
         assert asset.kind in ("weights", "networks", "paintings", "photos", "clips", "sample", "web", "fonts", "models")

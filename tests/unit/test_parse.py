@@ -60,7 +60,7 @@ def test_any_words_are_a_region_or_refused(text):
         assert "=".join(found) == text
 
 
-@given(some.sampled_from(parse.WORDS), NAMES)
+@given(some.sampled_from([*parse.WORDS, "point 3,4", "point 10%,20% not 5%,5%"]), NAMES)
 def test_a_region_is_split_at_its_sign(mask, style):
     assert parse.parse_region(f"{mask}={style}") == (mask, style)
 

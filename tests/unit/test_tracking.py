@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from impasto.engine.controls import Controls
+from impasto.engine.request import Request
+from impasto.errors import InputError
 from impasto.video import tracking
+from impasto.video.film import prepared
 from impasto.video.stabilizer import MotionEstimator, TemporalSettings
 from impasto.video.tracking import KEY, MovingMasks
 from impasto.videos import VideoReader, VideoWriter
@@ -54,6 +57,12 @@ def store_without_network(tmp_path):
     from impasto.assets import Store
 
     return Store(tmp_path / "store", offline=True)
+
+
+def test_points_are_refused_in_films(film, engine):
+    controls = Controls(regions=(("point 3,4", "irises"),))
+    with pytest.raises(InputError, match="place in one picture"):
+        prepared(engine, [], Request(controls=controls), film, lambda _: None, lambda _: None)
 
 
 def layouts(masks, film, start=0, motion_estimator=None):

@@ -86,6 +86,19 @@ def _convert_state_dict(members: Files) -> Files:
     return {"weights": _safetensors_bytes(dict(_state_dict(payload)))}
 
 
+def _convert_mobile_sam(members: Files) -> Files:
+    """What follows points: without prompts that are boxes or masks, and without the encoder's head of classes."""
+    (payload,) = members.values()
+    unused = ("image_encoder.norm_head.", "image_encoder.head.", "prompt_encoder.mask_downscaling.")
+    corners = ("prompt_encoder.point_embeddings.2.", "prompt_encoder.point_embeddings.3.")
+    kept = {
+        name: tensor
+        for name, tensor in sorted(_state_dict(payload).items())
+        if not name.startswith((*unused, *corners)) and not name.endswith("num_batches_tracked")
+    }
+    return {"weights": _safetensors_bytes(kept)}
+
+
 def _state_dict(payload: bytes) -> Mapping[str, NDArray[Any]]:
     import numpy as np
 
@@ -236,6 +249,7 @@ CONVERTERS: Mapping[str, Callable[[Files], Files]] = {
     "vgg19-normalised": _convert_vgg19,
     "adain-decoder": _convert_decoder,
     "microast": _convert_microast,
+    "mobile-sam": _convert_mobile_sam,
     "state-dict": _convert_state_dict,
     "wct-small": _convert_wct_small,
     "lpips": _convert_lpips,

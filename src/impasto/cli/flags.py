@@ -47,7 +47,7 @@ ColorOnly = Annotated[
 RegionFlags = Annotated[
     list[str] | None,
     typer.Option(
-        help="MASK=STYLE: a style where a mask is white; MASK is a file, subject, background or person.",
+        help="MASK=STYLE: a style where a mask is white; MASK is a file, subject, background, person or a point.",
         rich_help_panel=CONTROLS_PANEL,
     ),
 ]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from impasto.assets import Store
-from impasto.cli.parse import WORDS
+from impasto.cli.parse import WORDS, is_found
+from impasto.engine.points import Points, is_points
 from impasto.errors import InputError, StyleError, counted, plain
 from impasto.files import is_file, is_folder, refuse_address
 
@@ -125,9 +126,11 @@ def check_masks(masks: Sequence[Any], max_pixels: int) -> None:
     for mask in masks:
         if not isinstance(mask, str):
             images.probe(mask, max_pixels=max_pixels)
-        elif mask not in WORDS or is_file(mask):
+        elif is_points(mask) and not is_file(mask):
+            Points.parse(mask)
+        elif not is_found(mask) or is_file(mask):
             if not means_file(mask):
-                raise InputError(f"{mask!r} is no mask", f"it is a file, or one of {', '.join(WORDS)}")
+                raise InputError(f"{mask!r} is no mask", f"it is a file, a point, or one of {', '.join(WORDS)}")
             images.probe(mask, max_pixels=max_pixels)
 
 
@@ -137,6 +140,7 @@ def check_moving_masks(masks: Sequence[str]) -> None:
     from impasto.video import tracking
 
     for mask in masks:
+        tracking.check_mask(mask)
         if tracking.is_clip(mask):
             videos.probe_video(mask)
         else:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from impasto.engine.controls import FACE_AMOUNT
+from impasto.engine.points import is_points
 from impasto.errors import InputError
 from impasto.files import is_file
 
 WORDS = ("subject", "background", "person")
 """Masks that are found in the photograph itself."""
 
+_WANTED = "write it as --region mask.png=STYLE, subject=STYLE, background=STYLE, person=STYLE or 'point 320,240'=STYLE"
 _FACES = "--protect-faces"
 _RATE = r"\d{1,9}(\.\d{1,9})?(/\d{1,9})?"  # no exponents: Python would work for hours on 1e999999999
 
@@ -62,17 +64,21 @@ def parse_region(text: str) -> tuple[str, str]:
         InputError: either side is missing.
     """
     splits = [(text[:place], text[place + 1 :]) for place, letter in enumerate(text) if letter == "="]
-    wanted = "write it as --region mask.png=STYLE, or subject=STYLE, background=STYLE, person=STYLE"
     if not splits:
-        missing = "mask" if Path(text).suffix == "" and text not in WORDS else "style"
-        raise InputError(f"--region {text} names no {missing}", wanted)
-    mask, style = next((pair for pair in splits if pair[0] in WORDS or is_file(pair[0])), splits[0])
+        missing = "mask" if Path(text).suffix == "" and not is_found(text) else "style"
+        raise InputError(f"--region {text} names no {missing}", _WANTED)
+    mask, style = next((pair for pair in splits if is_found(pair[0]) or is_file(pair[0])), splits[0])
     if not mask or not style:
-        raise InputError(f"--region {text} names no {'style' if mask else 'mask'}", wanted)
+        raise InputError(f"--region {text} names no {'style' if mask else 'mask'}", _WANTED)
     named, weight = parse_style(style)
     if weight != 1 or named != style:
         raise InputError(f"--region {text} gives its style a weight", f"leave it out: --region {mask}={named}")
     return mask, style
+
+
+def is_found(mask: str) -> bool:
+    """Whether a mask is looked for in the photograph: one of `WORDS`, or points."""
+    return mask in WORDS or is_points(mask)
 
 
 def check_pixels(count: int) -> int:

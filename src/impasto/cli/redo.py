@@ -13,7 +13,7 @@ import typer
 
 from impasto.cli import flags
 from impasto.cli.outputs import Targets, keeping_best
-from impasto.cli.parse import WORDS, parse_style
+from impasto.cli.parse import is_found, parse_style
 from impasto.cli.printing import say
 from impasto.errors import InputError
 from impasto.files import check_apart
@@ -324,7 +324,7 @@ class _InputFinder:
 
     def mask(self, name: str | None) -> str | None:
         """A word as it is, unless a file beside the picture has it as its name."""
-        if name is None or (name in WORDS and not (self.picture.parent / name).exists()):
+        if name is None or (is_found(name) and not (self.picture.parent / name).exists()):
             return name
         return str(self.file(name, ""))
 

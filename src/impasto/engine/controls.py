@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from impasto.engine.points import Points, is_points
 from impasto.errors import InputError, as_number, quoted
+from impasto.files import is_file
 
 KEEP_COLOR = ("luminance", "histogram")
 MATCHED_PARTS = 3
@@ -20,8 +22,8 @@ FACE_AMOUNT = 0.7
 class Controls:
     """How to treat colour and the parts of a picture.
 
-    A mask is a picture of any kind (white where it holds; its transparency, where it has some), or a word of
-    `segment.ASSETS`.
+    A mask is a picture of any kind (white where it holds; its transparency, where it has some), a word of
+    `segment.ASSETS`, or `points.Points` as text: what is at `point 320,240`.
 
     Attributes:
         keep_color: "luminance" (painted luma, photograph's chroma), "histogram" (the style image is given the
@@ -63,7 +65,9 @@ class Controls:
         for flag, value, high in (("--feather", self.feather, 10_000.0), ("--protect-faces", self.protect_faces, 1.0)):
             if value is not None and not (as_number(value) is not None and 0 <= value <= high):
                 raise InputError(f"{flag} is {quoted(value)}", f"it takes a number from 0 to {high:g}")
-
+        for mask in (*(mask for mask, _ in self.regions), self.preserve, self.strength_map):
+            if isinstance(mask, str) and is_points(mask) and not is_file(mask):
+                Points.parse(mask)
         if self.match_regions and self.regions:
             raise InputError("--match-regions and --region contradict each other", "leave one out")
         if self.feather and not self.region_count() and self.preserve is None and self.strength_map is None:

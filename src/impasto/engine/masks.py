@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,14 @@ import torch
 from torch import Tensor
 
 from impasto import images
-from impasto.assets import Store
+from impasto.assets import Store, load_weights
 from impasto.assets.library import means_file
 from impasto.contract import OnProgress, ignore
 from impasto.engine.controls import Controls, mask_name
+from impasto.engine.points import Points, is_points
 from impasto.errors import InputError
-from impasto.models import segment
+from impasto.files import is_file
+from impasto.models import mobile_sam, segment
 from impasto.ops import color, masks
 from impasto.ops.tiles import as_float
 from impasto.settings import close_names
@@ -45,18 +46,23 @@ class MaskReader:
     on_progress: OnProgress = ignore
     on_note: Callable[[str], Any] = str  # drops notes
     _found: dict[str, Tensor] = field(default_factory=dict)
+    _pointer: segment.Pointer | None = None
 
     def read(self, mask: Any) -> Tensor:
         """The mask, `(1, 1, H, W)`, feathered.
 
         Raises:
-            InputError: it is no picture or all black, or the photograph has no such thing.
+            InputError: it is no picture or all black, the photograph has no such thing, or a point lies outside.
             MissingExtra: finding subjects needs ONNX Runtime.
+            AssetError: a network that finds things is not there and cannot be fetched.
         """
-        if isinstance(mask, str) and mask in segment.ASSETS and not Path(mask).exists():
-            return masks.feather(self._find(mask), self.feather)
-        if isinstance(mask, str) and not means_file(mask):
-            raise InputError(f"{mask!r} is no mask", f"give a file, or a word: {close_names(mask, segment.ASSETS)}")
+        if isinstance(mask, str) and not is_file(mask):
+            if mask in segment.ASSETS:
+                return masks.feather(self._find(mask), self.feather)
+            if is_points(mask):
+                return masks.feather(self._pointed_at(Points.parse(mask)), self.feather)
+            if not means_file(mask):
+                raise InputError(f"{mask!r} is no mask", f"give a file, or a word: {close_names(mask, segment.ASSETS)}")
         header = images.probe(mask, max_pixels=self.max_pixels)
         height, width = self.photograph.shape[2:]
         picture = images.read(mask, max_pixels=self.max_pixels, longest=max(height, width), room=self.room)
@@ -74,6 +80,13 @@ class MaskReader:
         boxes = self._faces()
         self.on_note(f"{len(boxes)} face{'s' * (len(boxes) != 1)} found" if boxes else "no face was found to protect")
         return masks.ellipses([_grown(box) for box in boxes], *self.photograph.shape[2:])
+
+    def _pointed_at(self, points: Points) -> Tensor:
+        places = points.within(*self.own_size)
+        if self._pointer is None:
+            tensors = load_weights(self.store, mobile_sam.ASSET, on_progress=self.on_progress)
+            self._pointer = segment.Pointer(tensors, as_float(self.photograph).float())
+        return self._pointer.find(places)
 
     def _faces(self) -> list[segment.Box]:
         network = self.store.file(segment.FACES, f"{segment.FACES}.onnx", self.on_progress)

@@ -1,12 +1,12 @@
 """Finds what a photograph shows: its subject, its people, their faces. Masks are `(1, 1, H, W)` in [0, 1].
 
-The networks are stored as they were published, in ONNX: those for subject and person run in ONNX Runtime (the extra
-`segment`), the one for faces in OpenCV, which is always there.
+The networks are stored as they were published: those for subject and person in ONNX, run by ONNX Runtime (the extra
+`segment`), the one for faces by OpenCV, which is always there. What is pointed at is found by `models.mobile_sam`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.errors import InputError, require
+from impasto.models.mobile_sam import MobileSam, Place, Sizes
 from impasto.ops import masks
 
 Box: TypeAlias = tuple[float, float, float, float]
@@ -33,6 +34,8 @@ _LEAST_SURE = (
 )
 _SALIENT = 320  # side of the square that U2-Net was trained on
 _MATTE = 512  # MODNet's short side
+_SURE = 4.0  # how much steeper edges become: what the network is not sure of shows the grid that it computes in
+_SPECK = 0.02  # of the largest part of a thing: a smaller part is a reflection, not a part behind a pole
 _FACE_SIDE = 640
 _FACE_SCORE = 0.5  # of 0 to 1; at 0.35 leaves and fur begin to look like faces
 
@@ -60,6 +63,41 @@ def find(what: str, image: Tensor, network: Path, faces: Sequence[Box] = ()) -> 
         raise _none("person")
     found = masks.refine(found, image, radius=max(2, max(image.shape[2:]) // 80))
     return ((found - 0.1) / 0.8).clamp(0, 1)  # the networks hedge: clear cases become 0 and 1
+
+
+class Pointer:
+    """Finds what is pointed at in one photograph, which is looked at once.
+
+    Args:
+        tensors: of `mobile_sam.ASSET`.
+        image: `(1, 3, H, W)` in [0, 1].
+        sizes: of the network.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], image: Tensor, sizes: Sizes | None = None) -> None:
+        self._network, self._image = MobileSam.of(tensors, sizes), image.cpu()
+        self._seen = self._network.look(self._image)
+
+    def find(self, places: Sequence[Place]) -> Tensor:
+        """A mask of the thing at the places.
+
+        Raises:
+            InputError: there is nothing.
+        """
+        found = self._network.point(self._seen, self._image, places)
+        if float((found > 0.5).float().mean()) == 0:
+            raise InputError("nothing was found where the points are", "set them in the middle of the thing")
+        clear = ((found - 0.5) * _SURE + 0.5).clamp(0, 1) * _without_specks(found > 0.5)
+        return masks.refine(clear, self._image, radius=max(2, max(self._image.shape[2:]) // 200))
+
+
+def _without_specks(inside: Tensor) -> Tensor:
+    """1 but near the parts of a mask `(1, 1, H, W)` that are far smaller than its largest one."""
+    count, labels, about, _ = cv2.connectedComponentsWithStats(inside[0, 0].numpy().astype(np.uint8))
+    areas = about[:, cv2.CC_STAT_AREA]
+    specks = [number for number in range(1, count) if areas[number] < _SPECK * areas[1:].max()]
+    near = cv2.dilate(np.isin(labels, specks).astype(np.float32), np.ones((5, 5)))
+    return torch.from_numpy(1 - near)[None, None]
 
 
 def _none(what: str) -> InputError:

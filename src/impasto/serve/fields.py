@@ -21,6 +21,7 @@ from impasto.assets.library import Library
 from impasto.engine import music, style_files
 from impasto.engine.controls import FACE_AMOUNT, Controls
 from impasto.engine.plan import stages_of
+from impasto.engine.points import Points, is_points
 from impasto.engine.request import Request, Task
 from impasto.engine.style_files import Member, StyleFile
 from impasto.engine.styles import check_name
@@ -47,7 +48,10 @@ OWN: Mapping[str, tuple[str, str]] = {
         "a painting by number or words, a sentence, pack:NAME, or the name of an upload; :NUMBER is its weight",
     ),
     "weight": ("number", "weights of the uploaded styles, one for each, in their order"),
-    "region": ("text", "MASK=STYLE: a style where a mask is white; MASK is an upload, subject, background or person"),
+    "region": (
+        "text",
+        "MASK=STYLE: a style where a mask is; MASK is an upload, subject, background, person or a point",
+    ),
     "match-regions": ("flag", "paint parts of the photograph after the parts of the painting that show the like"),
     "method": ("text", "auto, or one of /v1/methods"),
     "quality": ("text", "draft (a second), good (the default) or best (minutes)"),
@@ -387,7 +391,9 @@ class _Words:
         """An upload, or a word for what is found in the photograph."""
         if text in self.files:
             return self.decode(self.files[text])
-        if text not in segment.ASSETS:
+        if is_points(text):
+            Points.parse(text)
+        elif text not in segment.ASSETS:
             names = ", ".join(sorted(segment.ASSETS))
             raise InputError(
                 f"{field} names no mask: {quoted(text)}", f"name a picture that you send, or one of {names}"
@@ -408,7 +414,7 @@ class _Words:
         wanted = "write it as mask.png=STYLE with mask.png sent as file, or subject=STYLE, background=STYLE"
         if not splits:
             raise InputError(f"region {quoted(text)} lacks a mask or a style", wanted)
-        known = (pair for pair in splits if pair[0] in self.files or pair[0] in segment.ASSETS)
+        known = (pair for pair in splits if pair[0] in self.files or pair[0] in segment.ASSETS or is_points(pair[0]))
         mask, style = next(known, splits[0])
         if not mask or not style:
             raise InputError(f"region {quoted(text)} lacks a mask or a style", wanted)

@@ -27,7 +27,7 @@ from impasto.video.resume import FilmFolder, fingerprint
 from impasto.video.runner import FilmResult, FilmRunner
 from impasto.video.settings import SMALLEST_SIDE, Film
 from impasto.video.stabilizer import Motion
-from impasto.video.tracking import MovingMasks
+from impasto.video.tracking import MovingMasks, check_mask, masks_of
 from impasto.videos import (
     Coding,
     FrameSource,
@@ -167,6 +167,8 @@ def prepared(
     on_note: OnNote,
 ) -> tuple[FramePainter, MovingMasks | None]:
     """The painter, and the masks if they move."""
+    for mask in masks_of(request.controls):
+        check_mask(mask)
     first = _first(reader)
     moving = MovingMasks.wanted(request.controls)
     asked = replace(request, controls=MovingMasks.stilled(request.controls)) if moving else request

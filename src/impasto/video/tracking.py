@@ -17,6 +17,7 @@ from impasto.assets import Store
 from impasto.contract import OnProgress, ignore
 from impasto.engine.controls import Controls
 from impasto.engine.masks import Layout, MaskReader
+from impasto.engine.points import is_points
 from impasto.errors import InputError
 from impasto.models import segment
 from impasto.ops import color, flow, masks
@@ -42,6 +43,15 @@ def is_clip(mask: Any) -> bool:
 def is_word(mask: Any) -> bool:
     """Whether a mask is looked for in the picture."""
     return isinstance(mask, str) and mask in segment.ASSETS and not Path(mask).exists()
+
+
+def check_mask(mask: Any) -> None:
+    """Raise InputError for points: they are places in one picture."""
+    if is_points(mask) and not Path(mask).exists():
+        raise InputError(
+            f"{mask!r} is a place in one picture, and things move in a film",
+            "name subject, background or person, or give a mask, or a clip of masks",
+        )
 
 
 class _Clip:
@@ -111,7 +121,7 @@ class MovingMasks:
     _still: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for mask in _masks_of(self.controls):
+        for mask in masks_of(self.controls):
             name = _name(mask)
             if is_clip(mask):
                 self._sources[name] = _Clip(Path(mask), self.film)
@@ -121,7 +131,7 @@ class MovingMasks:
     @staticmethod
     def wanted(controls: Controls) -> bool:
         """Whether any mask moves."""
-        return any(is_clip(mask) or is_word(mask) for mask in _masks_of(controls))
+        return any(is_clip(mask) or is_word(mask) for mask in masks_of(controls))
 
     @staticmethod
     def stilled(controls: Controls) -> Controls:
@@ -198,5 +208,6 @@ def _name(mask: Any) -> str:
     return str(mask) if isinstance(mask, str | Path) else f"mask {id(mask)}"
 
 
-def _masks_of(controls: Controls) -> list[Any]:
+def masks_of(controls: Controls) -> list[Any]:
+    """Those of regions and of `preserve`."""
     return [*(mask for mask, _ in controls.regions), *([] if controls.preserve is None else [controls.preserve])]
