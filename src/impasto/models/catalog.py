@@ -29,6 +29,8 @@ ARBITRARY = PACK.with_name(f"arbitrary{SUFFIX}")
 CHECKPOINTS = (".pth", ".pt")
 """Endings of PyTorch's own files, in which generators are handed around."""
 
+_PICKLE = ".pkl"  # of NVIDIA's StyleGAN
+
 
 @dataclass(frozen=True)
 class TrainedStyle:
@@ -105,6 +107,8 @@ def is_generator(names: Iterable[str]) -> bool:
 def _listing(path: Path, version: tuple[str | int, ...]) -> tuple[TrainedStyle, ...]:  # noqa: ARG001 - a part of the key
     if path.suffix in CHECKPOINTS:
         return (_generator(path),)
+    if path.suffix == _PICKLE:
+        raise _no_style(path)
     about, names = _header(path)
     if not names and path.suffix == SUFFIX and is_generator(read_header(path)[1]):
         return (_generator(path),)
@@ -115,10 +119,7 @@ def _listing(path: Path, version: tuple[str | int, ...]) -> tuple[TrainedStyle, 
         hint = f"use --method adain --network {path} --style PAINTING"
         raise InputError(f"{path} takes any painting and has no style of its own", hint)
     if str(about.get("kind")).startswith("stylegan"):
-        raise InputError(
-            f"{path} makes pictures of random numbers and has no style",
-            f"make one first: impasto gan sample {path} --seeds 1 -o style.png",
-        )
+        raise _no_style(path)
     if about.get("kind") == "decoder":
         raise InputError(f"{path} is a decoder and has no style", "give a network that impasto train has taught one")
     if not names:
@@ -135,6 +136,14 @@ def _listing(path: Path, version: tuple[str | int, ...]) -> tuple[TrainedStyle, 
             _decoded(about.get("thumbnails", {}).get(name, "")),
         )
         for name in sorted(names, key=lambda name: (order.get(name, len(order)), name))
+    )
+
+
+def _no_style(path: Path) -> InputError:
+    """Of StyleGAN."""
+    return InputError(
+        f"{path} makes pictures of random numbers and has no style",
+        f"make one first: impasto gan sample {path} --seeds 1 -o style.png",
     )
 
 
@@ -158,7 +167,7 @@ def _split(style: str) -> tuple[Path, str] | None:
     """File and name, the name empty where none was given; None for what names no trained network."""
     if match := re.fullmatch(r"pack:([\w-]+)", style):
         return PACK, match.group(1)
-    if style.endswith(CHECKPOINTS):
+    if style.endswith((*CHECKPOINTS, _PICKLE)):
         return Path(style), ""
     for suffix in (SUFFIX, onnx_files.SUFFIX):
         head, dot, tail = style.rpartition(suffix)

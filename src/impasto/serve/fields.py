@@ -462,7 +462,7 @@ def _refuse_place(field: str, text: str) -> None:
     """Raise InputError for what looks like a path or an address."""
     suffix = PurePosixPath(text).suffix.lower()
     place = any(letter in text for letter in "/\\\0") or text[:1] in ("~", ".")
-    file = suffix in (*EXTENSIONS, *catalog.CHECKPOINTS, ".safetensors") or music.is_sound(text)
+    file = suffix in (*EXTENSIONS, *catalog.CHECKPOINTS, ".safetensors", ".pkl") or music.is_sound(text)
     file = file or style_files.split(text) is not None
     if place or file:
         raise InputError(f"{field} {quoted(text)} names no picture that was sent", "send the file in the same request")
