@@ -129,6 +129,18 @@ class TestCheckpoints:
             np.testing.assert_array_equal(found["model"][name], tensor.detach().numpy())
             assert found["model"][name].dtype == tensor.detach().numpy().dtype
 
+    def test_tensors_of_the_first_pytorch_are_read(self, archive):
+        state = Tiny().state_dict()
+        payload = saved(state, archive=archive)
+        if archive:
+            payload = replaced(
+                payload, "data.pkl", pickle_of(payload).replace(b"_rebuild_tensor_v2", b"_rebuild_tensor")
+            )
+        else:
+            payload = payload.replace(b"_rebuild_tensor_v2", b"_rebuild_tensor")
+        assert b"_rebuild_tensor\n" in payload
+        np.testing.assert_array_equal(read_checkpoint(payload)["conv.weight"], state["conv.weight"].numpy())
+
     def test_a_whole_module_is_refused(self, archive):
         with pytest.raises(pickle.UnpicklingError, match="not allowed"):
             read_checkpoint(saved(Tiny(), archive=archive))

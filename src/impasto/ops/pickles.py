@@ -483,6 +483,7 @@ def _tensor_name(module: str, name: str) -> Any:
     """The names by which PyTorch pickles a tensor, and their stand-ins."""
     known = {
         ("torch", "Size"): tuple,
+        ("torch._utils", "_rebuild_tensor"): _Call(_strided),  # of PyTorch before 0.4
         ("torch._utils", "_rebuild_tensor_v2"): _Call(_strided),
         ("torch._utils", "_rebuild_parameter"): _Call(lambda data, *_: data),
     }
