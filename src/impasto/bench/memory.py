@@ -16,9 +16,10 @@ from impasto.bench.sets import load_set
 from impasto.contract import Job, Placement, Style, StyleImage, ignore
 from impasto.memory import PeakMemory
 from impasto.methods import registry
-from impasto.methods.adain import AdaIN
-from impasto.methods.optimize.method import Optimize
-from impasto.methods.settings import AdaINKnobs, OptimizeKnobs
+from impasto.methods.settings import OptimizeKnobs
+
+METHODS = ("adain", "microast", "attention", "wct", "optimize")
+"""Those that paint in tiles any painting."""
 
 STEPS = 2  # of the descent, at full size alone, remembering one: the second holds all that is ever held
 _STYLE_SIDE = 512
@@ -28,7 +29,7 @@ def by_size(method: str, sizes: tuple[int, ...], *, limit: int, tiles_only_from:
     """One row for each size and way.
 
     Args:
-        method: "adain" or "optimize".
+        method: one of METHODS.
         sizes: longest sides in pixels.
         limit: bytes for the method in tiles.
         tiles_only_from: sizes from which one piece is left out: it would not fit, or take minutes.
@@ -47,10 +48,14 @@ class _Painter:
         store, row = Store(), registry.find(method)
         store.fetch(row.assets)
         weights = {asset: load_weights(store.path(asset)) for asset in row.assets}
-        self._method, self._placement = method, placement
-        self._stylizer = (AdaIN if method == "adain" else Optimize)(weights, placement)
+        self._method, self._placement = row, placement
+        self._stylizer = row.load_class()(weights, placement)
         (content, style), *_ = load_set("one", store, size=_STYLE_SIDE, on_progress=ignore)
         self._content, self._style = content.pixels, images.to_tensor(style.pixels).to(placement.device)
+
+    @property
+    def _descends(self) -> bool:
+        return self._method.kind == "objective"
 
     def row(self, size: int, memory: int | None) -> dict[str, Any]:
         """Paint at one size. In one piece pictures are floats, in tiles codes, as the engine has them."""
@@ -64,11 +69,11 @@ class _Painter:
             self._paint(content, memory)
             device.synchronize(self._placement.device)
             seconds = time.perf_counter() - started
-        steps = STEPS if self._method == "optimize" else 1
+        steps = STEPS if self._descends else 1
         megapixels = height * width / 1e6
         return {
             "benchmark": "memory",
-            "method": self._method,
+            "method": self._method.name,
             "width": width,
             "height": height,
             "way": "one piece" if memory is None else "within a limit",
@@ -83,10 +88,10 @@ class _Painter:
     def _paint(self, content: Tensor, memory: int | None) -> Tensor:
         sides = content.shape[2], content.shape[3]
         style = Style((StyleImage(self._style),), sides)
-        if self._method == "adain":
-            own: Any = AdaINKnobs()
-        else:
+        own: Any = self._method.load_knobs()()
+        if self._descends:
             own = OptimizeKnobs(steps=STEPS, history=1, coarsest=65536, init="content", content_layers=("relu4_1",))
         code = self._stylizer.encode_style(style, own)
-        with torch.inference_mode(self._method == "adain"):
-            return self._stylizer.stylize(content, [Job(code, own, memory=memory)])
+        with torch.inference_mode(not self._descends):
+            painted: Tensor = self._stylizer.stylize(content, [Job(code, own, memory=memory)])
+        return painted

@@ -185,7 +185,7 @@ def bench_gan(
 
 @bench_app.command("memory", epilog="Example: impasto bench memory adain --sizes 512,1024,2048 --csv bench/memory.csv")
 def bench_memory(
-    method: Annotated[str, typer.Argument(help="adain or optimize.")] = "optimize",
+    method: Annotated[str, typer.Argument(help="adain, microast, attention, wct or optimize.")] = "optimize",
     sizes: Annotated[str, typer.Option(help="Longest sides in pixels, separated by commas.")] = "512,1024,2048,4096",
     limit: Annotated[str, typer.Option(help="Memory for the method in tiles.")] = "1GB",
     tiles_only_from: Annotated[int, typer.Option(help="From this size on, only in tiles.")] = 4096,
@@ -193,13 +193,13 @@ def bench_memory(
     as_json: _Json = False,
 ) -> None:
     """Memory and time by size, in one piece and in tiles; for optimize, two steps at full size."""
-    from impasto.bench.memory import by_size
+    from impasto.bench.memory import METHODS, by_size
     from impasto.cli.parse import parse_sizes
     from impasto.memory import parse_memory
 
     wanted = parse_sizes(sizes)
-    if method not in ("adain", "optimize"):
-        raise InputError(f"there is no memory benchmark of {method!r}", "it is adain or optimize")
+    if method not in METHODS:
+        raise InputError(f"there is no memory benchmark of {method!r}", f"it is one of {', '.join(METHODS)}")
     room = parse_memory(limit)
     assert room is not None
     rows = list(by_size(method, wanted, limit=room, tiles_only_from=tiles_only_from))

@@ -22,7 +22,7 @@ from impasto.methods.attention_trained import TrainedAttention
 from impasto.methods.placed_codec import placed
 from impasto.methods.settings import AttentionKnobs
 from impasto.methods.transfer import Deviations, FeatureMap, FeatureTransfer, Moments, coarse_step
-from impasto.models import sanet
+from impasto.models import adaattn, sanet
 from impasto.models.checkpoint import WeightsRef
 from impasto.models.codecs import LAYER, Codec
 from impasto.ops.stats import EPSILON, mean_std, precise
@@ -134,7 +134,7 @@ class Attention(Costs):
         """The tensors of a file or folder that `needs` names."""
         file = WeightsRef.parse(name).file
         assert file is not None
-        return sanet.read(file)
+        return adaattn.read(file) if adaattn.is_published(file) else sanet.read(file)
 
     def encode_style(self, style: Style, knobs: AttentionKnobs) -> StyleCode:
         """Features of the paintings' places as they are and normalised; each painting counts by its share.

@@ -58,7 +58,7 @@ class AttentionKnobs(Knobs):
     )
     network: str = knob(
         "shipped",
-        "file of impasto train attention, or a folder of SANet's two; shipped is the method that needs no training",
+        "file of impasto train attention, or a folder of SANet's or AdaAttN's; shipped needs no training",
         shapes_style=True,
         names_file=True,
     )

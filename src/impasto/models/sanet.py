@@ -30,7 +30,7 @@ _ATTENTION, _DECODER = "transformer.", "decoder."
 _FILES = ("transformer_iter_*.pth", "decoder_iter_*.pth")
 _DECODER_KEYS = (1, 5, 8, 11, 14, 18, 21, 25, 28)  # of the published decoder, from deep to shallow
 _CHUNK = 1024  # places of the photograph at a time
-_HINT = "give a file of impasto train attention, or a folder of transformer_iter_N.pth and decoder_iter_N.pth"
+_HINT = "give a file of impasto train attention, or a folder of SANet's transformer_iter_N.pth and decoder_iter_N.pth"
 
 
 class Block(nn.Module):
