@@ -243,9 +243,19 @@ def test_what_is_no_file_of_weights_is_told(tmp_path):
         (tmp_path / name).write_bytes(b"nonsense")
         with pytest.raises(InputError, match="cannot be read"):
             clip_files.read(tmp_path / name)
+    for content in (b"", b"hi\n", b"\x80\x04.", bytes(range(256))):  # each raises something else in pickle
+        (tmp_path / "t.txt").write_bytes(content)
+        with pytest.raises(InputError, match="cannot be read"):
+            clip_files.read(tmp_path / "t.txt")
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="holds no weights"):
         clip_files.read(tmp_path / "none")
+
+
+def test_another_networks_file_is_told_as_such_before_its_vocabulary_is_missed(tmp_path):
+    save_file({"conv1_1.weight": torch.zeros(2, 2)}, tmp_path / "vgg.safetensors")
+    with pytest.raises(InputError, match=r"it has no visual\.conv1\.weight"):
+        clip_files.read(tmp_path / "vgg.safetensors")
 
 
 def test_a_missing_checkpoint_says_what_to_fetch_and_where_to_put_it(tmp_path):

@@ -187,6 +187,10 @@ def test_strength_and_strokes_come_from_the_music_unless_they_are_asked_for(monk
     assert (knobs.strength, knobs.style_scale) == (0.66, 1.6)
     knobs = stages_of("song.mp3", Request(method="adain", knobs={"strength": 0.3}))[-1].knobs
     assert (knobs.strength, knobs.style_scale) == (0.3, 1.6)
+    by_clip = stages_of("song.mp3", Request(method="auto", knobs={"clip": "shapes"}))[
+        -1
+    ]  # which has no strokes to scale
+    assert (by_clip.method.name, by_clip.knobs.strength) == ("clip", 0.66)
     assert stages_of("arbitrary.jpg", Request(method="adain"))[-1].knobs.strength == 1.0
 
 

@@ -251,7 +251,7 @@ def with_music(request: Request, styles: Any) -> Request:
     heard = [music.listen(style) for style, _ in weighted(styles) if music.is_sound(style)]
     if not heard or request.controls.color_only:
         return request
-    method = recipes.DRAFT_METHOD if request.method == "auto" else request.method
+    method = recipes.chosen(request.method, request.quality, request.knobs)
     known = {knob.name for knob in settings.knobs_of(registry.find(method).load_knobs())}
     own = {name: value for name, value in music.settings_of(heard).items() if name in known}
     given = {name: value for name, value in request.knobs.items() if value is not None}

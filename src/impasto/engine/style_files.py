@@ -158,7 +158,11 @@ def parse(data: bytes, name: str) -> StyleFile:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if _INDEX not in archive.namelist():
+                raise ValueError("it lists no pictures")
             index = json.loads(_bounded(archive, _INDEX, _MOST_INDEX))
+            if "members" not in index:
+                raise ValueError("it lists no pictures")
             members = tuple(_member(row) for row in index["members"])
             if not 1 <= len(members) <= MOST_MEMBERS:
                 raise ValueError(f"it holds {counted(len(members), 'picture')}")

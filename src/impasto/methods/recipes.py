@@ -60,12 +60,8 @@ def plan(method: str, quality: str | None, values: Mapping[str, Any]) -> tuple[S
     Raises:
         InputError: an unknown method or quality, a knob that the method lacks, or a quality that it does not have.
     """
+    row = registry.find(chosen(method, quality, values))
     given_quality, quality = quality, quality or DEFAULT_QUALITY
-    if quality not in QUALITIES:
-        raise InputError(f"there is no quality {quality!r}", f"it is one of {', '.join(QUALITIES)}")
-    if method == "auto":
-        method = WORDS_METHOD if values.get(WORDS_METHOD) is not None else _AUTO[quality]
-    row = registry.find(method)
     if row.kind == "objective" and quality == "draft":
         raise InputError(f"method {row.name} has no quality draft", "use --quality good, or --method adain")
     if given_quality not in (None, "draft") and row.kind == "map":
@@ -78,6 +74,20 @@ def plan(method: str, quality: str | None, values: Mapping[str, Any]) -> tuple[S
     last = Stage(row, knobs)
     drafted = knobs.init == "draft" and knobs.canvas == "pixels"
     return (_draft(given), last) if drafted else (last,)
+
+
+def chosen(method: str, quality: str | None, values: Mapping[str, Any]) -> str:
+    """The name of the method that `auto` stands for; any other stands for itself.
+
+    Raises:
+        InputError: an unknown quality.
+    """
+    quality = quality or DEFAULT_QUALITY
+    if quality not in QUALITIES:
+        raise InputError(f"there is no quality {quality!r}", f"it is one of {', '.join(QUALITIES)}")
+    if method != "auto":
+        return method
+    return WORDS_METHOD if values.get(WORDS_METHOD) is not None else _AUTO[quality]
 
 
 def presets(method: str, quality: str) -> dict[str, Any]:

@@ -151,6 +151,8 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _with_vocabulary(tensors: Mapping[str, Tensor], path: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    if not any(name.removeprefix("module.").startswith(_TOWERS) for name in tensors):
+        raise InputError(f"{path} is no CLIP: it has no visual.conv1.weight", _HINT)
     words = read_vocabulary(path.parent)
     if words is None:
         told = "put vocab.json and merges.txt, or bpe_simple_vocab_16e6.txt.gz, beside it"
@@ -218,6 +220,7 @@ def _layers(own: Mapping[str, Tensor], prefix: str) -> int:
     return max(found) + 1
 
 
+_TOWERS = ("visual.", "vision_model.")
 _RENAMED = (
     (r"^text\.", ""),  # of open_clip, where the text tower stands apart
     (r"^text_model\.embeddings\.token_embedding\.", "token_embedding."),
