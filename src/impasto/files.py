@@ -123,6 +123,15 @@ def check_apart(writes: Mapping[str, object], reads: Iterable[object] = ()) -> N
             raise InputError(f"{flag} and {other} both name {name_of(path)}", "give each a file of its own")
 
 
+def check_no_folder(path: Path) -> None:
+    """Raise InputError, before anything is computed, where a file is to be written by the name of a folder."""
+    if path.is_dir():
+        raise InputError(
+            f"{name_of(path)} is a folder, not a file",
+            f"name a file in it, such as {name_of(path / f'net{path.suffix}')}",
+        )
+
+
 def _file_in(word: object) -> Path | None:
     """The file that a word names: itself, or what stands before a colon."""
     if not isinstance(word, str | os.PathLike):

@@ -138,14 +138,16 @@ def test_the_command_writes_a_network_and_goes_on(tmp_path, monkeypatch, capsys)
         (["NET", "--content", "EMPTY", "--ratio", "nan"], "--ratio is nan"),
         (["NET", "--content", "EMPTY"], "holds no photographs"),
         (["NET", "--content", "EMPTY", "-o", "net.onnx"], "is not a .safetensors file"),
+        (["NET", "--content", "EMPTY", "-o", "FOLDER"], "is a folder, not a file"),
     ],
 )
 def test_what_cannot_be_pruned_is_said(tmp_path, capsys, words, said):
     net = tmp_path / "net.safetensors"
     trained_of("plain").save(net)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "folder.safetensors").mkdir()
     before = sorted(tmp_path.iterdir())
-    named = {"NET": net, "EMPTY": tmp_path / "empty"}
+    named = {"NET": net, "EMPTY": tmp_path / "empty", "FOLDER": tmp_path / "folder.safetensors"}
     assert app.run(["prune", *(str(named.get(word, word)) for word in words)]) == 2
     assert said in capsys.readouterr().err
     assert sorted(tmp_path.iterdir()) == before

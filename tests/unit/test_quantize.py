@@ -173,6 +173,7 @@ def test_photographs_are_calibrated_on_in_all_styles_and_others_compared_on():
         (["nothing.safetensors", "--content", "EMPTY"], "cannot be read as a network"),
         (["NET", "--content", "EMPTY", "-o", "net.safetensors"], "is not a .onnx file"),
         (["NET", "--content", "EMPTY", "-o", "no/net.onnx"], "does not exist"),
+        (["NET", "--content", "EMPTY", "-o", "FOLDER"], "is a folder, not a file"),
         (["NET", "--content", "EMPTY", "--least-ssim", "2"], "--least-ssim is 2"),
         (["NET", "--content", "EMPTY", "--runtime", "torch"], "--runtime is 'torch'"),
         (["BROKEN", "--content", "EMPTY"], "is not an ONNX file of an Impasto network"),
@@ -183,7 +184,8 @@ def test_what_cannot_be_quantised_is_said(network, tmp_path, capsys, words, said
     (tmp_path / "empty" / "note.txt").write_text("no picture")
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no graph")
-    named = {"NET": network, "EMPTY": tmp_path / "empty", "BROKEN": broken}
+    (tmp_path / "folder.onnx").mkdir()
+    named = {"NET": network, "EMPTY": tmp_path / "empty", "BROKEN": broken, "FOLDER": tmp_path / "folder.onnx"}
     before = sorted(tmp_path.iterdir())
     assert app.run(["quantize", *(str(named.get(word, word)) for word in words)]) == 2
     told = capsys.readouterr().err.splitlines()

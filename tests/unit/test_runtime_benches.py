@@ -11,7 +11,7 @@ from impasto.errors import InputError
 from impasto.models import checkpoint, codecs, networks
 from impasto.report.cells import Subject
 from impasto.runtimes import graphs
-from tiny import TinyStore, noise, tiny_network
+from tiny import TinyStore, noise, tiny_network, write_photographs
 
 
 @pytest.fixture
@@ -42,7 +42,8 @@ def small(monkeypatch, tmp_path):
 def test_each_network_is_timed_and_compared_in_each_runtime(network, tmp_path):
     exported = tmp_path / "net.onnx"
     exported.write_bytes(graphs.build(*graphs.read(network)))
-    rows = runtimes.runtimes([str(network), str(exported)], runs=1)
+    folder = write_photographs(tmp_path / "photographs", 2)
+    rows = runtimes.runtimes([str(network), str(exported)], runs=1, content=folder, sizes=["512"])
     ways = [(row["file"], row["runtime"], row["precision"]) for row in rows]
     assert ways[0] == ("net.safetensors", "torch", "float32")
     assert ("net.onnx", "openvino", "float32") in ways
@@ -58,7 +59,7 @@ def test_each_network_is_timed_and_compared_in_each_runtime(network, tmp_path):
 @pytest.mark.slow
 def test_methods_for_any_painting_are_timed_and_scored(tmp_path, monkeypatch, tiny_weights):
     monkeypatch.setattr(runtimes, "Store", lambda: TinyStore(tmp_path, tiny_weights))
-    scored = SimpleNamespace(scores=lambda *shown: SimpleNamespace(style_distance=len(shown), content_error=0.5))
+    scored = SimpleNamespace(measure=lambda *shown: {"style_distance": len(shown[:3]), "content_error": 0.5})
     monkeypatch.setattr(runtimes, "Judge", lambda **_given: scored)
     narrow = tmp_path / "narrow.safetensors"
     checkpoint.write(narrow, codecs.Codec.of_assets(tiny_weights).tensors(), {"kind": "adain"})
@@ -90,6 +91,21 @@ def test_frames_are_timed_steadied_and_not(network, capsys, inner):
     assert plain["share_motion"] == 0 < steady["share_motion"]
 
 
-def test_an_unknown_size_is_said(capsys):
-    assert app.run(["bench", "realtime", "--sizes", "8k"]) == 2
-    assert "--sizes holds '8k'" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["realtime", "--sizes", "8k"], "--sizes holds '8k'"),
+        (["runtimes", "pack", "--sizes", "512,8k"], "--sizes holds '8k'"),
+        (["runtimes", "pack", "--content", "nowhere"], "there is no folder nowhere"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_two_lines(capsys, words, said):
+    assert app.run(["bench", *words]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 2
+
+
+def test_a_folder_without_pictures_is_said(tmp_path):
+    with pytest.raises(InputError, match="holds no pictures"):
+        runtimes.runtimes(["pack"], runs=1, content=tmp_path)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from impasto import device, images
 from impasto.assets import Store, load_weights
 from impasto.assets.library import Library
-from impasto.bench.sets import Pairs, load_set
+from impasto.bench.sets import load_set
 from impasto.contract import Job, OnProgress, Placement, Progress, Style, StyleImage, ignore
 from impasto.errors import InputError
 from impasto.methods import registry
@@ -31,6 +31,8 @@ SIDES: Mapping[str, tuple[int, int]] = {"512": (384, 512), "720p": (720, 1280), 
 ANY_STYLE = ("adain", "microast")
 
 _COMPARED = (384, 512)
+_FROM_FOLDER = 6  # pictures
+_SCORES = ("style_distance", "content_error")
 
 Floats = NDArray[np.float32]
 
@@ -62,7 +64,14 @@ class Way:
 
 
 def runtimes(
-    named: Sequence[str], *, runs: int, scores: bool = False, on_progress: OnProgress = ignore
+    named: Sequence[str],
+    *,
+    runs: int,
+    scores: bool = False,
+    content: Path | None = None,
+    paintings: Path | None = None,
+    sizes: Sequence[str] | None = None,
+    on_progress: OnProgress = ignore,
 ) -> list[dict[str, Any]]:
     """A row for each network in each runtime and precision, timed in turn.
 
@@ -72,13 +81,18 @@ def runtimes(
             one by torch in float32.
         runs: counted rounds of each size.
         scores: whether to measure style distance and content error, too.
+        content: folder of photographs to compare on, the first six; by default those of the set "three".
+        paintings: folder of paintings for what takes any, the first six; by default those of the set.
+        sizes: of the pictures that are timed, keys of SIDES; all by default.
 
     Raises:
-        InputError: one is not an Impasto network, or has other styles than the first.
+        InputError: one is not an Impasto network, or has other styles than the first; or a folder holds no pictures.
     """
-    pairs = load_set("three", Store(), size=max(_COMPARED))
-    photographs, paintings = _photographs(pairs), {f"painting {at}": one.pixels for at, (_, one) in enumerate(pairs)}
-    ways = [way for name in named for way in _ways(name, paintings)]
+    pairs = load_set("three", Store(), size=max(_COMPARED)) if content is None or paintings is None else ()
+    seen = [one.pixels for one, _ in pairs] if content is None else _pictures(content)
+    shown = [one.pixels for _, one in pairs] if paintings is None else _pictures(paintings)
+    photographs, painted = [_batch(one) for one in seen], {f"painting {at}": one for at, one in enumerate(shown)}
+    ways = [way for name in named for way in _ways(name, painted)]
     if not ways or ways[0].runtime != "torch":
         raise InputError(f"{named[0]} is not a .safetensors file", "give the network in float32 first")
     shared = [name for name in ways[0].codes if all(name in way.codes for way in ways)]
@@ -92,13 +106,13 @@ def runtimes(
         row["ssim"] = statistics.mean(ssim(one, wanted) for one, wanted in both)
         row["psnr"] = statistics.mean(psnr(one, wanted) for one, wanted in both) if row is not rows[0] else None
     if scores:
-        shown = paintings if shared[0] in paintings else _own_paintings(named[0])
-        _score(rows, jobs, pictures, shown)
-    for done, (label, sides) in enumerate(SIDES.items()):
-        on_progress(Progress("timing", done, len(SIDES), "size"))
-        for row, (wall, work) in zip(rows, _race(ways, sides, shared[0], runs), strict=True):
+        _score(rows, jobs, pictures, painted if shared[0] in painted else _own_paintings(named[0]))
+    sizes = tuple(SIDES) if sizes is None else sizes
+    for done, label in enumerate(sizes):
+        on_progress(Progress("timing", done, len(sizes), "size"))
+        for row, (wall, work) in zip(rows, _race(ways, SIDES[label], shared[0], runs), strict=True):
             row[f"ms_{label}"], row[f"cpu_ms_{label}"] = 1000 * wall, 1000 * work
-    on_progress(Progress("timing", len(SIDES), len(SIDES), "size"))
+    on_progress(Progress("timing", len(sizes), len(sizes), "size"))
     return rows
 
 
@@ -199,9 +213,16 @@ def _row(way: Way) -> dict[str, Any]:
     }
 
 
-def _photographs(pairs: Pairs) -> list[Floats]:
-    found = [images.resize(one.pixels, *_COMPARED) for one, _ in pairs]
-    return [np.ascontiguousarray(one.transpose(2, 0, 1)[None]) for one in found]
+def _pictures(folder: Path) -> list[Floats]:
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in images.EXTENSIONS)[:_FROM_FOLDER]
+    if not paths:
+        raise InputError(f"{folder} holds no pictures", "name a folder of photographs, or of paintings")
+    return [images.read(path).pixels for path in paths]
+
+
+def _batch(photograph: Floats) -> Floats:
+    """`(1, 3, H, W)` of a photograph `(H, W, 3)`, at the size that is compared."""
+    return np.ascontiguousarray(images.resize(photograph, *_COMPARED).transpose(2, 0, 1)[None])
 
 
 def _own_paintings(name: str) -> dict[str, Floats]:
@@ -221,12 +242,12 @@ def _score(
     judge = Judge(store=Store())
     for row, own in zip(rows, pictures, strict=True):
         found = [
-            judge.scores(photograph[0].transpose(1, 2, 0), paintings[style], pastiche)
+            judge.measure(photograph[0].transpose(1, 2, 0), paintings[style], pastiche, _SCORES)
             for (photograph, style), pastiche in zip(jobs, own, strict=True)
             if style in paintings
         ]
-        row["style_distance"] = statistics.mean(one.style_distance for one in found) if found else None
-        row["content_error"] = statistics.mean(one.content_error for one in found) if found else None
+        for name in _SCORES:
+            row[name] = statistics.mean(one[name] for one in found) if found else None
 
 
 def _pastiche(way: Way, photograph: Floats, style: str) -> Floats:

@@ -324,18 +324,42 @@ def bench_runtimes(
     ],
     runs: _Runs = 3,
     scores: Annotated[bool, typer.Option("--scores", help="Measure style distance and content error, too.")] = False,
+    content: Annotated[
+        Path | None, typer.Option("--content", "-c", help="Folder of photographs to compare on; three by default.")
+    ] = None,
+    paintings: Annotated[Path | None, typer.Option(help="Folder of paintings for what takes any.")] = None,
+    sizes: Annotated[
+        str | None, typer.Option(help="Of 512, 720p and 1080p, separated by commas; all by default.")
+    ] = None,
+    threads: flags.Threads = None,
     csv: _Csv = None,
     as_json: _Json = False,
 ) -> None:
     """Size, time and likeness of networks in each runtime and precision that is installed."""
+    flags.use_threads(threads)
     from impasto import device
     from impasto.bench import results
-    from impasto.bench.runtimes import runtimes
+    from impasto.bench.runtimes import SIDES, runtimes
     from impasto.cli.console import Reporter
 
+    labels = sizes.split(",") if sizes else list(SIDES)
+    for label in labels:
+        if label not in SIDES:
+            raise InputError(f"--sizes holds {label!r}", f"it takes {', '.join(SIDES)}, separated by commas")
+    for folder in (content, paintings):
+        if folder is not None and not folder.is_dir():
+            raise InputError(f"there is no folder {folder}", "name one with pictures")
     machine = results.machine_row(device.place("cpu", tested=("float32", "bfloat16")))
     with Reporter() as reporter:
-        rows = runtimes(networks, runs=runs, scores=scores, on_progress=reporter)
+        rows = runtimes(
+            networks,
+            runs=runs,
+            scores=scores,
+            content=content,
+            paintings=paintings,
+            sizes=labels,
+            on_progress=reporter,
+        )
     _show([{**machine, **row} for row in rows], csv, as_json)
 
 

@@ -16,7 +16,7 @@ from impasto.cli.flags import with_options
 from impasto.cli.printing import say, say_json
 from impasto.cli.train import collection, knob_options, sample_folders
 from impasto.errors import InputError, require_installed
-from impasto.files import check_apart, write_whole
+from impasto.files import check_apart, check_no_folder, write_whole
 from impasto.methods.settings import DistillKnobs
 from impasto.models import catalog, checkpoint, onnx_files
 from impasto.runtimes.sessions import RUNTIMES
@@ -208,6 +208,7 @@ def _target(out: Path | None, network: str, word: str, suffix: str) -> Path:
         raise InputError(f"{target} is not a {suffix} file", f"give a name that ends in {suffix} with -o")
     if not target.parent.is_dir():
         raise InputError(f"the folder {target.parent} does not exist", "make it first, or name another with -o")
+    check_no_folder(target)
     return target
 
 

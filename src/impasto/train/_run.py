@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from impasto.contract import OnProgress, Placement, Progress, ignore
 from impasto.errors import Cancelled, InputError
-from impasto.files import discard_leftovers, whole, write_whole
+from impasto.files import check_no_folder, discard_leftovers, whole, write_whole
 from impasto.memory import FREED_MEMORY
 from impasto.methods.settings import ScheduleKnobs
 from impasto.train import _pages
@@ -123,9 +123,10 @@ def check_target(target: Path, *, resume: bool) -> None:
     """Refuse to start or resume a training whose output file or folder does not allow it.
 
     Raises:
-        InputError: another training has begun there, and `resume` is not set.
+        InputError: another training has begun there, and `resume` is not set; or the file's name is that of a folder.
     """
     folder = folder_of(target)
+    check_no_folder(target)
     if not resume and (folder / _LAST).exists():
         raise InputError(f"{folder} holds a training", "go on with --resume, or remove it to start anew")
 
