@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from impasto import images
+from impasto import device, images
 from impasto.assets import load_weights
 from impasto.contract import Placement
 from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.losses.losses import ContentLoss, GramLoss, TotalVariation
 from impasto.losses.matching import MomentsLoss, WassersteinLoss
+from impasto.methods import registry
 from impasto.metrics import psnr
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
@@ -83,11 +84,16 @@ print(json.dumps({"peak": peak.bytes, "tiled": any("in tiles" in note for note i
 
 @pytest.mark.process
 @pytest.mark.parametrize(
-    ("quality", "side", "limit", "knobs"),
-    [("draft", 1400, 450_000_000, {}), ("good", 640, 420_000_000, {"steps": 2, "coarsest": 640})],
+    ("quality", "side", "limit", "in_float32", "knobs"),
+    [
+        ("draft", 1400, 450_000_000, 450_000_000, {}),
+        ("good", 640, 420_000_000, 700_000_000, {"steps": 2, "coarsest": 640}),
+    ],
 )
-def test_a_limit_holds(photos, tmp_path, quality, side, limit, knobs):
+def test_a_limit_holds(photos, tmp_path, quality, side, limit, in_float32, knobs):
     """The whole way, with reading and writing, above what Python with torch and the weights takes."""
+    if device.place("cpu", tested=registry.find("optimize").precisions).precision == "float32":
+        limit = in_float32  # a processor that does not multiply bfloat16 needs more at least
     photo, out = tmp_path / "large.png", tmp_path / "out.png"
     pixels = images.resize(images.read(photos / "coffee.png").pixels, side * 2 // 3, side)
     images.write(images.read(np.ascontiguousarray(pixels)), photo)
