@@ -144,6 +144,16 @@ def test_specks_are_left_out_and_parts_are_kept():
     assert (kept * mask).sum() == mask.sum() - 4
 
 
+def test_a_head_above_a_body_belongs_to_it():
+    body = torch.zeros(1, 1, 100, 60)
+    body[..., 50:, 10:50] = 1
+    whole = segment.with_heads(body, [(22, 28, 38, 48), (0, 0, 8, 10)])  # one above it, one in a picture on the wall
+    assert whole[..., 30:46, 26:34].min() == 1
+    assert whole[..., :12, :10].max() == 0
+    assert torch.equal(whole[..., 55:, :], body[..., 55:, :])
+    assert torch.equal(segment.with_heads(body, [(22, 60, 38, 80)]), body)
+
+
 class _Square:
     """Stands for the network: a square around the first point."""
 

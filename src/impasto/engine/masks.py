@@ -81,6 +81,11 @@ class MaskReader:
         self.on_note(f"{len(boxes)} face{'s' * (len(boxes) != 1)} found" if boxes else "no face was found to protect")
         return masks.ellipses([_grown(box) for box in boxes], *self.photograph.shape[2:])
 
+    def figure(self, thing: str) -> Tensor:
+        """A person or a subject as `read` finds it, with its head where that was left out."""
+        found = self.read(thing)
+        return found if thing == "person" else segment.with_heads(found, self._faces())
+
     def _pointed_at(self, points: Points) -> Tensor:
         places = points.within(*self.own_size)
         if self._pointer is None:

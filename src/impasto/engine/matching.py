@@ -72,7 +72,7 @@ def _known(pictures: list[Tensor], store: Store, on_progress: OnProgress, on_not
     readers = [MaskReader(one, (one.shape[3], one.shape[2]), store, on_progress=on_progress) for one in pictures]
     for thing in _THINGS:
         try:
-            found = [reader.read(thing) for reader in readers]
+            found = [reader.figure(thing) for reader in readers]
         except InputError:  # a picture has none
             continue
         except (MissingExtra, AssetError) as missing:

@@ -107,6 +107,22 @@ def _none(what: str) -> InputError:
     return InputError("no subject was found in the photograph: nothing stands out", ways)
 
 
+def with_heads(mask: Tensor, faces: Sequence[Box]) -> Tensor:
+    """A subject's mask and the heads above it: the network leaves some out, as that of Van Gogh's Pere Tanguy.
+
+    Args:
+        mask: `(1, 1, H, W)`.
+        faces: those of the picture. One counts whose body, twice as tall as the face and below it, is in the mask.
+    """
+    heads = []
+    for left, top, right, bottom in faces:
+        wide, tall = right - left, bottom - top
+        if not _covers(mask, (left, top, right, bottom)) and _covers(mask, (left, bottom, right, bottom + 2 * tall)):
+            heads.append((left - wide / 4, top - tall / 2, right + wide / 4, bottom + tall / 4))
+    ovals = masks.ellipses(heads, mask.shape[2], mask.shape[3])
+    return torch.maximum(mask, ovals.to(mask))
+
+
 def _covers(mask: Tensor, box: Box) -> bool:
     """Whether most of a box lies in the mask."""
     left, top, right, bottom = (max(0, round(side)) for side in box)
