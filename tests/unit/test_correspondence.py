@@ -10,7 +10,7 @@ from impasto.engine.controls import Controls
 from impasto.engine.record import Record
 from impasto.engine.request import Request
 from impasto.errors import AssetError, InputError, MissingExtra
-from impasto.models.correspondence import find_parts
+from impasto.models.correspondence import _worth, find_parts
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
 from tiny import noise, tiny_encoder_weights
@@ -62,6 +62,20 @@ def test_what_is_known_of_all_pictures_is_a_part_of_its_own(encoder):
     assert agreement(one.paintings[0], figure) > 0.85
 
 
+def test_what_is_known_to_be_one_thing_need_not_look_alike():
+    def places(features, known):
+        thing, ground = torch.tensor([*features, 0.0, known]), torch.tensor([0.0, 1.0, 0.0, 0.0])
+        return torch.stack([thing] * 5 + [ground] * 5)
+
+    labels = torch.tensor([0] * 5 + [1] * 5)
+    for known, enough in ((1.5, True), (0.0, False)):
+        pictures = [places((1.0, 0.0), known), places((-1.0, 0.0), known)]
+        worth = _worth(pictures, [labels, labels], 2, beside=2)
+        assert (worth >= 1).tolist() == [enough, True]
+        alone = [picture[:, :3] for picture in pictures]  # without the networks
+        assert _worth(alone, [labels, labels], 2, beside=1)[0] < 1
+
+
 def test_a_person_comes_before_a_subject_and_counts_where_all_pictures_have_one(monkeypatch, engine):
     asked, notes = [], []
 
@@ -72,6 +86,7 @@ def test_a_person_comes_before_a_subject_and_counts_where_all_pictures_have_one(
         return torch.ones(1, 1, *self.photograph.shape[2:])
 
     monkeypatch.setattr("impasto.engine.masks.MaskReader._find", find)
+    monkeypatch.setattr("impasto.engine.masks.MaskReader._faces", lambda _: [])
     pictures = [noise(40, 48), noise(32, 32)]
     ((photograph, painting),) = matching._known(pictures, engine.store, ignore, notes.append)
     assert asked == ["person", "subject", "subject"]

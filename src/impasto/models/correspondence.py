@@ -127,13 +127,19 @@ def _shared(places: Tensor, weights: Tensor, sizes: Sequence[int], most: int, *,
 
 
 def _worth(places: Sequence[Tensor], labels: Sequence[Tensor], count: int, beside: int) -> Tensor:
-    """How far each part `(count,)` is something that all pictures have; 1 or more will do."""
-    shares, shown = [], []
+    """How far each part `(count,)` is something that all pictures have; 1 or more will do.
+
+    What is known to be one thing need not look alike: an orange suit and a blue jacket are figures all the same.
+    """
+    shares, shown, known = [], [], []
     for own, part in zip(places, labels, strict=True):
         owned = F.one_hot(part, count).float()
         shares.append(owned.mean(0))
         shown.append(F.normalize(owned.mT @ own[:, :-beside], dim=1))  # features alone
+        inside = owned.mT @ own[:, own.shape[1] - beside + 1 :] / owned.sum(0)[:, None].clamp_min(1)
+        known.append(inside > _KNOWN_WEIGHT / 2)
     likeness = torch.stack([(shown[0] * other).sum(1) for other in shown[1:]]).amin(0)
+    likeness[torch.stack(known).all(0).any(1)] = 1
     return torch.minimum(torch.stack(shares).amin(0) / _LEAST_SHARE, likeness / _LEAST_LIKENESS)
 
 
