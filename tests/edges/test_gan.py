@@ -92,6 +92,21 @@ def test_a_grid_of_mixtures(run, tmp_path):
     assert images.read(tmp_path / "all" / "2-4.png").pixels.shape == (16, 16, 3)
 
 
+def test_layers_of_two_projections_are_swapped(run, tmp_path, network):
+    """The coarse layers of a photograph with the fine ones of a painting, and the other way round."""
+    painter = Painter.load(network)
+    photograph, painting = painter.latents([11]), painter.latents([12])
+    painter.save_latents(tmp_path / "photograph.safetensors", photograph)
+    painter.save_latents(tmp_path / "painting.safetensors", painting)
+    files = "photograph.safetensors,painting.safetensors"
+    run(f"mix net.safetensors --rows {files} --columns {files} --layers 2-5 -o mix.png --folder all")
+    pairs = ((photograph[:, :2], painting[:, 2:]), (painting[:, :2], photograph[:, 2:]))
+    swapped = torch.cat([torch.cat(pair, 1) for pair in pairs])
+    names = ("photograph-painting", "painting-photograph")
+    for name, wanted in zip(names, painter.paint(swapped), strict=True):
+        np.testing.assert_allclose(images.read(tmp_path / "all" / f"{name}.png").pixels, wanted, atol=1.01 / 255)
+
+
 def test_a_walk_is_a_film_that_closes(run, tmp_path):
     told = json.loads(run("walk net.safetensors --seeds 1,2 --seconds 1.2 --fps 10 --size 64 -o walk.mp4 --json").out)
     assert told["frames"] == 12
@@ -137,7 +152,9 @@ WRONG = {
     "project net.safetensors photo.png -o photo.png": "photo.png",
     "project net.safetensors photo.png -o a.png --latents a.txt": "not a .safetensors file",
     "train -o a.safetensors": "no paintings were given",
-    "train --paintings few -o a.safetensors": "holds 2",
+    "train --paintings few -o a.safetensors": "few holds 2 paintings; training needs 8 at least",
+    "train --paintings one -o a.safetensors": "one holds 1 painting; training needs 8 at least",
+    "train --paintings one --paintings few -o a.safetensors": "one, few together hold 3 paintings",
     "train --paintings few --paintings ./few -o a.safetensors": "few is named twice",
     "train --paintings few --paintings few/deep -o a.safetensors": "one lies in the other",
     "train --paintings few -o a.png": "cannot be the network's file",
@@ -151,6 +168,7 @@ WRONG = {
 def test_bad_input_is_two_lines(run, tmp_path, picture_file, text):
     picture_file("photo.png")
     write_photographs(tmp_path / "few", 2)
+    write_photographs(tmp_path / "one", 1)
     (tmp_path / "few" / "deep").mkdir()
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     told = run(text, code=2).err.splitlines()
@@ -318,3 +336,12 @@ def test_train_adapt_and_sample_from_the_command_line(run, tmp_path, paintings):
     assert told["steps"] == 1
     run("sample other.safetensors --seeds 1 -o one.png")
     assert images.read(tmp_path / "one.png").pixels.shape == (32, 32, 3)
+
+
+def test_a_network_of_16_px_is_adapted_without_naming_its_size(run, tmp_path, paintings):
+    told = json.loads(
+        run(f"adapt --from net.safetensors --paintings {paintings} --steps 1 -o a.safetensors --json").out
+    )
+    assert told["steps"] == 1
+    run("sample a.safetensors --seeds 1 -o one.png")
+    assert images.read(tmp_path / "one.png").pixels.shape == (16, 16, 3)

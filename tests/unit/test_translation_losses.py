@@ -162,6 +162,9 @@ def test_the_distance_to_paintings_tells_how_far():
     assert sliced_distance(paintings, paintings) == pytest.approx(0, abs=1e-6)
     near, far = sliced_distance(noise(64, 64, seed=5, batch=4), paintings), sliced_distance(paintings * 0.2, paintings)
     assert near < far
+    assert sliced_distance(paintings[..., :8, :8], paintings[..., :8, :8]) == pytest.approx(
+        0, abs=1e-6
+    )  # one size fits
 
 
 def seen(step, diversity=0.9, accuracy=0.7, distance=0.1):

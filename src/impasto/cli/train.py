@@ -18,7 +18,7 @@ from impasto.cli import flags
 from impasto.cli.flags import option, with_options
 from impasto.cli.library import fetch_with_progress
 from impasto.cli.printing import say, say_json
-from impasto.errors import InputError, require_installed
+from impasto.errors import InputError, counted, require_installed
 from impasto.files import check_apart
 from impasto.methods.settings import (
     AttentionTrainKnobs,
@@ -242,7 +242,7 @@ def collected(
     """
     folders = [Path(text) for text in named if Path(text).exists()]
     if len(folders) == len(named):
-        check_photographs(folders, "paintings")
+        check_photographs(folders, "painting")
         return folders[0] if len(folders) == 1 else folders, "not stated"
     if folders:
         raise InputError(f"--paintings names {folders[0]}, a folder, and words", "name folders alone, or words alone")
@@ -261,7 +261,7 @@ def collected(
     reporter.note(f"paintings of the library: {len(found)}")
     pixels = (library.read(one).pixels for one in found.values())
     licences = ", ".join(sorted({one.licence for one in found.values()}))
-    return from_pixels(pixels, least_side=least_side, what="paintings"), licences
+    return from_pixels(pixels, least_side=least_side, where=f"--paintings {', '.join(named)} finds"), licences
 
 
 def train_attention(
@@ -532,7 +532,9 @@ def collection(
         files = sorted(path for path in Path(paintings).rglob("*") if path.suffix.lower() in images.EXTENSIONS)
         rows = [(path.stem, partial(images.read, path), path.name, "not stated") for path in files]
     if len(rows) < _LEAST_PAINTINGS:
-        raise InputError(f"{paintings} holds {len(rows)} paintings; {_LEAST_PAINTINGS} are the least", "give more")
+        raise InputError(
+            f"{paintings} holds {counted(len(rows), 'painting')}; {_LEAST_PAINTINGS} are the least", "give more"
+        )
     training_styles = []
     for done, place in enumerate(random.Random(seed).sample(range(len(rows)), len(rows))):  # noqa: S311 - no secret
         reporter(Progress("reading paintings", done, len(rows), "picture"))

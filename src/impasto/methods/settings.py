@@ -412,13 +412,13 @@ class GanKnobs(ScheduleKnobs):
     crop: int = knob(
         64,
         "side in pixels of the squares cut from paintings, and of the pictures: a power of two, such as 32, 64, 128",
-        low=32,
+        low=8,
         high=1024,
     )
     canvas: int = knob(
         128,
         "longest side to which paintings are shrunk before squares are cut: small shows whole motifs",
-        low=32,
+        low=8,
         high=8192,
     )
     learning_rate: float = knob(2.5e-3, "learning rate of Adam, for both networks; it stays", low=1e-6, high=1)

@@ -40,10 +40,12 @@ def _spread(pictures: Tensor) -> float:
 def sliced_distance(pastiches: Tensor, paintings: Tensor) -> float:
     """Sliced Wasserstein distance of their patches of 7 px, at full, half and quarter size; 0 for equal pictures.
 
-    pastiches, paintings: `(B, 3, H, W)`. Source: arXiv:1710.10196, section 5, on plain pixels.
+    pastiches, paintings: `(B, 3, H, W)`, of 7 px or more; sizes that a patch does not fit in are left out.
+    Source: arXiv:1710.10196, section 5, on plain pixels.
     """
     distances = []
-    for octave in range(_OCTAVES):
+    octaves = [one for one in range(_OCTAVES) if min(pastiches.shape[2:]) >> one >= _PATCH]
+    for octave in octaves:
         ours, theirs = (_patches(F.avg_pool2d(x.float(), 2**octave)) for x in (pastiches, paintings))
         distances.append(wasserstein_of(ours, theirs))
     return sum(distances) / len(distances)

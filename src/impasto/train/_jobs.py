@@ -94,6 +94,9 @@ class TrainingJob(ABC):
     assets: ClassVar[tuple[str, ...]]
     """Ids of the weights that it takes."""
 
+    learns_from: ClassVar[str] = "photograph"
+    """What one picture of `source` is, for people."""
+
     @property
     def folder(self) -> Path:
         """The folder of the checkpoint and all else that the training writes."""
@@ -118,7 +121,7 @@ class TrainingJob(ABC):
         Raises:
             InputError: too few of them.
         """
-        return replace(self, source=self.decoded(self.source, "photographs", on_progress, on_note))
+        return replace(self, source=self.decoded(self.source, self.learns_from, on_progress, on_note))
 
     def decoded(
         self,
@@ -127,7 +130,7 @@ class TrainingJob(ABC):
         on_progress: OnProgress,
         on_note: Callable[[str], None],
     ) -> Photographs:
-        """Pictures as the crops take them; `what` they are, for people."""
+        """Pictures as the crops take them; `what` one is, for people."""
         if isinstance(source, Photographs):
             return source
         return load_photographs(
@@ -312,7 +315,7 @@ class UnpairedTraining(TrainingJob):
         """With the paintings, too."""
         check_crop(self.knobs)
         _check_two(self.source, self.paintings)
-        paintings = self.decoded(self.paintings, "paintings", on_progress, on_note)
+        paintings = self.decoded(self.paintings, "painting", on_progress, on_note)
         return replace(super().loaded(on_progress, on_note), paintings=paintings)
 
     def learner(self, beginning: Beginning) -> Translator:

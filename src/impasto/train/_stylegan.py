@@ -231,12 +231,13 @@ class GanTraining(TrainingJob):
     licence: str = "not stated"
 
     assets = ()
+    learns_from = "painting"
 
     @staticmethod
     def check(knobs: GanKnobs, start: StyleGan | None) -> None:
         """Raise InputError for a size that no network has, or that `start` has not."""
         if knobs.crop not in SIZES:
-            raise InputError(f"--crop is {knobs.crop}", "it takes a power of two, such as 32, 64 or 128")
+            raise InputError(f"--crop is {knobs.crop}", "it takes a power of two, 8 to 1024")
         if start is not None and isinstance(start.spec, StyleGan3Spec):
             raise InputError("a StyleGAN3 can paint, but Impasto cannot adapt it", "adapt from a StyleGAN2")
         if start is not None and start.spec.size != knobs.crop:

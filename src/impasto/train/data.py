@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from impasto import images
 from impasto.contract import OnProgress, Progress, ignore
-from impasto.errors import InputError
+from impasto.errors import InputError, counted
 from impasto.files import slug
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ MOST = 6000
 _SHARD_MEMBER = 64 << 20  # bytes; a larger member of a shard is no photograph
 _READERS = 4
 _NAMED = 5  # of the files that are left out
+_NEEDED = f"training needs {LEAST_PHOTOGRAPHS} at least"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def load_photographs(
     *,
     least_side: int,
     seed: int = 0,
-    what: str = "photographs",
+    what: str = "photograph",
     on_progress: OnProgress = ignore,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> Photographs:
@@ -81,7 +82,7 @@ def load_photographs(
         source: a folder with pictures, at any depth, or with `.tar` shards; or one shard; or several of these.
         least_side: what has a shorter side is left out.
         seed: chooses among more than `MOST`.
-        what: they are, for people.
+        what: one of them is, for people.
         on_note: called with what was left out.
 
     Raises:
@@ -92,17 +93,17 @@ def load_photographs(
     pixels, skipped = [], []
     with ThreadPoolExecutor(_READERS) as readers:
         for done, (name, result) in enumerate(_read_all(readers, entries, least_side)):
-            on_progress(Progress(f"reading {what}", done, len(entries), "picture"))
+            on_progress(Progress(f"reading {what}s", done, len(entries), "picture"))
             if isinstance(result, str):
                 skipped.append(f"{name}: {result}")
             else:
                 pixels.append(result)
-    on_progress(Progress(f"reading {what}", len(entries), len(entries), "picture"))
+    on_progress(Progress(f"reading {what}s", len(entries), len(entries), "picture"))
     if skipped:
         more = f"; and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
         on_note(f"left out {len(skipped)} of {len(entries)} files: {'; '.join(skipped[:_NAMED])}{more}")
     if len(pixels) < LEAST_PHOTOGRAPHS:
-        raise _too_few(sources[0], len(pixels), f"usable {what}, {least_side} px or more a side")
+        raise _too_few(sources, len(pixels), f"usable {what}", f", {least_side} px or more a side")
     return Photographs(tuple(pixels), tuple(skipped))
 
 
@@ -112,15 +113,20 @@ def style_name(title: str) -> str:
     return name if name[0].isalpha() else f"style-{name}"
 
 
-def from_pixels(pictures: Iterable[NDArray[np.float32]], *, least_side: int, what: str) -> Photographs:
-    """Pictures that are decoded already, each `(H, W, 3)` in [0, 1], as `load_photographs` gives them.
+def from_pixels(pictures: Iterable[NDArray[np.float32]], *, least_side: int, where: str) -> Photographs:
+    """Paintings that are decoded already, each `(H, W, 3)` in [0, 1], as `load_photographs` gives them.
+
+    where: what gave them, and the verb, for people: "the words find".
 
     Raises:
         InputError: too few of them are large enough.
     """
     pixels = tuple(_kept(one, least_side) for one in pictures if min(one.shape[:2]) >= least_side)
     if len(pixels) < LEAST_PHOTOGRAPHS:
-        raise _too_few("the library", len(pixels), f"usable {what}, {least_side} px or more a side")
+        raise InputError(
+            f"{where} {counted(len(pixels), 'painting')}, {least_side} px or more a side; {_NEEDED}",
+            "name more painters, or museum for the whole library",
+        )
     return Photographs(pixels)
 
 
@@ -129,7 +135,7 @@ def thumbnail_photograph(store: Store) -> Any:
     return images.read(store.path("photos") / "chelsea.png").pixels if store.is_present("photos") else None
 
 
-def check_photographs(source: Path | Sequence[Path], what: str = "photographs") -> None:
+def check_photographs(source: Path | Sequence[Path], what: str = "photograph") -> None:
     """Count the files, which takes no time; whether they can be read shows later.
 
     Raises:
@@ -139,7 +145,7 @@ def check_photographs(source: Path | Sequence[Path], what: str = "photographs") 
     check_separate(sources)
     count = sum(1 for one in sources for _ in islice(_entries(one), LEAST_PHOTOGRAPHS))
     if count < LEAST_PHOTOGRAPHS:
-        raise _too_few(sources[0], count, what)
+        raise _too_few(sources, count, what)
 
 
 def sources_of(source: Path | Sequence[Path]) -> list[Path]:
@@ -158,10 +164,9 @@ def check_separate(sources: Sequence[Path]) -> None:
                 raise InputError(f"of {other} and {sources[number]} one lies in the other", "name the outer one alone")
 
 
-def _too_few(source: Path | str, count: int, what: str) -> InputError:
-    return InputError(
-        f"{source} holds {count} {what}; training needs {LEAST_PHOTOGRAPHS} at least", "a few hundred are good"
-    )
+def _too_few(sources: Sequence[Path], count: int, what: str, size: str = "") -> InputError:
+    where = f"{sources[0]} holds" if len(sources) == 1 else f"{', '.join(map(str, sources))} together hold"
+    return InputError(f"{where} {counted(count, what)}{size}; {_NEEDED}", "a few hundred are good")
 
 
 @dataclass(frozen=True)
