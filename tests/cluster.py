@@ -75,5 +75,5 @@ class Cluster:
 
     def __exit__(self, *_):
         self._process.stdin.close()
-        self._process.wait(timeout=120)
+        self._process.wait(timeout=600)
         self._process.stdout.close()

@@ -175,7 +175,7 @@ def _start_postgresql(programs, folder, user):
     """Make a cluster and start it on a free port of this machine."""
 
     def run(*words):
-        subprocess.run(words, user=user, cwd=folder, check=True, capture_output=True, timeout=60)
+        subprocess.run(words, user=user, cwd=folder, check=True, capture_output=True, timeout=600)
 
     run(programs / "initdb", "-D", folder / "data", "-U", "impasto", "-A", "trust", "--no-sync", "-E", "UTF8")
     with socket.socket() as free:

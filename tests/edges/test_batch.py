@@ -114,7 +114,7 @@ def test_a_watched_folder_waits_for_what_is_still_written(outcome, folder, monke
     (folder / "in/broken.jpg").unlink()
     late = folder / "in/sub/late.png"
     expected = out / "sub/late-wheat-field-with-cypresses.png"
-    whole, until = Reporter.__call__, time.monotonic() + 60
+    whole, until = Reporter.__call__, time.monotonic() + 600
 
     def call(self, report):
         if expected.exists() or time.monotonic() > until:
@@ -146,7 +146,7 @@ def test_what_is_being_written_when_watching_starts_is_waited_for(outcome, folde
     half, whole = folder / "in/half.png", (folder / "in/a.png").read_bytes()
     half.write_bytes(whole[:60])
     os.utime(half, (time.time() + 60, time.time() + 60))  # still written into, however long the start takes
-    until, report = time.monotonic() + 60, Reporter.__call__
+    until, report = time.monotonic() + 600, Reporter.__call__
 
     def call(self, progress):
         if (folder / "out/half-wheat-field-with-cypresses.png").exists() or time.monotonic() > until:

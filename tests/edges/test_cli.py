@@ -189,7 +189,7 @@ def test_a_signal_ends_it_clean_with_the_best_picture_so_far(picture_file, tmp_p
         if line.startswith("refining"):
             break
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == code, err
     assert "Traceback" not in err
     assert opened(target).size == (96, 64)
@@ -208,7 +208,7 @@ def test_kill_leaves_no_picture(picture_file, tmp_path):
             break
     assert process.poll() is None
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert [path.name for path in tmp_path.iterdir()] == [photo.name]
 
 

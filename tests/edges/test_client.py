@@ -528,7 +528,7 @@ def test_one_process_serves_both(tmp_path):
                 assert [found.id for found in other.jobs().jobs] == [job.id]
         finally:
             process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
 
 
 @pytest.mark.process

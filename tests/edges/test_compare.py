@@ -157,7 +157,7 @@ def test_a_real_browser_runs_the_page(report, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=600,
     )
     probe.unlink()
     shutil.rmtree(tmp_path, ignore_errors=True)

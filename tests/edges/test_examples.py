@@ -31,7 +31,7 @@ def environment(request, engine):
 
 def ran(program, script, folder, environment, style="painting.png", photo="photo.png"):
     words = [program, str(FOLDER / script), photo, style, "out.png"]
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

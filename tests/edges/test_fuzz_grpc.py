@@ -136,7 +136,7 @@ def sent(channel, name, data):
     call = getattr(channel, kinds)(f"/impasto.v1.Impasto/{name}")
     asked = iter(data) if row.client_streaming else data[0]
     try:
-        answer = call(asked, timeout=20)
+        answer = call(asked, timeout=120)
         if row.server_streaming:
             list(answer)
     except grpc.RpcError as error:

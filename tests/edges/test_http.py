@@ -222,7 +222,7 @@ def form_of(values):
 
 
 @contextmanager
-def asked(port, *words, timeout=60):
+def asked(port, *words, timeout=600):
     """An answer whose connection is closed at the end of the block."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)) as connection:
         connection.request(*words)

@@ -154,7 +154,7 @@ def test_what_comes_through_a_pipe_is_painted(folder, line):
     with VideoWriter(folder / "clip.mp4", rate=25) as writer:
         for index in range(2):
             writer.write(np.full((32, 48, 3), index / 2, np.float32))
-    done = shell(folder, line, timeout=100)
+    done = shell(folder, line, timeout=600)
     assert done.returncode == 0, done.stderr
     assert len(made(folder, ".")) > 5 or (folder / "o.mp4").exists()
 
@@ -165,7 +165,7 @@ def test_what_comes_through_a_pipe_is_painted(folder, line):
 def test_a_pipe_without_a_writer_is_told_of(folder, flag):
     os.mkfifo(folder / "pipe.png")
     words = f"c.png -s net.safetensors:s3 {flag} pipe.png" if flag else "pipe.png -s net.safetensors:s3"
-    done = shell(folder, f"impasto stylize {words} -o o.png", timeout=100)
+    done = shell(folder, f"impasto stylize {words} -o o.png", timeout=600)
     assert done.returncode == 2
     assert "nothing writes into the pipe pipe.png" in done.stderr
 
@@ -173,7 +173,7 @@ def test_a_pipe_without_a_writer_is_told_of(folder, flag):
 @posix
 @pytest.mark.process
 def test_standard_input_is_one_picture(folder):
-    done = shell(folder, "cat c.png | impasto stylize - -s - -o o.png", timeout=100)
+    done = shell(folder, "cat c.png | impasto stylize - -s - -o o.png", timeout=600)
     assert done.returncode == 2
     assert "standard input is one picture" in done.stderr
 

@@ -395,7 +395,7 @@ def test_the_plug_in_runs_in_gimp(address, engine, tmp_path, style):
     code = IN_GIMP.format(told=str(tmp_path / "told.json"))
     words = ["gimp-console-3.0", "-i", "--batch-interpreter=python-fu-eval", "-b", code, "--quit"]
     environment = {**os.environ, "HOME": str(tmp_path), "GIMP3_DIRECTORY": str(tmp_path / "gimp")}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert (tmp_path / "found.json").exists(), done.stdout + done.stderr
     found = json.loads((tmp_path / "found.json").read_text())
     if style == "unknown":
@@ -479,7 +479,7 @@ def test_the_plug_in_of_krita_paints_a_layer(address, engine, tmp_path):
     told = tmp_path / "told.json"
     environment = {"PATH": os.environ["PATH"], **places, **more, "TOLD": str(told)}
     done = subprocess.run(
-        [runner, "-s", "in_krita"], env=environment, capture_output=True, text=True, timeout=100, check=False
+        [runner, "-s", "in_krita"], env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     if "No module named 'PyQt5'" in done.stdout + done.stderr:
         pytest.skip("Krita is installed without PyQt5")

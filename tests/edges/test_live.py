@@ -183,7 +183,7 @@ def test_bad_cameras(tmp_path):
 
 def fetch(address, **headers):
     request = urllib.request.Request(address, headers=headers, method="POST" if "key" in address else "GET")
-    with urllib.request.urlopen(request, timeout=20) as reply:
+    with urllib.request.urlopen(request, timeout=120) as reply:
         return reply.read(20_000) if "stream" in address else reply.read()
 
 

@@ -138,7 +138,7 @@ def test_the_page_shows_before_and_after_without_a_network(browser, ball, tmp_pa
     tab.goto(page.as_uri())
     assert tab.title() == "<ball> & co"
     for name, button, strongest in (("after", "Show before", 2), ("before", "Show after", 0)):
-        tab.locator(f"html[data-shown={name}]").wait_for(state="attached", timeout=60_000)
+        tab.locator(f"html[data-shown={name}]").wait_for(state="attached", timeout=600_000)
         assert tab.get_by_role("button").inner_text() == button
         tab.wait_for_timeout(500)  # the next frame shows it
         pixels = images.read(tab.screenshot(clip={"x": 0, "y": 0, "width": 400, "height": 300})).pixels

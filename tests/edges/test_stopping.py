@@ -104,7 +104,7 @@ def test_a_real_signal_leaves_a_whole_picture(picture_file, tmp_path, command):
         if text.startswith(("refining", "mixing", "painting")):
             break
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert min(size_of(target)) >= 96

@@ -131,10 +131,10 @@ def test_the_command_serves_the_page_until_it_is_stopped(tmp_path):
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True) as running:
         told = running.stdout.readline()
         address = re.search(r"http://127\.0\.0\.1:\d+", told)[0]
-        with urllib.request.urlopen(address, timeout=20) as page:
+        with urllib.request.urlopen(address, timeout=120) as page:
             assert b"Impasto" in page.read()
         running.terminate()
-        assert running.wait(30) == 0, running.stderr.read()
+        assert running.wait(120) == 0, running.stderr.read()
 
 
 # --- a server and a browser ------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class Studio:
 
     def open(self, width=1280, height=800, **more):
         context = self.browser.new_context(viewport={"width": width, "height": height}, **{"locale": "en-GB", **more})
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(120_000)
         self.contexts.append(context)
         return self.tab(context)
 
@@ -286,7 +286,7 @@ def slowly(studio, monkeypatch):
     def wait(service, live, progress):
         told(service, live, progress)
         if live.keep and progress.step == 1:
-            gate.wait(20)
+            gate.wait(120)
             told(service, live, progress)
 
     monkeypatch.setattr(Service, "_progress", wait)
@@ -671,7 +671,7 @@ class TestInBrowser:
         Image.fromarray(np.tile(np.arange(0, 250, 1, np.uint8), (8400, 48))).save(stream, "JPEG", quality=60)
         (studio.folder / "huge.jpg").write_bytes(stream.getvalue())
         page.locator("#photo-input").set_input_files(str(studio.folder / "huge.jpg"))
-        page.get_by_text("has 101 megapixels").wait_for(timeout=60_000)
+        page.get_by_text("has 101 megapixels").wait_for(timeout=600_000)
         width, height = map(int, re.findall(r"\d+", page.locator(".photo .quiet").text_content()))
         assert width * height <= 50_000_000
         assert width / height == pytest.approx(12000 / 8400, rel=0.01)
@@ -795,7 +795,7 @@ def axe(tmp_path_factory):
     if shutil.which("npm") is None:
         pytest.skip("no npm here, which fetches axe-core")
     folder = tmp_path_factory.mktemp("axe")
-    done = subprocess.run(["npm", "pack", AXE], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["npm", "pack", AXE], cwd=folder, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
         pytest.skip(f"axe-core could not be fetched: {done.stderr.strip().splitlines()[:1]}")
     packed = next(folder.glob("*.tgz"))

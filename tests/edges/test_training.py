@@ -108,7 +108,7 @@ def as_program(photographs, tmp_path):
         path = os.pathsep.join([str(SCRIPT.parent), *sys.path])
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         words = [str(word) for word in (*command, *arguments)]
-        return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=300)
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=600)
 
     return run
 
@@ -311,7 +311,6 @@ def test_a_decoder_learns_to_rebuild_and_goes_on_exactly(learn, tmp_path, tiny_w
 
 
 @pytest.mark.process
-@pytest.mark.timeout(600)  # two processes beside the tests' own two
 def test_two_processes_learn_what_one_with_twice_the_batch_does_and_so_does_their_critic(learn, as_program):
     knobs = replace(KNOBS, steps=3, adversarial_weight=0.5)
     joined = as_program("joined", knobs, 0, 2)

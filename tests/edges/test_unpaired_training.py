@@ -111,7 +111,6 @@ def test_a_killed_run_goes_on_to_the_bit(learn, programs, tmp_path):
 
 
 @pytest.mark.process
-@pytest.mark.timeout(600)  # two processes beside the tests' own two
 def test_two_processes_learn_the_same_networks_and_go_on_to_the_bit_when_one_was_killed(programs):
     """Both generators, both discriminators, and in the first process, which writes, their earlier pastiches."""
     names = ("joined.begun", "joined.0", "joined.1", "broken.0", "broken.1")

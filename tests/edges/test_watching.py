@@ -32,7 +32,7 @@ def start(*arguments):
 
 def finish(*arguments):
     process = start(*arguments)
-    _, err = process.communicate(timeout=100)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     return err
 
@@ -75,7 +75,7 @@ def test_stopped_by_hand_it_saves_its_best_and_can_go_on(picture_file, tmp_path)
     process = start("stylize", photo, *settings, "-o", target)
     wait_for((tmp_path / "out-steps" / "step-00000.png").exists, process)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 130, err
     assert "--resume goes on from it" in err
     assert pixels(target).shape == (64, 96, 3)
@@ -149,7 +149,7 @@ def test_a_preview_in_the_terminal(picture_file, tmp_path):
             break
         shown += part
     os.close(leader)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=600) == 0
     text = shown.decode()
     assert text.count("\u2580") > 72 * 20
     assert re.search(r"100 %.*content \d\.\d+ style \d\.\d+ tv", text)

@@ -224,7 +224,7 @@ def visit(site, browser):
     context.close()
 
 
-def wait(tab, words, *, seconds=60):
+def wait(tab, words, *, seconds=600):
     tab.locator("#status").filter(has_text=re.compile(words)).wait_for(timeout=1000 * seconds)
 
 
@@ -392,7 +392,7 @@ def test_webgpu_paints_the_same(playwright, site, tmp_path, picture_file):
     tab.goto(site[1])
     if not tab.evaluate("navigator.gpu?.requestAdapter().then(Boolean)"):
         pytest.skip("this browser has no WebGPU, and emulates none")
-    wait(tab, "96 × 64 px in .* s · WebGPU", seconds=110)
+    wait(tab, "96 × 64 px in .* s · WebGPU", seconds=600)
     assert ssim(downloaded(tab, tmp_path / "out.png"), by_python(photo, "pack:irises")) > 0.99
     browser.close()
 

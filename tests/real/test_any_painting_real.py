@@ -1,7 +1,5 @@
 """WCT and MicroAST with the published weights, where a folder beside the checkout has them or they were fetched."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -10,25 +8,10 @@ from PIL import Image
 import impasto
 from impasto.assets import Store, load_weights
 from impasto.contract import Placement
-from impasto.errors import AssetError
 from impasto.models.microast import MicroAST
 from references import plain_microast
 
 pytestmark = pytest.mark.real
-
-WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
-
-
-@pytest.fixture(scope="module")
-def published():
-    store = Store()
-    missing = [asset for asset in ("wct-small", "microast") if not store.is_present(asset)]
-    if missing and not WEIGHTS.is_dir():
-        pytest.skip(f"{', '.join(missing)}: not fetched, and no folder of published weights lies beside the checkout")
-    try:
-        store.fetch(missing, folder=WEIGHTS if missing else None)
-    except AssetError as error:
-        pytest.skip(str(error))
 
 
 def test_microast_paints_what_the_papers_network_paints(published, photos, painting):

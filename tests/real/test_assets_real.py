@@ -8,7 +8,7 @@ from impasto import images
 from impasto.assets import Store, load_weights
 from impasto.assets.library import Library
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from impasto.models.encoders import Encoder
 from impasto.ops import color
 from impasto.ops.stats import gram_matrix
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real]
 WHEAT, IRISES = "museum:436535", "museum:436528"
 
 

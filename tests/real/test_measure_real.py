@@ -18,7 +18,7 @@ from impasto.metrics import Judge, _sets, _video
 from impasto.metrics._networks import INCEPTION_SIDE, Inception, Lpips
 from impasto.videos import VideoReader
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -56,7 +56,6 @@ def test_good_is_much_nearer_to_both_than_the_draft(engine, store, photos):
     assert good_content <= draft_content
 
 
-@pytest.mark.timeout(400)
 def test_good_paints_and_detail_brings_the_photograph_back(engine, photos):
     """By the correlation of what a small blur takes away: 0.1 to 0.2 for strokes, 0.7 to 0.9 where it is tinted."""
     left = []

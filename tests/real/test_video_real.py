@@ -18,6 +18,7 @@ import torch
 from impasto import images, metrics
 from impasto.cli import app
 from impasto.engine.controls import Controls
+from impasto.engine.engine import Engine
 from impasto.engine.request import Request
 from impasto.metrics._pixels import sharpness
 from impasto.models import networks
@@ -145,10 +146,10 @@ def _text(path):
 
 
 @pytest.mark.process
-def test_a_killed_job_goes_on_to_the_same_frames(store, engine, tmp_path):
+def test_a_killed_job_goes_on_to_the_same_frames(store, tmp_path):
     source = store.file("clips", "bikes.mp4")
     command = [sys.executable, "-m", "impasto", "video", str(source), "--style", STYLE, "--size", "64", "--end", "4.2"]
-    command += ["--method", "adain", "-o", str(tmp_path / "out.mp4")]
+    command += ["--method", "adain", "--runtime", "torch", "--precision", "float32", "-o", str(tmp_path / "out.mp4")]
     work = tmp_path / ".out.mp4.impasto"
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
     while process.poll() is None and "segment-00000" not in _text(work / "plan.json"):
@@ -168,6 +169,7 @@ def test_a_killed_job_goes_on_to_the_same_frames(store, engine, tmp_path):
     assert '"painted": 105' not in done.stdout
     assert not work.exists()
     torch.set_num_threads(1)
+    engine = Engine(store=store, device="cpu", precision="float32", runtime="torch")
     paint_video(engine, source, STYLE, tmp_path / "whole.mp4", ADAIN, Film(size=64, end=4.2))
     for one, other in zip(frames(tmp_path / "out.mp4"), frames(tmp_path / "whole.mp4"), strict=True):
         assert np.array_equal(one, other)

@@ -373,7 +373,7 @@ def child(root: Path, tmp_path: Path) -> Iterator[Any]:
 def test_two_processes_at_once_fetch_once(root: Path, server: Server, child: Any) -> None:
     rows = {"pics": pictures_in(server.folder, {"tiny-1.0/noise": NOISE})}
     server.pause = 0.05
-    outputs = [process.communicate(timeout=30)[0] for process in [child(rows), child(rows)]]
+    outputs = [process.communicate(timeout=120)[0] for process in [child(rows), child(rows)]]
     assert server.downloads == ["tiny-1.0.tar.gz"]
     assert sum("waiting for another process" in output for output in outputs) == 1
     assert all(output.strip().endswith("False") for output in outputs)  # and no torch was needed
@@ -605,7 +605,7 @@ def test_a_cache_that_cannot_be_a_folder(root: Path, folder: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="file size limits")
 def test_a_write_beyond_what_the_disk_takes(root: Path, server: Server, child: Any) -> None:
     rows = {"pics": pictures_in(server.folder, {"tiny-1.0/noise": NOISE})}
-    output = child(rows, "50000").communicate(timeout=30)[0]
+    output = child(rows, "50000").communicate(timeout=120)[0]
     declared = declare(rows)["pics"]
     assert "ResourceError the disk ran full" in output
     assert f"{declared.download + declared.bytes:,} bytes" in output

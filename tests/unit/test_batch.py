@@ -482,7 +482,7 @@ def test_a_device_gets_full_passes_and_is_fed_by_as_many_cores_as_there_are(batc
             return read[-1]
 
         def together(self, prepared):
-            assert all_read.wait(30)
+            assert all_read.wait(120)
             return MOST_ON_DEVICE
 
         def paint(self, prepared, on_progress):

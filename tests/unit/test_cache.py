@@ -58,7 +58,7 @@ def test_threads_that_ask_for_one_key_get_one_value():
         return made[-1], 1
 
     def ask(found):
-        start.wait(10)
+        start.wait(120)
         found.append(cache.get("a", make))
 
     found = []
@@ -80,13 +80,13 @@ def test_while_one_thread_fetches_another_gets_what_is_loaded(tmp_path, tiny_wei
 
     def slow_fetch(names, **_):
         fetching.set()
-        assert go_on.wait(20)
+        assert go_on.wait(120)
 
     monkeypatch.setattr(store, "fetch", slow_fetch)
     other = registry.find("optimize")
     thread = threading.Thread(target=models.stylizer, args=(other, Placement(), other.load_knobs()()))
     thread.start()
-    assert fetching.wait(20)
+    assert fetching.wait(120)
     got = []
     second = threading.Thread(target=lambda: got.append(models.stylizer(row, Placement(), knobs)))
     second.start()
@@ -102,7 +102,7 @@ def together(*calls):
     start, raised = threading.Barrier(len(calls)), []
 
     def one(call):
-        start.wait(20)
+        start.wait(120)
         try:
             call()
         except BaseException as error:
@@ -125,7 +125,7 @@ def test_after_a_failure_those_who_waited_and_those_who_come_get_one_value():
 
     def failing():
         making.set()
-        assert fail.wait(20)
+        assert fail.wait(120)
         raise KeyError("first")
 
     def make():
@@ -139,7 +139,7 @@ def test_after_a_failure_those_who_waited_and_those_who_come_get_one_value():
         found.append(cache.get("a", make))
 
     def waiting():
-        assert making.wait(20)
+        assert making.wait(120)
         threading.Timer(0.1, fail.set).start()
         found.append(cache.get("a", make))
 

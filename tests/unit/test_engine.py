@@ -164,7 +164,7 @@ def test_wrong_settings_are_told_before_torch_is_loaded(picture_file):
         "    else: sys.exit('accepted')\n"
         "sys.exit('torch' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code, str(picture_file())], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code, str(picture_file())], check=True, timeout=600)
 
 
 @pytest.mark.parametrize(("quality", "knobs"), [("draft", {}), ("good", QUICK)])

@@ -280,7 +280,7 @@ def test_the_command_line_paints_without_torch(network, picture_file, tmp_path):
     )
     graphs.cached(network, graphs.read(network)[0], Store().root / "graphs")  # as the run before has left it
     command = [sys.executable, "-c", program, *words, "-o", str(out), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["method"] == "feedforward"
     assert app.run([*words, "--keep-color", "luminance", "-o", str(again)]) == 0  # by the engine

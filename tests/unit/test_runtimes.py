@@ -350,7 +350,7 @@ WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from impasto.cli impor
 def without_torch(*words, also_without=()):
     program = "".join(f"import sys; sys.modules['{name}'] = None; " for name in also_without) + WITHOUT_TORCH
     command = [sys.executable, "-c", program, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.mark.process

@@ -96,7 +96,7 @@ def test_a_worker_that_crashes_or_hangs_is_replaced():
     workers.decode(encoded("PNG"), "photo.png", max_pixels=10**6)
     (worker,) = workers._places._free
     os.kill(worker._process.pid, signal.SIGSEGV)
-    worker._process.wait(10)
+    worker._process.wait(120)
     assert workers.decode(encoded("PNG"), "photo.png", max_pixels=10**6).width == 32
     (worker,) = workers._places._free
     workers._seconds = 0.2

@@ -52,7 +52,7 @@ class Blocked:
         service.engine.paint_all = self
 
     def __call__(self, *given, **named):
-        self.gate.wait(20)
+        self.gate.wait(120)
         return self.paint(*given, **named)
 
 
