@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cluster import Cluster
 from impasto.device import cpu_name
 
 PAINTING = "museum:436535"
@@ -76,41 +78,6 @@ def results(out):
     return {path.name for path in out.glob("*.jpg")}
 
 
-def test_a_driver_that_is_killed_goes_on_where_it_was(cluster, tmp_path):
-    folder, out = photographs(tmp_path / "in", 300), tmp_path / "out"
-    words = (folder, *SETTINGS, "-o", out, "--ray", cluster.address, "--json")
-    for wanted in (20, 120):
-        job = start(*words)
-        until = time.monotonic() + 900
-        while len(results(out)) < wanted and job.poll() is None and time.monotonic() < until:
-            time.sleep(0.05)
-        os.kill(job.pid, signal.SIGKILL)
-        job.communicate()
-    before = {name: (out / name).stat().st_mtime_ns for name in results(out)}
-    statuses = [line["status"] for line in finished(start(*words))[:-1]]
-    assert len(statuses) == 300
-    assert statuses.count("kept") >= len(before) - 1  # all that the journal had a line of
-    assert len(results(out)) == 300
-    assert not list(out.rglob("*.tmp"))
-
-
-def test_the_driver_takes_no_more_memory_for_ten_thousand_pictures(cluster, tmp_path):
-    peaks = {}
-    for count in (100, int(os.environ.get("IMPASTO_SCALE_PICTURES", "10000"))):
-        folder, out = photographs(tmp_path / f"in{count}", count), tmp_path / f"out{count}"
-        with (tmp_path / "told").open("w") as told:
-            command = [sys.executable, "-m", "impasto", "batch", folder, *SETTINGS, "-o", out, "--ray", cluster.address]
-            started = time.monotonic()
-            job = subprocess.Popen([*map(str, command), "--quiet"], stdout=told, stderr=told)
-            peaks[count] = peak_of(job)
-        assert job.returncode == 0, (tmp_path / "told").read_text()[-2000:]
-        assert len(results(out)) == count
-        rate = count / (time.monotonic() - started)
-        record("driver", pictures=count, workers=2, pictures_per_second=rate, driver_mb=peaks[count] / MB)
-    few, many = peaks.values()
-    assert many - few < 100 * MB
-
-
 def rates_of(out):
     """Pictures a second of each worker from its first to its last, by the journal: without starting and stopping."""
     rates = []
@@ -147,10 +114,26 @@ class Run:
     other_seconds: float
 
 
+@contextmanager
+def confined(pids, processors):
+    """Processes, with their threads and what they start, and what this process starts, on some processors alone."""
+    before = os.sched_getaffinity(0)
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").glob("*"):
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread.name), processors)
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def run_of(cluster, folder, out, workers):
-    """One batch, measured from the first sixth of its pictures to the last."""
+    """One batch on as many processors as workers, measured from the first sixth of its pictures to the last."""
     count = len(list(folder.iterdir()))
-    job = start(folder, *SETTINGS, "-o", out, "--ray", cluster.address, "--workers", workers)
+    with confined(cluster.processes(""), sorted(os.sched_getaffinity(0))[:workers]):
+        job = start(folder, *SETTINGS, "-o", out, "--ray", cluster.address, "--workers", workers)
     marks = []
     for wanted in (count // 6, count - count // 6):
         while (done := len(results(out))) < wanted and job.poll() is None:
@@ -171,17 +154,59 @@ def run_of(cluster, folder, out, workers):
     return run
 
 
-def test_two_workers_paint_what_one_does(cluster, tmp_path):
-    """Ideal is twice the rate of one worker. On two processors that one has the second for Ray and the command, and
-    the two have none: by processor time, ideal is what a picture takes of one worker alone.
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine has one processor")
+def test_two_processors_paint_twice_what_one_does(tmp_path):
+    """A node of one processor, which paints and does the work of Ray and of the command as well, against two of them:
+    with one worker on two processors, the second would do that work for nothing.
     """
-    folder = photographs(tmp_path / "in", 160, side=256)
-    first, both, last = (run_of(cluster, folder, tmp_path / f"out{run}", n) for run, n in enumerate((1, 2, 1)))
+    folder, runs = photographs(tmp_path / "in", 160, side=256), []
+    for number, nodes in enumerate((1, 2, 1)):
+        with Cluster(nodes) as cluster:
+            runs.append(run_of(cluster, folder, tmp_path / f"out{number}", nodes))
     assert results(tmp_path / "out0") == results(tmp_path / "out1") == results(tmp_path / "out2")
+    first, both, last = runs
     rate = (first.pictures_per_second + last.pictures_per_second) / 2
-    alone, together = (first.worker_seconds + last.worker_seconds) / 2, both.worker_seconds + both.other_seconds
-    shares = {"share": both.pictures_per_second / (2 * rate), "processor_share": alone / together}
-    record("two against one", pictures=160, workers=2, **shares)
+    alone = sum(run.worker_seconds + run.other_seconds for run in (first, last)) / 2
+    shares = {
+        "share": both.pictures_per_second / (2 * rate),
+        "processor_share": alone / (both.worker_seconds + both.other_seconds),
+    }
+    record("two processors against one", pictures=160, workers=2, **shares)
+
+
+def test_a_driver_that_is_killed_goes_on_where_it_was(cluster, tmp_path):
+    folder, out = photographs(tmp_path / "in", 300), tmp_path / "out"
+    words = (folder, *SETTINGS, "-o", out, "--ray", cluster.address, "--json")
+    for wanted in (20, 120):
+        job = start(*words)
+        until = time.monotonic() + 900
+        while len(results(out)) < wanted and job.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        os.kill(job.pid, signal.SIGKILL)
+        job.communicate()
+    before = {name: (out / name).stat().st_mtime_ns for name in results(out)}
+    statuses = [line["status"] for line in finished(start(*words))[:-1]]
+    assert len(statuses) == 300
+    assert statuses.count("kept") >= len(before) - 1  # all that the journal had a line of
+    assert len(results(out)) == 300
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_the_driver_takes_no_more_memory_for_ten_thousand_pictures(cluster, tmp_path):
+    peaks = {}
+    for count in (100, int(os.environ.get("IMPASTO_SCALE_PICTURES", "10000"))):
+        folder, out = photographs(tmp_path / f"in{count}", count), tmp_path / f"out{count}"
+        with (tmp_path / "told").open("w") as told:
+            command = [sys.executable, "-m", "impasto", "batch", folder, *SETTINGS, "-o", out, "--ray", cluster.address]
+            started = time.monotonic()
+            job = subprocess.Popen([*map(str, command), "--quiet"], stdout=told, stderr=told)
+            peaks[count] = peak_of(job)
+        assert job.returncode == 0, (tmp_path / "told").read_text()[-2000:]
+        assert len(results(out)) == count
+        rate = count / (time.monotonic() - started)
+        record("driver", pictures=count, workers=2, pictures_per_second=rate, driver_mb=peaks[count] / MB)
+    few, many = peaks.values()
+    assert many - few < 100 * MB
 
 
 def test_a_film_is_painted_shot_by_shot_also_where_a_worker_dies(cluster, tmp_path):
