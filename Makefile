@@ -68,8 +68,8 @@ web-demo: install
 test: install
 	@tests/programs.sh
 	$(BIN)/impasto assets fetch
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report= tests/unit tests/methods tests/edges
-	$(BIN)/python -m pytest --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90 tests/real
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90 \
+	    tests/real tests/unit tests/methods tests/edges
 
 KERAS_VENV ?= .venv-keras
 
