@@ -2,7 +2,7 @@
 # make video-demo  paint a short clip frame by frame and steadily into out/video
 # make web-demo  a page that paints in the browser, with the pack, into out/web
 # make test    all tests, against the built and installed wheel
-# make test-keras  impasto.keras on TensorFlow and JAX, in an environment of its own, against PyTorch
+# make test-keras  impasto.keras on TensorFlow, JAX and PyTorch, in an environment of its own, against PyTorch without Keras
 # make test-scale  what takes minutes on a Ray cluster of two nodes in this machine
 # make test-export  exports that take a minute each: AdaIN to OpenVINO, the page of web-demo on an emulated graphics processor
 # make test-fuzz  5,000 random and mutated requests against the service
@@ -78,11 +78,17 @@ $(KERAS_VENV)/packages: pyproject.toml constraints.txt tests/keras/requirements.
 	$(KERAS_VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt -r tests/keras/requirements.txt
 	@touch $@
 
+TEST_KERAS := -m pytest --confcutdir=tests/keras -o filterwarnings=default --timeout=600
+
+# PyTorch's turn is in the environment that has it, with Keras from the other one
 test-keras: install $(KERAS_VENV)/packages
 	$(BIN)/impasto assets fetch
 	$(KERAS_VENV)/bin/python -m pip install --quiet --no-deps --no-compile --force-reinstall --disable-pip-version-check build/wheel/*.whl
 	for backend in tensorflow jax; do IMPASTO_TORCH_PYTHON=$(abspath $(BIN))/python KERAS_BACKEND=$$backend \
-	    $(KERAS_VENV)/bin/python -m pytest --confcutdir=tests/keras -o filterwarnings=default --timeout=600 tests/keras || exit; done
+	    $(KERAS_VENV)/bin/python $(TEST_KERAS) tests/keras || exit; done
+	PYTHONPATH=$$($(KERAS_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+	    IMPASTO_TORCH_PYTHON=$(abspath $(BIN))/python KERAS_BACKEND=torch \
+	    $(BIN)/python $(TEST_KERAS) tests/keras --ignore=tests/keras/test_command.py
 
 test-scale: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/scale

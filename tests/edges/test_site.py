@@ -23,7 +23,7 @@ from impasto.cli import app
 from impasto.methods import recipes, registry
 
 ROOT = Path(__file__).parents[2]
-_NAMES = ("images", "videos", "assets", "metrics", "report", "train", "lettering")
+_NAMES = ("images", "videos", "assets", "metrics", "report", "train", "lettering", "keras")
 PACKAGES = ["impasto", *(f"impasto.{name}" for name in _NAMES)]
 FOR_PLUGINS = ["impasto.contract", "impasto.settings", "impasto.methods.registry", "impasto.errors"]
 CHROMIUM = shutil.which("chromium")

@@ -1,6 +1,7 @@
-"""The pages and the notebook for Keras users run as they stand, with small sizes and few steps. On TensorFlow."""
+"""The pages and the notebook for Keras users run as they stand, with small sizes and few steps."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,10 +15,13 @@ ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
+on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="the pages are for TensorFlow")
+on_torch = pytest.mark.skipif(BACKEND != "torch", reason="this is for PyTorch")
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch, backend, photo, painting):
-    if backend != "tensorflow":
-        pytest.skip("the pages are for TensorFlow")
+def folder(tmp_path, monkeypatch, photo, painting):
     monkeypatch.chdir(tmp_path)
     for name, pixels in (("photo.jpg", photo), ("painting.jpg", painting)):
         Image.fromarray(np.rint(255 * pixels).astype(np.uint8)).save(tmp_path / name)
@@ -35,10 +39,15 @@ def blocks(page, language):
     return [text for found, text in FENCE.findall((ROOT / page).read_text(encoding="utf-8")) if found == language]
 
 
+def is_for_torch(text):
+    return 'backend="torch"' in text
+
+
 def losses(told):
     return [[float(part) for part in line] for line in re.findall(r"step \d+: content ([\d.]+), style ([\d.]+)", told)]
 
 
+@on_tensorflow
 @pytest.mark.parametrize("page", ["docs/from-scratch.md", "docs/from-scratch.zh.md"])
 def test_the_script_of_from_scratch_paints(folder, capsys, page):
     (script,) = blocks(page, "py")
@@ -50,11 +59,13 @@ def test_the_script_of_from_scratch_paints(folder, capsys, page):
     assert Image.open("by-keras.png").size == (64, 43)
 
 
+@on_tensorflow
 @pytest.mark.parametrize("page", ["docs/keras.md", "docs/keras.zh.md"])
 def test_the_python_of_the_page_runs(folder, capsys, page):
     names = {"__name__": "__main__"}
     for text in blocks(page, "python"):
-        exec(compile(cut(text), page, "exec"), names)
+        if not is_for_torch(text):
+            exec(compile(cut(text), page, "exec"), names)
     told = capsys.readouterr().out.splitlines()
     assert told[-4].startswith("tensorflow ")
     assert told[-3] == "(1, 4, 6, 512)"
@@ -62,6 +73,16 @@ def test_the_python_of_the_page_runs(folder, capsys, page):
     assert (folder / "irises" / "saved_model.pb").exists()
 
 
+@on_torch
+@pytest.mark.parametrize("page", ["docs/keras.md", "docs/keras.zh.md"])
+def test_the_python_for_pytorch_runs(folder, capsys, page):
+    (text,) = filter(is_for_torch, blocks(page, "python"))
+    exec(compile(cut(text), page, "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out.startswith("torch ")
+    assert Image.open("by-torch.png").size == (64, 43)
+
+
+@on_tensorflow
 def test_the_saved_model_paints_the_same(folder, photo):
     import tensorflow as tf
 
@@ -74,6 +95,7 @@ def test_the_saved_model_paints_the_same(folder, photo):
     assert np.abs(np.asarray(served) - np.asarray(painter(photo[None]))).max() < 1e-4
 
 
+@on_tensorflow
 def test_the_notebook_runs(folder, monkeypatch):
     """In a Python of its own, as in Colab; its line that installs is left out."""
     notebook = json.loads((ROOT / "examples" / "keras.ipynb").read_text(encoding="utf-8"))

@@ -118,7 +118,9 @@ def on_device() -> str:
         import tensorflow as tf
 
         return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
-    return "cpu"
+    import torch
+
+    return "gpu" if torch.cuda.is_available() else "cpu"
 
 
 def scored(model: Any, loss: Loss) -> Callable[[Any, Tree], tuple[Any, Any]]:
@@ -159,18 +161,19 @@ def to_tensors(tree: Any) -> Any:
     """Arrays, by name and by name once more within, as the backend's tensors."""
     import keras
 
-    if isinstance(tree, Mapping):
-        return {name: to_tensors(one) for name, one in tree.items()}
-    return keras.ops.convert_to_tensor(tree)
+    return _each(keras.ops.convert_to_tensor, tree)
 
 
-def to_numpy(tensor: Any) -> Any:
-    """A tensor, or several in a mapping, as NumPy's in float32."""
-    import keras
+def to_numpy(tree: Any) -> Any:
+    """Tensors, by name and by name once more within, as NumPy's in float32."""
+    from keras import ops
 
-    if isinstance(tensor, Mapping):
-        return {name: to_numpy(one) for name, one in tensor.items()}
-    return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")))
+    return _each(lambda tensor: np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32"))), tree)
+
+
+def _each(call: Callable[[Any], Any], tree: Any) -> Any:
+    """What a function gives of each tensor, under the same names."""
+    return {name: _each(call, one) for name, one in tree.items()} if isinstance(tree, Mapping) else call(tree)
 
 
 def _has_keras() -> bool:
@@ -228,14 +231,10 @@ def _in_torch(_model: Any, loss: Loss) -> Callable[[Any, Tree], tuple[Any, Any]]
     import torch
 
     def step(image: Any, target: Tree) -> tuple[Any, Any]:
-        if isinstance(image, Mapping):
-            leaves: Any = {name: torch.as_tensor(one).detach().clone().requires_grad_() for name, one in image.items()}
-        else:
-            leaves = torch.as_tensor(image).detach().clone().requires_grad_()
+        leaves = _each(lambda one: torch.as_tensor(one).detach().clone().requires_grad_(), image)
         total, told = loss(leaves, target)
         total.backward()
-        gradient = {name: one.grad for name, one in leaves.items()} if isinstance(image, Mapping) else leaves.grad
-        return told, gradient
+        return _each(torch.Tensor.detach, told), _each(lambda leaf: leaf.grad, leaves)
 
     return step
 

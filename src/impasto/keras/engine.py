@@ -232,11 +232,11 @@ class _Job:
         given = read_init(self.request, stage, (picture.height, picture.width))
         init = None if given is None else _first(given)
         init = init if before is None else start.smoothed_draft(_first(before.picture.pixels))
-        method = self._method(stage)
         total = sum(source.weight for source in sources)
         paintings = [
             (source.weight / total, _first(self._resized(source.picture, picture, stage))) for source in sources
         ]
+        method = self._method(stage)
         started = time.perf_counter()
 
         def result(painted: optimize.Painted) -> Result:
