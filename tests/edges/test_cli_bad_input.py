@@ -272,7 +272,7 @@ def test_nothing_is_left_behind_by_a_failing_write(outcome, picture_file, tmp_pa
         (["--resume"], "--resume is not for --backend jax"),
         (["--preview", "seen.png"], "--preview is not for --backend jax"),
         (["--runtime", "onnx"], "--runtime is not for --backend jax"),
-        (["--precision", "float16"], "--backend jax does not compute in float16"),
+        (["--precision", "float64"], "--backend jax does not compute in float64"),
     ],
 )
 def test_what_has_no_keras_form_is_found_out_without_keras(refused, picture_file, monkeypatch, words, message):

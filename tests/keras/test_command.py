@@ -83,7 +83,7 @@ REFUSED = [
     (["--preview", "seen.png"], "--preview is not for --backend", "leave one of them out"),
     (["--runtime", "onnx"], "--runtime is not for --backend", "leave one of them out"),
     (["--device", "cuda"], "--device is not for --backend", "leave one of them out"),
-    (["--precision", "float16"], "does not compute in float16", "float32, bfloat16"),
+    (["--precision", "float64"], "does not compute in float64", "float32, bfloat16, float16"),
 ]
 
 

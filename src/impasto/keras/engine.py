@@ -27,7 +27,7 @@ from impasto.engine.styles import StyleLike, resized
 from impasto.errors import InputError, in_python_words
 from impasto.images import Picture
 from impasto.keras import backends
-from impasto.keras.backends import BACKENDS, PRECISIONS, use_backend
+from impasto.keras.backends import BACKENDS, POLICIES, use_backend
 from impasto.keras.forms import check
 from impasto.memory import parse_memory
 from impasto.methods import recipes
@@ -38,8 +38,6 @@ from impasto.runtimes.any_painters import AdaINPainter
 from impasto.runtimes.sessions import NetworkGraph, Runtime
 
 Floats = NDArray[np.float32]
-
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 def stylize(  # noqa: PLR0913 - a front door
@@ -84,7 +82,8 @@ class KerasEngine:
     Args:
         backend: "tensorflow", "jax" or "torch".
         store: where weights and paintings are; the user's cache by default.
-        precision: "float32", which "auto" is, or "bfloat16": mixed, weights and statistics stay float32.
+        precision: "float32", which "auto" is; or "bfloat16" or "float16", which are mixed: weights, statistics and
+            losses stay float32.
 
     Raises:
         InputError: there is no such backend or precision, or Keras runs on another backend already.
@@ -92,10 +91,8 @@ class KerasEngine:
     """
 
     def __init__(self, *, backend: str, store: Store | None = None, precision: str = "auto") -> None:
-        if precision not in ("auto", *PRECISIONS):
-            raise InputError(
-                f"--backend {backend} does not compute in {precision}", f"it takes {', '.join(PRECISIONS)}"
-            )
+        if precision not in ("auto", *POLICIES):
+            raise InputError(f"--backend {backend} does not compute in {precision}", f"it takes {', '.join(POLICIES)}")
         use_backend(backend)
         self.store = store or Store()
         self.models = ModelCache(self.store)
@@ -154,7 +151,7 @@ class KerasEngine:
     @property
     def dtype(self) -> str:
         """The policy of `keras.mixed_precision`."""
-        return _POLICIES[self.precision]
+        return POLICIES[self.precision]
 
     def find_styles(self, styles: Any, request: Request, on_progress: OnProgress) -> Sources:
         """Read style images; see `impasto.engine.styles.find_styles`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from impasto.keras import backends, resampling, start
 from impasto.keras.descent import Descent, Losses, Score, Step
 from impasto.keras.places import sample_places
 from impasto.keras.resampling import Floats, resample
-from impasto.keras.scoring import Target, Terms, Tiled, View, Whole, margin, sides_within
+from impasto.keras.scoring import Target, Terms, Tiled, View, Whole, margin, sides_within, style_at
 from impasto.methods.optimize import balances
 from impasto.methods.optimize.levels import STRIDE, Level, levels_of
 from impasto.methods.settings import OptimizeKnobs
@@ -33,6 +34,7 @@ _MEMORY = {"tensorflow": (0.3e9, 3000.0), "jax": (0.7e9, 6200.0), "torch": (0.3e
 _HELD, _HISTORY, _ADAM = 700.0, 54.0, 150.0
 _LEAST_TILE = 128  # pixels; with smaller tiles nearly everything would be margin
 _LEAST = 1e-12
+_KEPT = 8  # levels whose compiled losses are kept: those of two sizes of pictures
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Optimize:
 
     def __init__(self, encoder: Any) -> None:
         self._encoder, self._encoded = encoder, backends.compiled(encoder)
+        self._view = lru_cache(maxsize=_KEPT)(self._new_view)
 
     def paint(
         self,
@@ -133,9 +136,12 @@ class Optimize:
             tile: longest side of a tile in pixels; None for one piece.
         """
         own = replace(knobs, content_weight=level.content_factor * knobs.content_weight, deep_style=level.deep_style)
-        parts = self._encoder, self._encoded, Terms(own)
-        view: View = Whole(*parts) if tile is None else Tiled(*parts, side=tile)
-        return view.score(level, _target(view, photograph, styles, level, own))
+        view = self._view(own, level, tile, photograph.shape)
+        return view.score(_target(view, photograph, styles, level, own))
+
+    def _new_view(self, knobs: OptimizeKnobs, level: Level, tile: int | None, _shape: tuple[int, ...]) -> View:
+        parts = self._encoder, self._encoded, Terms(knobs), level
+        return Whole(*parts) if tile is None else Tiled(*parts, side=tile)
 
 
 def whole_memory(sides: tuple[int, int]) -> int:
@@ -188,7 +194,7 @@ def _target(
             sides = sides_within(photograph, scale / level.scale)
             own = view.statistics(np.clip(resample(photograph, *sides), 0, 1))
             wanted = {name: own[name] + np.float32(knobs.strength) * (one - own[name]) for name, one in wanted.items()}
-        target[f"style {scale}"] = wanted
+        target[style_at(scale)] = wanted
     target["strokes"] = _places(view, styles, level, knobs)
     return target
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,7 +35,10 @@ Encoded = Callable[[Any], Mapping[str, Any]]
 
 
 class View(Protocol):
-    """How pictures are seen: in one piece, or window by window. They are `(3, H, W)`; 16 divides their sides."""
+    """How pictures of one size are seen at a level: in one piece, or window by window.
+
+    They are `(3, H, W)`; 16 divides their sides. What a view compiles it keeps, for the next picture of that size.
+    """
 
     def statistics(self, picture: Floats) -> dict[str, Floats]:
         """What the style loss measures of a picture, by layer."""
@@ -42,8 +46,8 @@ class View(Protocol):
     def maps(self, picture: Floats, layers: Iterable[str]) -> dict[str, Floats]:
         """Features of a picture by layer, `(h, w, C)`."""
 
-    def score(self, level: Level, target: Target) -> Score:
-        """The losses of a picture at a level, and their gradient, compiled."""
+    def score(self, target: Target) -> Score:
+        """The losses of a picture and their gradient, compiled."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Terms:
         """Of the means at the level's own scale, or at one of its octaves."""
         share = scale / level.scale
         counted = 1.0 if share == 1 else 2 * share * balances.OCTAVE_BALANCE
-        error = losses.style_error(statistics, target[f"style {scale}"], self._weights, self.knobs.style_loss)
+        error = losses.style_error(statistics, target[style_at(scale)], self._weights, self.knobs.style_loss)
         return counted * balances.style_weight(self.knobs) * error
 
     def placed(self, features: Mapping[str, Any], target: Target, cover: Any = None) -> dict[str, Any]:
@@ -107,10 +111,12 @@ class Whole:
         encoder: of `models.vgg19`, with the layers that the settings name.
         encoded: the same, compiled.
         terms: what is summed.
+        level: of the pyramid.
     """
 
-    def __init__(self, encoder: Any, encoded: Encoded, terms: Terms) -> None:
-        self._encoder, self._encoded, self._terms = encoder, encoded, terms
+    def __init__(self, encoder: Any, encoded: Encoded, terms: Terms, level: Level) -> None:
+        self._encoder, self._encoded, self._terms, self._level = encoder, encoded, terms, level
+        self._scored = backends.scored(encoder, self._loss)
 
     def statistics(self, picture: Floats) -> dict[str, Floats]:
         """See `View`."""
@@ -122,43 +128,43 @@ class Whole:
         found = self._encoded(_image(picture))
         return {name: backends.to_numpy(found[name])[0] for name in layers}
 
-    def score(self, level: Level, target: Target) -> Score:
+    def score(self, target: Target) -> Score:
         """See `View`."""
-        scored, wanted = backends.scored(self._encoder, self._loss(level)), backends.to_tensors(target)
+        wanted = backends.to_tensors(target)
 
         def score(image: Floats) -> tuple[Losses, Floats]:
-            told, gradient = scored(np.ascontiguousarray(image, np.float32), wanted)
+            told, gradient = self._scored(np.ascontiguousarray(image, np.float32), wanted)
             return {name: float(value) for name, value in told.items()}, gradient
 
         return score
 
-    def _loss(self, level: Level) -> backends.Loss:
-        terms, encoder = self._terms, self._encoder
-
-        def loss(image: Any, target: Target) -> tuple[Any, Mapping[str, Any]]:
-            features = encoder(_last(image), training=False)
-            found = terms.placed(features, target)
-            found["style"] = terms.style(terms.statistics(features), target, level.scale, level)
-            for scale in level.octaves:
-                small = encoder(_last(_smaller(image, sides_within(image, scale / level.scale))), training=False)
-                found["style"] += terms.style(terms.statistics(small), target, scale, level)
-            found["tv"] = terms.variation(image)
-            return sum(list(found.values())[1:], next(iter(found.values()))), found
-
-        return loss
+    def _loss(self, image: Any, target: Target) -> tuple[Any, Mapping[str, Any]]:
+        terms, encoder, level = self._terms, self._encoder, self._level
+        features = encoder(_last(image), training=False)
+        found = terms.placed(features, target)
+        found["style"] = terms.style(terms.statistics(features), target, level.scale, level)
+        for scale in level.octaves:
+            small = encoder(_last(_smaller(image, sides_within(image, scale / level.scale))), training=False)
+            found["style"] += terms.style(terms.statistics(small), target, scale, level)
+        found["tv"] = terms.variation(image)
+        return sum(list(found.values())[1:], next(iter(found.values()))), found
 
 
 class Tiled:
     """Pictures window by window, for those that do not fit into memory in one piece.
 
     Args:
-        encoder, encoded, terms: as for `Whole`.
+        encoder, encoded, terms, level: as for `Whole`.
         side: longest side of a tile in pixels.
     """
 
-    def __init__(self, encoder: Any, encoded: Encoded, terms: Terms, *, side: int) -> None:
-        self._encoder, self._encoded, self._terms, self._side = encoder, encoded, terms, side
+    def __init__(self, encoder: Any, encoded: Encoded, terms: Terms, level: Level, *, side: int) -> None:
+        self._encoder, self._encoded, self._terms, self._level, self._side = encoder, encoded, terms, level, side
         self._margin = margin(terms.knobs)
+        scales = (level.scale, *level.octaves)
+        self._styled = {scale: backends.scored(encoder, partial(self._style, scale)) for scale in scales}
+        self._pulled = {scale: backends.scored(encoder, self._pull) for scale in scales}
+        self._varied = backends.scored(encoder, self._variation)
 
     def statistics(self, picture: Floats) -> dict[str, Floats]:
         """See `View`."""
@@ -182,11 +188,10 @@ class Tiled:
                 found[name][window.tile.cells(step)] = own[window.cells(step)]
         return found
 
-    def score(self, level: Level, target: Target) -> Score:
+    def score(self, target: Target) -> Score:
         """See `View`."""
-        styles = {scale: self._style_at(scale, level, target) for scale in (level.scale, *level.octaves)}
-        pulled = {scale: backends.scored(self._encoder, self._pull) for scale in styles}
-        variation = backends.scored(self._encoder, self._variation)
+        level = self._level
+        wanted = {scale: backends.to_tensors({style_at(scale): target[style_at(scale)]}) for scale in self._styled}
         strokes = backends.to_tensors(target["strokes"])
         none: Target = {"content": {}, "strokes": {}}
 
@@ -195,16 +200,16 @@ class Tiled:
 
         def score(image: Floats) -> tuple[Losses, Floats]:
             image = np.ascontiguousarray(image, np.float32)
-            told, gradient = variation(image, {})
+            told, gradient = self._varied(image, {})
             losses = {"style": 0.0, "tv": float(told)}
-            for scale, style in styles.items():
+            for scale, styled in self._styled.items():
                 small = resample(image, *sides_within(image, scale / level.scale))
-                loss, slopes = style(self.statistics(small))
-                losses["style"] += loss
+                loss, slopes = styled(self.statistics(small), wanted[scale])
+                losses["style"] += float(loss)
                 own, part = np.zeros_like(small), placed if scale == level.scale else lambda _: none
                 for window in self._windows(small):
                     given = {"slopes": slopes, "cover": window.cover(), **part(window)}
-                    found, slope = pulled[scale](window.crop(small), backends.to_tensors(given))
+                    found, slope = self._pulled[scale](window.crop(small), backends.to_tensors(given))
                     own[:, window.rows, window.columns] += slope
                     losses |= {name: losses.get(name, 0.0) + float(value) for name, value in found.items()}
                 gradient = gradient + _undone(own, image)
@@ -212,23 +217,10 @@ class Tiled:
 
         return score
 
-    def _style_at(
-        self, scale: float, level: Level, target: Target
-    ) -> Callable[[Mapping[str, Floats]], tuple[float, Mapping[str, Floats]]]:
-        """The style loss of statistics at a scale, and its gradient in them."""
-        wanted = backends.to_tensors({f"style {scale}": target[f"style {scale}"]})
-
-        def loss(statistics: Any, target: Target) -> tuple[Any, Any]:
-            total = self._terms.style(statistics, target, scale, level)
-            return total, total
-
-        scored = backends.scored(self._encoder, loss)
-
-        def style(statistics: Mapping[str, Floats]) -> tuple[float, Mapping[str, Floats]]:
-            total, slopes = scored(statistics, wanted)
-            return float(total), slopes
-
-        return style
+    def _style(self, scale: float, statistics: Any, target: Target) -> tuple[Any, Any]:
+        """The style loss of statistics at a scale."""
+        total = self._terms.style(statistics, target, scale, self._level)
+        return total, total
 
     def _pull(self, image: Any, given: Target) -> tuple[Any, Any]:
         """Of a window: what takes the gradient of the means to its pixels, and its part in the other losses."""
@@ -321,6 +313,11 @@ def windows_of(sides: tuple[int, int], side: int, margin: int) -> list[_Window]:
         _Window(each, seen(each.rows[0], sides[0], lengths[0]), seen(each.columns[0], sides[1], lengths[1]))
         for each in tiles
     ]
+
+
+def style_at(scale: float) -> str:
+    """The name in a target of the statistics at a scale."""
+    return f"style {scale}"
 
 
 def _undone(gradient: Floats, image: Floats) -> Floats:
