@@ -212,9 +212,11 @@ def test_checkpoints_that_are_no_tensors_or_of_other_widths_are_refused(tmp_path
     for name, said in (
         ("module.pth", "tensors alone"),
         ("trap.pth", "tensors alone"),
-        ("widths.pth", "do not fit together"),
+        ("widths.pth", "widths.pth cannot paint: its layers do not fit together"),
     ):
         told = refused("stylize", photograph, "--style", tmp_path / name)
         assert said in told
-        assert "state_dict" in told
+        assert "torch.save(net.state_dict(), FILE)" in told
     assert not (tmp_path / "sprung").exists()
+    named = ("--method", "unpaired", "--network", "widths.pth", "--style", "widths.pth")
+    assert "--style and --network were both given" in refused("stylize", photograph, *named)

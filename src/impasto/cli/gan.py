@@ -186,6 +186,7 @@ def walk(
 
     place, names = _out(out), _names(seeds, "--seeds")
     coding = videos.choose_coding(place)
+    videos.check_output(place, coding, [network])
     check_apart({"-o": place}, [network, *names])
     painter, reporter = _ready(network, device, precision, threads, quiet)
     latents = loop(painter.named(names, truncation=truncation), round(seconds * fps))

@@ -50,8 +50,10 @@ def parse_style(text: str) -> tuple[str, float]:
 def styles_named(style: list[str] | None, method: str | None, knobs: dict[str, Any]) -> list[str]:
     """What `--style` names; where it is left out, the file of `--method unpaired --network FILE`, taken out of `knobs`.
 
-    Such a network is a style by itself.
+    Such a network is a style by itself. Raises InputError where both are named.
     """
+    if style and method == "unpaired" and knobs.get("network") is not None:
+        raise InputError("--style and --network were both given", "--network FILE is the style: leave out --style")
     if not style and method == "unpaired" and knobs.get("network") is not None:
         return [str(knobs.pop("network"))]
     return list(style or ())

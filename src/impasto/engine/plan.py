@@ -240,7 +240,7 @@ def _costs_of(path: Path, version: tuple[str | int, ...]) -> tuple[float, float]
     from impasto.models import generators, networks
 
     if catalog.listing(path)[0].method == "unpaired":
-        generator = generators.Generator(generators.read(path), Placement())
+        generator = generators.load(path, Placement())
         return generator.operations(), generator.memory()
     network = networks.read(path).network()
     return network.operations(), network.memory()

@@ -105,8 +105,8 @@ class Exportable:
         Raises:
             InputError: it is no such generator.
         """
-        tensors = generators.read(path)
-        painter = CodedPainter(generators.Generator(tensors, Placement("cpu", "float32")), Placement("cpu", "float32"))
+        tensors, plain = generators.read(path), Placement("cpu", "float32")
+        painter = CodedPainter(generators.load(path, plain), plain)
         about = checkpoint.read_header(path)[0] if path.suffix == checkpoint.SUFFIX else {}
         name, code = slug(path.stem), np.zeros((1, 1), np.float32)
 

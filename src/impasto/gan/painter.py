@@ -132,7 +132,7 @@ class Painter:
     def _named(self, name: str, truncation: float) -> Tensor:
         if name.isdecimal() and name.isascii():
             return self.latents([check_seed(int(name))], truncation=truncation)
-        if not Path(name).is_file():
+        if not (Path(name).is_file() and Path(name).suffix == ".safetensors"):
             raise InputError(f"{name!r} is neither a seed nor a file of latents", "give 7, or a file of gan project")
         return self.read_latents(Path(name))
 

@@ -10,7 +10,10 @@ from typing import Any
 from impasto.errors import InputError
 
 STRIDE = 4
-HINT = "give a generator of CycleGAN or CUT, such as latest_net_G_A.pth, saved as a state_dict"
+HINT = (
+    "give a generator of CycleGAN or CUT, such as latest_net_G_A.pth; "
+    "where a whole network was saved, load it in its own program and torch.save(net.state_dict(), FILE)"
+)
 
 _CONVOLUTION = re.compile(r"model\.(\d+)\.(?:[a-z_]*block\.(\d+)\.)?weight")
 

@@ -342,6 +342,19 @@ def untrained(*, width: int, blocks: int, blurred: bool, generator: torch.Genera
     return tensors
 
 
+def load(path: Path, placement: Placement) -> Generator:
+    """The generator of a file.
+
+    Raises:
+        InputError: as `read`; or its tensors make no network.
+    """
+    tensors = read(path)
+    try:
+        return Generator(tensors, placement)
+    except InputError as error:
+        raise InputError(f"{path} cannot paint: {error.message}", HINT) from error
+
+
 def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a generator's file: a checkpoint of PyTorch (`.pth`, `.pt`), or safetensors. Nothing is executed.
 

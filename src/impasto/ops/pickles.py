@@ -192,7 +192,9 @@ def _check_opcodes(file: io.BytesIO) -> None:
             if code.name.endswith("PUT") and int(part or 0) > most:
                 raise pickle.UnpicklingError(f"the pickle has {most} bytes and a part of number {part}")
             _follow(code, part, stack, memo)
-    except (ValueError, LookupError) as error:
+    except LookupError as error:
+        raise pickle.UnpicklingError("the pickle is damaged: it asks for a part that it lacks") from error
+    except ValueError as error:
         raise pickle.UnpicklingError(f"the pickle is damaged: {error}") from error
     file.seek(begin)
 

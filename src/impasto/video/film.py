@@ -14,7 +14,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from impasto import images
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.engine.controls import mask_name
 from impasto.engine.engine import Engine
@@ -37,6 +36,7 @@ from impasto.videos import (
     VideoHeader,
     VideoReader,
     assemble,
+    check_output,
     choose_coding,
 )
 
@@ -142,7 +142,7 @@ def check_film(film: Film, source: Path, out: Path, coding: Coding, header: Vide
     """Raise InputError for what can be seen to be wrong before any weights are loaded."""
     if min(header.width, header.height) < SMALLEST_SIDE:
         raise InputError(f"frames of {header.width}x{header.height} px are too small", "16 px are needed")
-    _check_place(out, source, coding)
+    check_output(out, coding, [source])
     _check_timeline(film, len(weighted(styles)), header.duration or math.inf)
 
 
@@ -187,15 +187,6 @@ def _first(reader: FrameSource) -> VideoFrame:
     for frame in reader:
         return frame
     raise AssertionError("a reader without frames has raised")
-
-
-def _check_place(out: Path, source: Path, coding: Coding) -> None:
-    place = out.parent if coding.codec == "png" else out
-    if coding.codec == "png":
-        if not place.parent.is_dir():
-            raise InputError(f"there is no folder {place.parent}", "make it, or choose another output with -o")
-        return
-    images.check_output(out, [source], formats=(out.suffix.lower(),))
 
 
 def _check_timeline(film: Film, styles: int, until: float) -> None:

@@ -10,7 +10,15 @@ from impasto.videos._coding import CODECS, VIDEO_EXTENSIONS, Coding, choose_codi
 from impasto.videos._device import CameraWriter
 from impasto.videos._read import FrameSource, VideoFrame, VideoHeader, VideoReader, live_frames, probe_video
 from impasto.videos._sound import RATE, SOUND_EXTENSIONS, Sound, read_sound
-from impasto.videos._write import Segment, SegmentWriter, SourceTracks, VideoWriter, assemble, segment_coding
+from impasto.videos._write import (
+    Segment,
+    SegmentWriter,
+    SourceTracks,
+    VideoWriter,
+    assemble,
+    check_output,
+    segment_coding,
+)
 
 __all__ = [
     "CODECS",
@@ -29,6 +37,7 @@ __all__ = [
     "VideoReader",
     "VideoWriter",
     "assemble",
+    "check_output",
     "choose_coding",
     "live_frames",
     "probe_video",

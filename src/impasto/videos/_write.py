@@ -37,6 +37,14 @@ _KEY_DISTANCE = 250  # frames between two places that a player can jump to
 Pixels = NDArray[np.float32]
 
 
+def check_output(path: Path, coding: Coding, keep: Sequence[Path]) -> None:
+    """Raise InputError, before work begins, for a place that cannot be written or is one of the files to `keep`."""
+    if coding.codec != "png":
+        images.check_output(path, keep, formats=(path.suffix.lower(),))
+    elif not path.parent.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent.parent}", "make it, or choose another output with -o")
+
+
 class VideoWriter:
     """Writes frames to a file, which appears under its name when it is whole.
 
