@@ -15,7 +15,7 @@ import torch
 from impasto.assets import Store
 from impasto.cli import app
 from impasto.errors import InputError, MissingExtra, StyleError
-from impasto.export import check, formats, portable
+from impasto.export import check, formats, portable, tfjs
 from impasto.export.model import ANY_STYLE, Exportable
 from impasto.models import checkpoint, networks
 from impasto.models.codecs import Codec
@@ -49,6 +49,15 @@ def needs(name):
 
 ALL = [pytest.param(name, marks=needs(name)) for name in formats.FORMATS]
 FREE = [pytest.param(name, marks=needs(name)) for name, row in formats.FORMATS.items() if row.batch]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_node():
+    """TensorFlow.js itself is for tests/edges/test_tfjs.py: each picture takes it a process."""
+    present = Store.is_present
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "is_present", lambda self, name: name != tfjs.LIBRARY and present(self, name))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +126,8 @@ def read_metadata(name, path):
         import coremltools
 
         return dict(coremltools.models.MLModel(str(path), skip_model_load=True).user_defined_metadata)
+    if name == "tfjs":
+        return json.loads((path / "model.json").read_text("utf-8"))["userDefinedMetadata"]
     from impasto.export.litert import read_metadata
 
     return read_metadata(path.read_bytes())
@@ -197,6 +208,27 @@ def test_free_sides_may_be_all_multiples(name, exported, model):
     _, painter = exported(name)
     for sides in ((32, 64), (104, 40)):
         assert_near(painter, model, pixels(*sides), model.seconds[0])
+
+
+@pytest.mark.slow
+def test_a_graph_model_comes_in_files_that_browsers_keep(tmp_path):
+    """More than 4 MB of weights lie in several files, one after the other, a weight across two of them."""
+    network = networks.Network(networks.ARCHITECTURES["johnson"], torch.Generator().manual_seed(3))
+    tensors = {**network.requires_grad_(False).state_dict(), "style.a": network.neutral_code()[0]}
+    networks.Trained(tensors, {}).save(tmp_path / "net.safetensors")
+    model = Exportable.of_network(tmp_path / "net.safetensors")
+    outcome = formats.export(model, formats.find("tfjs"), tmp_path / "model", (pixels(33, 40),))
+    parts = sorted((tmp_path / "model").glob("*.bin"))
+    assert [part.name for part in parts] == ["impasto-1.bin", "impasto-2.bin"]
+    assert parts[0].stat().st_size == 4 << 20
+    assert outcome.parity.runtime == "PyTorch, operation by operation"
+    whole = json.loads((tmp_path / "model" / "model.json").read_text("utf-8"))
+    assert whole["signature"]["inputs"]["image"]["tensorShape"]["dim"][1:] == [
+        {"size": "-1"},
+        {"size": "-1"},
+        {"size": "3"},
+    ]
+    formats.export(model, formats.find("tfjs"), tmp_path / "model", (pixels(33, 40),))  # ours is replaced
 
 
 # --- plain modules ---------------------------------------------------------------------------------------------------
@@ -379,6 +411,7 @@ def test_a_file_that_paints_other_pictures_is_not_left(wrong, model, tmp_path):
         ("onnx", "folder.onnx", None, "is a folder"),
         ("coreml", "other.mlpackage", None, "holds other files"),
         ("coreml", "file.mlpackage", None, "is a file"),
+        ("tfjs", "other.mlpackage", None, "holds other files"),
     ],
 )
 def test_what_cannot_be_written_is_told_first(name, path, shape, words, tmp_path):
@@ -414,7 +447,10 @@ def test_a_missing_package_names_the_install_line(monkeypatch):
     [
         (["nowhere.safetensors"], 2),
         (["NET", "--to", "caffe"], 2),
-        (["NET", "--to", "tfjs"], 2),
+        (["NET", "--to", "tfjs", "--shape", "64x64"], 2),
+        (["adain", "--to", "tfjs"], 2),
+        (["NET", "--to", "tfjs", "-o", "."], 2),
+        (["NET", "--to", "tfjs", "-o", "corrupt.safetensors"], 2),
         (["NET", "--to", "coreml", "--shape", "wide"], 2),
         (["NET", "--shape", "64x64"], 2),
         (["adain", "--to", "coreml"], 2),

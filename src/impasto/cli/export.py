@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from impasto.cli.printing import say, say_json
-from impasto.errors import InputError, quoted
+from impasto.errors import AssetError, InputError, quoted
 from impasto.models import catalog, codecs
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def export(
             help="A trained network (.safetensors, .pth of CycleGAN or CUT, or pack), adain, microast; for web several."
         ),
     ] = None,
-    to: Annotated[str, typer.Option(help="onnx, openvino, torchscript, litert, coreml or web.")] = "onnx",
+    to: Annotated[str, typer.Option(help="onnx, openvino, torchscript, litert, coreml, tfjs or web.")] = "onnx",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file or folder; beside the network by default.")
     ] = None,
@@ -57,7 +59,7 @@ def export(
 
     row, sides = formats.find(to), _shape(shape)
     named = _named(network, row)
-    target = out or Path(named[0]).with_suffix(row.suffix or ".web")
+    target = out or Path(named[0]).with_suffix(row.suffix or f".{row.name}")
     takes_painting = [one for one in named if one in ANY_STYLE or codecs.is_codec(_file(one))]
     for one in named:
         if one not in takes_painting:
@@ -112,6 +114,9 @@ def _export(named: list[str], row: Format, target: Path, sides: tuple[int, int] 
 
     store = Store()
     photographs = check.read_photographs(store.path("photos", reporter))
+    if row.library and shutil.which("node"):
+        with suppress(AssetError):  # then the check goes another way, and says so
+            store.path(row.library, reporter)
     if row is formats.WEB:
         return web.export([_file(one) for one in named], target, store, photographs, on_progress=reporter)
     if named[0] in ANY_STYLE:

@@ -50,6 +50,7 @@ class Format:
         batch: whether it takes several pictures at once.
         aligned: whether sides must be multiples of the network's stride.
         marker: the file that tells a folder of this format from others; "" where it is a file.
+        library: the asset that the check paints with where it can be had; "" where it needs none.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Format:
     batch: bool = True
     aligned: bool = False
     marker: str = ""
+    library: str = ""
 
     def writer(self) -> Writer:
         """The module that writes it.
@@ -116,6 +118,7 @@ FORMATS: Mapping[str, Format] = {
             aligned=True,
             marker="Manifest.json",
         ),
+        Format("tfjs", "", "TensorFlow.js, for pages and Node", marker="impasto-1.bin", library="tensorflow-js"),
     )
 }
 
@@ -155,11 +158,6 @@ def find(name: str) -> Format:
     Raises:
         InputError: there is none of that name.
     """
-    if name == "tfjs":
-        raise InputError(
-            "there is no format for TensorFlow.js: its converter needs packages that current ones replace",
-            "use --to web, a page with ONNX Runtime Web, or --to onnx, which that library reads",
-        )
     known = {**FORMATS, WEB.name: WEB}
     if name not in known:
         raise InputError(f"there is no format {name!r}", close_names(name, known))
@@ -182,6 +180,8 @@ def check_target(to: Format, path: Path, second: str, shape: Shape | None) -> No
         raise InputError(
             f"{path} is not named as {to.name} needs", f"give a name that ends in {to.suffix} with -o, or another --to"
         )
+    if not path.name:
+        raise InputError(f"{path} has no name of its own", "name a new folder with -o")
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist", "make it first, or name another with -o")
     if path.exists() and bool(to.marker) != path.is_dir():
