@@ -167,6 +167,7 @@ def alike(monkeypatch):
         for name, value in values.items():
             row[int(name[1:]) - 1] = value
         monkeypatch.setattr(words, "_similarity", lambda _vector: row)
+        monkeypatch.setattr(words, "_manners", lambda matches: np.full((len(matches), SIZE), SIZE**-0.5))
         monkeypatch.setattr(words, "_folder", lambda _library, _progress: "folder")
         monkeypatch.setattr(words, "_encoder", lambda _folder: SentenceEncoder(tiny_tensors(), VOCABULARY))
 
@@ -181,6 +182,21 @@ def test_one_to_three_are_chosen_and_share_by_similarity(library, alike):
     assert chosen[0].share / chosen[1].share == pytest.approx(np.exp(12 * 0.03), rel=1e-4)
     alike(p2=0.6, p3=0.6, p4=0.6, p5=0.6)
     assert len(words.choose(library, "a golden field")) == 3
+
+
+def test_a_painting_whose_manner_is_meant_goes_before_one_of_the_same_subject(library, alike, monkeypatch):
+    """2 is painted otherwise than is said, 3 and 4 as is said; and 4 does not join where it is painted unlike 3."""
+    alike(p2=0.6, p3=0.57, p4=0.55)
+    vector = SentenceEncoder(tiny_tensors(), VOCABULARY)("a golden field")
+    across = np.roll(vector, 1) - (np.roll(vector, 1) @ vector) * vector
+    across /= np.linalg.norm(across)
+    manners = {"2": across, "3": 0.6 * vector + 0.8 * across, "4": 0.6 * vector + 0.8 * across}
+    monkeypatch.setattr(words, "_manners", lambda matches: np.array([manners[one.painting.number] for one in matches]))
+    chosen = words.choose(library, "a golden field")
+    assert [match.painting.number for match in chosen] == ["3", "4"]
+    assert chosen[0].share / chosen[1].share == pytest.approx(np.exp(12 * 0.02), rel=1e-3)
+    manners["4"] = 0.6 * vector - 0.8 * across
+    assert [match.painting.number for match in words.choose(library, "a golden field")] == ["3"]
 
 
 def test_nonsense_is_an_error_with_the_nearest_three(library, alike):

@@ -26,8 +26,8 @@ _ONLY_PAINTED = {
 def word_search(library: Library, *, on_progress: OnProgress = ignore) -> list[dict[str, Any]]:
     """A row for each query, whether one of its paintings is among the first three, and a row for each language.
 
-    `painted` says whether the query would be painted at all, `meant` whether it should. Of queries without an answer
-    written down, `found` is None.
+    `painted` says whether the query would be painted at all, `meant` whether it should, `right` the share of good
+    answers in what would be mixed. Of queries without an answer written down, `found` and `right` are None.
 
     Raises:
         AssetError: the library or the network that reads sentences cannot be had.
@@ -52,12 +52,15 @@ def _row(library: Library, query: str, accepted: set[int] | None, *, meant: bool
     started = time.perf_counter()
     found = _found(library, query)
     seconds = time.perf_counter() - started
+    chosen = _chosen(library, query)
+    good = accepted or set()
     return {
         "query": query,
         "language": "Chinese" if re.search(r"[\u4e00-\u9fff]", query) else "English",
         "found": None if accepted is None else any(int(match.painting.number) in accepted for match in found),
+        "right": None if accepted is None else sum(one.share for one in chosen if int(one.painting.number) in good),
         "meant": meant,
-        "painted": _is_painted(library, query),
+        "painted": bool(chosen),
         "first": found[0].painting.title if found else "",
         "similarity": found[0].similarity if found else 0.0,
         "seconds": seconds,
@@ -72,11 +75,12 @@ def _found(library: Library, query: str) -> list[words.Match]:
         return []
 
 
-def _is_painted(library: Library, query: str) -> bool:
+def _chosen(library: Library, query: str) -> tuple[words.Match, ...]:
+    """What would be mixed; nothing where the query is refused."""
     try:
-        return bool(words.choose(library, query))
+        return words.choose(library, query)
     except InputError:
-        return False
+        return ()
 
 
 def _totals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -88,7 +92,6 @@ def _totals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _total(name: str, language: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    means = {
-        key: sum(row[key] or 0 for row in rows) / len(rows) for key in ("found", "painted", "similarity", "seconds")
-    }
+    names = ("found", "right", "painted", "similarity", "seconds")
+    means = {key: sum(row[key] or 0 for row in rows) / len(rows) for key in names}
     return {"query": name, "language": language, "first": "", **means}

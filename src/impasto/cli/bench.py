@@ -510,6 +510,88 @@ def bench_words(
     _show(rows if as_json else totals, csv, as_json)
 
 
+@bench_app.command(
+    "examples",
+    epilog="Example: impasto bench examples --style five/ --unseen ten/ --content sample --csv bench/examples.csv",
+)
+def bench_examples(
+    style: Annotated[
+        list[str],
+        typer.Option("--style", "-s", help="A handful of paintings, as in train; may be repeated: each is learnt."),
+    ],
+    unseen: Annotated[Path, typer.Option(help="Folder of other paintings by the same artist, by which all is scored.")],
+    photographs: Annotated[
+        Path | None, typer.Option(help="Folder of photographs to paint; three are fetched by default.")
+    ] = None,
+    content: Annotated[Path, typer.Option("--content", "-c", help="Photographs to train on, as in train.")] = Path(
+        "sample"
+    ),
+    steps: Annotated[int, typer.Option(help="Steps of each training.", min=1)] = 150,
+    crop: Annotated[int, typer.Option(help="Side of the training's crops in pixels.", min=64)] = 256,
+    size: _Size = 512,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the networks and pictures.")] = Path("examples"),
+    csv: _Csv = None,
+    as_json: _Json = False,
+) -> None:
+    """Styles learnt from a handful of paintings, against drafts and the pack, by paintings that none has seen."""
+    from impasto import device, images, train
+    from impasto.assets.library import Library
+    from impasto.bench import examples, results
+    from impasto.bench.sets import load_set
+    from impasto.cli.console import Reporter
+    from impasto.cli.train import sample_folders, training_style
+    from impasto.engine.engine import Engine
+    from impasto.engine.styles import find_styles, pictures_of
+    from impasto.files import open_folder
+    from impasto.methods.settings import TrainKnobs
+    from impasto.metrics import Judge
+    from impasto.models.catalog import PACK
+    from impasto.report.cells import load_subjects
+
+    for folder in (unseen, photographs):
+        if folder is not None and not folder.is_dir():
+            raise InputError(f"there is no folder {folder}", "name one with pictures")
+    engine = Engine()
+    placement = device.place(tested=("float32", "bfloat16"))
+    subjects = load_subjects([(path.stem, path) for path in pictures_of(unseen)])
+    with Reporter() as reporter:
+        if photographs is None:
+            photos = tuple(photo for photo, _ in load_set("three", engine.store, size=size, on_progress=reporter))
+        else:
+            photos = load_subjects([(path.stem, path) for path in pictures_of(photographs)], size=size)
+        source = content if content.exists() else sample_folders(engine.store, reporter)
+        open_folder(out)
+        handfuls = []
+        for number, text in enumerate(style, 1):
+            sources = find_styles(Library(engine.store), text, on_progress=reporter, on_note=reporter.note)
+            training = train.StyleTraining(
+                source=source,
+                target=out / f"handful-{number}.safetensors",
+                knobs=TrainKnobs(steps=steps, crop=crop),
+                training_styles=[training_style(Library(engine.store), "handful", sources)],
+                start=train.load(str(PACK)),
+                only_codes=True,
+            )
+            train.check_target(training.target, resume=False)
+            pixels = [images.as_float(one.picture.pixels) for one in sources]
+            handfuls.append(examples.Handful(text, text, pixels, training))
+
+        def keep(name: str, pixels: Any) -> None:
+            images.write(images.read(pixels), out / f"{slug(name)}.png")
+
+        rows = examples.examples(
+            handfuls,
+            subjects,
+            photos,
+            engine=engine,
+            judge=Judge(store=engine.store),
+            placement=placement,
+            keep=keep,
+            on_progress=reporter,
+        )
+    _show([{**results.machine_row(placement), **row, "size": size} for row in rows], csv, as_json)
+
+
 @bench_app.command("video", epilog="Example: impasto bench video --size 640 --style pack:irises --speed")
 def bench_video(
     clip: Annotated[

@@ -574,7 +574,7 @@ def _training_styles(
     for name, text in named:
         styles: Any = as_sentences(text) if by_words else text
         found = find_styles(library, styles, on_progress=reporter, on_note=reporter.note)
-        training_styles.append(_training_style(library, name, found))
+        training_styles.append(training_style(library, name, found))
     names = [style.name for style in training_styles]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -582,7 +582,7 @@ def _training_styles(
     return training_styles
 
 
-def _training_style(library: Library, name: str, sources: Sources) -> TrainingStyle:
+def training_style(library: Library, name: str, sources: Sources) -> TrainingStyle:
     """A style to train on: one painting, or several that a folder, a sentence or a style file stands for."""
     from impasto.train import TrainingStyle
 

@@ -10,8 +10,8 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -36,8 +36,10 @@ LEAST_ALIKE = (0.12, 0.24, 0.28)
 """Queries of one, two, and more pieces of words whose best painting is less alike mean none; see docs/words.md."""
 
 _MOST_CHOSEN, _MOST_LISTED = 3, 8
-_NEAR = 0.08  # of the best: so much less alike may a painting be that is mixed in
-_SHARPNESS = 12.0  # of the shares: at 0.08 less a painting has 0.38 of the best one's share
+_NEAR = 0.08  # of the best: so much less alike may a painting be that is considered
+_NEARLY_AS_FIT = 0.12  # so much less fit than the fittest may one be that is mixed in
+_SAME_MANNER = 0.6  # likeness of the manners of paintings that are mixed: one pair in twenty reaches it
+_SHARPNESS = 12.0  # of the shares: at 0.12 less a painting has a quarter of the fittest one's share
 _MOST_LETTERS = 1000
 _CHINESE = r"[\u3400-\u4dbf\u4e00-\u9fff]"
 _PREFIX = re.compile(rf"{_CHINESE}+|[^\u3400-\u4dbf\u4e00-\u9fff]+")
@@ -61,22 +63,30 @@ class Match:
 
 
 def choose(library: Library, query: str, *, on_progress: OnProgress = ignore) -> tuple[Match, ...]:
-    """The one to three paintings that mean what a sentence says, with their shares by similarity.
+    """The one to three paintings that mean what a sentence says, with their shares, the largest first.
+
+    Of the nearest, that is fittest whose manner is most like the sentence, too, since a painting gives its manner and
+    not its subject. Others join it if they are painted like it: a mixture of unlike ones is grey and looks like none.
 
     Raises:
         InputError: the sentence is too long, or no painting is like it; the hint lists the nearest three.
         AssetError: the network cannot be had.
     """
-    found, least = _ranked(library, query, _MOST_CHOSEN, on_progress)
+    found, least, vector = _ranked(library, query, _MOST_CHOSEN, on_progress)
     best = found[0].similarity
     if best < least:
         listed = "; ".join(str(match.painting) for match in found)
         raise InputError(f"no painting in the library is like {quoted(query)}", f"the nearest are: {listed}")
     near = [match for match in found if match.similarity >= best - _NEAR]
-    parts = np.exp([_SHARPNESS * (match.similarity - best) for match in near])
+    manners = _manners(near)
+    fits = manners @ vector + [match.similarity for match in near]
+    first = int(fits.argmax())
+    joins = (fits >= fits[first] - _NEARLY_AS_FIT) & (manners @ manners[first] >= _SAME_MANNER)
+    joins[first] = True
+    parts = np.where(joins, np.exp(_SHARPNESS * (fits - fits[first])), 0)
+    shares = parts / parts.sum()
     return tuple(
-        Match(match.painting, match.similarity, float(part / parts.sum()), match.description)
-        for match, part in zip(near, parts, strict=True)
+        replace(near[place], share=float(shares[place])) for place in np.argsort(-shares, kind="stable") if joins[place]
     )
 
 
@@ -90,7 +100,7 @@ def by_meaning(
     try:
         if not fetch and not library.store.is_present(ASSET):
             return []
-        found, least = _ranked(library, query, _MOST_LISTED, on_progress)
+        found, least, _ = _ranked(library, query, _MOST_LISTED, on_progress)
     except (InputError, AssetError):
         return []
     return [match.painting for match in found if match.similarity >= least]
@@ -105,18 +115,21 @@ def search(library: Library, query: str, *, limit: int, on_progress: OnProgress 
     return _ranked(library, query, limit, on_progress)[0]
 
 
-def _ranked(library: Library, query: str, limit: int, on_progress: OnProgress) -> tuple[list[Match], float]:
-    """The same, and how alike a painting must be: little for a word or two, which say little by themselves."""
+def _ranked(
+    library: Library, query: str, limit: int, on_progress: OnProgress
+) -> tuple[list[Match], float, NDArray[np.float32]]:
+    """The same, how alike a painting must be (little for a word or two, which say little), and the query's vector."""
     text = translated(_checked(query))
     rows = {painting.number: painting for painting in library.paintings(on_progress)}
     places = [(row, rows[number]) for row, number in enumerate(_numbers()) if number in rows]
     if not places:
         raise InputError(f"no painting in the library matches {query!r}", "see what there is: impasto styles")
     encoder = _encoder(_folder(library, on_progress))
-    alike, least = _similarity(encoder(text)), LEAST_ALIKE[min(encoder.count(text), len(LEAST_ALIKE)) - 1]
+    vector, least = encoder(text), LEAST_ALIKE[min(encoder.count(text), len(LEAST_ALIKE)) - 1]
+    alike = _similarity(vector)
     ranked = sorted(((float(alike[row]), painting) for row, painting in places), key=lambda pair: -pair[0])
     texts = descriptions()
-    return [Match(painting, value, 0.0, texts[painting.number]) for value, painting in ranked[:limit]], least
+    return [Match(painting, value, 0.0, texts[painting.number]) for value, painting in ranked[:limit]], least, vector
 
 
 def embedding(library: Library, query: str, *, on_progress: OnProgress = ignore) -> tuple[float, ...]:
@@ -161,6 +174,12 @@ def _similarity(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     record, whole, subject, manner = _vectors()[0] @ vector
     mean: NDArray[np.float32] = (record + whole + np.maximum(subject, manner)) / 3
     return mean
+
+
+def _manners(matches: Sequence[Match]) -> NDArray[np.float32]:
+    """Vectors `(N, SIZE)` of how paintings are painted."""
+    numbers = _numbers()
+    return _vectors()[0][3, [numbers.index(match.painting.number) for match in matches]]
 
 
 def sentences_of(painting: Painting) -> tuple[str, str, str, str]:
