@@ -36,10 +36,10 @@ class Album:
         """Show pixels, such as a mask."""
         self.cells.append((pixels, label))
 
-    def save(self, name, columns=None, cell=CELL, lines=1):
+    def save(self, name, columns=None, cell=CELL, lines=1, height=None):
         """Write the sheet at the best quality that stays small enough; begin another."""
         sheet = images.read(
-            images.contact_sheet(self.cells, columns=columns or len(self.cells), cell=cell, lines=lines)
+            images.contact_sheet(self.cells, columns=columns or len(self.cells), cell=cell, lines=lines, height=height)
         )
         path = self.folder / f"{name}.jpg"
         for quality in range(88, 40, -4):

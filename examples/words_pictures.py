@@ -19,7 +19,7 @@ from impasto.discover import collection
 from impasto.files import slug
 
 CAT = "chelsea.png"
-PAINTED, CELL, LARGEST = 512, 256, 245_000
+PAINTED, CELL, HIGH, LARGEST = 512, 256, 171, 245_000
 
 SENTENCES = (
     "a stormy night at sea, thick dark paint",
@@ -59,13 +59,13 @@ class Whole(Album):
 def words(album, _songs):
     for sentence in SENTENCES:
         album.paint(IN_ENGLISH.get(sentence, sentence), CAT, sentence)
-    album.save("words", columns=5, cell=CELL, lines=2)
+    album.save("words", columns=5, cell=CELL, lines=2, height=HIGH)
 
 
 def music(album, songs):
     for song in songs:
         album.paint(Path(song).stem, CAT, song)
-    album.save("music", cell=CELL)
+    album.save("music", cell=CELL, height=HIGH)
 
 
 def discovered(album, _songs):
@@ -76,7 +76,7 @@ def discovered(album, _songs):
     written = [path for path in collection.write(found, library, styles) if path.suffix == ".style"]
     for number in DISCOVERED:
         album.paint(written[number].stem, CAT, str(written[number]))
-    album.save("styles", cell=CELL)
+    album.save("styles", cell=CELL, height=HIGH)
 
 
 CHAPTERS = (words, music, discovered)
