@@ -296,5 +296,20 @@ class _TransposedGraph(_Graph):
         held = self._constant(f"{name}.weight", kernel)
         return self._node("ConvTranspose", [padded, held], strides=[2, 2], pads=[3, 3, 3, 3])
 
+    def _mirrored(self, windows: str, part: int) -> str:
+        """The same by whole rows and columns, of which the outermost alone change: OpenVINO joins channels slowly."""
+        for axis, pixels in ((2, (0, 0, 1, 1)), (3, (0, 1, 0, 1))):
+            edges = []
+            for at in ((1, 0), (-1, -2)):  # where the first and the last position take the two pixels from
+                taken = []
+                for number, pixel in enumerate(pixels):
+                    start = at[pixel]
+                    cut = [number * part, start], [(number + 1) * part, start + 1 or _END], [1, axis]
+                    taken.append(self._node("Slice", [windows, *self._ints(*cut)]))
+                edges.append(self._node("Concat", taken, axis=1))
+            inside = self._node("Slice", [windows, *self._ints([1], [-1], [axis])])
+            windows = self._node("Concat", [edges[0], inside, edges[1]], axis=axis)
+        return windows
+
     def _shuffled(self, x: str, channels: int) -> str:  # noqa: ARG002 - they follow from the input
         return self._node("DepthToSpace", [x], blocksize=2, mode="DCR")
