@@ -25,13 +25,13 @@ def test_the_optimisation_in_mixed_precision(engine, mixed, photo, painting):
     """Its losses begin and end near those of float32."""
     from impasto.engine.request import Request
 
-    steps = 20 if mixed.precision == "bfloat16" else 6  # processors are slow at float16
+    steps = 10 if mixed.precision == "bfloat16" else 6  # processors are slow at float16
     request = Request(knobs={"steps": steps, "coarsest": 96})
     half, whole = (each.stylize(photo, painting, request).losses for each in (mixed, engine))
     assert half[0] != whole[0]
-    for step, near in ((0, 0.05), (-1, 0.1)):  # their ways part, and how far hangs on the number of threads
+    for step in (0, -1):
         for name in ("content", "style", "strokes", "total"):
-            assert half[step][name] == pytest.approx(whole[step][name], rel=near), (step, name)
+            assert half[step][name] == pytest.approx(whole[step][name], rel=0.05), (step, name)
     assert whole[-1]["total"] < 0.9 * whole[0]["total"]
 
 
