@@ -20,6 +20,7 @@ from impasto.cli import app
 from impasto.engine.controls import Controls
 from impasto.engine.engine import Engine
 from impasto.engine.request import Request
+from impasto.errors import InputError
 from impasto.metrics._pixels import sharpness
 from impasto.models import networks
 from impasto.video.film import paint_video
@@ -216,3 +217,19 @@ def test_after_a_hard_cut_nothing_of_the_first_scene_remains(store, engine, phot
     painted = frames(tmp_path / "out.mkv")
     assert 255 * np.abs(painted[40] - alone).mean() < 2
     assert 255 * np.abs(painted[49] - alone).mean() < 2
+
+
+def test_what_is_pointed_at_is_painted_through_the_film(store, engine, tmp_path):
+    """A face that nods and turns: paint where a box of the face is, and hardly any elsewhere."""
+    source, out = store.file("clips", "carphone_pristine.mp4"), tmp_path / "face.mkv"
+    regions = Controls(regions=(("point 80,70", STYLE),))
+    film = Film(end=1.3, temporal="off", codec="ffv1")
+    paint_video(engine, source, [], out, Request(method="adain", controls=regions), film)
+    with pytest.raises(InputError, match="outside"):
+        paint_video(engine, source, [], out, Request(method="adain", controls=Controls(preserve="point 176,70")), film)
+    for number in (0, 20, 38):
+        before, after = (frames(path, number + 1)[number] for path in (source, out))
+        changed = np.abs(after - before).max(2) > 0.05
+        assert changed[55:75, 75:95].mean() > 0.8
+        assert changed[:, :40].mean() < 0.02
+        assert 0.04 < changed.mean() < 0.25

@@ -129,6 +129,16 @@ def test_what_it_sees_and_finds_has_the_shape_of_the_picture(tensors):
     assert (moved - network.point(seen, image, [(0.5, 0.5, True)])).abs().max() > 1e-4
 
 
+def test_of_all_masks_the_one_most_like_another_is_taken():
+    """In the part of the network's square that the picture fills."""
+    logits, like = torch.full((1, 3, 16, 16), -1.0), torch.zeros(1, 1, 40, 80)
+    logits[:, 0] = logits[:, 1, :8, 8:] = logits[:, 2, 4:8, 8:] = 1
+    like[..., 20:, 40:] = 1
+    assert mobile_sam._most_like(logits, like, (0.5, 1.0)) == 2
+    like[..., 40:] = 1
+    assert mobile_sam._most_like(logits, like, (0.5, 1.0)) == 1
+
+
 def test_the_clearest_mask_is_the_one_whose_edge_is_steep():
     ramp = torch.linspace(-1, 1, 64).expand(1, 1, 8, 64)
     steep, flat = mobile_sam._clarity(torch.cat([40 * ramp, 3 * ramp], 1))[0]
@@ -163,7 +173,7 @@ class _Square:
         type(self).looked += 1
         self._shape = image.shape[2:]
 
-    def find(self, places):
+    def find(self, places, *, like=None):
         mask, (x, y, _) = torch.zeros(1, 1, *self._shape), places[0]
         row, column = int(y * self._shape[0]), int(x * self._shape[1])
         mask[..., max(0, row - 5) : row + 5, max(0, column - 5) : column + 5] = 1

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from impasto.engine.controls import Controls
 from impasto.engine.request import Request
 from impasto.errors import InputError
 from impasto.video import tracking
 from impasto.video.film import prepared
-from impasto.video.stabilizer import MotionEstimator, TemporalSettings
+from impasto.video.stabilizer import Motion, MotionEstimator, TemporalSettings
 from impasto.video.tracking import KEY, MovingMasks
 from impasto.videos import VideoReader, VideoWriter
 from tiny import noise
@@ -43,8 +44,6 @@ def moving(film, store_without_network, monkeypatch):
     looked = []
 
     def read(self, mask):
-        import torch
-
         looked.append(mask)
         return torch.from_numpy(square(len(looked) * KEY - KEY))[None, None]
 
@@ -59,10 +58,58 @@ def store_without_network(tmp_path):
     return Store(tmp_path / "store", offline=True)
 
 
-def test_points_are_refused_in_films(film, engine):
-    controls = Controls(regions=(("point 3,4", "irises"),))
-    with pytest.raises(InputError, match="place in one picture"):
-        prepared(engine, [], Request(controls=controls), film, lambda _: None, lambda _: None)
+def test_points_outside_the_frames_are_refused(film, engine, tmp_path):
+    """In pixels of the film, however small it is painted."""
+    small = VideoReader(tmp_path / "film.mp4", size=48)
+    for text in (f"point {WIDTH},4", f"point 4,{HEIGHT}"):
+        with pytest.raises(InputError, match=f"outside the photograph, which has {WIDTH}x{HEIGHT}"):
+            prepared(engine, [], Request(controls=Controls(preserve=text)), small, lambda _: None, lambda _: None)
+
+
+@pytest.fixture
+def pointed(film, store_without_network, monkeypatch):
+    """Masks whose network finds the square of the key frame, or what `found` says, and the places that it was asked."""
+    asked, found = [], []
+
+    def pointed_at(self, places, *, like=None):
+        asked.append((places, like))
+        return torch.from_numpy(found.pop(0) if found else square((len(asked) - 1) * KEY))[None, None]
+
+    monkeypatch.setattr("impasto.engine.masks.MaskReader.pointed_at", pointed_at)
+    controls = Controls(regions=(("point 20,25", "irises"),))
+    return MovingMasks(controls, film, store_without_network, True), asked, found
+
+
+def test_what_is_pointed_at_is_followed_and_found_again(film, pointed):
+    masks, asked, _ = pointed
+    assert masks.follows
+    for frame, layout in layouts(masks, film):
+        assert overlap(layout.regions[0], square(frame.number)) > 0.7
+    assert asked[0] == ([(20.5 / WIDTH, 25.5 / HEIGHT, True)], None)
+    assert len(asked) == 3
+    for number, (places, like) in enumerate(asked[1:], start=1):
+        assert overlap(like, square(number * KEY)) > 0.6  # where the flow has brought it
+        assert len(places) == 3
+        assert all(square(number * KEY)[int(y * HEIGHT), int(x * WIDTH)] and wanted for x, y, wanted in places)
+    assert masks.lost == {}
+
+
+def test_something_else_that_is_found_is_not_followed(film, pointed):
+    masks, _, found = pointed
+    found += [square(0), np.ones((HEIGHT, WIDTH), np.float32)]
+    for frame, layout in layouts(masks, film):
+        if frame.number < 2 * KEY:
+            assert overlap(layout.regions[0], square(frame.number)) > 0.5
+
+
+def test_behind_a_cut_what_was_pointed_at_is_lost(film, pointed):
+    masks, asked, _ = pointed
+    frames = list(film)
+    masks.layout(frames[0], Motion())
+    assert masks.layout(frames[1], Motion(cut=True)).regions[0].max() == 0
+    assert masks.layout(frames[KEY], Motion(cut=True)).regions[0].max() == 0
+    assert len(asked) == 1
+    assert masks.lost == {"point 20,25": 1}
 
 
 def layouts(masks, film, start=0, motion_estimator=None):
@@ -148,5 +195,5 @@ def test_which_masks_move():
     moving = replace(still, preserve="mask.MP4")
     assert MovingMasks.wanted(moving)
     assert MovingMasks.stilled(moving).preserve.min() == 1
-    assert tracking.is_word("background")
+    assert tracking.is_found("background")
     assert not tracking.is_clip("subject")

@@ -140,7 +140,6 @@ def check_moving_masks(masks: Sequence[str]) -> None:
     from impasto.video import tracking
 
     for mask in masks:
-        tracking.check_mask(mask)
         if tracking.is_clip(mask):
             videos.probe_video(mask)
         else:

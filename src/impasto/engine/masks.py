@@ -60,7 +60,7 @@ class MaskReader:
             if mask in segment.ASSETS:
                 return masks.feather(self._find(mask), self.feather)
             if is_points(mask):
-                return masks.feather(self._pointed_at(Points.parse(mask)), self.feather)
+                return masks.feather(self.pointed_at(Points.parse(mask).within(*self.own_size)), self.feather)
             if not means_file(mask):
                 raise InputError(f"{mask!r} is no mask", f"give a file, or a word: {close_names(mask, segment.ASSETS)}")
         header = images.probe(mask, max_pixels=self.max_pixels)
@@ -86,12 +86,12 @@ class MaskReader:
         found = self.read(thing)
         return found if thing == "person" else segment.with_heads(found, self._faces())
 
-    def _pointed_at(self, points: Points) -> Tensor:
-        places = points.within(*self.own_size)
+    def pointed_at(self, places: Sequence[mobile_sam.Place], *, like: Tensor | None = None) -> Tensor:
+        """What is at places, not feathered; see `MobileSam.point`. Raises as `read`."""
         if self._pointer is None:
             tensors = load_weights(self.store, mobile_sam.ASSET, on_progress=self.on_progress)
             self._pointer = segment.Pointer(tensors, as_float(self.photograph).float())
-        return self._pointer.find(places)
+        return self._pointer.find(places, like=like)
 
     def _faces(self) -> list[segment.Box]:
         network = self.store.file(segment.FACES, f"{segment.FACES}.onnx", self.on_progress)

@@ -76,7 +76,7 @@ class MobileSam(nn.Module):
         return seen
 
     @torch.inference_mode()
-    def point(self, seen: Tensor, image: Tensor, places: Sequence[Place]) -> Tensor:
+    def point(self, seen: Tensor, image: Tensor, places: Sequence[Place], *, like: Tensor | None = None) -> Tensor:
         """The mask `(1, 1, H, W)` in [0, 1] of the thing at `places`.
 
         Of the masks for a lone point, which may mean a thing or a part of it, the one that the network trusts most,
@@ -86,6 +86,7 @@ class MobileSam(nn.Module):
             seen: what `look` gives of the image.
             image: `(1, 3, H, W)`.
             places: one or more, of which one at least is wanted.
+            like: a mask `(1, 1, H, W)`; of all masks that are tried the one most like it is taken.
         """
         height, width = self._within(image)
         scale = torch.tensor([width, height]) / self.side
@@ -93,7 +94,10 @@ class MobileSam(nn.Module):
         prompts = self.prompt_encoder(at, torch.tensor([wanted for *_, wanted in places]))
         unmasked = seen + self.prompt_encoder.no_mask_embed.weight[:, :, None, None]
         logits, trust = self.mask_decoder(unmasked, self.prompt_encoder.grid(seen.shape[2]), prompts)
-        best = 0 if len(places) > 1 else 1 + int((trust * _clarity(logits))[0, 1:].argmax())
+        if like is not None:
+            best = _most_like(logits, like, (height / self.side, width / self.side))
+        else:
+            best = 0 if len(places) > 1 else 1 + int((trust * _clarity(logits))[0, 1:].argmax())
         shown = logits[:, best : best + 1]
         shown = F.interpolate(shown, (self.side, self.side), mode="bilinear")[:, :, :height, :width]
         return F.interpolate(shown, image.shape[2:], mode="bilinear", antialias=True).sigmoid()
@@ -109,6 +113,15 @@ def _clarity(logits: Tensor) -> Tensor:
     """How little each mask `(1, N, h, w)` grows when its threshold is lowered: `(1, N)`, at most 1."""
     narrow, wide = ((logits > least).sum((2, 3)).float() for least in (1.0, -1.0))
     return narrow / wide.clamp_min(1)
+
+
+def _most_like(logits: Tensor, like: Tensor, shares: tuple[float, float]) -> int:
+    """Which of the masks `(1, N, h, w)`, of which the picture fills those shares of the sides, overlaps most."""
+    rows, columns = (max(1, round(share * side)) for share, side in zip(shares, logits.shape[2:], strict=True))
+    masks = (logits[:, :, :rows, :columns] > 0).float()
+    wanted = F.interpolate(like, (rows, columns), mode="bilinear", antialias=True)
+    both, either = (pick(masks, wanted).sum((2, 3)) for pick in (torch.minimum, torch.maximum))
+    return int((both / either.clamp_min(1e-6)).argmax())
 
 
 # The encoder

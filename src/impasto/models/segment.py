@@ -78,13 +78,13 @@ class Pointer:
         self._network, self._image = MobileSam.of(tensors, sizes), image.cpu()
         self._seen = self._network.look(self._image)
 
-    def find(self, places: Sequence[Place]) -> Tensor:
-        """A mask of the thing at the places.
+    def find(self, places: Sequence[Place], *, like: Tensor | None = None) -> Tensor:
+        """A mask of the thing at the places; see `MobileSam.point`.
 
         Raises:
             InputError: there is nothing.
         """
-        found = self._network.point(self._seen, self._image, places)
+        found = self._network.point(self._seen, self._image, places, like=like)
         if float((found > 0.5).float().mean()) == 0:
             raise InputError("nothing was found where the points are", "set them in the middle of the thing")
         clear = ((found - 0.5) * _SURE + 0.5).clamp(0, 1) * _without_specks(found > 0.5)

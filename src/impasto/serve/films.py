@@ -34,6 +34,7 @@ from impasto.serve.settings import ServeSettings
 from impasto.serve.video_codecs import ConfinedVideo, VideoLimits, check_container
 from impasto.video.film import paint_video
 from impasto.video.settings import Film
+from impasto.video.tracking import check_points
 
 _TYPES: Mapping[str, str] = {
     "mp4": "video/mp4",
@@ -114,6 +115,7 @@ class FilmReader:
         film, ending = _film(given, request), _format(given)
         with _temporary(video.data) as path, self.confined(path, video) as source:
             header = source.open(film, even=True).header
+        check_points(request.controls, header)
         frames = header.count or self.limits.video_frames
         return FilmOrder(video, styles, replace(request, size=None), film, ending, stages[-1].method.name, frames)
 

@@ -180,7 +180,8 @@ class ConfinedFrames:
 
 def _header(told: Mapping[str, Any]) -> VideoHeader:
     fractions = {name: Fraction(told[name]) for name in _FRACTIONS}
-    return VideoHeader(**{**told, **fractions, "streams": tuple(told["streams"])})
+    tuples = {name: tuple(told[name]) for name in ("own_size", "streams")}
+    return VideoHeader(**{**told, **fractions, **tuples})
 
 
 # --- in the process

@@ -26,7 +26,7 @@ from impasto.video.resume import FilmFolder, fingerprint
 from impasto.video.runner import FilmResult, FilmRunner
 from impasto.video.settings import SMALLEST_SIDE, Film
 from impasto.video.stabilizer import Motion
-from impasto.video.tracking import MovingMasks, check_mask, masks_of
+from impasto.video.tracking import MovingMasks, check_points
 from impasto.videos import (
     Coding,
     FrameSource,
@@ -129,6 +129,8 @@ def paint_video(  # noqa: PLR0913 - a front door
         _tell_time(painter.predicted_seconds(settings.passes if settings else 1) * left, left, reader.header, on_note)
         result = FilmRunner(painter, masks, reader, film, settings, coding, work, on_progress).run()
         _tell_damage(reader.damaged, on_note)
+        if masks is not None:
+            _tell_lost(masks.lost, on_note)
         record = film_record(painter, request, film, reader.header)
         on_progress(Progress("joining the segments", 0, 1))
         for note in codecs.assemble(work.segments, out, film, drop_gps=request.drop_gps, record=record):
@@ -158,6 +160,11 @@ def _tell_damage(damaged: Sequence[int], on_note: OnNote) -> None:
         on_note(f"damaged frames were concealed: {listed}{more}")
 
 
+def _tell_lost(lost: Mapping[str, int], on_note: OnNote) -> None:
+    for mask, number in lost.items():
+        on_note(f"what {mask} names was lost at frame {number}: nothing is selected from there on")
+
+
 def prepared(
     engine: Engine,
     styles: Any,
@@ -167,8 +174,7 @@ def prepared(
     on_note: OnNote,
 ) -> tuple[FramePainter, MovingMasks | None]:
     """The painter, and the masks if they move."""
-    for mask in masks_of(request.controls):
-        check_mask(mask)
+    check_points(request.controls, reader.header)
     first = _first(reader)
     moving = MovingMasks.wanted(request.controls)
     asked = replace(request, controls=MovingMasks.stilled(request.controls)) if moving else request

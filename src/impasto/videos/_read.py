@@ -35,6 +35,7 @@ class VideoHeader:
     Attributes:
         name: of the file, for messages.
         width, height: of an upright frame, in pixels.
+        own_size: width and height of the film's own frames, where those that are read are scaled.
         rotation: quarter turns counter-clockwise that make coded frames upright.
         rate: frames a second, on average.
         time_base: unit of time stamps, in seconds.
@@ -50,6 +51,7 @@ class VideoHeader:
     name: str
     width: int
     height: int
+    own_size: tuple[int, int] = (0, 0)
     rotation: int = 0
     rate: Fraction = Fraction(25)
     time_base: Fraction = Fraction(1, 25)
@@ -285,6 +287,7 @@ def _header(container: Any, name: str) -> VideoHeader:
         name=name,
         width=width,
         height=height,
+        own_size=(width, height),
         rotation=rotation,
         rate=Fraction(rate),
         time_base=Fraction(stream.time_base),
