@@ -18,7 +18,7 @@ import torch
 from hypothesis import settings
 
 from impasto.contract import Placement
-from tiny import TinyStore, noise, tiny_decoder_weights, tiny_encoder_weights, tiny_microast, tiny_wct
+from tiny import SquarePointer, TinyStore, noise, tiny_decoder_weights, tiny_encoder_weights, tiny_microast, tiny_wct
 
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)  # the same examples everywhere
 settings.load_profile("steady")
@@ -73,6 +73,20 @@ def engine(tmp_path, tiny_weights):
 
     (tmp_path / "store").mkdir()
     return Engine(store=TinyStore(tmp_path / "store", tiny_weights), device="cpu", precision="float32")
+
+
+@pytest.fixture
+def pointing(monkeypatch):
+    """Squares around what is pointed at stand for what MobileSAM finds; gives the pictures that it looked at."""
+    looked = []
+
+    def pointer(tensors, image):
+        looked.append(image)
+        return SquarePointer(tensors, image)
+
+    monkeypatch.setattr("impasto.engine.masks.load_weights", lambda *_, **__: {})
+    monkeypatch.setattr("impasto.models.segment.Pointer", pointer)
+    return looked
 
 
 @pytest.fixture

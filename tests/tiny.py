@@ -124,6 +124,19 @@ def style_of(pixels, canvas=(64, 64), weight=1.0):
     return Style((StyleImage(pixels, weight, str(total), f"s{int(total * 1000) % 97}"),), canvas)
 
 
+class SquarePointer:
+    """Stands for `segment.Pointer`: finds a square of ten pixels around the first place."""
+
+    def __init__(self, _tensors, image):
+        self._shape = image.shape[2:]
+
+    def find(self, places, *, like=None):
+        mask, (x, y, _) = torch.zeros(1, 1, *self._shape), places[0]
+        row, column = int(y * self._shape[0]), int(x * self._shape[1])
+        mask[..., max(0, row - 5) : row + 5, max(0, column - 5) : column + 5] = 1
+        return mask
+
+
 class TinyStore(Store):
     """Hands out tiny weights and no paintings."""
 

@@ -50,6 +50,23 @@ def test_a_folder_is_painted_but_for_what_is_broken(outcome, folder):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == before
 
 
+@pytest.mark.usefixtures("pointing")
+def test_points_are_places_of_each_picture(outcome, tmp_path, picture_file):
+    """By percent in all; by pixels in those that have them."""
+    (tmp_path / "in").mkdir()
+    picture_file("in/large.png", seed=1)
+    picture_file("in/small.png", width=32, seed=2)
+    both = outcome(
+        "batch", tmp_path / "in", "-q", "draft", "--region", f"point 50%,50%={PAINTING}", "-o", tmp_path / "a"
+    )
+    assert both.code == 0, both.err
+    assert len(both.out.split()) == 2
+    one = outcome("batch", tmp_path / "in", "-q", "draft", "--region", f"point 40,9={PAINTING}", "-o", tmp_path / "b")
+    assert one.code == 6
+    assert "40,9 lies outside the photograph, which has 32x48 px" in one.err
+    assert one.out.split()[0].startswith("large")
+
+
 def test_a_manifest_that_was_written_says_what_to_paint(outcome, run, folder):
     table, out = folder / "table.jsonl", folder / "out"
     lines = [

@@ -140,6 +140,19 @@ def test_controls_weights_and_numbers_arrive(client, tmp_path):
     assert len(record["regions"]) == 1
 
 
+@pytest.mark.usefixtures("pointing")
+def test_a_region_is_what_is_pointed_at(client):
+    painting = client.stylize(PHOTO, (), quality="draft", regions=[("point 20,10", PAINTING)], preserve="point 99%,99%")
+    changed = np.abs(np.asarray(painting.image).astype(int) - PHOTO).max(2) > 0
+    assert changed[5:15, 15:25].mean() > 0.9
+    changed[5:15, 15:25] = False
+    assert not changed.any()
+    with pytest.raises(InputError, match="64,10 lies outside the photograph, which has 64x48"):
+        client.stylize(PHOTO, (), quality="draft", regions=[("point 64,10", PAINTING)])
+    with pytest.raises(InputError, match="is no place"):
+        client.stylize(PHOTO, PAINTING, quality="draft", preserve="point ../a,b")
+
+
 def test_events_are_told_while_a_picture_is_painted(serve):
     _, address = serve(ServeSettings(preview_seconds=0))
     events = []

@@ -164,31 +164,12 @@ def test_a_head_above_a_body_belongs_to_it():
     assert torch.equal(segment.with_heads(body, [(22, 60, 38, 80)]), body)
 
 
-class _Square:
-    """Stands for the network: a square around the first point."""
-
-    looked = 0
-
-    def __init__(self, _tensors, image):
-        type(self).looked += 1
-        self._shape = image.shape[2:]
-
-    def find(self, places, *, like=None):
-        mask, (x, y, _) = torch.zeros(1, 1, *self._shape), places[0]
-        row, column = int(y * self._shape[0]), int(x * self._shape[1])
-        mask[..., max(0, row - 5) : row + 5, max(0, column - 5) : column + 5] = 1
-        return mask
-
-
-def test_a_region_that_is_pointed_at_is_painted_and_nothing_else(engine, monkeypatch):
-    monkeypatch.setattr("impasto.engine.masks.load_weights", lambda *_, **__: {})
-    monkeypatch.setattr(segment, "Pointer", _Square)
-    monkeypatch.setattr(_Square, "looked", 0)
+def test_a_region_that_is_pointed_at_is_painted_and_nothing_else(engine, pointing):
     photo, one, other = (noise(48, 64, seed=seed)[0].permute(1, 2, 0).contiguous().numpy() for seed in range(3))
     regions = (("point 20,10", one), ("point 75%,75%", other))
     made = engine.stylize(photo, [], Request(quality="draft", controls=Controls(regions=regions)))
     changed = np.abs(made.picture.pixels - photo).max(2) > 0
-    assert _Square.looked == 1
+    assert len(pointing) == 1
     assert changed[5:15, 15:25].mean() > 0.9
     assert changed[31:41, 43:53].mean() > 0.9
     changed[5:15, 15:25] = changed[31:41, 43:53] = False
@@ -198,9 +179,8 @@ def test_a_region_that_is_pointed_at_is_painted_and_nothing_else(engine, monkeyp
     assert np.array_equal(kept.picture.pixels[5:15, 15:25], photo[5:15, 15:25])
 
 
-def test_pixels_are_those_of_the_photograph_as_given(engine, monkeypatch):
-    monkeypatch.setattr("impasto.engine.masks.load_weights", lambda *_, **__: {})
-    monkeypatch.setattr(segment, "Pointer", _Square)
+@pytest.mark.usefixtures("pointing")
+def test_pixels_are_those_of_the_photograph_as_given(engine):
     reader = MaskReader(noise(24, 32), (64, 48), engine.store)
     found = reader.read("point 40,20")[0, 0].nonzero().float().mean(0)
     assert (found - torch.tensor([10.0, 20.0])).abs().max() < 1
