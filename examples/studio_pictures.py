@@ -162,6 +162,23 @@ def look_round(page: Page, folder: Path) -> None:
     keep(page, folder, "phone")
 
 
+def point(page: Page, folder: Path, photo: Path) -> None:
+    """Two things, selected by a click each."""
+    page.locator("#photo-input, .photo input[type=file]").first.set_input_files(photo)
+    says(page, "Draft ·")
+    page.click("#tab-where")
+    page.get_by_role("button", name="Point at it").first.click()
+    box = page.locator(".board canvas").bounding_box()
+    assert box is not None
+    for across, down in ((0.34, 0.42), (0.6, 0.725)):  # the cup and the spoon
+        page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+        expect(page.locator(".help")).to_contain_text("Looking")
+        expect(page.locator(".help")).to_contain_text("Click", timeout=60_000)
+    keep(page, folder, "point")
+    page.get_by_role("button", name="Done").click()
+    page.click("#tab-paintings")
+
+
 def moving(page: Page, folder: Path, photo: Path) -> None:
     """A video: a slow walk over a photograph."""
     with tempfile.TemporaryDirectory() as place:
@@ -218,6 +235,7 @@ def main(address: str, folder: Path | None) -> None:
         paint(page, folder, Store().path("photos"))
         look_round(page, folder)
         page.set_viewport_size({"width": 1440, "height": 900})
+        point(page, folder, Store().path("photos") / "coffee.png")
         moving(page, folder, Store().path("photos") / "chelsea.png")
         training(page, folder)
 

@@ -109,6 +109,21 @@ def test_pictures_of_other_formats_become_jpeg(client):
     assert client.post("/v1/masks", data={"content": "words"}).status_code == 422
 
 
+@pytest.mark.usefixtures("pointing")
+def test_what_is_pointed_at_is_a_mask(client):
+    """Places count in the picture that was sent, and no word is a file of the server."""
+
+    def ask(what):
+        return client.post("/v1/masks", params={"what": what}, files={"content": ("photo.png", picture())})
+
+    reply = ask("point 50%,25%")
+    mask = np.asarray(Image.open(io.BytesIO(reply.content)).convert("L"))
+    assert (mask.shape, mask[16, 48], mask[40, 48]) == ((64, 96), 255, 0)
+    for what, told in (("point 96,3", "outside"), ("point 3", "no place"), ("/etc/passwd", "no mask"), ("", "no mask")):
+        refused = ask(what)
+        assert (refused.status_code, told in refused.json()["error"]) == (422, True), refused.text
+
+
 def test_results_have_small_pictures_for_their_owner(client):
     files = {"content": ("photo.png", picture()), "style": ("painting.png", picture(1))}
     job = client.post("/v1/jobs", files=files, data={"quality": "draft"}).json()["id"]
@@ -540,6 +555,27 @@ class TestInBrowser:
         )
         after, before = (np.reshape(one, (64, 96, 4)).astype(float) for one in changed)
         assert abs(after - before)[:, -20:].mean() < 2 < abs(after - before)[:, :8].mean()
+
+    @pytest.mark.usefixtures("pointing")
+    def test_things_are_selected_by_a_click_and_taken_out_again(self, studio):
+        page = studio.open()
+        give_photo(page)
+        page.get_by_role("button", name=re.compile("^Irises")).click()
+        page.click("#tab-where")
+        page.get_by_role("button", name="Point at it…").first.click()
+        canvas = page.locator(".board canvas")
+        covered = """n => { const canvas = document.querySelector('.board canvas');
+                    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+                    return data.filter((value, at) => at % 4 === 3 && value > 200).length === n; }"""
+        box = canvas.bounding_box()
+        for across in (0.25, 0.75):
+            canvas.click(position={"x": box["width"] * across, "y": box["height"] / 2})
+            page.wait_for_function(covered, arg=100 if across < 0.5 else 200)
+        canvas.press("e")
+        canvas.click(position={"x": box["width"] * 0.75, "y": box["height"] / 2})
+        page.wait_for_function(covered, arg=100)
+        page.get_by_role("button", name="Done").click()
+        page.wait_for_selector("img.mask")
 
     # --- without a mouse, on a phone, for everyone
 

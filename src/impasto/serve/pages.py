@@ -8,7 +8,7 @@ import io
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi import Path as InPath
@@ -19,8 +19,10 @@ from starlette.exceptions import HTTPException
 
 from impasto import images
 from impasto.engine.masks import MaskReader
-from impasto.errors import InputError
+from impasto.engine.points import is_points
+from impasto.errors import InputError, quoted
 from impasto.methods import recipes
+from impasto.models import segment
 from impasto.serve import schema
 from impasto.serve.fields import Upload
 from impasto.serve.jobs import VIDEO
@@ -40,6 +42,8 @@ MASK_SIDE = 1024
 
 PREVIEW_SIDE = 4096
 """Longest side of pictures that are sent back in a format that browsers know."""
+
+_WHAT = "subject, background, person, or a point such as point 40%,60%"
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -138,7 +142,9 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
         openapi_extra={"requestBody": either},
     )(preview)
 
-    async def mask(request: Request, what: Literal["subject", "background", "person"] = "subject") -> Response:
+    async def mask(
+        request: Request, what: Annotated[str, Query(max_length=200, description=_WHAT)] = "subject"
+    ) -> Response:
         upload = await _content(request)
 
         def find() -> bytes:
@@ -181,12 +187,15 @@ async def _content(request: Request, *, or_video: bool = False) -> Upload:
 
 def _mask(service: Service, upload: Upload, what: str) -> bytes:
     """A mask as a grey PNG of at most `MASK_SIDE`. Raises InputError where there is no such thing."""
+    if what not in segment.ASSETS and not is_points(what):
+        raise InputError(f"{quoted(what)} is no mask", f"it is {_WHAT}")
     picture = service.decode(upload)
+    own_size = picture.width, picture.height
     if max(picture.width, picture.height) > MASK_SIDE:
         width, height = images.fit(picture.width, picture.height, MASK_SIDE)
         picture = picture.resized(height, width)
     pixels = images.to_tensor(images.as_float(picture.pixels))
-    found = MaskReader(pixels, (picture.width, picture.height), service.engine.store).read(what)
+    found = MaskReader(pixels, own_size, service.engine.store).read(what)
     stream = io.BytesIO()
     images.write(images.Picture(images.from_tensor(found.expand(1, 3, -1, -1))), stream, format="PNG")
     return stream.getvalue()

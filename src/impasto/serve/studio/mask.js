@@ -1,4 +1,4 @@
-// Where to paint: a brush over the photograph, and masks that the service finds.
+// Where to paint: a brush over the photograph, and masks that the service finds, of a word or of what is pointed at.
 
 import { blob } from './api.js';
 import { clamp, dialog, fill, h, speak, tool } from './dom.js';
@@ -8,6 +8,7 @@ import { t } from './text.js';
 
 const SIDE = 1024;
 const UNDOS = 20;
+const SPOT = 12; // pixels of the ring that points
 const INK = [228, 66, 34]; // what is brushed is seen in this colour; its opacity is the mask
 
 // The mask that the service finds in the photograph, as a picture.
@@ -18,7 +19,7 @@ async function find(what) {
   if (!found.has(key)) {
     const form = new FormData();
     form.append('content', state.photo.draft, 'photo.jpg');
-    found.set(key, await blob(`/v1/masks?what=${what}`, { method: 'POST', body: form }));
+    found.set(key, await blob(`/v1/masks?what=${encodeURIComponent(what)}`, { method: 'POST', body: form }));
   }
   return found.get(key);
 }
@@ -66,11 +67,11 @@ function row(layer, words) {
     h('div', { class: 'choices' },
       h('button', { type: 'button', text: t('everywhere'), 'aria-pressed': String(!mask), disabled: off, onclick: () => setMask(layer, null) }),
       button(t('subject'), (self) => auto('subject', self), 'subject'), button(t('background'), (self) => auto('background', self), 'background'),
-      button(t('person'), (self) => auto('person', self), 'person'), button(t('brush'), () => openBrush(layer), 'brush')));
+      button(t('person'), (self) => auto('person', self), 'person'), button(t('brush'), () => openBrush(layer), 'brush'), button(t('point'), () => openBrush(layer, true), 'point')));
 }
 
-function openBrush(layer) {
-  const editor = new Brush(layer);
+function openBrush(layer, points = false) {
+  const editor = new Brush(layer, points);
   const box = dialog(t('brushTitle'), t('close'), editor.element);
   box.classList.add('whole', 'brushing');
   editor.begin();
@@ -79,8 +80,10 @@ function openBrush(layer) {
 }
 
 class Brush {
-  constructor(layer) {
+  constructor(layer, points) {
     this.layer = layer;
+    this.points = points; // whether a click selects the thing that is there
+    this.looking = false;
     const share = SIDE / Math.max(state.photo.width, state.photo.height);
     this.canvas = h('canvas', { tabindex: '0', 'aria-label': t('brushHelp'), role: 'application' });
     this.canvas.width = Math.max(1, Math.round(state.photo.width * Math.min(1, share)));
@@ -93,7 +96,8 @@ class Brush {
     this.ring = h('div', { class: 'ring', 'aria-hidden': 'true' });
     this.photo = h('img', { src: state.photo.address, alt: '', draggable: 'false' });
     this.board = h('div', { class: 'board' }, this.photo, this.canvas, this.ring);
-    this.element = h('div', { class: 'editor' }, h('div', { class: 'area' }, this.board), this.toolbar(), h('p', { class: 'quiet help', text: t('brushHelp') }));
+    this.element = h('div', { class: 'editor' }, h('div', { class: 'area' }, this.board), this.toolbar(), this.help = h('p', { class: 'quiet help' }));
+    this.told();
     this.listen();
   }
 
@@ -102,9 +106,10 @@ class Brush {
       h('input', { type: 'range', min: String(low), max: String(high), step: String(step), value: String(this.brush[name]), oninput: (event) => { this.brush[name] = Number(event.target.value); this.drawRing(); } }));
     this.sizeSlider = slider('size', 4, Math.round(Math.max(this.canvas.width, this.canvas.height) / 2), 1);
     this.eraser = h('button', { type: 'button', 'aria-pressed': 'false', text: t('erase'), onclick: () => this.toggleErase() });
+    this.pointer = h('button', { type: 'button', text: t('point'), onclick: () => this.togglePoints() });
     const act = (words, does) => h('button', { type: 'button', text: words, onclick: does });
     this.doneButton = h('button', { type: 'button', class: 'primary', text: t('done'), onclick: () => this.onDone() });
-    return h('div', { class: 'toolbar' }, this.sizeSlider, slider('hardness', 0, 1, 0.05), slider('pressure', 0.05, 1, 0.05), this.eraser,
+    return h('div', { class: 'toolbar' }, this.sizeSlider, slider('hardness', 0, 1, 0.05), slider('pressure', 0.05, 1, 0.05), this.pointer, this.eraser,
       tool('undo', t('undo'), () => this.undo()), act(t('redo'), () => this.redo()), act(t('invert'), () => this.all((was) => 255 - was)),
       act(t('fillAll'), () => this.all(() => 255)), act(t('clear'), () => this.all(() => 0)),
       ['subject', 'background', 'person'].map((what) => act(t(what), () => this.auto(what))), this.doneButton);
@@ -126,19 +131,21 @@ class Brush {
     this.board.style.height = `${this.canvas.height * share}px`;
   }
 
-  // A mask from a file: the lighter, the more.
-  async draw(data) {
+  // A mask from a file, the lighter, the more; in place of what is brushed, or added to it, or taken out of it.
+  async draw(data, how = 'copy') {
     const bitmap = await createImageBitmap(data);
-    const { context, canvas } = this;
-    context.globalCompositeOperation = 'copy';
-    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-    context.globalCompositeOperation = 'source-over';
-    const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
+    const { width, height } = this.canvas;
+    const made = new OffscreenCanvas(width, height).getContext('2d');
+    made.drawImage(bitmap, 0, 0, width, height);
+    const pixels = made.getImageData(0, 0, width, height);
     for (let at = 0; at < pixels.data.length; at += 4) {
       pixels.data[at + 3] = pixels.data[at];
       pixels.data.set(INK, at);
     }
-    context.putImageData(pixels, 0, 0);
+    made.putImageData(pixels, 0, 0);
+    this.context.globalCompositeOperation = how;
+    this.context.drawImage(made.canvas, 0, 0);
+    this.context.globalCompositeOperation = 'source-over';
   }
 
   remember() {
@@ -168,15 +175,38 @@ class Brush {
     this.context.putImageData(pixels, 0, 0);
   }
 
-  async auto(what) {
+  async auto(what, how = 'copy') {
+    if (this.looking) return;
+    this.looking = true;
+    this.told();
     speak(t('finding'));
     try {
       const data = await find(what);
       this.remember();
-      await this.draw(data);
+      await this.draw(data, how);
     } catch (error) {
       refused(error);
     }
+    this.looking = false;
+    this.told();
+  }
+
+  // Selects the thing at a place of the canvas, or takes it out of what is selected.
+  select({ x, y }) {
+    const share = (value, whole) => `${clamp((100 * value) / whole, 0, 100).toFixed(2)}%`;
+    this.auto(`point ${share(x, this.canvas.width)},${share(y, this.canvas.height)}`, this.brush.erase ? 'destination-out' : 'source-over');
+  }
+
+  togglePoints() {
+    this.points = !this.points;
+    this.told();
+    this.drawRing();
+  }
+
+  // Says what a click does now.
+  told() {
+    this.pointer.setAttribute('aria-pressed', String(this.points));
+    this.help.textContent = this.looking ? t('finding') : t(this.points ? 'pointHelp' : 'brushHelp');
   }
 
   toggleErase() {
@@ -211,7 +241,7 @@ class Brush {
   drawRing() {
     const share = this.canvas.getBoundingClientRect().width / this.canvas.width;
     const { style } = this.ring;
-    style.width = style.height = `${this.brush.size * share}px`;
+    style.width = style.height = this.points ? `${SPOT}px` : `${this.brush.size * share}px`;
     style.left = `${this.cursor.x * share}px`;
     style.top = `${this.cursor.y * share}px`;
   }
@@ -220,6 +250,7 @@ class Brush {
     const { canvas } = this;
     let last = null;
     canvas.addEventListener('pointerdown', (event) => {
+      if (this.points) return void this.select(this.place(event));
       canvas.setPointerCapture(event.pointerId);
       this.remember();
       last = this.place(event);
@@ -247,9 +278,11 @@ class Brush {
     if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === 'z') (event.shiftKey ? this.redo() : this.undo());
     else if (event.target !== this.canvas) return;
     else if (by) this.cursor = { x: clamp(this.cursor.x + by[0], 0, this.canvas.width), y: clamp(this.cursor.y + by[1], 0, this.canvas.height) };
+    else if (key === ' ' && this.points) this.select(this.cursor);
     else if (key === ' ') { this.remember(); this.stamp(this.cursor.x, this.cursor.y); }
     else if (key === '[' || key === ']') this.brush.size = clamp(this.brush.size * (key === '[' ? 0.8 : 1.25), 4, this.canvas.width);
     else if (key.toLowerCase() === 'e') this.toggleErase();
+    else if (key.toLowerCase() === 'p') this.togglePoints();
     else return;
     event.preventDefault();
     this.drawRing();
