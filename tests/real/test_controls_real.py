@@ -77,6 +77,17 @@ def test_the_ground_of_a_photograph_is_matched_with_that_of_a_painting(engine, e
         assert mask[:, :, :40].mean() < 0.1
 
 
+def test_a_night_sky_is_matched_with_the_whole_sky_and_nothing_else(engine, encoder, store):
+    """Before lightness counted, both skies were cut in two."""
+    photograph, (wheat,) = tensor(store, "rocket.jpg"), engine.find_styles(WHEAT)
+    painting = images.to_tensor(images.resize(wheat.picture.pixels, 256, 256))
+    parts = find_parts(photograph, [painting], encoder, most=3)
+    sky = max(parts, key=lambda part: float(part.photograph[:, :, 20:110, 90:120].mean()))
+    assert sky.photograph[:, :, 20:110, 90:120].mean() > 0.95
+    assert sky.paintings[0][:, :, :100, :170].mean() > 0.95
+    assert sky.paintings[0][:, :, 200:].mean() < 0.1  # the wheat
+
+
 def test_subjects_and_people_are_found(store):
     astronaut, coffee = tensor(store, "astronaut.png"), tensor(store, "coffee.png")
     faces = segment.find_faces(astronaut, store.file("centerface", "centerface.onnx"))

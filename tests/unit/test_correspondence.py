@@ -64,16 +64,16 @@ def test_what_is_known_of_all_pictures_is_a_part_of_its_own(encoder):
 
 def test_what_is_known_to_be_one_thing_need_not_look_alike():
     def places(features, known):
-        thing, ground = torch.tensor([*features, 0.0, known]), torch.tensor([0.0, 1.0, 0.0, 0.0])
+        thing, ground = torch.tensor([*features, 0.0, 0.0, known]), torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0])
         return torch.stack([thing] * 5 + [ground] * 5)
 
     labels = torch.tensor([0] * 5 + [1] * 5)
     for known, enough in ((1.5, True), (0.0, False)):
         pictures = [places((1.0, 0.0), known), places((-1.0, 0.0), known)]
-        worth = _worth(pictures, [labels, labels], 2, beside=2)
+        worth = _worth(pictures, [labels, labels], 2, known=1)
         assert (worth >= 1).tolist() == [enough, True]
-        alone = [picture[:, :3] for picture in pictures]  # without the networks
-        assert _worth(alone, [labels, labels], 2, beside=1)[0] < 1
+        alone = [picture[:, :4] for picture in pictures]  # without the networks
+        assert _worth(alone, [labels, labels], 2, known=0)[0] < 1
 
 
 def test_a_person_comes_before_a_subject_and_counts_where_all_pictures_have_one(monkeypatch, engine):

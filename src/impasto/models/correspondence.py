@@ -27,6 +27,9 @@ SIDE = 320
 """Longest side at which pictures are looked at, in pixels."""
 
 _HEIGHT_WEIGHT = 0.3  # of the height in the picture, against features of length 1: skies lie above
+_LIGHT_WEIGHT = 0.25  # of how light a place is beside the others, in deviations: a dark wood is no sky
+_LIGHTEST = 2.0  # deviations, so that a lamp at night does not make all else one
+_OWN = 2  # columns of height and light
 _KNOWN_WEIGHT = 1.5  # of being inside a mask: more than features of different places differ by in the mean
 _LEAST_SHARE = 0.04  # of each picture, that a part must cover; less says nothing of its style
 _LEAST_LIKENESS = (
@@ -80,7 +83,7 @@ def find_parts(
     places = torch.cat([grid.flatten(2)[0].mT for grid in grids])
     sizes = [grid[0, 0].numel() for grid in grids]
     weights = torch.cat([torch.full((size,), 1 / size) for size in sizes])  # each picture counts the same
-    labels = _shared(places, weights, sizes, most, beside=1 + len(known))
+    labels = _shared(places, weights, sizes, most, known=len(known))
     kept = int(labels.max()) + 1
     if kept < 2:
         return ()
@@ -97,7 +100,7 @@ def _by_picture(known: Sequence[Sequence[Tensor]], pictures: Sequence[Tensor]) -
 
 
 def _described(picture: Tensor, encoder: Encoder, known: Sequence[Tensor]) -> Tensor:
-    """What each place shows, `(1, C + 1 + known, h, w)`: its normalised features, how high it lies, what is known."""
+    """What each place shows, `(1, C + 2 + known, h, w)`: features, height, lightness, and what is known."""
     scale = min(1.0, SIDE / max(picture.shape[2:]))
     least = encoder.architecture.smallest_side([LAYER])
     height, width = (max(least, round(side * scale)) for side in picture.shape[2:])
@@ -109,37 +112,40 @@ def _described(picture: Tensor, encoder: Encoder, known: Sequence[Tensor]) -> Te
     normal = F.normalize((features - mean) / std, dim=1)
     rows = torch.linspace(-1, 1, features.shape[2])[:, None].expand(features.shape[2:])
     sides = features.shape[2], features.shape[3]
+    luma = F.adaptive_avg_pool2d(small.float().cpu().mean(1, keepdim=True), sides)
+    light = ((luma - luma.mean()) / luma.std(correction=0).clamp_min(1e-3)).clamp(-_LIGHTEST, _LIGHTEST)
     told = [_KNOWN_WEIGHT * F.adaptive_avg_pool2d(mask.float().cpu(), sides) for mask in known]
-    return torch.cat([normal, _HEIGHT_WEIGHT * rows[None, None], *told], 1)
+    return torch.cat([normal, _HEIGHT_WEIGHT * rows[None, None], _LIGHT_WEIGHT * light, *told], 1)
 
 
-def _shared(places: Tensor, weights: Tensor, sizes: Sequence[int], most: int, *, beside: int) -> Tensor:
+def _shared(places: Tensor, weights: Tensor, sizes: Sequence[int], most: int, *, known: int) -> Tensor:
     """The part `(N,)` of each place, numbered from 0; parts that a picture lacks are given to the nearest others."""
     runs = [_cluster(places, weights, most, seed) for seed in range(_STARTS)]
     centres, _ = min(runs, key=lambda run: run[1])
     while True:
         labels = torch.cdist(places, centres).argmin(1)
         described = torch.split(places, list(sizes))
-        worth = _worth(described, torch.split(labels, list(sizes)), len(centres), beside)
+        worth = _worth(described, torch.split(labels, list(sizes)), len(centres), known)
         if len(centres) == 1 or worth.min() >= 1:
             return labels
         centres = centres[torch.arange(len(centres)) != worth.argmin()]
 
 
-def _worth(places: Sequence[Tensor], labels: Sequence[Tensor], count: int, beside: int) -> Tensor:
+def _worth(places: Sequence[Tensor], labels: Sequence[Tensor], count: int, known: int) -> Tensor:
     """How far each part `(count,)` is something that all pictures have; 1 or more will do.
 
     What is known to be one thing need not look alike: an orange suit and a blue jacket are figures all the same.
     """
-    shares, shown, known = [], [], []
+    shares, shown, within = [], [], []
+    features = places[0].shape[1] - _OWN - known
     for own, part in zip(places, labels, strict=True):
         owned = F.one_hot(part, count).float()
         shares.append(owned.mean(0))
-        shown.append(F.normalize(owned.mT @ own[:, :-beside], dim=1))  # features alone
-        inside = owned.mT @ own[:, own.shape[1] - beside + 1 :] / owned.sum(0)[:, None].clamp_min(1)
-        known.append(inside > _KNOWN_WEIGHT / 2)
+        shown.append(F.normalize(owned.mT @ own[:, :features], dim=1))
+        inside = owned.mT @ own[:, features + _OWN :] / owned.sum(0)[:, None].clamp_min(1)
+        within.append(inside > _KNOWN_WEIGHT / 2)
     likeness = torch.stack([(shown[0] * other).sum(1) for other in shown[1:]]).amin(0)
-    likeness[torch.stack(known).all(0).any(1)] = 1
+    likeness[torch.stack(within).all(0).any(1)] = 1
     return torch.minimum(torch.stack(shares).amin(0) / _LEAST_SHARE, likeness / _LEAST_LIKENESS)
 
 
