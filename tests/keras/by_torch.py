@@ -85,6 +85,8 @@ def main(folder):
     torch.manual_seed(0)
     photo, painting = (np.load(folder / f"{name}.npy") for name in ("photo", "painting"))
     answers = {**features(tensor(photo), tensor(painting)), **losses(tensor(photo), tensor(painting), "good")}
+    in_haze = losses(tensor(0.5 + 0.2 * (photo - 0.5)), tensor(painting), "good")
+    answers |= {f"faint-{name}": value for name, value in in_haze.items()}
     answers = {name: value.numpy() for name, value in answers.items()} | pictures(photo, painting)
     np.savez(folder / "answers.npz", **answers)
 

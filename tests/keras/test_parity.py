@@ -63,19 +63,23 @@ def method(encoder):
     return Optimize(encoder)
 
 
-def test_all_losses_of_good_and_their_gradient(method, answers, photo, painting):
+@pytest.mark.parametrize(("kind", "nearness"), [("", 1e-4), ("faint-", 3e-3)])
+def test_all_losses_of_good_and_their_gradient(method, answers, photo, painting, kind, nearness):
+    """In haze the content counts less; and places are as near to two of the painting's, so that rounding chooses."""
     from impasto.methods import recipes
     from impasto.methods.optimize.levels import levels_of
 
     (stage,) = recipes.plan("optimize", "good", {"coarsest": 48})
     level = levels_of(*photo.shape[:2], stage.knobs)[-1]
     assert level.octaves
-    image, style = photo.transpose(2, 0, 1), painting.transpose(2, 0, 1)
+    seen = photo if kind == "" else 0.5 + 0.2 * (photo - 0.5)
+    image, style = seen.transpose(2, 0, 1), painting.transpose(2, 0, 1)
     told, gradient = method.score(image, [(1.0, style)], level, stage.knobs)(image)
-    wanted = {name.removeprefix("loss/"): float(value) for name, value in answers.items() if name.startswith("loss/")}
+    prefix = f"{kind}loss/"
+    wanted = {name.removeprefix(prefix): float(value) for name, value in answers.items() if name.startswith(prefix)}
     assert told == pytest.approx(wanted, rel=1e-4, abs=1e-6)
     assert {"content", "style", "strokes", "tv"} == told.keys()
-    assert far(gradient, answers["loss-gradient"]) < 1e-4
+    assert far(gradient, answers[f"{kind}loss-gradient"]) < nearness
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from impasto.errors import Cancelled, InputError
 from impasto.losses.losses import GramLoss
 from impasto.methods import recipes, registry
 from impasto.methods.optimize import levels, start
-from impasto.methods.optimize.balances import CONTENT_BALANCE, STYLE_BALANCE
+from impasto.methods.optimize.balances import CONTENT_BALANCE, STYLE_BALANCE, content_share
 from impasto.methods.optimize.method import Optimize
 from impasto.methods.optimize.objectives import style_loss
+from impasto.methods.optimize.regions import painting_strengths
 from impasto.methods.optimize.start import start_image
 from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import ARCHITECTURES, VGG19
@@ -399,3 +400,37 @@ def test_a_wide_blur_by_matrices_is_the_convolution():
     both = torch.nn.functional.conv2d(rows, kernel.view(1, 1, 1, -1)).transpose(0, 1)
     assert len(kernel) > start._LONG_KERNEL
     torch.testing.assert_close(start._filtered(image, kernel), both)
+
+
+@pytest.mark.parametrize(
+    ("photograph", "painting", "share"), [(1.0, 4.0, 0.5), (4.0, 1.0, 1.0), (2.0, 2.0, 1.0), (0.0, 1.0, 0.0)]
+)
+def test_a_faint_photograph_counts_less(photograph, painting, share):
+    assert content_share(photograph, painting) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("kept", ["features", "similarity"])
+def test_in_haze_the_content_counts_less(stylizer, kept):
+    """By the root of the ratio of mean squares; what is compared by similarity has no size that haze makes smaller."""
+    clear, haze = noise(48, 64), 0.5 + 0.1 * (noise(48, 64) - 0.5)
+    knobs = knobs_of(content_loss=kept, stroke_weight=0.0)
+    level = levels.levels_of(48, 64, knobs)[-1]
+    code = stylizer.encode_style(style_of(noise(64, 48, seed=7), (48, 64)), knobs)
+    weights = []
+    for content in (clear, haze):
+        score = stylizer.score(content, Job(code, knobs, Guide()), level)
+        weights.append({term.name: term.weight for term in score._terms}["content"])
+    assert (weights[1] < 0.9 * weights[0]) == (kept == "features")
+    assert (f"content/{level.scale}/relu4_2" in code.tensors) == (kept == "features")
+
+
+def test_where_two_paintings_hold_their_strengths_are_joined_by_share(stylizer):
+    knobs = knobs_of()
+    content, level = noise(48, 64), levels.levels_of(48, 64, knobs)[-1]
+    codes = [stylizer.encode_style(style_of(scale * noise(64, 48, seed=7), (48, 64)), knobs) for scale in (0.2, 1.0)]
+    left = torch.zeros(1, 1, 48, 64)
+    left[..., :16] = 1
+    guide = Guide(regions=(Region(left, codes[0]), Region(1 - left, codes[1])))
+    found = painting_strengths(content, Job(codes[0], knobs, guide), level)
+    own = [painting_strengths(content, Job(code, knobs, Guide()), level)["relu4_2"] for code in codes]
+    assert found == {"relu4_2": pytest.approx(0.25 * own[0] + 0.75 * own[1], rel=1e-4)}

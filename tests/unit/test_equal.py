@@ -9,7 +9,7 @@ import pytest
 from impasto.bench import equal_loss
 from impasto.contract import Guide, Job, Placement, ignore
 from impasto.methods import recipes
-from impasto.methods.optimize.balances import OCTAVE_BALANCE, STROKE_BALANCE, style_weight
+from impasto.methods.optimize.balances import FAINT, OCTAVE_BALANCE, STROKE_BALANCE, style_weight
 from impasto.methods.optimize.method import Optimize
 from impasto.report import reference
 from tiny import noise, style_of, tiny_encoder_weights
@@ -50,7 +50,7 @@ def test_the_sweep_goes_on_until_the_best_rate_lies_inside(monkeypatch, best, fo
 
 def test_the_reference_is_held_to_the_whole_loss_of_good():
     """On pictures with fewer places than are drawn, so that both compare with all of them."""
-    content, style = noise(96, 128), noise(96, 128, seed=7)
+    content, style = 0.5 + 0.2 * noise(96, 128), noise(96, 128, seed=7)
     weights = tiny_encoder_weights()
     good = replace(recipes.plan("auto", "good", {})[-1].knobs, steps=3, coarsest=64)
     stylizer, seen = Optimize({"vgg19-normalised": weights}, Placement()), []
@@ -62,8 +62,10 @@ def test_the_reference_is_held_to_the_whole_loss_of_good():
 
     stylizer.stylize(content, [job], keep)
     balance = style_weight(good)
-    whole = reference.Loss("relu4_1", 2.0, balance, 0.1**0.5, 1.5 * STROKE_BALANCE, {0.5: OCTAVE_BALANCE * balance})
+    smaller = {0.5: OCTAVE_BALANCE * balance}
+    whole = reference.Loss("relu4_1", 2.0, 0.5, balance, 0.1**0.5, 1.5 * STROKE_BALANCE, smaller)
     plain = reference.Gatys(weights, content, style, whole)
+    assert plain.content_weight < 1.9, "the photograph is fainter than the painting"
     assert len(seen) >= 3
     lowest, picture = min(seen, key=lambda one: one[0])
     assert equal_loss._loss(plain, picture) == pytest.approx(lowest, rel=1e-3)
@@ -74,6 +76,7 @@ def test_the_race_is_run_to_the_loss_that_ships():
     plain = equal_loss._reference(tiny_encoder_weights(), picture, picture)
     good = recipes.plan("auto", "good", {})[-1].knobs
     assert (plain.held_to.content_weight, plain.held_to.content_layer) == (good.content_weight, *good.content_layers)
+    assert plain.held_to.faint == FAINT
     assert plain.shares["relu5_1"] == pytest.approx(good.deep_style**0.5)
     assert plain.held_to.smaller == {}, "a coarsest level of 128 px leaves no smaller size"
     plain = equal_loss._reference(tiny_encoder_weights(), noise(512, 32), noise(512, 32))

@@ -20,7 +20,7 @@ from impasto.bench.sets import load_set, sized
 from impasto.contract import OnProgress, Progress, ignore
 from impasto.errors import Cancelled, InputError
 from impasto.methods import recipes, registry
-from impasto.methods.optimize.balances import OCTAVE_BALANCE, STROKE_BALANCE, style_weight
+from impasto.methods.optimize.balances import FAINT, OCTAVE_BALANCE, STROKE_BALANCE, style_weight
 from impasto.methods.optimize.levels import levels_of
 from impasto.methods.settings import OptimizeKnobs
 from impasto.metrics import Judge
@@ -187,6 +187,7 @@ def _reference(weights: Mapping[str, Tensor], content: Tensor, style: Tensor) ->
     held_to = reference.Loss(
         content_layer=content_layer,
         content_weight=good.content_weight,
+        faint=FAINT,
         style_weight=balance,
         deep_style=levels_of(content.shape[2], content.shape[3], good)[-1].deep_style,
         stroke_weight=STROKE_BALANCE * good.stroke_weight,

@@ -181,13 +181,7 @@ def _target(
     view: View, photograph: Floats, styles: Sequence[tuple[float, Floats]], level: Level, knobs: OptimizeKnobs
 ) -> Target:
     """All that the losses compare with."""
-    content = view.maps(photograph, knobs.content_layers) if knobs.content_weight > 0 else {}
-    target: dict[str, Any] = {
-        "content": {
-            name: {"wanted": wanted, "size": max(np.square(wanted).sum(-1).mean(), np.float32(_LEAST))}
-            for name, wanted in content.items()
-        }
-    }
+    target: dict[str, Any] = {"content": _content(view, photograph, styles, level, knobs)}
     for scale in (level.scale, *level.octaves):
         wanted = _style(view, styles, scale, knobs)
         if knobs.strength < 1:
@@ -197,6 +191,33 @@ def _target(
         target[style_at(scale)] = wanted
     target["strokes"] = _places(view, styles, level, knobs)
     return target
+
+
+def _content(
+    view: View, photograph: Floats, styles: Sequence[tuple[float, Floats]], level: Level, knobs: OptimizeKnobs
+) -> dict[str, dict[str, Any]]:
+    """The photograph's features by layer, and what their squared error is divided by."""
+    layers = knobs.content_layers if knobs.content_weight > 0 else ()
+    if not layers:
+        return {}
+    paintings = [(share, view.maps(_at(painting, level.scale), layers)) for share, painting in styles]
+    found = view.maps(photograph, layers)
+    sizes = {name: float(_mean_square(wanted)) for name, wanted in found.items()}
+    shares = [
+        balances.content_share(sizes[name], sum(share * float(_mean_square(maps[name])) for share, maps in paintings))
+        for name in layers
+    ]
+    counted = sum(shares) / len(shares)
+    return {
+        name: {"wanted": wanted, "size": np.float32(max(sizes[name], _LEAST) / counted)}
+        for name, wanted in found.items()
+    }
+
+
+def _mean_square(features: Floats) -> np.float32:
+    """Of feature vectors `(h, w, C)`."""
+    squares: np.float32 = np.square(features).sum(-1).mean()
+    return squares
 
 
 def _style(view: View, styles: Sequence[tuple[float, Floats]], scale: float, knobs: OptimizeKnobs) -> dict[str, Floats]:

@@ -75,6 +75,8 @@ class Loss:
     Attributes:
         content_layer: where content is compared.
         content_weight: of the relative content error.
+        faint: power of the mean square of the photograph's features against the painting's, with which the content
+            counts where that is below 1.
         style_weight: of the weighted mean of relative Gram errors.
         deep_style: weight of relu5_1 in it, against 1 for the other layers.
         stroke_weight: of the mean distance to the nearest of 4,096 places of the painting, at relu3_1 and relu4_1.
@@ -83,6 +85,7 @@ class Loss:
 
     content_layer: str = "relu4_2"
     content_weight: float = 1.0
+    faint: float = 0.0
     style_weight: float = 4.0
     deep_style: float = 1.0
     stroke_weight: float = 0.0
@@ -112,12 +115,15 @@ class Gatys:
             features = self._features(style)
             self.grams = {share: self._grams(_shrunk(style, share)) for share in (1.0, *self.held_to.smaller)}
             self.places = {layer: self._places(features[layer]) for layer in STROKE_LAYERS}
+            self.strength = features[self.held_to.content_layer].square().mean()
         self.start(content)
 
     def start(self, content: Tensor) -> None:
         """Begin again from a photograph."""
         with torch.no_grad():
             self.content = self._features(content)[self.held_to.content_layer]
+        share = (self.content.square().mean() / self.strength).clamp_max(1) ** self.held_to.faint
+        self.content_weight = self.held_to.content_weight * float(share)
         self.image = content.clone().requires_grad_(True)
 
     def run(self, steps: int, learning_rate: float = 0.02, on_step: Callable[[int], None] | None = None) -> list[float]:
@@ -140,7 +146,7 @@ class Gatys:
         """The weighted sum of all terms, and 0.3 total variation."""
         features = self._features(image)
         content = (features[self.held_to.content_layer] - self.content).square().sum() / self.content.square().sum()
-        total = self.held_to.content_weight * content + self.held_to.style_weight * self._style(features, 1.0)
+        total = self.content_weight * content + self.held_to.style_weight * self._style(features, 1.0)
         for share, weight in self.held_to.smaller.items():
             total = total + weight * self._style(self._features(_shrunk(image, share)), share)
         if self.held_to.stroke_weight > 0:

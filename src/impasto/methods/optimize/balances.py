@@ -20,6 +20,8 @@ STYLE_BALANCE: Mapping[str, float] = {
 }
 """Weight of each style loss against the relative content error when both knobs are 1."""
 CONTENT_BALANCE: Mapping[str, float] = {"features": 1.0, "similarity": 3.0}
+FAINT = 0.5
+"""Power of the photograph's strength against the painting's, with which its content counts where it is the weaker."""
 VARIATION_BALANCE = 0.3
 OCTAVE_BALANCE = 0.08
 """Of the style at half the size, against that at the picture's own; half of it again at each size below."""
@@ -47,6 +49,15 @@ def layer_weights(knobs: OptimizeKnobs, architecture: EncoderSpec) -> dict[str, 
 def style_weight(knobs: OptimizeKnobs) -> float:
     """The weight of the style loss."""
     return STYLE_BALANCE[knobs.style_loss] * knobs.style_weight
+
+
+def content_share(photograph: float, painting: float) -> float:
+    """How much the content of a photograph counts, up to 1, by the mean squares of its and the painting's features.
+
+    A photograph in haze has features that any stroke of a bold painting drowns. Relative to them alone, the error of
+    its content would outweigh the style, and hardly anything would be painted.
+    """
+    return float(min(1.0, photograph / max(painting, 1e-12)) ** FAINT)
 
 
 def stroke_layers(knobs: OptimizeKnobs, architecture: EncoderSpec) -> frozenset[str]:

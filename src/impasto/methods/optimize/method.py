@@ -39,6 +39,7 @@ from impasto.methods.optimize.balances import (
     STROKE_BALANCE,
     STROKE_PLACES,
     VARIATION_BALANCE,
+    content_share,
     stroke_layers,
     style_weight,
 )
@@ -50,6 +51,7 @@ from impasto.methods.optimize.regions import (
     anchor_loss,
     direction_loss,
     padded_guide,
+    painting_strengths,
     regional_strokes,
     regional_style,
 )
@@ -116,8 +118,9 @@ class Optimize(Costs):
 
         Returns:
             `SCALE/NAME` for each of the style loss's statistics, such as `0.5/relu4_1`, a Gram matrix `(1, C, C)`, at
-            the level of half the size; `strokes/SCALE/LAYER (N, C)`, places of the painting. And what the start needs:
-            `colors (1, 4, 4)`, see `color_sums`, or `image (1, 3, H, W)`, the weightiest style image.
+            the level of half the size; `strokes/SCALE/LAYER (N, C)`, places of the painting; `content/SCALE/LAYER`
+            `(1,)`, the mean square of its features. And what the start needs: `colors (1, 4, 4)`, see `color_sums`, or
+            `image (1, 3, H, W)`, the weightiest style image.
         """
         self._encoder.architecture.check((*knobs.style_layers, *knobs.content_layers))
         loss = style_loss(knobs, self._encoder.architecture)
@@ -126,9 +129,12 @@ class Optimize(Costs):
         for scale in sorted({scale for level in levels for scale in (level.scale, *level.octaves)}):
             parts = self._collect_styles(style, loss, scale, knobs)
             tensors |= {f"{scale}/{name}": tensor for name, tensor in loss.pool(parts).items()}
-        matched = stroke_layers(knobs, self._encoder.architecture)
-        for level in levels if matched else ():
-            maps = self._collect_styles(style, ContentLoss(matched), level.scale, knobs)
+        matched, held = stroke_layers(knobs, self._encoder.architecture), _held_layers(knobs)
+        for level in levels if matched or held else ():
+            maps = self._collect_styles(style, ContentLoss(matched | held), level.scale, knobs)
+            for name in held:
+                sizes = [share * _mean_square(found[name]) for share, found in maps]
+                tensors[f"content/{level.scale}/{name}"] = torch.tensor([sum(sizes)])
             for name in matched:
                 rows = [
                     (share, visible_positions(found[name], image.seen))
@@ -296,10 +302,12 @@ class Optimize(Costs):
             flow = direction_loss(job.guide.directions, sides_of(content))
             change = self._collect(flow, content, knobs, place)
             terms.append(Term("directions", DIRECTION_BALANCE * knobs.strength, flow, change))
-        kept = [
-            Term(one.name, one.weight, one.objective, self._collect(one.objective, content, knobs, place))
-            for one in content_objectives(knobs)
-        ]
+        strengths = painting_strengths(content, job, level)
+        kept = []
+        for one in content_objectives(knobs):
+            held = self._collect(one.objective, content, knobs, place)
+            share = _content_share(held, strengths) if isinstance(one.objective, ContentLoss) else 1.0
+            kept.append(Term(one.name, share * one.weight, one.objective, held))
         own = self._evaluator([*kept, *terms], content, plan, knobs, place)
         smaller = [self._octave(content, job, level, scale, place) for scale in level.octaves]
         return MultiscaleScore(own, smaller, wrap=knobs.border == "wrap") if smaller else own
@@ -344,6 +352,22 @@ class Optimize(Costs):
         if place.low_memory and isinstance(objective, MappedObjective):
             return {name: tensor.to(torch.bfloat16) for name, tensor in found.items()}
         return found
+
+
+def _held_layers(knobs: OptimizeKnobs) -> frozenset[str]:
+    """The layers whose features the content is held to, place by place."""
+    return frozenset(knobs.content_layers if knobs.content_weight > 0 and knobs.content_loss == "features" else ())
+
+
+def _mean_square(features: Tensor) -> float:
+    """Of feature vectors `(1, C, h, w)`; channel by channel, since a precise copy of a large map would be large."""
+    return float(torch.stack([channel.float().square().mean() for channel in features[0]]).sum())
+
+
+def _content_share(photograph: Stats, painting: Mapping[str, float]) -> float:
+    """See `content_share`; the mean over layers."""
+    shares = [content_share(_mean_square(features), painting[name]) for name, features in photograph.items()]
+    return sum(shares) / len(shares)
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,17 @@ def regional_strokes(content: Tensor, job: Job, level: Level) -> tuple[StrokeLos
     return tuple(StrokeLoss(target, weight) for target, weight in wanted if target)
 
 
+def painting_strengths(content: Tensor, job: Job, level: Level) -> dict[str, float]:
+    """Mean square of the painting's features, by layer of the content; of several by the share of the picture."""
+    guide = job.guide
+    parts = [(1.0, job.code)]
+    if guide.regions:
+        parts = [(float(mask.mean()), code) for mask, code, _ in _parts(content, job)]
+    whole, prefix = sum(share for share, _ in parts), f"content/{level.scale}/"
+    found = [(share / whole, with_prefix(code.tensors, prefix)) for share, code in parts]
+    return {name: sum(share * float(own[name]) for share, own in found) for name in found[0][1]}
+
+
 def _parts(content: Tensor, job: Job) -> list[tuple[Tensor, StyleCode, float]]:
     """Soft masks `(1, 1, H, W)`, each with its style and its degree of strength."""
     guide = job.guide
