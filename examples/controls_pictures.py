@@ -37,11 +37,9 @@ class Album:
         self.cells.append((pixels, label))
 
     def save(self, name, columns=None, cell=CELL, lines=1, height=None):
-        """Write the sheet at the best quality that stays small enough, no cell higher than needed; begin another."""
-        tallest = max(pixels.shape[0] * cell / max(pixels.shape[:2]) for pixels, _ in self.cells)
-        high = height or round(tallest)
+        """Write the sheet at the best quality that stays small enough; begin another."""
         sheet = images.read(
-            images.contact_sheet(self.cells, columns=columns or len(self.cells), cell=cell, lines=lines, height=high)
+            images.contact_sheet(self.cells, columns=columns or len(self.cells), cell=cell, lines=lines, height=height)
         )
         path = self.folder / f"{name}.jpg"
         for quality in range(88, 40, -4):

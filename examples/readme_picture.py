@@ -27,8 +27,7 @@ def main() -> None:
     for pixels, quality in zip(painted, QUALITIES, strict=True):
         height, width = pixels.shape[:2]
         cells.append((images.resize(close_up(pixels).copy(), height, width), f"{quality}, closer"))
-    high = round(CELL * painted[0].shape[0] / painted[0].shape[1])
-    sheet = images.contact_sheet(cells, columns=len(QUALITIES), cell=CELL, height=high, lines=1)
+    sheet = images.contact_sheet(cells, columns=len(QUALITIES), cell=CELL, lines=1)
     images.write(images.read(sheet), Path("docs/images/demo.jpg"), quality=88)
 
 

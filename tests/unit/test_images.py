@@ -659,13 +659,13 @@ def test_contact_sheet():
     sheet = images.contact_sheet(cells, columns=3, cell=120)
     assert sheet.dtype == np.float32
     assert sheet.shape[1] == 8 + 3 * 128
-    assert sheet.shape[0] == 8 + 2 * (128 + 2 * 20 + 4)
-    assert sheet[8 + 60, 8 + 60].max() == 0
-    caption = sheet[8 + 122 : 8 + 140, 8:128]
+    assert sheet.shape[0] == 8 + 2 * (60 + 8 + 2 * 20 + 4), "no row is higher than the tallest picture"
+    assert sheet[8, 8].max() == sheet[8 + 59, 8 + 119].max() == 0
+    caption = sheet[8 + 62 : 8 + 80, 8:128]
     assert caption.min() < 0.3 < 0.9 < caption.max()
-    low = images.contact_sheet(cells, columns=3, cell=120, height=60, lines=0)
-    assert low.shape[0] == 8 + 2 * 68
-    assert low[8, 8].max() == low[8 + 59, 8 + 119].max() == 0
+    high = images.contact_sheet(cells, columns=3, cell=120, height=100, lines=0)
+    assert high.shape[0] == 8 + 2 * 108
+    assert high[8 + 20, 8].max() == high[8 + 79, 8 + 119].max() == 0 < high[8, 8].min()
     one = images.contact_sheet([(np.zeros((9, 9, 3)), "unbreakable" * 20)], columns=4, cell=64)
     assert one.shape[1] == 8 + 64 + 8
     with pytest.raises(InputError):

@@ -35,7 +35,7 @@ def contact_sheet(
         cells: pictures `(H, W, 3)` in [0, 1] with their captions, row by row.
         columns: pictures in a row; fewer cells make a narrower sheet.
         cell: the side in px of the square that each picture is fitted into, centred, its aspect kept.
-        height: of the cells in px, where they are no squares.
+        height: of the cells in px; by default that of the tallest picture, so that no row has empty paper.
         lines: lines of caption; words wrap, and what does not fit is cut with an ellipsis.
         font_size: height of the captions in px, in Pillow's built-in font, which has Latin letters without accents:
             others are written as near as they come, or as a question mark.
@@ -46,7 +46,8 @@ def contact_sheet(
         raise InputError("a contact sheet needs at least one picture", "give some")
     if columns < 1 or cell < 16 or lines < 0:
         raise InputError(f"a sheet of {columns} columns of {cell} px is not possible", "use 1 column, 16 px or more")
-    columns, high = min(columns, len(cells)), height or cell
+    tallest = max(_fitted(pixels.shape[1], pixels.shape[0], cell, cell)[1] for pixels, _ in cells)
+    columns, high = min(columns, len(cells)), height or tallest
     gap, row = max(8, min(cell, high) // 16), round(font_size * 1.3)
     step_x, step_y = cell + gap, high + gap + lines * row + (4 if lines else 0)
     rows = -(-len(cells) // columns)
