@@ -109,6 +109,14 @@ def regions(album):
     album.save("subject")
 
 
+def pointing(album):
+    saucer, cup, face = "point 30%,50%", "point 45%,22% 50%,42% 50%,62%", "point 43%,20%"
+    album.paint("the saucer", "coffee.png", [], regions=((saucer, IRISES),))
+    album.paint("the cup, by three points", "coffee.png", WHEAT, regions=((cup, IRISES),))
+    album.paint("--preserve: the face", "astronaut.png", WHEAT, preserve=face)
+    album.save("point")
+
+
 def matching(album):
     for name, photo, style in (("rocket", "rocket.jpg", WHEAT), ("astronaut", "astronaut.png", STRAW_HAT)):
         for quality in ("draft", "good"):
@@ -137,7 +145,7 @@ def main():
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images/controls")
     folder.mkdir(parents=True, exist_ok=True)
     album = Album(folder)
-    for chapter in (strength, detail, strength_map, mixing, colour, regions, matching, keeping, textures):
+    for chapter in (strength, detail, strength_map, mixing, colour, regions, pointing, matching, keeping, textures):
         if chapter.__name__ in (sys.argv[2:] or chapter.__name__):
             chapter(album)
 

@@ -141,7 +141,7 @@ def test_odd_sizes_and_the_last_epoch(tmp_path):
 @pytest.mark.parametrize(
     ("part", "change", "said"),
     [
-        ("transformer", lambda tensors: tensors.pop("merge_conv.bias"), "lacks 1 tensors of AdaAttN: merge_conv.bias"),
+        ("transformer", lambda tensors: tensors.pop("merge_conv.bias"), "lacks 1 tensor of AdaAttN: merge_conv.bias"),
         ("adaattn_3", lambda tensors: tensors.update(odd=torch.ones(1)), "has tensors that AdaAttN has not: odd"),
         (
             "decoder",

@@ -12,12 +12,12 @@ from impasto.methods.attention import Attention, AttentionMap
 from impasto.methods.settings import AttentionKnobs, MicroASTKnobs, WCTKnobs
 from impasto.methods.transfer import Moments
 from impasto.methods.wct import LEVELS, WCT
-from impasto.models import checkpoint
+from impasto.models import checkpoint, decoders
 from impasto.models import microast as networks
 from impasto.ops.tiles import to_codes
 from impasto.ops.whitening import power, whitening_colouring
 from references import plain_microast
-from tiny import noise, style_of, tiny_microast, tiny_wct
+from tiny import noise, style_of, tiny_encoder_weights, tiny_microast, tiny_wct
 
 DOUBLE = Placement(precision="float64")
 
@@ -147,11 +147,20 @@ def test_own_decoders_are_named_by_their_folder(tmp_path):
     with pytest.raises(InputError, match=r"there is no decoder .*decoder5\.safetensors"):
         WCT.needs(knobs)
     for layer in LEVELS:
-        tensors = {"conv1_1.weight": torch.zeros(3, 4, 3, 3)}
+        tensors = dict(decoders.Mirror(tiny_encoder_weights(), layer, torch.Generator()).named_parameters())
         checkpoint.write(tmp_path / f"decoder{layer[4]}.safetensors", tensors, {"kind": "decoder", "layer": layer})
     names = WCT.needs(knobs)
     assert names[0] == "vgg19-normalised"
-    assert WCT.read_weights(names[1]).keys() == {"conv1_1.weight"}
+    five = dict(WCT.read_weights(names[1]))
+    for name, made, said in (
+        ("conv3_4.bias", None, r"lacks 1 tensor of a decoder of relu5_1: conv3_4\.bias"),
+        ("conv9_9.bias", torch.zeros(1), r"has tensors that a decoder of relu5_1 has not: conv9_9\.bias"),
+        ("conv4_3.weight", torch.zeros(2, 9, 3, 3), r"conv4_3\.weight of shape \(2, 9, 3, 3\)"),
+    ):
+        other = {**five, name: made} if made is not None else {one: five[one] for one in five if one != name}
+        checkpoint.write(tmp_path / "decoder5.safetensors", other, {"kind": "decoder", "layer": "relu5_1"})
+        with pytest.raises(InputError, match=said):
+            WCT.read_weights(names[1])
     checkpoint.write(tmp_path / "decoder5.safetensors", tensors, {"kind": "decoder", "layer": "relu4_1"})
     with pytest.raises(InputError, match=r"is not a decoder of relu5_1"):
         WCT.read_weights(names[1])

@@ -124,7 +124,7 @@ def test_the_newest_of_the_authors_files_counts(published):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda tensors: tensors.pop("merge_conv.bias"), "lacks 1 tensors of attention: merge_conv.bias"),
+        (lambda tensors: tensors.pop("merge_conv.bias"), "lacks 1 tensor of attention: merge_conv.bias"),
         (lambda tensors: tensors.update({"odd.weight": torch.ones(1)}), "has tensors that attention has not: odd"),
         (
             lambda tensors: (
@@ -154,11 +154,11 @@ def test_other_files_are_refused(published, tmp_path):
     with pytest.raises(InputError, match="holds no decoder_iter"):
         sanet.read(published)
     checkpoint.write(tmp_path / "decoder.safetensors", tiny_decoder_weights(), {"kind": "decoder"})
-    with pytest.raises(InputError, match="of kind 'decoder', not of attention"):
+    with pytest.raises(InputError, match="of kind 'decoder', not one of attention"):
         sanet.read(tmp_path / "decoder.safetensors")
     (published / "transformer_iter_500000.pth").write_bytes(b"no pickle")
     save_file({"a": torch.ones(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(InputError, match="not of attention"):
+    with pytest.raises(InputError, match="not one of attention"):
         sanet.read(tmp_path / "other.safetensors")
 
 

@@ -323,3 +323,13 @@ def test_the_graph_for_openvino_paints_the_same_picture(name):
     )
     assert transposed.shape == plain.shape
     assert np.abs(transposed - plain).max() < 1e-5
+
+
+def test_a_folder_of_networks_is_known_by_what_its_files_hold(tmp_path):
+    """As SANet's and AdaAttN's authors give theirs."""
+    for name in ("transformer.pth", "decoder.pth"):
+        (tmp_path / name).write_text(name)
+    known = graphs.digest_of(tmp_path)
+    assert graphs.digest_of(tmp_path) == known
+    (tmp_path / "decoder.pth").write_text("another")
+    assert graphs.digest_of(tmp_path) != known

@@ -15,7 +15,7 @@ from impasto.contract import STYLE_LAYERS, Costs, Job, OnProgress, Placement, Pr
 from impasto.errors import InputError
 from impasto.methods.settings import WCTKnobs
 from impasto.methods.transfer import Covariance, FeatureTransfer, Networks, Report
-from impasto.models import checkpoint
+from impasto.models import checkpoint, decoders
 from impasto.models.checkpoint import SUFFIX, WeightsRef
 from impasto.ops.tiles import to_codes
 
@@ -77,6 +77,7 @@ class WCT(Costs):
             raise InputError(
                 f"{ref.file} is not a decoder of {layer}", f"impasto train decoder --layer {layer} makes it"
             )
+        decoders.check(ref.file, tensors, layer)
         return {key: tensor.float() for key, tensor in tensors.items()}
 
     def encode_style(self, style: Style, knobs: WCTKnobs) -> StyleCode:  # noqa: ARG002 - nothing in it shapes the code
@@ -112,8 +113,8 @@ def _networks(
     if SMALL in weights:
         parts = weights[SMALL]
         return {layer: (_under(parts, f"encoder.{layer}."), _under(parts, f"decoder.{layer}.")) for layer in LEVELS}
-    decoders = {WeightsRef.parse(name).name: tensors for name, tensors in weights.items()}
-    return {layer: (weights[_VGG], decoders[f"decoder-{layer}"]) for layer in LEVELS}
+    own = {WeightsRef.parse(name).name: tensors for name, tensors in weights.items()}
+    return {layer: (weights[_VGG], own[f"decoder-{layer}"]) for layer in LEVELS}
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

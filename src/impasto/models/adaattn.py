@@ -8,7 +8,7 @@ are looked at: a coarser grid, where the authors draw 4096 at random.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -140,7 +140,8 @@ def read(folder: Path) -> dict[str, Tensor]:
         if part == "adaattn_3" and not path.exists():
             continue
         stored = checkpoint.read_pickled(path, _HINT)
-        _check_names(path, stored, [name.partition(".")[2] for name in _names() if name.startswith(f"{part}.")])
+        wanted = [name.partition(".")[2] for name in _names() if name.startswith(f"{part}.")]
+        checkpoint.check_names(path, stored, wanted, what="AdaAttN", hint=_HINT)
         tensors |= {f"{part}.{name}": tensor.float() for name, tensor in stored.items()}
     _check_shapes(folder, tensors)
     return tensors
@@ -158,16 +159,6 @@ def _names() -> list[str]:
     convolutions = [f"{prefix}{part}" for prefix in _BLOCKS.values() for part in "fgh"]
     convolutions += [_MERGE, *(f"decoder.{name}" for name, _ in _DECODER)]
     return [f"{name}.{part}" for name in convolutions for part in ("weight", "bias")]
-
-
-def _check_names(path: Path, tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> None:
-    missing, others = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
-    if len(missing) == len(wanted):
-        raise InputError(f"{path} is of another method: it has {', '.join(others[:3])}", _HINT)
-    if missing:
-        raise InputError(f"{path} lacks {len(missing)} tensors of AdaAttN: {', '.join(missing[:4])}", _HINT)
-    if others:
-        raise InputError(f"{path} has tensors that AdaAttN has not: {', '.join(others[:4])}", _HINT)
 
 
 def _check_shapes(folder: Path, tensors: Mapping[str, Tensor]) -> None:

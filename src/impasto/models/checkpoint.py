@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import pickle  # its error alone
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from impasto.errors import InputError, plain
+from impasto.errors import InputError, counted, plain
 from impasto.files import write_whole
 from impasto.ops import pickles
 
@@ -92,6 +92,21 @@ def read(
     if not all(_is_finite(tensor, framework) for tensor in tensors.values()):
         raise InputError(f"{path} holds numbers that are not finite", hint)
     return tensors, about
+
+
+def check_names(path: Path | str, tensors: Collection[str], wanted: Collection[str], *, what: str, hint: str) -> None:
+    """Refuse a file whose tensors have other names than those of a method, and say which.
+
+    Raises:
+        InputError: some are missing, or there are others.
+    """
+    missing, others = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
+    if len(missing) == len(wanted):
+        raise InputError(f"{path} is of another method: it has {', '.join(others[:3])}", hint)
+    if missing:
+        raise InputError(f"{path} lacks {counted(len(missing), 'tensor')} of {what}: {', '.join(missing[:4])}", hint)
+    if others:
+        raise InputError(f"{path} has tensors that {what} has not: {', '.join(others[:4])}", hint)
 
 
 def unpickled(path: Path, hint: str, *, largest: int = 1 << 30) -> Any:

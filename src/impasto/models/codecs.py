@@ -63,9 +63,12 @@ class Codec:
             for part, prefix in zip(parts, (_ENCODER, _DECODER), strict=True):
                 if name.startswith(prefix):
                     part[name.removeprefix(prefix)] = tensor
+        keys = convolutions()
+        wanted = [_ENCODER + name for name in _names(keys, _COLOURS)] + [_DECODER + name for name in _names(keys)]
+        checkpoint.check_names(source, tensors, wanted, what="AdaIN", hint=_HINT)
         found = cls(*parts)
-        if sum(map(len, parts)) != len(tensors) or not found.fits:
-            raise InputError(f"{source} holds no networks of AdaIN", _HINT)
+        if not found.fits:
+            raise InputError(f"{source} holds layers of AdaIN that do not fit together", _HINT)
         return found
 
     def tensors(self) -> dict[str, Any]:

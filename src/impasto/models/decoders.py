@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -16,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.contract import Placement
+from impasto.errors import InputError
+from impasto.models import checkpoint
 from impasto.models.encoder_specs import VGG19, Convolution, Pooling
 from impasto.models.encoders import Border
 from impasto.ops.stats import precise
@@ -45,6 +48,24 @@ def margin(layer: str) -> int:
     for block in reversed(steps(layer)):
         cells = cells + 1 if isinstance(block, Convolution) else -(-cells // block.stride)
     return cells * VGG19.stride(layer)
+
+
+def check(path: Path, weights: Mapping[str, Tensor], layer: str) -> None:
+    """Refuse the tensors of a file that are not those of a decoder of `layer`.
+
+    Raises:
+        InputError: some are missing, there are others, or a layer does not take what the one before gives.
+    """
+    keys = [block.key for block in steps(layer) if isinstance(block, Convolution)]
+    hint = f"impasto train decoder --layer {layer} makes it"
+    names = [f"{key}.{part}" for key in keys for part in ("weight", "bias")]
+    checkpoint.check_names(path, weights, names, what=f"a decoder of {layer}", hint=hint)
+    given = weights[names[0]].shape[1:2]
+    for key in keys:
+        weight, bias = weights[f"{key}.weight"], weights[f"{key}.bias"]
+        if weight.dim() != 4 or weight.shape[1:2] != given or bias.shape != weight.shape[:1]:
+            raise InputError(f"{path} has {key}.weight of shape {tuple(weight.shape)}, which does not fit", hint)
+        given = bias.shape
 
 
 class Decoder:

@@ -122,13 +122,14 @@ def read(path: Path) -> dict[str, Tensor]:
         ours = [f"{key}.{part}" for key in reversed(convolutions()) for part in ("weight", "bias")]
         tensors = {_ATTENTION + name: tensor for name, tensor in checkpoint.read_pickled(transformer, _HINT).items()}
         stored = checkpoint.read_pickled(decoder, _HINT)
-        _check_names(decoder, stored, names)
+        checkpoint.check_names(decoder, stored, names, what=KIND, hint=_HINT)
         tensors |= {_DECODER + own: stored[name] for own, name in zip(ours, names, strict=True)}
         path = transformer
     else:
         tensors, about = checkpoint.read(path, hint=_HINT)
         if about.get("kind") != KIND:
-            raise InputError(f"{path} holds a network of kind {about.get('kind')!r}, not of attention", _HINT)
+            kind = f"a network of kind {about['kind']!r}" if about.get("kind") else "another network"
+            raise InputError(f"{path} holds {kind}, not one of attention", _HINT)
     _check(path, tensors)
     return {name: tensor.float() for name, tensor in tensors.items()}
 
@@ -146,23 +147,13 @@ def _check(path: Path, tensors: Mapping[str, Tensor]) -> None:
     channels = own["merge_conv.bias"].shape[0] if "merge_conv.bias" in own else 1
     with torch.device("meta"):
         wanted = {name: tensor.shape for name, tensor in Transformer(channels).state_dict().items()}
-    _check_names(path, own, list(wanted))
+    checkpoint.check_names(path, own, list(wanted), what=KIND, hint=_HINT)
     odd = [name for name, shape in wanted.items() if own[name].shape != shape]
     if odd:
         raise InputError(f"{path} has {odd[0]} of shape {tuple(own[odd[0]].shape)}, not {tuple(wanted[odd[0]])}", _HINT)
     first = tensors.get(f"{_DECODER}conv4_1.weight")
     if first is None or first.shape[1] != channels:
         raise InputError(f"{path} has {channels} channels, and its decoder takes others", _HINT)
-
-
-def _check_names(path: Path, tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> None:
-    missing, others = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
-    if len(missing) == len(wanted):
-        raise InputError(f"{path} is of another method: it has {', '.join(others[:3])}", _HINT)
-    if missing:
-        raise InputError(f"{path} lacks {len(missing)} tensors of attention: {', '.join(missing[:4])}", _HINT)
-    if others:
-        raise InputError(f"{path} has tensors that attention has not: {', '.join(others[:4])}", _HINT)
 
 
 def _normal(features: Tensor) -> Tensor:

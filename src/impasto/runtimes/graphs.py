@@ -130,7 +130,9 @@ def kept(known_by: str, make: Callable[[], bytes], folder: Path) -> bytes:
 
 
 def digest_of(network: Path) -> str:
-    """Identifies a network's file by its contents; read once, though asked for with each picture."""
+    """Identifies a file or folder of networks by its contents; read once, though asked for with each picture."""
+    if network.is_dir():
+        return _digest(" ".join(map(digest_of, sorted(filter(Path.is_file, network.iterdir())))).encode())
     return _digest_of(network, checkpoint.file_version(network))
 
 
