@@ -211,3 +211,14 @@ def test_a_large_picture_is_stopped_before_its_first_step(engine, monkeypatch):
     with pytest.raises(Cancelled):
         engine.stylize(CONTENT, STYLE, request, on_progress=stop)
     assert not any(report.losses for report in reports)
+
+
+@pytest.mark.parametrize("method", ["adain", "wct", "microast", "attention"])
+def test_a_style_of_one_colour_is_painted_with_and_told(engine, method):
+    photo, notes = np.random.default_rng(0).random((48, 64, 3), np.float32), []
+    plain, clear = np.full((48, 48, 3), 0.4, np.float32), np.random.default_rng(1).random((48, 48, 4), np.float32)
+    clear[..., 3] = 0
+    for style in (plain, clear, photo):
+        made = engine.stylize(photo, style, Request(method), on_note=notes.append)
+        assert np.isfinite(made.picture.pixels).all()
+    assert [note for note in notes if "of one colour" in note] == notes[:2] == [notes[0]] * 2

@@ -53,7 +53,18 @@ def read_init(
     return images.resize(given.pixels, height, width)
 
 
+def _is_plain(picture: Picture) -> bool:
+    """Whether all that it shows has one colour."""
+    pixels = picture.pixels if picture.alpha is None else picture.pixels[picture.alpha > 0]
+    rows = pixels.reshape(-1, pixels.shape[-1])
+    some = rows[:: max(1, len(rows) // 1000)]  # which tell at once for nearly all
+    return bool((some == rows[:1]).all() and (rows == rows[:1]).all())
+
+
 def tell_notes(picture: Picture, sources: Sources, on_note: OnNote) -> None:
     """Tell what was noted as pictures were read."""
     for note in (*picture.notes, *(f"style {s.label}: {note}" for s in sources for note in s.picture.notes)):
         on_note(note)
+    for source in sources:
+        if source.trained is None and not source.words and _is_plain(source.picture):
+            on_note(f"style {source.label} is of one colour: there are no strokes to take from it")
