@@ -63,7 +63,7 @@ def test_points_are_places_of_each_picture(outcome, tmp_path, picture_file):
     assert len(both.out.split()) == 2
     one = outcome("batch", tmp_path / "in", "-q", "draft", "--region", f"point 40,9={PAINTING}", "-o", tmp_path / "b")
     assert one.code == 6
-    assert "40,9 lies outside the photograph, which has 32x48 px" in one.err
+    assert "40,9 lies outside the picture, which has 32x48 px" in one.err
     assert one.out.split()[0].startswith("large")
 
 

@@ -147,7 +147,7 @@ def test_a_region_is_what_is_pointed_at(client):
     assert changed[5:15, 15:25].mean() > 0.9
     changed[5:15, 15:25] = False
     assert not changed.any()
-    with pytest.raises(InputError, match="64,10 lies outside the photograph, which has 64x48"):
+    with pytest.raises(InputError, match="64,10 lies outside the picture, which has 64x48"):
         client.stylize(PHOTO, (), quality="draft", regions=[("point 64,10", PAINTING)])
     with pytest.raises(InputError, match="is no place"):
         client.stylize(PHOTO, PAINTING, quality="draft", preserve="point ../a,b")

@@ -63,7 +63,7 @@ def test_what_is_no_place_is_named(text, said):
 
 @pytest.mark.parametrize("text", ["point 640,3", "point 3,240", "point 100.1%,0%", "point 1,1 not 3,900"])
 def test_points_outside_are_refused(text):
-    with pytest.raises(InputError, match="outside the photograph, which has 640x240 px") as caught:
+    with pytest.raises(InputError, match="outside the picture, which has 640x240 px") as caught:
         Points.parse(text).within(640, 240)
     assert "\n" not in caught.value.hint
 
@@ -190,5 +190,5 @@ def test_without_the_network_one_is_told(engine):
     photo = noise(48, 64)[0].permute(1, 2, 0).contiguous().numpy()
     with pytest.raises(AssetError, match="mobile-sam"):
         engine.stylize(photo, [], Request(quality="draft", controls=Controls(regions=(("point 20,10", photo),))))
-    with pytest.raises(InputError, match="outside the photograph"):
+    with pytest.raises(InputError, match="outside the picture"):
         engine.stylize(photo, [], Request(quality="draft", controls=Controls(regions=(("point 64,10", photo),))))

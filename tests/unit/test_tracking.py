@@ -62,7 +62,7 @@ def test_points_outside_the_frames_are_refused(film, engine, tmp_path):
     """In pixels of the film, however small it is painted."""
     small = VideoReader(tmp_path / "film.mp4", size=48)
     for text in (f"point {WIDTH},4", f"point 4,{HEIGHT}"):
-        with pytest.raises(InputError, match=f"outside the photograph, which has {WIDTH}x{HEIGHT}"):
+        with pytest.raises(InputError, match=f"outside the picture, which has {WIDTH}x{HEIGHT}"):
             prepared(engine, [], Request(controls=Controls(preserve=text)), small, lambda _: None, lambda _: None)
 
 
@@ -189,11 +189,11 @@ def test_nothing_found_selects_nothing(film, moving, monkeypatch):
 
 
 def test_which_masks_move():
-    still = Controls(regions=(("mask.png", "irises"),))
+    still, frame = Controls(regions=(("mask.png", "irises"),)), np.zeros((8, 9, 3), np.float32)
     assert not MovingMasks.wanted(still)
-    assert MovingMasks.stilled(still) == still
+    assert MovingMasks.stilled(still, frame) == still
     moving = replace(still, preserve="mask.MP4")
     assert MovingMasks.wanted(moving)
-    assert MovingMasks.stilled(moving).preserve.min() == 1
+    assert MovingMasks.stilled(moving, frame).preserve.min() == 1
     assert tracking.is_found("background")
     assert not tracking.is_clip("subject")

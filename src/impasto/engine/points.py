@@ -62,7 +62,7 @@ class Points:
             if not (across <= 1 and down <= 1):
                 sign = "%" if percent else ""
                 raise InputError(
-                    f"{x:g}{sign},{y:g}{sign} lies outside the photograph, which has {width}x{height} px",
+                    f"{x:g}{sign},{y:g}{sign} lies outside the picture, which has {width}x{height} px",
                     f"x goes from 0 on the left to {width - 1}, y from 0 at the top to {height - 1}"
                     if not percent
                     else "both go from 0% to 100%, from the left and from the top",

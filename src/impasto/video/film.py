@@ -177,7 +177,7 @@ def prepared(
     check_points(request.controls, reader.header)
     first = _first(reader)
     moving = MovingMasks.wanted(request.controls)
-    asked = replace(request, controls=MovingMasks.stilled(request.controls)) if moving else request
+    asked = replace(request, controls=MovingMasks.stilled(request.controls, first.pixels)) if moving else request
     painter = FramePainter.of(engine, styles, asked, first.pixels, on_progress=on_progress, on_note=on_note)
     if not moving:
         return painter, None

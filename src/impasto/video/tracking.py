@@ -150,11 +150,11 @@ class MovingMasks:
         return any(is_clip(mask) or is_found(mask) for mask in masks_of(controls))
 
     @staticmethod
-    def stilled(controls: Controls) -> Controls:
-        """The controls with white pictures in place of masks that move, to find styles and read still masks by."""
+    def stilled(controls: Controls, frame: NDArray[np.float32]) -> Controls:
+        """The controls with white frames in place of masks that move, to find styles and read still masks by."""
 
         def still(mask: Any) -> Any:
-            return np.ones((16, 16, 3), np.float32) if is_clip(mask) or is_found(mask) else mask
+            return np.ones_like(frame) if is_clip(mask) or is_found(mask) else mask
 
         regions = tuple((still(mask), style) for mask, style in controls.regions)
         return replace(controls, regions=regions, preserve=still(controls.preserve))
