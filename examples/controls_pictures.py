@@ -91,8 +91,8 @@ def colour(album):
     album.paint("--keep-color luminance", "astronaut.png", WHEAT, keep_color="luminance")
     album.paint("--keep-color histogram", "astronaut.png", WHEAT, keep_color="histogram")
     album.save("keep-color")
-    album.paint("--color-only, wheat field", "coffee.png", WHEAT, color_only=True)
-    album.paint("--color-only, irises", "coffee.png", IRISES, color_only=True)
+    album.paint("--color-only, wheat field", "coffee.png", WHEAT, quality=None, color_only=True)
+    album.paint("--color-only, irises", "coffee.png", IRISES, quality=None, color_only=True)
     album.save("color-only")
 
 
