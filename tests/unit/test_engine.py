@@ -222,3 +222,17 @@ def test_a_style_of_one_colour_is_painted_with_and_told(engine, method):
         made = engine.stylize(photo, style, Request(method), on_note=notes.append)
         assert np.isfinite(made.picture.pixels).all()
     assert [note for note in notes if "of one colour" in note] == notes[:2] == [notes[0]] * 2
+
+
+def test_what_the_content_is_compared_by_makes_another_code(engine):
+    """Styles' codes hold how strong their features are, so a cached one must not serve other layers."""
+    photo, style = (np.random.default_rng(seed).random((48, 64, 3), np.float32) for seed in range(2))
+    for knobs in (
+        {"content_loss": "similarity"},
+        {"content_weight": 0.0},
+        {"content_weight": 1.0},
+        {"content_layers": ("relu2_2",)},
+        {"content_layers": ("relu3_1", "relu4_2")},
+    ):
+        made = engine.stylize(photo, style, Request("optimize", knobs={"steps": 1, **knobs}))
+        assert np.isfinite(made.picture.pixels).all()

@@ -98,6 +98,7 @@ class OptimizeKnobs(Knobs):
         "features",
         "loss that measures the content; similarity keeps only the layout",
         choices=("features", "similarity"),
+        shapes_style=True,
     )
     laplacian_weight: float = knob(0.0, "how much the photograph's outlines count", low=0, high=1000)
     tv_weight: float = knob(1.0, "how much smoothness counts; 0 leaves noise, 4 looks like gouache", low=0, high=1000)
@@ -179,7 +180,7 @@ class OptimizeKnobs(Knobs):
     border: str = knob(
         "mirror", "how the picture continues beyond its edges; wrap makes a seamless tile", choices=("mirror", "wrap")
     )
-    content_layers: tuple[str, ...] = knob(("relu4_2",), "encoder layers for the content")
+    content_layers: tuple[str, ...] = knob(("relu4_2",), "encoder layers for the content", shapes_style=True)
     style_layers: tuple[str, ...] = knob(STYLE_LAYERS, "encoder layers for the style", shapes_style=True)
     seed: int = knob(
         0,

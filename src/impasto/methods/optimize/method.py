@@ -356,7 +356,7 @@ class Optimize(Costs):
 
 def _held_layers(knobs: OptimizeKnobs) -> frozenset[str]:
     """The layers whose features the content is held to, place by place."""
-    return frozenset(knobs.content_layers if knobs.content_weight > 0 and knobs.content_loss == "features" else ())
+    return frozenset(knobs.content_layers if knobs.content_loss == "features" else ())
 
 
 def _mean_square(features: Tensor) -> float:
