@@ -133,12 +133,11 @@ def keeping(album):
 
 
 def textures(album):
-    request = Request(knobs={"steps": 12})
-    plain = album.engine.texture(WHEAT, size=CELL, request=request)
-    tile = album.engine.texture(WHEAT, size=112, seamless=True, request=request)
+    plain = album.engine.texture(WHEAT, size=PAINTED)
+    tile = album.engine.texture(WHEAT, size=PAINTED // 2, seamless=True)
     album.show(plain.picture.pixels, "texture")
     album.show(np.tile(tile.picture.pixels, (2, 2, 1)), "--seamless, 2x2 tiles")
-    album.save("texture")
+    album.save("texture", cell=PAINTED)
 
 
 def main():
