@@ -6,7 +6,6 @@ The photograph (scikit-image's chelsea, CC0) and the painting (the Metropolitan 
 fetched by Impasto itself.
 """
 
-import time
 from pathlib import Path
 
 from impasto import Engine, Request, images
@@ -28,12 +27,10 @@ def main() -> None:
     painting = library.read(library.find(WHEAT)).pixels
     cells = []
     for knobs in LOSSES:
-        started = time.perf_counter()
         pastiche = engine.stylize(photograph, WHEAT, Request(quality="good", size=512, knobs=knobs)).picture.pixels
-        seconds = time.perf_counter() - started
         scores = judge.scores(images.read(photograph).pixels, painting, pastiche)
         ((label, name),) = knobs.items()
-        print(f"| `{name}` | {scores.style_distance:.3f} | {scores.content_error:.2f} | {seconds:.0f} |", flush=True)
+        print(f"| `{name}` | {scores.style_distance:.3f} | {scores.content_error:.2f} |", flush=True)
         cells.append((pastiche, name if label == "style_loss" else f"gram, content by {name}"))
     sheet = images.read(images.contact_sheet(cells, columns=3, cell=400, lines=1))
     images.write(sheet, Path("docs/images/losses.jpg"), quality=86)
