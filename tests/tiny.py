@@ -106,14 +106,15 @@ def tiny_network():
     return networks.pack(network, codes, [f"s{number}" for number in range(97)])
 
 
-def tiny_arbitrary():
-    """The tensors of a network for any painting, its convolutions with few channels."""
+def tiny_arbitrary(statistics=60):
+    """The tensors of a network for any painting, with few channels; by default for a tiny encoder."""
     from impasto.models import networks, predictors
 
     generator = torch.Generator().manual_seed(2)
     row = networks.NetworkSpec("", "", (4, 6, 8), 1, True, 5, 2, 3, 4, True)
     network = networks.Network(row, generator)
-    predictor = predictors.Predictor(network.neutral_code(), generator)
+    known = torch.rand(4, statistics, generator=generator)
+    predictor = predictors.Predictor(network.neutral_code(), known, generator)
     predictor.code.weight.data.mul_(20)  # so that paintings differ plainly
     return predictors.pack(network, predictor)
 

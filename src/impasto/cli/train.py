@@ -179,10 +179,10 @@ def train_arbitrary(
     common: dict[str, Any] = {"source": source, "target": target, "knobs": asked, "devices": devices, "resume": resume}
 
     def job(store: Store, reporter: Reporter) -> TrainingJob:
-        from impasto.train import StyleTraining, load, recoloured
+        from impasto.train import StyleTraining, load, variations
 
         trained, unseen = collection(store, paintings, asked.seed, reporter)
-        training_styles = [*trained, *map(recoloured, trained), *unseen]
+        training_styles = [*trained, *variations(trained, asked.seed), *unseen]
         return StyleTraining(
             **common, training_styles=training_styles, unseen=len(unseen), start=None if start is None else load(start)
         )

@@ -290,6 +290,16 @@ class TrainKnobs(ScheduleKnobs):
         high=10,
     )
     style_weight: float = knob(4.0, "how much the style counts at the start", low=0, high=1000)
+    large_weight: float = knob(
+        0.0, "how much the style at half the size counts beside that at full size", low=0, high=100
+    )
+    stroke_weight: float = knob(
+        0.0,
+        "how much single strokes count beside the style: each place, by the painting's most like it",
+        low=0,
+        high=100,
+    )
+    grid_weight: float = knob(0.0, "penalty for a grid in flat places, which doublings leave", low=0, high=1000)
     tv_weight: float = knob(0.05, "how much smoothness counts, relative to the painting's own", low=0, high=1000)
     adversarial_weight: float = knob(
         0.0, "weight of a discriminator of patches, which is trained together with the network", low=0, high=1000

@@ -1,14 +1,14 @@
-"""Networks that take any painting: a small encoder looks at it and predicts the code that a network paints by.
+"""Networks that take any painting: a predictor tells from a painting's statistics the code that a network paints by.
 
-Paper: arXiv:1705.06830 (Ghiasi, Lee, Kudlur, Dumoulin and Shlens 2017). Departs from it in the encoder: four plain
-convolutions whose means and deviations are pooled at each level, as AdaIN's statistics are, where the paper has
-Inception-v3; so both parts together stay under a million parameters.
+Paper: arXiv:1705.06830 (Ghiasi, Lee, Kudlur, Dumoulin and Shlens 2017). Departs from it in what the predictor sees:
+not the painting but the means and deviations of VGG-19's features, as in arXiv:1703.06868, eq. 8 (Huang and Belongie
+2017). Two linear layers then generalise from two hundred paintings, where an encoder of its own did not
+(bench/NOTES.md); and the file stays small, since VGG-19 is there anyway.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +16,65 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from impasto.contract import STYLE_LAYERS, Features
 from impasto.errors import InputError
 from impasto.models import checkpoint, networks
+from impasto.models.encoders import Encoder
 from impasto.ops.stats import mean_std
-from impasto.ops.tiles import pad_to_multiple
 
-SIDE = 256
+SIDE = 512
 """Longest side in pixels at which a painting is looked at."""
 
 KIND = "arbitrary"
 """The kind in the metadata of such a network's file."""
 
-_WIDTHS = (3, 24, 48, 96, 96)
-_HIDDEN = 128
-_LEAST = 32
-_PREFIX = "encoder."
+LAYERS = STYLE_LAYERS[:-1]
+"""The layers of VGG-19 whose statistics tell a painting's style."""
+
+STATISTICS = 2 * (64 + 128 + 256 + 512)
+"""How many they are: a mean and a deviation of each channel."""
+
+_HIDDEN = 256
+_LEAST_SPREAD = 1e-3
+_PREFIX = "predictor."
 _HINT = "give one that impasto train arbitrary has written"
 
 
+def statistics(features: Features, seen: Tensor | None = None) -> Tensor:
+    """`(B, N)` float32: square roots of the means and deviations of features at `LAYERS`.
+
+    seen: `(B, 1, H, W)` in [0, 1], how much of each pixel counts; None for all of it.
+    """
+    found = []
+    for layer in LAYERS:
+        own = features[layer]
+        weight = None if seen is None else F.adaptive_avg_pool2d(seen, own.shape[2:])  # type: ignore[arg-type] # a pair
+        found += [part.flatten(1) for part in mean_std(own, weight)]
+    return torch.cat(found, 1).clamp_min(0).sqrt()
+
+
+def look(encoder: Encoder, painting: Tensor, seen: Tensor | None = None) -> Tensor:
+    """The `statistics` of a painting `(1, 3, H, W)` in [0, 1]; `seen` as there."""
+    return statistics(encoder(painting, LAYERS), seen)
+
+
 class Predictor(nn.Module):
-    """Predicts a code from a painting.
+    """Predicts a code from the `statistics` of a painting.
 
     Args:
         base: `(1, N)`, the code that all predictions lie around at first.
+        known: `(S, M)`, statistics of the paintings to learn from, which settle what is usual.
         generator: of the first weights; None leaves them zero, to be loaded.
     """
 
-    def __init__(self, base: Tensor, generator: torch.Generator | None = None) -> None:
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, base: Tensor, known: Tensor, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1, padding_mode="reflect") for a, b in pairwise(_WIDTHS))
-        self.hidden = nn.Linear(2 * sum(_WIDTHS[1:]), _HIDDEN)
+        self.register_buffer("centre", known.mean(0))
+        self.register_buffer("spread", known.std(0, correction=0).clamp_min(_LEAST_SPREAD))
+        self.hidden = nn.Linear(known.shape[1], _HIDDEN)
         self.code = nn.Linear(_HIDDEN, base.shape[1])
         for name, values in self.named_parameters():
             # He et al. 2015; the last begins a tenth as strong, so that the network first sees codes like the base
@@ -57,22 +86,16 @@ class Predictor(nn.Module):
         with torch.no_grad():
             self.code.bias.copy_(base[0])
 
-    def forward(self, paintings: Tensor, seen: Tensor | None = None) -> Tensor:
-        """`(B, N)` float32 of paintings `(B, 3, H, W)` in [0, 1], `SIDE` px along their longest side.
+    def forward(self, found: Tensor) -> Tensor:
+        """Codes `(B, N)` float32 of `statistics (B, M)`.
 
-        seen: `(B, 1, H, W)` in [0, 1], how much of each pixel counts; None for all of it.
+        Raises:
+            InputError: they are not as many as it has learnt from.
         """
-        x, pooled = 2 * pad_to_multiple(paintings, 1, least=_LEAST) - 1, []
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x), 0.1)
-            weight = None if seen is None else F.adaptive_avg_pool2d(seen, (x.shape[2], x.shape[3]))
-            pooled += [part.flatten(1) for part in mean_std(x, weight)]
-        code: Tensor = self.code(F.leaky_relu(self.hidden(torch.cat(pooled, 1)), 0.1))
+        if found.shape[1] != len(self.centre):
+            raise InputError(f"the network takes {len(self.centre)} statistics, not {found.shape[1]}", _HINT)
+        code: Tensor = self.code(F.leaky_relu(self.hidden((found - self.centre) / self.spread), 0.1))
         return code
-
-    def operations(self) -> float:
-        """Floating-point operations a pixel of the painting."""
-        return sum(18.0 * a * b / float(4 ** (depth + 1)) for depth, (a, b) in enumerate(pairwise(_WIDTHS)))
 
 
 def pack(network: networks.Network, predictor: Predictor) -> dict[str, Tensor]:
@@ -90,10 +113,10 @@ def unpack(tensors: Mapping[str, Tensor]) -> tuple[networks.Network, Predictor]:
     shared = {name: tensor for name, tensor in tensors.items() if not name.startswith(_PREFIX)}
     own = {name.removeprefix(_PREFIX): one.float() for name, one in tensors.items() if name.startswith(_PREFIX)}
     network = networks.Trained(shared).network()
-    predictor = Predictor(network.neutral_code())
     try:
+        predictor = Predictor(network.neutral_code(), own["centre"][None])
         predictor.load_state_dict(own)
-    except RuntimeError as error:
+    except (KeyError, RuntimeError) as error:
         raise InputError("the file holds no network for any painting", _HINT) from error
     return network, predictor
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from impasto.train._run import TrainingResult, check_target, train
     from impasto.train._search import Search, SearchResult, check_folder, search
     from impasto.train._stylegan import GanTraining
-    from impasto.train._teacher import TrainingStyle, recoloured
+    from impasto.train._teacher import TrainingStyle, variations
 
 __all__ = [
     "AttentionTraining",
@@ -41,9 +41,9 @@ __all__ = [
     "check_folder",
     "check_target",
     "load",
-    "recoloured",
     "search",
     "train",
+    "variations",
 ]
 
 _LAZY = {
@@ -65,7 +65,7 @@ _LAZY = {
     "check_folder": "_search",
     "search": "_search",
     "TrainingStyle": "_teacher",
-    "recoloured": "_teacher",
+    "variations": "_teacher",
 }
 
 

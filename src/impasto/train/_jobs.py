@@ -232,8 +232,10 @@ class StyleTraining(TrainingJob):
         if not self.unseen:
             balance = Balance(len(training_styles), knobs)
             return Student(network, CodeTable(codes), teacher, balance, only_codes=self.only_codes, **common)
-        predictor = predictors.Predictor(codes.mean(0, keepdim=True), generator)
-        book = CodePredictor(predictor, [_predictor_input(style) for style in training_styles], knobs.seed)
+        assert isinstance(teacher, Teacher)
+        known = teacher.statistics
+        predictor = predictors.Predictor(codes.mean(0, keepdim=True), known[: self.style_count], generator)
+        book = CodePredictor(predictor, known)
         unseen = range(self.style_count, len(training_styles))
         return Student(network, book, teacher, SharedBalance(knobs), validation_styles=unseen, **common)
 
@@ -569,10 +571,3 @@ def load(name: str) -> networks.Trained:
     if name == "pack" and not catalog.PACK.exists():
         raise InputError("no pack of styles is installed", "give a file that impasto train has written")
     return networks.read(catalog.PACK if name == "pack" else name)
-
-
-def _predictor_input(style: TrainingStyle) -> Tensor:
-    """A painting as a predictor takes it."""
-    height, width = style.pixels.shape[:2]
-    width, height = images.fit(width, height, predictors.SIDE)
-    return images.to_tensor(images.quantise(images.resize(style.pixels, height, width), 8))

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +22,6 @@ from impasto.train._words import WordsTeacher
 _FIXED_WEIGHTS = 0.1  # of the training, before the style weights move
 # of the training, over which the temporal loss grows to its weight: at once, it would be met by a blank picture
 _TEMPORAL_RAMP = 0.3
-_WINDOW = 192  # pixels along the side of the window of a painting
 CACHED = 1 << 30
 """Bytes of content features that are kept."""
 
@@ -49,33 +47,20 @@ class CodePredictor(torch.nn.Module):
 
     Args:
         predictor: the network that predicts.
-        paintings: each `(1, 3, H, W)` uint8, `predictors.SIDE` px along its longest side.
-        seed: of the random windows.
+        known: statistics of the paintings, as it takes them, a row each.
     """
 
-    def __init__(self, predictor: predictors.Predictor, paintings: Sequence[Tensor], seed: int) -> None:
+    known: Tensor
+
+    def __init__(self, predictor: predictors.Predictor, known: Tensor) -> None:
         super().__init__()
         self.predictor = predictor
-        self._paintings, self._seed = list(paintings), seed  # in a list, so that they are not registered as buffers
+        self.register_buffer("known", known, persistent=False)
 
-    def forward(self, styles: Tensor, numbers: Tensor | None = None) -> Tensor:
-        """`(B, N)` of styles `(B,)`: from random mirrored windows seeded by `numbers (B,)`, or from the middle."""
-        seen = [self._window(style, -1) for style in styles.tolist()]
-        if numbers is not None:
-            seen = [self._window(*pair) for pair in zip(styles.tolist(), numbers.tolist(), strict=True)]
-        codes: Tensor = self.predictor(torch.cat(seen).to(self.predictor.code.weight.device).float() / 255)
+    def forward(self, styles: Tensor, numbers: Tensor | None = None) -> Tensor:  # noqa: ARG002 - nothing is drawn
+        """`(B, N)` of styles `(B,)`."""
+        codes: Tensor = self.predictor(self.known[styles])
         return codes
-
-    def _window(self, style: int, number: int) -> Tensor:
-        painting = pad_to_multiple(self._paintings[style], 1, least=_WINDOW)
-        spare = [length - _WINDOW for length in painting.shape[2:]]
-        if number < 0:
-            top, left = (length // 2 for length in spare)
-            return painting[..., top : top + _WINDOW, left : left + _WINDOW]
-        random = np.random.default_rng([self._seed, 7, number])
-        top, left = (int(random.integers(0, length + 1)) for length in spare)
-        window = painting[..., top : top + _WINDOW, left : left + _WINDOW]
-        return window.flip(3) if random.random() < 0.5 else window
 
 
 class Student(Learner):
@@ -157,7 +142,14 @@ class Student(Learner):
         pastiches = self.network(inside, codes)
         losses = self.teacher.losses(pastiches, self.content(batch), styles)
         weights = self.balance.weights_of(styles)
-        loss = losses["content"] + weights * losses["style"] + self.knobs.tv_weight * losses["tv"]
+        style = losses["style"]
+        if self.knobs.large_weight:
+            style = style + self.knobs.large_weight * losses["large"]
+        if self.knobs.stroke_weight:
+            style = style + self.knobs.stroke_weight * losses["strokes"]
+        loss = losses["content"] + weights * style + self.knobs.tv_weight * losses["tv"]
+        if self.knobs.grid_weight:
+            loss = loss + self.knobs.grid_weight * losses["grid"]
         if self.critic is not None:
             assert isinstance(self.teacher, Teacher)
             patches = self.teacher.patches(styles, batch["numbers"], self.knobs.crop, self.knobs.seed)

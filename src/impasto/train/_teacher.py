@@ -8,17 +8,21 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from impasto import images
-from impasto.contract import STYLE_LAYERS, Job, OnProgress, Placement, Progress, Style, StyleImage, ignore
+from impasto.contract import STYLE_LAYERS, Features, Job, OnProgress, Placement, Progress, Style, StyleImage, ignore
 from impasto.losses.losses import TotalVariation, relative_error, sum_of
 from impasto.methods.adain import AdaIN
 from impasto.methods.settings import AdaINKnobs, TrainKnobs
+from impasto.models import predictors
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
 from impasto.ops.stats import gram_matrix
+from impasto.train._strokes import LAYERS as STROKE_LAYERS
+from impasto.train._strokes import Strokes, grid_share
 
 Floats: TypeAlias = NDArray[np.float32]
 
@@ -29,6 +33,7 @@ READABLE_ERROR = 0.7
 """Content error beyond which people no longer make out the photograph (docs/training.md)."""
 
 ASSETS = ("vgg19-normalised", "adain-decoder")
+_VIEWS = 3  # of a painting, to learn from
 _REACH = 8.0  # the style weight stays within this factor of where it started
 _RATE = 0.02  # of the balance, by step
 _MEMORY = 0.95  # of the running content error, by step in which the style occurred
@@ -60,9 +65,39 @@ class TrainingStyle:
         return self.parts or ((self.pixels, 1.0),)
 
 
-def recoloured(style: TrainingStyle) -> TrainingStyle:
-    """The same painting with red and blue exchanged; a view of its pixels."""
-    return replace(style, name=f"{style.name}-recoloured", pixels=style.pixels[..., ::-1])
+def variations(training_styles: Sequence[TrainingStyle], seed: int) -> list[TrainingStyle]:
+    """More styles out of a few: each recoloured, `_VIEWS` views of it, and one mixture with another.
+
+    A view is a part of a painting with its sides mirrored and exchanged and its colours in another order; where
+    painters had thousands of paintings to learn from, a library has hundreds.
+
+    Args:
+        training_styles: of one painting each.
+        seed: of what is random.
+    """
+    made = [replace(one, name=f"{one.name}-recoloured", pixels=one.pixels[..., ::-1]) for one in training_styles]
+    for number, style in enumerate(training_styles):
+        random = np.random.default_rng([seed, 8, number])
+        views = [_view(style.pixels, random) for _ in range(_VIEWS)]
+        made += [replace(style, name=f"{style.name}-{at}", pixels=view) for at, view in enumerate(views, 1)]
+        other = training_styles[int(random.integers(len(training_styles)))]
+        share = random.uniform(0.3, 0.7)
+        parts = ((style.pixels, share), (other.pixels, 1 - share))
+        made.append(replace(style, name=f"{style.name}-mixed", parts=parts))
+    return made
+
+
+def _view(pixels: Floats, random: np.random.Generator) -> Floats:
+    """A part of a painting, as variations see it."""
+    shares = random.uniform(0.55, 1.0, 2)
+    height, width = (max(1, round(side * share)) for side, share in zip(pixels.shape, shares, strict=False))
+    top, left = (
+        int(random.integers(0, side - part + 1)) for side, part in zip(pixels.shape, (height, width), strict=False)
+    )
+    part = pixels[top : top + height, left : left + width]
+    part = part[:: random.choice((-1, 1)), :: random.choice((-1, 1))]
+    part = part.swapaxes(0, 1) if random.random() < 0.5 else part
+    return np.ascontiguousarray(part[..., random.permutation(3)])
 
 
 class Teacher:
@@ -91,23 +126,40 @@ class Teacher:
             for style in training_styles
         ]
         found: dict[str, list[Tensor]] = {layer: [] for layer in STYLE_LAYERS}
+        large: dict[str, list[Tensor]] = {layer: [] for layer in STYLE_LAYERS}
+        looks = []
         with torch.no_grad():
             for done, paintings in enumerate(self._paintings):
                 on_progress(Progress("measuring the styles", done, len(training_styles), "style"))
-                for layer, gram in self._pooled(paintings).items():
+                grams, look = self._pooled(paintings)
+                looks.append(look)
+                for layer, gram in grams.items():
                     found[layer].append(gram)
+                if knobs.large_weight:
+                    for layer, gram in self._pooled([(_halved(one), share) for one, share in paintings])[0].items():
+                        large[layer].append(gram)
+            self._large = {layer: torch.cat(grams) for layer, grams in large.items() if grams}
+            self._strokes = self._kept_strokes(knobs.seed) if knobs.stroke_weight else None
+            self._grid = knobs.grid_weight > 0
+            self.statistics = torch.cat(looks)
+            """Of the paintings, as `predictors` take them, a row a style."""
             self._grams = {layer: torch.cat(grams) for layer, grams in found.items()}
             self._roughness = torch.cat(
                 [sum_of(share * _variation(painting) for painting, share in own) for own in self._paintings]
             )
 
-    def _pooled(self, paintings: _Paintings) -> dict[str, Tensor]:
-        """Gram matrices `(1, C, C)` of paintings as if they were one, so that no one's motif stands out."""
-        grams = []
+    def _pooled(self, paintings: _Paintings) -> tuple[dict[str, Tensor], Tensor]:
+        """Gram matrices `(1, C, C)` of paintings as if they were one, so that no one's motif stands out; statistics."""
+        grams, looks = [], []
         for painting, share in paintings:
             features = self._encoder(painting, STYLE_LAYERS)
             grams.append({layer: share * gram_matrix(features[layer]) for layer in STYLE_LAYERS})
-        return {layer: sum_of(own[layer] for own in grams) for layer in STYLE_LAYERS}
+            looks.append(share * predictors.statistics(features))
+        return {layer: sum_of(own[layer] for own in grams) for layer in STYLE_LAYERS}, sum_of(looks)
+
+    def _kept_strokes(self, seed: int) -> Strokes:
+        """Places of the paintings; of a style of several, those of its first."""
+        return Strokes([self._encoder(own[0][0], STROKE_LAYERS) for own in self._paintings], seed)
 
     @property
     def styles(self) -> int:
@@ -142,18 +194,27 @@ class Teacher:
     def losses(self, pastiches: Tensor, content: Tensor, styles: Tensor) -> dict[str, Tensor]:
         """Relative content error, Gram distance and roughness, each `(B,)` float32.
 
+        And what the knobs weigh: `large`, the Gram distance at half the size, `strokes` and `grid`, see `_strokes`.
+
         Args:
             pastiches: `(B, 3, H, W)` in [0, 1].
             content: `content()` of their photographs.
             styles: `(B,)`, numbers of the training_styles.
         """
         features = self._encoder(pastiches, STYLE_LAYERS, winograd=True)
-        distances = [relative_error(gram_matrix(features[layer]), self._grams[layer][styles]) for layer in STYLE_LAYERS]
-        return {
+        found = {
             "content": relative_error(features[CONTENT_LAYER], content),
-            "style": torch.stack(distances).mean(0),
+            "style": _gram_distance(features, self._grams, styles),
             "tv": _variation(pastiches) / self._roughness[styles],
         }
+        if self._large:
+            smaller = self._encoder(_halved(pastiches), STYLE_LAYERS, winograd=True)
+            found["large"] = _gram_distance(smaller, self._large, styles)
+        if self._strokes is not None:
+            found["strokes"] = self._strokes.distance(features, styles)
+        if self._grid:
+            found["grid"] = grid_share(pastiches)
+        return found
 
     @torch.inference_mode()
     def budgets(self, photographs: Tensor, styles: Iterable[int] | None = None) -> Tensor:
@@ -240,6 +301,16 @@ def _painting(pixels: Floats, canvas: int) -> Tensor:
     width, height = images.fit(width, height, canvas)
     least = VGG19.smallest_side(STYLE_LAYERS)
     return images.to_tensor(images.resize(pixels, max(height, least), max(width, least)))
+
+
+def _gram_distance(features: Features, grams: Mapping[str, Tensor], styles: Tensor) -> Tensor:
+    """Mean over layers of the relative error of the Gram matrices, `(B,)`."""
+    errors = [relative_error(gram_matrix(features[layer]), grams[layer][styles]) for layer in STYLE_LAYERS]
+    return torch.stack(errors).mean(0)
+
+
+def _halved(pictures: Tensor) -> Tensor:
+    return F.avg_pool2d(pictures, 2)
 
 
 def _variation(pictures: Tensor) -> Tensor:
