@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from impasto import images, settings
-from impasto.contract import Guide, Job, Placement, Region
+from impasto.contract import Guide, Job, Placement, Region, Style, StyleImage
 from impasto.errors import Cancelled, InputError
 from impasto.losses.losses import GramLoss
 from impasto.methods import recipes, registry
@@ -422,6 +422,30 @@ def test_in_haze_the_content_counts_less(stylizer, kept):
         weights.append({term.name: term.weight for term in score._terms}["content"])
     assert (weights[1] < 0.9 * weights[0]) == (kept == "features")
     assert (f"content/{level.scale}/relu4_2" in code.tensors) == (kept == "features")
+
+
+def test_what_transparent_pictures_hide_does_not_count_as_their_strength(stylizer):
+    clear = noise(48, 64)
+    half = 0.5 + 0.1 * (clear - 0.5)
+    half[..., 32:] = clear[..., 32:]
+    left = torch.zeros(1, 1, 48, 64)
+    left[..., :24] = 1
+    knobs = knobs_of(stroke_weight=0.0)
+    level = levels.levels_of(48, 64, knobs)[-1]
+    painting = style_of(noise(48, 64, seed=7), (48, 64))
+    code = stylizer.encode_style(painting, knobs)
+    weights = []
+    for seen in (None, left):
+        score = stylizer.score(half, Job(code, knobs, Guide(seen=seen)), level)
+        weights.append({term.name: term.weight for term in score._terms}["content"])
+    assert weights[1] < 0.9 * weights[0]
+
+    name = f"content/{level.scale}/relu4_2"
+    found = []
+    for seen in (None, left):
+        style = Style((StyleImage(half, seen=seen),), (48, 64))
+        found.append(float(stylizer.encode_style(style, knobs).tensors[name]))
+    assert found[1] < 0.9 * found[0]
 
 
 def test_where_two_paintings_hold_their_strengths_are_joined_by_share(stylizer):

@@ -73,7 +73,7 @@ def test_what_is_another_kind_of_file_is_refused(tmp_path, network):
     for name, tensors in (("known", tiny_network()), ("other", {"some.weight": torch.zeros(3)})):
         path = tmp_path / f"{name}.safetensors"
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path)
-        with pytest.raises(InputError):
+        with pytest.raises(InputError, match=f"{name}.safetensors"):
             predictors.read(path)
     with pytest.raises(InputError, match="takes any painting"):
         catalog.find(str(network))

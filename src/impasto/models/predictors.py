@@ -117,7 +117,7 @@ def unpack(tensors: Mapping[str, Tensor]) -> tuple[networks.Network, Predictor]:
         predictor = Predictor(network.neutral_code(), own["centre"][None])
         predictor.load_state_dict(own)
     except (KeyError, RuntimeError) as error:
-        raise InputError("the file holds no network for any painting", _HINT) from error
+        raise InputError("there is no network for any painting", _HINT) from error
     return network, predictor
 
 
@@ -129,5 +129,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
     """
     stored, about = checkpoint.read(path, hint=_HINT)
     tensors = {name: tensor.float() for name, tensor in stored.items()}
-    unpack(tensors)
+    try:
+        unpack(tensors)
+    except InputError as error:
+        raise InputError(f"{path} holds no network for any painting", _HINT) from error
     return tensors, about

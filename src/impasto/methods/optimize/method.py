@@ -61,6 +61,7 @@ from impasto.methods.settings import OptimizeKnobs
 from impasto.models.encoder_specs import VGG19, find, of_weights, weights_of
 from impasto.models.encoders import Encoder, load_own_weights
 from impasto.ops import masks
+from impasto.ops.stats import EPSILON
 from impasto.ops.tiles import WindowedImage, as_float, put, resample
 from impasto.ops.tiling import tiles_of
 from impasto.optim.canvases import BilateralCanvas, PixelPyramid, Pixels, gradient_preconditioner
@@ -133,7 +134,10 @@ class Optimize(Costs):
         for level in levels if matched or held else ():
             maps = self._collect_styles(style, ContentLoss(matched | held), level.scale, knobs)
             for name in held:
-                sizes = [share * _mean_square(found[name]) for share, found in maps]
+                sizes = [
+                    share * _mean_square(found[name], image.seen)
+                    for image, (share, found) in zip(style.images, maps, strict=True)
+                ]
                 tensors[f"content/{level.scale}/{name}"] = torch.tensor([sum(sizes)])
             for name in matched:
                 rows = [
@@ -306,7 +310,8 @@ class Optimize(Costs):
         kept = []
         for one in content_objectives(knobs):
             held = self._collect(one.objective, content, knobs, place)
-            share = _content_share(held, strengths) if isinstance(one.objective, ContentLoss) else 1.0
+            faint = isinstance(one.objective, ContentLoss)
+            share = _content_share(held, job.guide.seen, strengths) if faint else 1.0
             kept.append(Term(one.name, share * one.weight, one.objective, held))
         own = self._evaluator([*kept, *terms], content, plan, knobs, place)
         smaller = [self._octave(content, job, level, scale, place) for scale in level.octaves]
@@ -359,14 +364,21 @@ def _held_layers(knobs: OptimizeKnobs) -> frozenset[str]:
     return frozenset(knobs.content_layers if knobs.content_loss == "features" else ())
 
 
-def _mean_square(features: Tensor) -> float:
-    """Of feature vectors `(1, C, h, w)`; channel by channel, since a precise copy of a large map would be large."""
-    return float(torch.stack([channel.float().square().mean() for channel in features[0]]).sum())
+def _mean_square(features: Tensor, seen: Tensor | None) -> float:
+    """Of feature vectors `(1, C, h, w)` where they are seen, which `seen (1, 1, H, W)` tells.
+
+    Channel by channel, since a precise copy of a large map would be large.
+    """
+    weight = torch.ones(1, 1, device=features.device)
+    if seen is not None:
+        weight = F.adaptive_avg_pool2d(seen.float(), tuple(features.shape[2:]))[0, 0].to(features.device)
+    weight = weight / weight.mean().clamp_min(EPSILON)
+    return float(torch.stack([(channel.float().square() * weight).mean() for channel in features[0]]).sum())
 
 
-def _content_share(photograph: Stats, painting: Mapping[str, float]) -> float:
+def _content_share(photograph: Stats, seen: Tensor | None, painting: Mapping[str, float]) -> float:
     """See `content_share`; the mean over layers."""
-    shares = [content_share(_mean_square(features), painting[name]) for name, features in photograph.items()]
+    shares = [content_share(_mean_square(features, seen), painting[name]) for name, features in photograph.items()]
     return sum(shares) / len(shares)
 
 
