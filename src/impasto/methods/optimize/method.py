@@ -371,7 +371,7 @@ def _mean_square(features: Tensor, seen: Tensor | None) -> float:
     """
     weight = torch.ones(1, 1, device=features.device)
     if seen is not None:
-        weight = F.adaptive_avg_pool2d(seen.float(), tuple(features.shape[2:]))[0, 0].to(features.device)
+        weight = F.adaptive_avg_pool2d(seen.float(), (features.shape[2], features.shape[3]))[0, 0].to(features.device)
     weight = weight / weight.mean().clamp_min(EPSILON)
     return float(torch.stack([(channel.float().square() * weight).mean() for channel in features[0]]).sum())
 
