@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from impasto.contract import Guide, Job, Placement, Region, Style, StyleCode, StyleImage
 from impasto.errors import InputError
-from impasto.methods.attention import Attention, AttentionMap
+from impasto.methods.attention import KEPT, Attention, AttentionMap
 from impasto.methods.settings import AttentionKnobs, MicroASTKnobs, WCTKnobs
 from impasto.methods.transfer import Moments
 from impasto.methods.wct import LEVELS, WCT
@@ -190,7 +190,8 @@ def test_attention_is_a_weighted_mean_and_deviation(attention):
         spread = (weight[:, None] * (style - local).square()).sum(0)
         wanted[:, place] = local + (spread + 1e-5).sqrt() * normal[:, place]
     wanted = (wanted - wanted.mean(1, keepdim=True)) / (wanted.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
-    torch.testing.assert_close(got[0].flatten(1), std[0, :, 0] * wanted + mean[0, :, 0], atol=1e-4, rtol=1e-3)
+    wanted = (1 - KEPT) * (std[0, :, 0] * wanted + mean[0, :, 0]) + KEPT * features[0].flatten(1)
+    torch.testing.assert_close(got[0].flatten(1), wanted, atol=1e-4, rtol=1e-3)
 
 
 def test_several_styles_of_attention_count_by_their_share(attention):

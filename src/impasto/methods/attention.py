@@ -30,6 +30,9 @@ from impasto.ops.stats import EPSILON, mean_std, precise
 PLACES = 4096
 """Of a painting that are looked at, at most; a larger one is looked at in a coarser grid."""
 
+KEPT = 0.07
+"""Share of the photograph's own features that stays: so much that the content error is no larger than AdaIN's."""
+
 _ENCODER = "vgg19-normalised"
 _CHUNK = 1024  # places of the photograph at a time
 _WINDOW_BYTES = 2400.0  # of memory, for a pixel of a tile's window, at the peak: AdaIN's, and two maps beside
@@ -50,16 +53,17 @@ class AttentionMap:
     def __call__(self, features: Tensor) -> Tensor:
         """Stylized `features (1, C, h, w)` of a whole picture, in their type."""
         local = self.open(features)
-        return self._even(local, Deviations().whole(local, None)).to(features.dtype)
+        return self._painted(local, Deviations().whole(local, None), features)
 
     def settled(self, moments: Moments) -> FeatureMap:
         """See `UnsettledMap`."""
-        return lambda features: self._even(self.open(features), moments).to(features.dtype)
+        return lambda features: self._painted(self.open(features), moments, features)
 
-    def _even(self, local: Tensor, moments: Moments) -> Tensor:
-        """Given the painting's mean and deviation as a whole."""
+    def _painted(self, local: Tensor, moments: Moments, features: Tensor) -> Tensor:
+        """What places take, given the painting's mean and deviation as a whole; and a little of their own."""
         mean, spread = (one.to(local) for one in (moments.mean, moments.spread))
-        return Deviations().fit(Moments(mean, spread), StyleCode(self._code))(local)
+        even = Deviations().fit(Moments(mean, spread), StyleCode(self._code))(local)
+        return even.to(features.dtype).lerp(features, KEPT)
 
     def open(self, features: Tensor) -> Tensor:
         """What each place takes from the places of the painting, in float32 at least."""
