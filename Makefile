@@ -155,7 +155,7 @@ pack: install
 	$(if $(CONTENT),,$(error name a folder of photographs: make pack CONTENT=FOLDER))
 	@mkdir -p out
 	$(BIN)/impasto train $(foreach style,$(PACK_STYLES),--style $(subst =,=museum:,$(style))) --content $(CONTENT) \
-	    --network small --learning-rate 0.0025 --style-weight 8 \
+	    --network small --learning-rate 0.0025 --style-weight 8 --large-weight 0.3 --stroke-weight 0.5 \
 	    $(PACK_TIME) --resume -o out/pack.safetensors
 	$(BIN)/impasto bench networks out/pack.safetensors --csv out/pack.csv
 
@@ -165,7 +165,7 @@ START ?= pack
 arbitrary: install
 	$(if $(CONTENT),,$(error name a folder of photographs: make arbitrary CONTENT=FOLDER))
 	@mkdir -p out
-	$(BIN)/impasto train arbitrary --content $(CONTENT) --from $(START) --learning-rate 0.002 --content-budget 1.65 \
+	$(BIN)/impasto train arbitrary --content $(CONTENT) --from $(START) --learning-rate 0.002 --content-budget 1.8 \
 	    --style-weight 6 $(ARBITRARY_TIME) --resume -o out/arbitrary.safetensors
 	$(BIN)/impasto bench networks out/arbitrary.safetensors --set three --csv out/arbitrary.csv
 

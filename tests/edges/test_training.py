@@ -168,7 +168,7 @@ def test_with_a_critic_a_stopped_run_goes_on_as_exactly(learn, base):
     same(resumed.path, whole.path, atol=0, rtol=0)
     assert not any("critic" in name for name in networks.read(whole.path).tensors)
     rows = (whole.path.with_suffix(".training") / "losses.csv").read_text().splitlines()
-    assert rows[0] == "step,content,style,tv,adversarial,critic"
+    assert rows[0] == "step,content,style,tv,grid,adversarial,critic"
     with pytest.raises(AssertionError):
         same(whole.path, base, atol=1e-4, rtol=0)
 

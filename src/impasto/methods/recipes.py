@@ -31,7 +31,7 @@ _PAINTED: Mapping[str, Any] = {
 _PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "optimize": {
         "good": {"steps": 24, **_PAINTED, "stroke_weight": 1.5, "content_weight": 2.0, "coarse_content": 3.0},
-        "best": {"steps": 50, **_PAINTED, "stroke_weight": 1.5, "content_weight": 1.7, "coarse_content": 3.0},
+        "best": {"steps": 80, **_PAINTED, "stroke_weight": 1.5, "content_weight": 1.45, "coarse_content": 3.5},
     },
     "clip": {"good": {"steps": 100}, "best": {"steps": 200}},
 }

@@ -213,8 +213,8 @@ class StyleTraining(TrainingJob):
 
     def _student(self, teacher: Teacher | WordsTeacher, placement: Placement) -> Student:
         training_styles, knobs, start = self.training_styles, self.knobs, self.start
-        if knobs.adversarial_weight and isinstance(teacher, WordsTeacher):
-            raise InputError("--adversarial-weight needs patches of a painting, and words have none", "leave it out")
+        if isinstance(teacher, WordsTeacher):
+            _check_for_words(knobs)
         if isinstance(teacher, Teacher) and knobs.adversarial_weight and teacher.shortest_side < PATCH:
             raise InputError(
                 f"a painting is {teacher.shortest_side} px wide on its canvas; the critic looks at {PATCH} px",
@@ -560,6 +560,14 @@ class CodecDistillation(TrainingJob):
         for row, style in enumerate(self.training_styles[:_SHEET_STYLES]):
             for photograph in validation.pixels[:_SHEET_PHOTOGRAPHS]:
                 yield _pages.painted(learner, row, photograph, min(_SHEET_SIDE, self.knobs.canvas)), style.name
+
+
+def _check_for_words(knobs: TrainKnobs) -> None:
+    """Raises InputError where a setting needs a painting."""
+    for name in ("adversarial_weight", "large_weight", "stroke_weight"):
+        if getattr(knobs, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag} needs a painting, and words have none", "leave it out")
 
 
 def load(name: str) -> networks.Trained:

@@ -16,6 +16,7 @@ from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.train._critic import Critic
 from impasto.train._learner import VALIDATED, Batch, Learner
 from impasto.train._motion import Motion
+from impasto.train._strokes import grid_share
 from impasto.train._teacher import Balance, Teacher
 from impasto.train._words import WordsTeacher
 
@@ -140,7 +141,7 @@ class Student(Learner):
         inside = batch["images"].to(self.placement.dtype).contiguous(memory_format=torch.channels_last)
         codes = self.book(styles, batch["numbers"])
         pastiches = self.network(inside, codes)
-        losses = self.teacher.losses(pastiches, self.content(batch), styles)
+        losses = self._losses(pastiches, self.content(batch), styles)
         weights = self.balance.weights_of(styles)
         style = losses["style"]
         if self.knobs.large_weight:
@@ -167,12 +168,17 @@ class Student(Learner):
         self.note(losses)
         return loss.mean()
 
+    def _losses(self, pastiches: Tensor, content: Tensor, styles: Tensor) -> dict[str, Tensor]:
+        """The teacher's, and that of a grid, which no style settles."""
+        losses = self.teacher.losses(pastiches, content, styles)
+        return {**losses, "grid": grid_share(pastiches)} if self.knobs.grid_weight else losses
+
     @torch.no_grad()
     def validate(self, photographs: Tensor) -> dict[str, float]:
         """Mean losses of the averaged network on photographs `(B, 3, H, W)`, the styles in turn; and their sum."""
         photographs = photographs.to(self.device)
         styles = self.validation_styles[torch.arange(len(photographs)) % len(self.validation_styles)].to(self.device)
-        losses = self.teacher.losses(self.paint(photographs, styles), self.teacher.content(photographs), styles)
+        losses = self._losses(self.paint(photographs, styles), self.teacher.content(photographs), styles)
         means = {name: float(values.mean()) for name, values in losses.items()}
         # style weights move; what is compared over time must be constant
         means["loss"] = means["content"] + self.knobs.style_weight * means["style"]

@@ -22,7 +22,7 @@ from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
 from impasto.ops.stats import gram_matrix
 from impasto.train._strokes import LAYERS as STROKE_LAYERS
-from impasto.train._strokes import Strokes, grid_share
+from impasto.train._strokes import Strokes
 
 Floats: TypeAlias = NDArray[np.float32]
 
@@ -140,7 +140,6 @@ class Teacher:
                         large[layer].append(gram)
             self._large = {layer: torch.cat(grams) for layer, grams in large.items() if grams}
             self._strokes = self._kept_strokes(knobs.seed) if knobs.stroke_weight else None
-            self._grid = knobs.grid_weight > 0
             self.statistics = torch.cat(looks)
             """Of the paintings, as `predictors` take them, a row a style."""
             self._grams = {layer: torch.cat(grams) for layer, grams in found.items()}
@@ -194,7 +193,7 @@ class Teacher:
     def losses(self, pastiches: Tensor, content: Tensor, styles: Tensor) -> dict[str, Tensor]:
         """Relative content error, Gram distance and roughness, each `(B,)` float32.
 
-        And what the knobs weigh: `large`, the Gram distance at half the size, `strokes` and `grid`, see `_strokes`.
+        And what the knobs weigh: `large`, the Gram distance at half the size, and `strokes`, see `_strokes`.
 
         Args:
             pastiches: `(B, 3, H, W)` in [0, 1].
@@ -212,8 +211,6 @@ class Teacher:
             found["large"] = _gram_distance(smaller, self._large, styles)
         if self._strokes is not None:
             found["strokes"] = self._strokes.distance(features, styles)
-        if self._grid:
-            found["grid"] = grid_share(pastiches)
         return found
 
     @torch.inference_mode()
