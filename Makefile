@@ -165,7 +165,7 @@ START ?= pack
 arbitrary: install
 	$(if $(CONTENT),,$(error name a folder of photographs: make arbitrary CONTENT=FOLDER))
 	@mkdir -p out
-	$(BIN)/impasto train arbitrary --content $(CONTENT) --from $(START) --learning-rate 0.002 --content-budget 1.8 \
+	$(BIN)/impasto train arbitrary --content $(CONTENT) --from $(START) --learning-rate 0.002 --content-budget 1.4 \
 	    --style-weight 6 $(ARBITRARY_TIME) --resume -o out/arbitrary.safetensors
 	$(BIN)/impasto bench networks out/arbitrary.safetensors --set three --csv out/arbitrary.csv
 

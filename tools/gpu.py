@@ -52,7 +52,7 @@ class Training:
 TRAININGS = (
     *(Training(f"decoder{block}", 0.05, ("decoder", "--layer", f"relu{block}_1")) for block in range(1, 6)),
     Training("pack", 0.2, tuple(word for style in PACK for word in ("--style", style))),
-    Training("arbitrary", 0.3, ("arbitrary", "--from", "pack", "--content-budget", "1.8", "--style-weight", "6")),
+    Training("arbitrary", 0.3, ("arbitrary", "--from", "pack", "--content-budget", "1.4", "--style-weight", "6")),
     Training("attention", 0.25, ("attention",)),
 )
 
