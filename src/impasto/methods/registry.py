@@ -242,7 +242,7 @@ BUILT_IN = (
         honours=frozenset({"regions", "strength"}),
         precisions=("float32", "bfloat16"),
         smallest_side=1,
-        operations=440e3,
+        operations=30e3,
         memory=510.0,
         runtimes=("torch", "onnx", "openvino"),
     ),
