@@ -2,8 +2,9 @@
 
 Papers: arXiv:2108.03647 (AdaAttN, Liu et al. 2021), whose statistics weighted by attention these are, and
 arXiv:1812.02342 (SANet, Park and Lee 2019). Departs from them: nothing is learnt (queries and keys are normalised
-features themselves, and a temperature stands in for learnt projections), and what comes out is given the painting's
-mean and deviation as a whole, since local means and deviations together have more contrast than the painting.
+features themselves, and a temperature stands in for learnt projections), what comes out is given the painting's mean
+and deviation as a whole, since local means and deviations together have more contrast than the painting, and a little
+of the photograph's features stays.
 """
 
 from __future__ import annotations

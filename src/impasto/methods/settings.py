@@ -299,7 +299,7 @@ class TrainKnobs(ScheduleKnobs):
         low=0,
         high=100,
     )
-    grid_weight: float = knob(2.0, "penalty for a grid in flat places, which doublings leave", low=0, high=1000)
+    grid_weight: float = knob(2.0, "penalty for a grid in flat places, which upsampling leaves", low=0, high=1000)
     tv_weight: float = knob(0.05, "how much smoothness counts, relative to the painting's own", low=0, high=1000)
     adversarial_weight: float = knob(
         0.0, "weight of a discriminator of patches, which is trained together with the network", low=0, high=1000
