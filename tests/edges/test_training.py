@@ -30,7 +30,7 @@ from impasto.models import catalog, checkpoint, networks, predictors
 from impasto.models.decoders import Decoder
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
-from impasto.train import AttentionTraining, DecoderTraining, StyleTraining, _run, train, variations
+from impasto.train import AttentionTraining, DecoderTraining, StyleTraining, _run, load_arbitrary, train, variations
 from impasto.train._critic import Critic
 from impasto.train._motion import Motion
 from impasto.train._teacher import Teacher
@@ -263,6 +263,17 @@ def test_stopped_it_goes_on_exactly_for_any_painting_too(learn):
     resumed, whole = learn("stopped", knobs, resume=True, **any_painting()), learn("whole", knobs, **any_painting())
     first, second = (predictors.read(outcome.path)[0] for outcome in (resumed, whole))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_it_goes_on_from_a_network_for_any_painting_with_its_predictor(learn):
+    first = learn("first", replace(KNOBS, steps=8, learning_rate=0.01), **any_painting()).path
+    start, predictor = load_arbitrary(str(first))
+    path = learn(
+        "more", replace(KNOBS, steps=1, learning_rate=1e-6), start=start, predictor=predictor, **any_painting()
+    )
+    before, after = (predictors.read(one)[0] for one in (first, path.path))
+    for name in ("head.weight", "predictor.hidden.weight", "predictor.code.bias", "predictor.centre"):
+        torch.testing.assert_close(after[name], before[name], atol=2e-3, rtol=0)
 
 
 def test_it_starts_from_the_convolutions_of_known_styles(learn, base):

@@ -92,6 +92,8 @@ def test_a_network_for_any_painting_paints_in_one_that_it_never_saw(
     assert distance(result.picture.pixels) < 0.7 * distance(photograph)
     ahead = taught(content, tmp_path / "ahead.safetensors", steps=1, more=["--from", str(network)])
     assert ahead[0]["style"] < 0.6 * rows[0]["style"]  # it took over convolutions that can paint already
+    further = taught(content, tmp_path / "further.safetensors", steps=1, more=["--from", str(path)])
+    assert further[0]["style"] < 1.1 * rows[-1]["style"]  # and here the predictor, too
 
 
 def test_it_learns_from_the_real_teacher(network):

@@ -179,12 +179,13 @@ def train_arbitrary(
     common: dict[str, Any] = {"source": source, "target": target, "knobs": asked, "devices": devices, "resume": resume}
 
     def job(store: Store, reporter: Reporter) -> TrainingJob:
-        from impasto.train import StyleTraining, load, variations
+        from impasto.train import StyleTraining, load_arbitrary, variations
 
+        begun, predictor = (None, None) if start is None else load_arbitrary(start)
         trained, unseen = collection(store, paintings, asked.seed, reporter)
         training_styles = [*trained, *variations(trained, asked.seed), *unseen]
         return StyleTraining(
-            **common, training_styles=training_styles, unseen=len(unseen), start=None if start is None else load(start)
+            **common, training_styles=training_styles, unseen=len(unseen), start=begun, predictor=predictor
         )
 
     _run(job, target, device, precision, resume=resume, as_json=as_json)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         TrainingJob,
         UnpairedTraining,
         load,
+        load_arbitrary,
     )
     from impasto.train._run import TrainingResult, check_target, train
     from impasto.train._search import Search, SearchResult, check_folder, search
@@ -41,6 +42,7 @@ __all__ = [
     "check_folder",
     "check_target",
     "load",
+    "load_arbitrary",
     "search",
     "train",
     "variations",
@@ -56,6 +58,7 @@ _LAZY = {
     "StyleTraining": "_jobs",
     "UnpairedTraining": "_jobs",
     "load": "_jobs",
+    "load_arbitrary": "_jobs",
     "GanTraining": "_stylegan",
     "TrainingResult": "_run",
     "check_target": "_run",

@@ -162,6 +162,7 @@ class StyleTraining(TrainingJob):
     Attributes:
         training_styles: the styles.
         start: a network to start from, whose architecture then counts.
+        predictor: with it, what predicts that network's codes, where it takes any painting.
         only_codes: keep its convolutions and learn the new styles' codes alone; its own styles stay in the file.
         thumbnail_photograph: the photograph of the thumbnails, `(H, W, 3)`; a validation photograph by default.
         unseen: how many of the last training_styles are used only for validation. Above 0 a network for any painting is
@@ -172,6 +173,7 @@ class StyleTraining(TrainingJob):
     knobs: TrainKnobs
     training_styles: Sequence[TrainingStyle]
     start: networks.Trained | None = None
+    predictor: predictors.Predictor | None = None
     only_codes: bool = False
     thumbnail_photograph: Floats | None = None
     unseen: int = 0
@@ -221,11 +223,10 @@ class StyleTraining(TrainingJob):
                 "use a larger --canvas, another painting, or no --adversarial-weight",
             )
         generator = torch.Generator().manual_seed(knobs.seed)
-        if start is None:
-            network = networks.Network(network_specs.find(knobs.network), generator)
+        network = networks.Network(network_specs.find(knobs.network), generator) if start is None else start.network()
+        if start is None or not start.styles:
             codes = network.neutral_code().repeat(len(training_styles), 1)
         else:
-            network = start.network()
             mean = torch.cat([start.code(name) for name in start.styles]).mean(0, keepdim=True)
             codes = torch.cat([start.code(one.name) if one.name in start.styles else mean for one in training_styles])
         common: dict[str, Any] = {"placement": placement, "knobs": knobs}
@@ -234,8 +235,8 @@ class StyleTraining(TrainingJob):
             return Student(network, CodeTable(codes), teacher, balance, only_codes=self.only_codes, **common)
         assert isinstance(teacher, Teacher)
         known = teacher.statistics
-        predictor = predictors.Predictor(codes.mean(0, keepdim=True), known[: self.style_count], generator)
-        book = CodePredictor(predictor, known)
+        new = predictors.Predictor(codes.mean(0, keepdim=True), known[: self.style_count], generator)
+        book = CodePredictor(new if self.predictor is None else self.predictor, known)
         unseen = range(self.style_count, len(training_styles))
         return Student(network, book, teacher, SharedBalance(knobs), validation_styles=unseen, **common)
 
@@ -579,3 +580,15 @@ def load(name: str) -> networks.Trained:
     if name == "pack" and not catalog.PACK.exists():
         raise InputError("no pack of styles is installed", "give a file that impasto train has written")
     return networks.read(catalog.PACK if name == "pack" else name)
+
+
+def load_arbitrary(name: str) -> tuple[networks.Trained, predictors.Predictor | None]:
+    """A network to start one for any painting from, as `load` does; and its predictor, where it is one itself.
+
+    Raises:
+        InputError: see `load`.
+    """
+    if name == "pack" or checkpoint.read(name)[1].get("kind") != predictors.KIND:
+        return load(name), None
+    network, predictor = predictors.unpack(predictors.read(Path(name))[0])
+    return networks.Trained(network.state_dict()), predictor
