@@ -112,4 +112,7 @@ def test_a_training_does_not_replace_what_it_starts_from(tmp_path, picture_file,
     for number in range(8):
         picture_file(f"{number}.png", seed=number)
     words = ("--from", tmp_path / "net.safetensors", "-o", tmp_path / "net.safetensors")
-    assert "net.safetensors" in refused("train", "--style", picture_file("s.png"), "--content", tmp_path, *words)
+    style = ("train", "--style", picture_file("s.png"), "--content", tmp_path)
+    assert "net.safetensors" in refused(*style, *words)
+    other = refused(*style, *words[:2], "--network", "tiny", "-o", tmp_path / "new.safetensors")
+    assert "--network is tiny, and --from is of" in other

@@ -234,6 +234,31 @@ def test_strokes_large_shapes_and_grids_are_learnt_from_and_it_goes_on_exactly(l
     assert {"large", "strokes", "grid"} <= {*heads}
 
 
+def test_a_run_goes_on_from_the_network_that_it_began_with_alone(learn, base):
+    start = networks.read(base)
+    learn("ahead", replace(KNOBS, steps=1), start=start)
+    with pytest.raises(InputError, match=f"begun with from {start.digest}, not no network"):
+        learn("ahead", replace(KNOBS, steps=2), resume=True)
+    assert learn("ahead", replace(KNOBS, steps=2), start=start, resume=True).steps == 2
+
+
+def test_a_run_older_than_the_grids_loss_goes_on_without_it(learn, tmp_path):
+    learn("old", replace(KNOBS, steps=1, grid_weight=0.0))
+    recipe = tmp_path / "old.training" / "recipe.json"
+    recipe.write_text(
+        json.dumps({name: one for name, one in json.loads(recipe.read_text()).items() if "grid" not in name})
+    )
+    with pytest.raises(InputError, match=r"begun with grid_weight 0\.0, not 2\.0"):
+        learn("old", replace(KNOBS, steps=2), resume=True)
+    assert learn("old", replace(KNOBS, steps=2, grid_weight=0.0), resume=True).steps == 2
+
+
+def test_narrow_paintings_are_learnt_at_half_their_size_too(learn):
+    narrow = [replace(one, pixels=one.pixels[:8]) for one in known_styles(2)]
+    knobs = replace(KNOBS, steps=1, large_weight=0.5, stroke_weight=0.5)
+    assert learn("narrow", knobs, training_styles=narrow).steps == 1
+
+
 def any_painting(count=3, unseen=1):
     """A job's options for a network that takes any painting."""
     known = known_styles(count)
@@ -271,7 +296,8 @@ def test_it_goes_on_from_a_network_for_any_painting_with_its_predictor(learn):
     path = learn(
         "more", replace(KNOBS, steps=1, learning_rate=1e-6), start=start, predictor=predictor, **any_painting()
     )
-    before, after = (predictors.read(one)[0] for one in (first, path.path))
+    (before, known), (after, about) = (predictors.read(one) for one in (first, path.path))
+    assert about["paintings"] == known["paintings"]
     for name in ("head.weight", "predictor.hidden.weight", "predictor.code.bias", "predictor.centre"):
         torch.testing.assert_close(after[name], before[name], atol=2e-3, rtol=0)
 

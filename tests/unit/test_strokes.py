@@ -50,7 +50,9 @@ def test_a_descent_takes_the_grid_out_and_leaves_the_rest():
 def test_strokes_are_at_no_distance_from_their_painting_and_as_far_as_measured_from_another():
     generator = torch.Generator().manual_seed(4)
     first, second = ({layer: torch.rand(1, 16, 20, 24, generator=generator) for layer in LAYERS} for _ in range(2))
-    strokes = Strokes([first, second], seed=0)
+    strokes = Strokes(2, seed=0)
+    strokes.add([(first, 1.0)])
+    strokes.add([(second, 1.0)])
     both = {layer: torch.cat([first[layer], first[layer]]) for layer in LAYERS}
     near, far = strokes.distance(both, torch.tensor([0, 1])).tolist()
     assert near == pytest.approx(0, abs=1e-6)

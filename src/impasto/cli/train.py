@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -38,12 +38,14 @@ if TYPE_CHECKING:
     from impasto.assets.library import Library, Painting
     from impasto.cli.console import Reporter
     from impasto.engine.request import Sources
+    from impasto.models.networks import Trained
     from impasto.train import TrainingJob, TrainingStyle
 
 K = TypeVar("K")
 
 _PANEL = "Settings"
 _ARBITRARY_NETWORK = "small"
+_KNOWN_ONLY = ("adversarial_weight", "clip")  # settings of styles that are known beforehand
 _UNSEEN = 20  # paintings to validate in; of few an eighth
 _LEAST_PAINTINGS = 8
 _LEAST_SIDE, _MOST_SIDE = 32, 4096  # px of the picture that a search times
@@ -59,7 +61,7 @@ def register(app: typer.Typer) -> None:
     )(with_options(train, knob_options(TrainKnobs)))
     group.command(
         "arbitrary", epilog="Example: impasto train arbitrary --content photographs --minutes 600 -o any.safetensors"
-    )(with_options(train_arbitrary, knob_options(TrainKnobs, network=_ARBITRARY_NETWORK)))
+    )(with_options(train_arbitrary, knob_options(TrainKnobs, without=_KNOWN_ONLY, network=_ARBITRARY_NETWORK)))
     group.command(
         "unpaired",
         epilog="Example: impasto train unpaired --photos holiday/ --paintings monet/ -o monet.safetensors",
@@ -140,6 +142,7 @@ def train(
 
         training_styles = _training_styles(store, named, reporter, by_words=bool(asked.clip))
         begun = None if start is None else load(start)
+        _check_network(knobs, begun)
         return StyleTraining(
             **common,
             training_styles=training_styles,
@@ -158,7 +161,12 @@ def train_arbitrary(
     paintings: Annotated[
         str, typer.Option(help="Paintings to train on: museum (the library), or a folder.")
     ] = "museum",
-    start: _Start = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Start from a trained network: pack, a .safetensors file, or one for any painting, to go on."
+        ),
+    ] = None,
     devices: _Devices = 1,
     resume: _Resume = False,
     device: flags.Device = "auto",
@@ -170,10 +178,6 @@ def train_arbitrary(
     source, target = _places(content, out)
     asked = _built(TrainKnobs, {**knobs, "network": knobs.get("network") or _ARBITRARY_NETWORK})
     network_specs.find(asked.network)
-    if asked.adversarial_weight:
-        raise InputError("--adversarial-weight is for styles that are known", "leave it out")
-    if asked.clip:
-        raise InputError("--clip is for sentences, and this learns paintings", "leave it out, or use impasto train")
     if paintings != "museum" and not Path(paintings).is_dir():
         raise InputError(f"there is no folder {paintings}", "name one with paintings, or museum")
     common: dict[str, Any] = {"source": source, "target": target, "knobs": asked, "devices": devices, "resume": resume}
@@ -182,7 +186,10 @@ def train_arbitrary(
         from impasto.train import StyleTraining, load_arbitrary, variations
 
         begun, predictor = (None, None) if start is None else load_arbitrary(start)
+        _check_network(knobs, begun)
         trained, unseen = collection(store, paintings, asked.seed, reporter)
+        if begun is not None and predictor is not None:
+            trained, unseen = _as_before(begun, trained, unseen, reporter)
         training_styles = [*trained, *variations(trained, asked.seed), *unseen]
         return StyleTraining(
             **common, training_styles=training_styles, unseen=len(unseen), start=begun, predictor=predictor
@@ -549,6 +556,27 @@ def collection(
     return training_styles[unseen:], training_styles[:unseen]
 
 
+def _as_before(
+    begun: Trained, trained: list[TrainingStyle], unseen: list[TrainingStyle], reporter: Reporter
+) -> tuple[list[TrainingStyle], list[TrainingStyle]]:
+    """Paintings to learn from and to validate in, so that a network that goes on is judged by what it never saw."""
+    held_out, known = ({*begun.about.get(key, ())} for key in ("unseen", "paintings"))
+    every = [*unseen, *trained]
+    if held_out and held_out <= {style.id for style in every}:
+        return [one for one in every if one.id not in held_out], [one for one in every if one.id in held_out]
+    learnt = sum(one.id in known for one in unseen)
+    if learnt:
+        reporter.note(f"the network has learnt {learnt} of the {counted(len(unseen), 'painting')} to validate in")
+    return trained, unseen
+
+
+def _check_network(knobs: Mapping[str, Any], begun: Trained | None) -> None:
+    """Raises InputError where --network asks for another network than that of --from."""
+    asked = knobs.get("network")
+    if begun is not None and asked and asked != begun.architecture.name:
+        raise InputError(f"--network is {asked}, and --from is of {begun.architecture.name}", "leave one of them out")
+
+
 def _named(text: str) -> tuple[str, str]:
     """The name of a style, empty when none was given, and its painting."""
     match = None if Path(text).exists() else re.fullmatch(r"([A-Za-z][\w-]*)=(.+)", text)
@@ -569,12 +597,14 @@ def _training_styles(
 ) -> list[TrainingStyle]:
     """The styles to train on; by_words: each is a sentence as it is."""
     from impasto.assets.library import Library
+    from impasto.engine.reading import tell_plain
     from impasto.engine.styles import as_sentences, find_styles
 
     library, training_styles = Library(store), []
     for name, text in named:
         styles: Any = as_sentences(text) if by_words else text
         found = find_styles(library, styles, on_progress=reporter, on_note=reporter.note)
+        tell_plain(found, reporter.note)
         training_styles.append(training_style(library, name, found))
     names = [style.name for style in training_styles]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -602,9 +632,10 @@ def training_style(library: Library, name: str, sources: Sources) -> TrainingSty
     )
 
 
-def knob_options(cls: type, **defaults: str) -> dict[str, Any]:
+def knob_options(cls: type, *, without: Sequence[str] = (), **defaults: str) -> dict[str, Any]:
     """An option for each setting of a training; `defaults` are those that differ from the dataclass's."""
     return {
         knob.name: option(knob, knob.type, defaults.get(knob.name, str(knob.default)), panel=_PANEL)
         for knob in settings.knobs_of(cls)
+        if knob.name not in without
     }

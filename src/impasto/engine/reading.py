@@ -65,6 +65,11 @@ def tell_notes(picture: Picture, sources: Sources, on_note: OnNote) -> None:
     """Tell what was noted as pictures were read."""
     for note in (*picture.notes, *(f"style {s.label}: {note}" for s in sources for note in s.picture.notes)):
         on_note(note)
+    tell_plain(sources, on_note)
+
+
+def tell_plain(sources: Sources, on_note: OnNote) -> None:
+    """Tell which paintings are of one colour."""
     for source in sources:
         if source.trained is None and not source.words and _is_plain(source.picture):
             on_note(f"style {source.label} is of one colour: there are no strokes to take from it")

@@ -295,7 +295,7 @@ class TrainKnobs(ScheduleKnobs):
     )
     stroke_weight: float = knob(
         0.0,
-        "how much single strokes count beside the style: each place, by the painting's most like it",
+        "how much single strokes count beside the style: each place against the most similar place of the painting",
         low=0,
         high=100,
     )

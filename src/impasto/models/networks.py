@@ -9,6 +9,7 @@ Every width is read off the tensors, so that a narrower (pruned) network loads l
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -347,6 +348,14 @@ class Trained:
             raise InputError("the file is not an Impasto network", checkpoint.HINT) from error
         return network
 
+    @property
+    def digest(self) -> str:
+        """Twelve letters that tell its numbers from those of another."""
+        found = hashlib.sha256()
+        for name in sorted(self.tensors):
+            found.update(name.encode() + self.tensors[name].float().cpu().numpy().tobytes())
+        return found.hexdigest()[:12]
+
     def code(self, style: str) -> Tensor:
         """`(1, N)` float32."""
         return self.tensors[_STYLE + style].float()[None]
@@ -384,7 +393,9 @@ def read(path: str | Path) -> Trained:
 
 def _check(trained: Trained, path: str | Path) -> None:
     if not trained.styles:
-        raise InputError(f"{path} holds no style", checkpoint.HINT)
+        kind = trained.about.get("kind")
+        own = f": its kind is {kind}" if kind else ""
+        raise InputError(f"{path} holds no style{own}", "give a network that impasto train --style has written")
     length = Network(trained.architecture).code_length
     for name in trained.styles:
         if trained.tensors[_STYLE + name].shape != (length,):

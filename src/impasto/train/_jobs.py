@@ -189,7 +189,17 @@ class StyleTraining(TrainingJob):
     def recipe(self) -> dict[str, Any]:
         """With the styles."""
         names = [style.name for style in self.training_styles]
-        return {**super().recipe(), "styles": names, "only_codes": self.only_codes, "unseen": self.unseen}
+        known = super().recipe()
+        start = "no network" if self.start is None else self.start.digest
+        if self.start is not None:
+            known["network"] = self.start.architecture.name
+        return {
+            **known,
+            "from": start,
+            "styles": names,
+            "only_codes": self.only_codes,
+            "unseen": self.unseen,
+        }
 
     def crop_count(self, photographs: int) -> int:
         """As many as the cache holds features of, so that each is encoded once; at least 16 a photograph."""
@@ -262,11 +272,12 @@ class StyleTraining(TrainingJob):
     def _about(self, student: Student, validation: Photographs) -> dict[str, Any]:
         if self.unseen:
             trained, unseen = self.training_styles[: self.style_count], self.training_styles[self.style_count :]
+            before = self.start.about if self.start is not None and self.predictor is not None else {}
             return {
                 "kind": predictors.KIND,
-                "paintings": sorted({style.id for style in trained}),
+                "paintings": sorted({*before.get("paintings", ()), *(style.id for style in trained)}),
                 "unseen": [style.id for style in unseen],
-                "licences": sorted({style.licence for style in trained}),
+                "licences": sorted({*before.get("licences", ()), *(style.licence for style in trained)}),
                 "style_weight": round(float(student.balance.weights[0]), 3),
             }
         thumbnail_photograph = validation.pixels[0] if self.thumbnail_photograph is None else self.thumbnail_photograph
@@ -590,5 +601,6 @@ def load_arbitrary(name: str) -> tuple[networks.Trained, predictors.Predictor | 
     """
     if name == "pack" or checkpoint.read(name)[1].get("kind") != predictors.KIND:
         return load(name), None
-    network, predictor = predictors.unpack(predictors.read(Path(name))[0])
-    return networks.Trained(network.state_dict()), predictor
+    tensors, about = predictors.read(Path(name))
+    network, predictor = predictors.unpack(tensors)
+    return networks.Trained(network.state_dict(), about), predictor

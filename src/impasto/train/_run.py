@@ -36,6 +36,8 @@ _VALIDATIONS = 20  # in all
 _PROGRESS = 0.005  # of the validation loss counts as progress
 _CLIP = 1.0  # of the gradient's norm; about twice what is usual, so only outliers are cut
 _RESUMABLE = ("minutes", "steps", "patience")  # knobs that may change when a run is resumed
+# what a run had whose recipe is older than the setting, where that is not the default
+_BEFORE = {"grid_weight": 0.0}
 
 OnValidation: TypeAlias = Callable[[int, Mapping[str, float]], bool]
 
@@ -138,10 +140,11 @@ def _checkpoint(job: TrainingJob) -> int | None:
     if not path.exists():
         return None
     # a setting that the recipe lacks is newer than it, and had its default
-    before = {**asdict(type(job.knobs)()), **json.loads((job.folder / "recipe.json").read_text())}
+    written = json.loads((job.folder / "recipe.json").read_text())
+    before = {**asdict(type(job.knobs)()), **_BEFORE, **written}
     for name, value in job.recipe().items():
-        if name not in _RESUMABLE and before.get(name) != value:
-            raise InputError(f"{job.folder} was begun with {name} {before.get(name)}, not {value}", "give the same")
+        if name in before and name not in _RESUMABLE and before[name] != value:
+            raise InputError(f"{job.folder} was begun with {name} {before[name]}, not {value}", "give the same")
     return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
 
 

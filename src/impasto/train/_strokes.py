@@ -13,7 +13,8 @@ from impasto.contract import Features
 LAYERS = ("relu3_1", "relu4_1")
 """The layers whose places see a stroke: more than specks, and less than a motif."""
 
-_PLACES = 2048  # of a painting that are kept
+_PLACES = 2048  # of a style that are kept
+_ALL_PLACES = 1 << 18  # of all styles; 0.8 GB in float32
 _PERIOD = 8  # pixels after which what three doublings draw repeats itself
 _REPEATS = 4  # along the side of a patch
 _FLAT = 4  # one patch of so many, the flattest ones, shows a grid; strokes hide it elsewhere
@@ -24,13 +25,20 @@ class Strokes:
     """Places of paintings, to which those of pastiches are compared.
 
     Args:
-        features: of each painting, at `LAYERS`.
+        styles: how many there will be.
         seed: of the places that are kept.
     """
 
-    def __init__(self, features: Sequence[Features], seed: int) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        self._known = [{layer: _kept(own[layer], generator) for layer in LAYERS} for own in features]
+    def __init__(self, styles: int, seed: int) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+        self._places = min(_PLACES, _ALL_PLACES // styles)
+        self._known: list[dict[str, Tensor]] = []
+
+    def add(self, paintings: Sequence[tuple[Features, float]]) -> None:
+        """Keep some places of the next style's paintings: features `(1, C, H, W)` at `LAYERS`, and their shares."""
+        self._known.append(
+            {layer: torch.cat([self._kept(own[layer], share) for own, share in paintings], dim=1) for layer in LAYERS}
+        )
 
     def distance(self, features: Features, styles: Tensor) -> Tensor:
         """`(B,)` float32: mean over places of 1 - the largest cosine to any place of the style's painting.
@@ -40,12 +48,11 @@ class Strokes:
         """
         return torch.stack([_nearest(features, at, self._known[style]) for at, style in enumerate(styles.tolist())])
 
-
-def _kept(features: Tensor, generator: torch.Generator) -> Tensor:
-    """`(C, N)`: some places, each of length 1."""
-    places = features[0].flatten(1)
-    order = torch.randperm(places.shape[1], generator=generator)[:_PLACES]
-    return F.normalize(places[:, order.to(places.device)], dim=0)
+    def _kept(self, features: Tensor, share: float) -> Tensor:
+        """`(C, N)`: some places, each of length 1."""
+        places = features[0].flatten(1)
+        order = torch.randperm(places.shape[1], generator=self._generator)[: max(1, round(share * self._places))]
+        return F.normalize(places[:, order.to(places.device)], dim=0)
 
 
 def _nearest(features: Features, at: int, known: Mapping[str, Tensor]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -143,12 +143,7 @@ class Student(Learner):
         pastiches = self.network(inside, codes)
         losses = self._losses(pastiches, self.content(batch), styles)
         weights = self.balance.weights_of(styles)
-        style = losses["style"]
-        if self.knobs.large_weight:
-            style = style + self.knobs.large_weight * losses["large"]
-        if self.knobs.stroke_weight:
-            style = style + self.knobs.stroke_weight * losses["strokes"]
-        loss = losses["content"] + weights * style + self.knobs.tv_weight * losses["tv"]
+        loss: Tensor = losses["content"] + weights * self._style_loss(losses) + self.knobs.tv_weight * losses["tv"]
         if self.knobs.grid_weight:
             loss = loss + self.knobs.grid_weight * losses["grid"]
         if self.critic is not None:
@@ -173,6 +168,14 @@ class Student(Learner):
         losses = self.teacher.losses(pastiches, content, styles)
         return {**losses, "grid": grid_share(pastiches)} if self.knobs.grid_weight else losses
 
+    def _style_loss(self, losses: Mapping[str, Any]) -> Any:
+        """All that the style weight weighs."""
+        total = losses["style"]
+        for name, weight in (("large", self.knobs.large_weight), ("strokes", self.knobs.stroke_weight)):
+            if weight:
+                total = total + weight * losses[name]
+        return total
+
     @torch.no_grad()
     def validate(self, photographs: Tensor) -> dict[str, float]:
         """Mean losses of the averaged network on photographs `(B, 3, H, W)`, the styles in turn; and their sum."""
@@ -181,7 +184,7 @@ class Student(Learner):
         losses = self._losses(self.paint(photographs, styles), self.teacher.content(photographs), styles)
         means = {name: float(values.mean()) for name, values in losses.items()}
         # style weights move; what is compared over time must be constant
-        means["loss"] = means["content"] + self.knobs.style_weight * means["style"]
+        means["loss"] = means["content"] + self.knobs.style_weight * float(self._style_loss(means))
         return means
 
     @torch.no_grad()

@@ -121,17 +121,19 @@ class Teacher:
         self.placement = placement
         self._encoder = Encoder(VGG19, weights[ASSETS[0]], placement)
         self._draft = AdaIN({asset: weights[asset] for asset in ASSETS}, placement)
+        halves = 2 if knobs.large_weight else 1
         self._paintings = [
-            [(_painting(pixels, knobs.canvas).to(placement.device), share) for pixels, share in style.paintings]
+            [(_painting(pixels, knobs.canvas, halves).to(placement.device), share) for pixels, share in style.paintings]
             for style in training_styles
         ]
         found: dict[str, list[Tensor]] = {layer: [] for layer in STYLE_LAYERS}
         large: dict[str, list[Tensor]] = {layer: [] for layer in STYLE_LAYERS}
         looks = []
+        self._strokes = Strokes(len(training_styles), knobs.seed) if knobs.stroke_weight else None
         with torch.no_grad():
             for done, paintings in enumerate(self._paintings):
                 on_progress(Progress("measuring the styles", done, len(training_styles), "style"))
-                grams, look = self._pooled(paintings)
+                grams, look = self._pooled(paintings, self._strokes)
                 looks.append(look)
                 for layer, gram in grams.items():
                     found[layer].append(gram)
@@ -139,7 +141,6 @@ class Teacher:
                     for layer, gram in self._pooled([(_halved(one), share) for one, share in paintings])[0].items():
                         large[layer].append(gram)
             self._large = {layer: torch.cat(grams) for layer, grams in large.items() if grams}
-            self._strokes = self._kept_strokes(knobs.seed) if knobs.stroke_weight else None
             self.statistics = torch.cat(looks)
             """Of the paintings, as `predictors` take them, a row a style."""
             self._grams = {layer: torch.cat(grams) for layer, grams in found.items()}
@@ -147,18 +148,21 @@ class Teacher:
                 [sum_of(share * _variation(painting) for painting, share in own) for own in self._paintings]
             )
 
-    def _pooled(self, paintings: _Paintings) -> tuple[dict[str, Tensor], Tensor]:
-        """Gram matrices `(1, C, C)` of paintings as if they were one, so that no one's motif stands out; statistics."""
-        grams, looks = [], []
+    def _pooled(self, paintings: _Paintings, strokes: Strokes | None = None) -> tuple[dict[str, Tensor], Tensor]:
+        """Gram matrices `(1, C, C)` of paintings as if they were one, so that no one's motif stands out; statistics.
+
+        Their places are added to `strokes`.
+        """
+        grams, looks, seen = [], [], []
         for painting, share in paintings:
             features = self._encoder(painting, STYLE_LAYERS)
             grams.append({layer: share * gram_matrix(features[layer]) for layer in STYLE_LAYERS})
             looks.append(share * predictors.statistics(features))
+            if strokes is not None:
+                seen.append(({layer: features[layer] for layer in STROKE_LAYERS}, share))
+        if strokes is not None:
+            strokes.add(seen)
         return {layer: sum_of(own[layer] for own in grams) for layer in STYLE_LAYERS}, sum_of(looks)
-
-    def _kept_strokes(self, seed: int) -> Strokes:
-        """Places of the paintings; of a style of several, those of its first."""
-        return Strokes([self._encoder(own[0][0], STROKE_LAYERS) for own in self._paintings], seed)
 
     @property
     def styles(self) -> int:
@@ -291,12 +295,13 @@ def _drawn(random: np.random.Generator, paintings: _Paintings) -> Tensor:
     return paintings[int(random.choice(len(paintings), p=[share for _, share in paintings]))][0]
 
 
-def _painting(pixels: Floats, canvas: int) -> Tensor:
+def _painting(pixels: Floats, canvas: int, halves: int) -> Tensor:
+    """`(1, 3, H, W)`; the encoder takes it at a half of its size, too, where `halves` is 2."""
     # whole, as every method takes it: with edges left out networks came out half as far again from the painting as it
     # was given (bench/NOTES.md)
     height, width = pixels.shape[:2]
     width, height = images.fit(width, height, canvas)
-    least = VGG19.smallest_side(STYLE_LAYERS)
+    least = halves * VGG19.smallest_side(STYLE_LAYERS)
     return images.to_tensor(images.resize(pixels, max(height, least), max(width, least)))
 
 
