@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -970,8 +971,23 @@ def _show(rows: list[dict[str, Any]], csv: Path | None, as_json: bool) -> None:
     if as_json:
         say_json(rows[0] if len(rows) == 1 else rows, indent=2)
         return
+    alike = [key for key in rows[0] if all(row.get(key) == rows[0].get(key) for row in rows)]
+    _print_columns(alike, rows[:1])
+    apart = [key for key in rows[0] if key not in alike]
+    room, part = Console().width - max((len(key) for key in apart), default=0), list[dict[str, Any]]()
+    for row in rows if apart else ():
+        width = [2 + max(len(_text(one.get(key))) for key in apart) for one in (*part, row)]
+        if part and sum(width) > room:
+            _print_columns(apart, part)
+            part = []
+        part.append(row)
+    _print_columns(apart, part)
+
+
+def _print_columns(keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """A line a key, a column a row."""
     table = Table(box=None, show_header=False)
-    for key in rows[0]:
+    for key in keys:
         table.add_row(key.replace("_", " "), *(plain(_text(row.get(key))) for row in rows))
     Console().print(table, highlight=False, markup=False)
 

@@ -257,7 +257,7 @@ class StyleTraining(TrainingJob):
         tensors, own = learner.tensors(names), self._about(learner, validation)
         if self.start is not None and self.only_codes:
             tensors = {**self.start.tensors, **tensors}
-            for key in ("thumbnails", "licences", "paintings"):
+            for key in ("thumbnails", "licences", "paintings", "style_weights"):
                 own[key] = {**self.start.about.get(key, {}), **own[key]}
             own["styles"] = [*self.start.styles, *(name for name in names if name not in self.start.styles)]
         networks.Trained(tensors, {**about, **own}).save(self.target)
