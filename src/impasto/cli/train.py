@@ -178,8 +178,7 @@ def train_arbitrary(
     source, target = _places(content, out)
     asked = _built(TrainKnobs, {**knobs, "network": knobs.get("network") or _ARBITRARY_NETWORK})
     network_specs.find(asked.network)
-    if paintings != "museum" and not Path(paintings).is_dir():
-        raise InputError(f"there is no folder {paintings}", "name one with paintings, or museum")
+    _painting_files(paintings)
     common: dict[str, Any] = {"source": source, "target": target, "knobs": asked, "devices": devices, "resume": resume}
 
     def job(store: Store, reporter: Reporter) -> TrainingJob:
@@ -288,8 +287,7 @@ def train_attention(
     """Train style attention: a network that paints any picture after any painting, like after like."""
     source, target = _places(content, out)
     asked = _built(AttentionTrainKnobs, knobs)
-    if paintings != "museum" and not Path(paintings).is_dir():
-        raise InputError(f"there is no folder {paintings}", "name one with paintings, or museum")
+    _painting_files(paintings)
 
     def job(store: Store, reporter: Reporter) -> TrainingJob:
         from impasto.train import AttentionTraining
@@ -525,6 +523,8 @@ def collection(
 ) -> tuple[list[TrainingStyle], list[TrainingStyle]]:
     """Paintings to learn from, in an order that the seed settles, and some to validate in.
 
+    What of a folder cannot be read is named and left out.
+
     Raises:
         InputError: there are too few.
     """
@@ -537,23 +537,50 @@ def collection(
         library = Library(store)
         rows = [(one.title, partial(library.read, one), one.id, one.licence) for one in library.paintings(reporter)]
     else:
-        files = sorted(path for path in Path(paintings).rglob("*") if path.suffix.lower() in images.EXTENSIONS)
+        files = _painting_files(paintings)
         rows = [(path.stem, partial(images.read, path), path.name, "not stated") for path in files]
-    if len(rows) < _LEAST_PAINTINGS:
-        raise InputError(
-            f"{paintings} holds {counted(len(rows), 'painting')}; {_LEAST_PAINTINGS} are the least", "give more"
-        )
     training_styles = []
     for done, place in enumerate(random.Random(seed).sample(range(len(rows)), len(rows))):  # noqa: S311 - no secret
         reporter(Progress("reading paintings", done, len(rows), "picture"))
         name, read, painting, licence = rows[place]
-        picture = read()
+        try:
+            picture = read()
+        except InputError as error:
+            if paintings == "museum":
+                raise
+            reporter.note(f"left out: {error}")
+            continue
         width, height = images.fit(picture.width, picture.height, min(_KEPT, max(picture.width, picture.height)))
         training_styles.append(
             TrainingStyle(style_name(name), picture.resized(height, width).pixels, painting, licence)
         )
+    _check_enough(paintings, len(training_styles))
     unseen = min(_UNSEEN, max(2, len(training_styles) // 8))
     return training_styles[unseen:], training_styles[:unseen]
+
+
+def _painting_files(paintings: str) -> list[Path]:
+    """The pictures of a folder of paintings; none of the museum.
+
+    Raises:
+        InputError: there is no such folder, or it holds too few.
+    """
+    from impasto import images
+
+    if paintings == "museum":
+        return []
+    if not Path(paintings).is_dir():
+        raise InputError(f"there is no folder {paintings}", "name one with paintings, or museum")
+    files = sorted(path for path in Path(paintings).rglob("*") if path.suffix.lower() in images.EXTENSIONS)
+    _check_enough(paintings, len(files))
+    return files
+
+
+def _check_enough(paintings: str, count: int) -> None:
+    if count < _LEAST_PAINTINGS:
+        raise InputError(
+            f"{paintings} holds {counted(count, 'painting')}; {_LEAST_PAINTINGS} are the least", "give more"
+        )
 
 
 def _as_before(
