@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from impasto.engine.request import Request
 from impasto.errors import Cancelled, InputError
 from impasto.video import shots
 from impasto.video.film import paint_video
+from impasto.video.resume import FilmFolder
 from impasto.video.settings import Film
 from impasto.video.shots import Job, Part, find_parts, paint_part, paint_parts
 from impasto.videos import VideoReader, VideoWriter
@@ -68,17 +70,29 @@ def test_a_part_whose_worker_died_goes_on_where_it_was(job, engine, monkeypatch)
     from impasto.video.frames import FramePainter
 
     parts, paint, calls = find_parts(job.reader(), least=4), FramePainter.paint, []
+    add, kept = FilmFolder.add, Event()
+
+    def adding(*arguments, **more):
+        add(*arguments, **more)
+        kept.set()
 
     def dying(self, *arguments, **more):
         calls.append(1)
         if len(calls) == 7:
+            assert kept.wait(60)  # frames are written by another thread
             raise OSError
         return paint(self, *arguments, **more)
 
+    def counted(self, *arguments, **more):
+        calls.append(1)
+        return paint(self, *arguments, **more)
+
+    monkeypatch.setattr(FilmFolder, "add", adding)
     monkeypatch.setattr(FramePainter, "paint", dying)
     with pytest.raises(OSError):
         paint_part(engine, job, parts[0])
     calls.clear()
+    monkeypatch.setattr(FramePainter, "paint", counted)
     segments = paint_part(engine, job, parts[0])
     assert sum(segment.count for segment in segments) == LENGTHS[0]
     assert len(calls) <= LENGTHS[0] - 4  # a whole segment was there
