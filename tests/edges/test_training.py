@@ -234,12 +234,21 @@ def test_strokes_large_shapes_and_grids_are_learnt_from_and_it_goes_on_exactly(l
     assert {"large", "strokes", "grid"} <= {*heads}
 
 
-def test_a_run_goes_on_from_the_network_that_it_began_with_alone(learn, base):
+def test_a_run_goes_on_from_the_network_that_it_began_with_alone(learn, base, tmp_path):
     start = networks.read(base)
     learn("ahead", replace(KNOBS, steps=1), start=start)
-    with pytest.raises(InputError, match=f"begun with from {start.digest}, not no network"):
+    with pytest.raises(InputError, match=f"begun with starting_network {start.digest}, not none"):
         learn("ahead", replace(KNOBS, steps=2), resume=True)
+    recipe = tmp_path / "ahead.training" / "recipe.json"
+    older = {name: one for name, one in json.loads(recipe.read_text()).items() if name != "starting_network"}
+    recipe.write_text(json.dumps({**older, "network": "tiny"}))  # as before it was told
     assert learn("ahead", replace(KNOBS, steps=2), start=start, resume=True).steps == 2
+
+
+def test_a_training_of_another_kind_does_not_go_on_in_its_folder(learn):
+    learn("styles", replace(KNOBS, steps=1))
+    with pytest.raises(InputError, match="begun with kind None, not decoder"):
+        learn("styles", DecoderKnobs(steps=2, crop=64, canvas=96, batch=2), resume=True)
 
 
 def test_a_run_older_than_the_grids_loss_goes_on_without_it(learn, tmp_path):

@@ -18,3 +18,4 @@ def test_a_single_row_is_a_list(capsys):
     bench._show([{"size": 512, "seconds": 0.25, "note": None}], None, as_json=False)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[:3] == [["size", "512"], ["seconds", "0.25"], ["note"]]
+    assert all(lines)  # no empty table below

@@ -6,6 +6,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -974,14 +975,16 @@ def _show(rows: list[dict[str, Any]], csv: Path | None, as_json: bool) -> None:
     alike = [key for key in rows[0] if all(row.get(key) == rows[0].get(key) for row in rows)]
     _print_columns(alike, rows[:1])
     apart = [key for key in rows[0] if key not in alike]
-    room, part = Console().width - max((len(key) for key in apart), default=0), list[dict[str, Any]]()
-    for row in rows if apart else ():
-        width = [2 + max(len(_text(one.get(key))) for key in apart) for one in (*part, row)]
-        if part and sum(width) > room:
-            _print_columns(apart, part)
-            part = []
-        part.append(row)
-    _print_columns(apart, part)
+    if not apart:
+        return
+    room = Console().width - max(map(len, apart))
+    widths = [2 + max(len(_text(row.get(key))) for key in apart) for row in rows]
+    first = 0
+    while first < len(rows):
+        fitting = sum(total <= room for total in accumulate(widths[first:]))
+        last = first + max(1, fitting)
+        _print_columns(apart, rows[first:last])
+        first = last
 
 
 def _print_columns(keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -142,9 +142,8 @@ def train(
 
         training_styles = _training_styles(store, named, reporter, by_words=bool(asked.clip))
         begun = None if start is None else load(start)
-        _check_network(knobs, begun)
         return StyleTraining(
-            **common,
+            **{**common, "knobs": _with_network_of(begun, asked, knobs)},
             training_styles=training_styles,
             start=begun,
             only_codes=only_style,
@@ -185,13 +184,17 @@ def train_arbitrary(
         from impasto.train import StyleTraining, load_arbitrary, variations
 
         begun, predictor = (None, None) if start is None else load_arbitrary(start)
-        _check_network(knobs, begun)
+        settings = _with_network_of(begun, asked, knobs)
         trained, unseen = collection(store, paintings, asked.seed, reporter)
         if begun is not None and predictor is not None:
             trained, unseen = _as_before(begun, trained, unseen, reporter)
         training_styles = [*trained, *variations(trained, asked.seed), *unseen]
         return StyleTraining(
-            **common, training_styles=training_styles, unseen=len(unseen), start=begun, predictor=predictor
+            **{**common, "knobs": settings},
+            training_styles=training_styles,
+            unseen=len(unseen),
+            start=begun,
+            predictor=predictor,
         )
 
     _run(job, target, device, precision, resume=resume, as_json=as_json)
@@ -565,10 +568,10 @@ def _painting_files(paintings: str) -> list[Path]:
     Raises:
         InputError: there is no such folder, or it holds too few.
     """
-    from impasto import images
-
     if paintings == "museum":
         return []
+    from impasto import images
+
     if not Path(paintings).is_dir():
         raise InputError(f"there is no folder {paintings}", "name one with paintings, or museum")
     files = sorted(path for path in Path(paintings).rglob("*") if path.suffix.lower() in images.EXTENSIONS)
@@ -597,11 +600,18 @@ def _as_before(
     return trained, unseen
 
 
-def _check_network(knobs: Mapping[str, Any], begun: Trained | None) -> None:
-    """Raises InputError where --network asks for another network than that of --from."""
-    asked = knobs.get("network")
-    if begun is not None and asked and asked != begun.architecture.name:
-        raise InputError(f"--network is {asked}, and --from is of {begun.architecture.name}", "leave one of them out")
+def _with_network_of(begun: Trained | None, settings: TrainKnobs, given: Mapping[str, Any]) -> TrainKnobs:
+    """The settings, with the network of what the training begins with.
+
+    Raises:
+        InputError: another was given.
+    """
+    if begun is None:
+        return settings
+    name, asked = begun.architecture.name, given.get("network")
+    if asked and asked != name:
+        raise InputError(f"--network is {asked}, and --from is of {name}", "leave one of them out")
+    return dataclasses.replace(settings, network=name)
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -45,6 +45,9 @@ _SHEET_PHOTOGRAPHS = 3  # in sheets
 _SHEET_DRAWINGS = 24  # in the sheets of a CLIP
 _SHEET_SIDE = 320  # px of the pictures in sheets
 _UNPAIRED = "unpaired"
+STARTING = "starting_network"
+"""What a recipe calls the network that a training began with: its digest, or none."""
+
 _CROPS_PER_PHOTOGRAPH = 64  # crops of each photograph, where none is kept
 
 Weights: TypeAlias = Mapping[str, Mapping[str, Tensor]]
@@ -189,17 +192,12 @@ class StyleTraining(TrainingJob):
     def recipe(self) -> dict[str, Any]:
         """With the styles."""
         names = [style.name for style in self.training_styles]
-        known = super().recipe()
-        start = "no network" if self.start is None else self.start.digest
-        if self.start is not None:
-            known["network"] = self.start.architecture.name
-        return {
-            **known,
-            "from": start,
-            "styles": names,
-            "only_codes": self.only_codes,
-            "unseen": self.unseen,
-        }
+        own: dict[str, Any] = {"styles": names, "only_codes": self.only_codes, "unseen": self.unseen}
+        settings = super().recipe()
+        if self.start is None:
+            return {**settings, STARTING: "none", **own}
+        del settings["network"]  # its architecture counts
+        return {**settings, STARTING: self.start.digest, **own}
 
     def crop_count(self, photographs: int) -> int:
         """As many as the cache holds features of, so that each is encoded once; at least 16 a photograph."""

@@ -26,7 +26,7 @@ from impasto.files import check_no_folder, discard_leftovers, whole, write_whole
 from impasto.memory import FREED_MEMORY
 from impasto.methods.settings import ScheduleKnobs
 from impasto.train import _pages
-from impasto.train._jobs import Beginning, TrainingJob, folder_of
+from impasto.train._jobs import STARTING, Beginning, TrainingJob, folder_of
 from impasto.train._learner import Batch, Batches, Learner, validation_crops
 from impasto.train.data import Crops, Photographs
 
@@ -139,12 +139,12 @@ def _checkpoint(job: TrainingJob) -> int | None:
     path = job.folder / _LAST
     if not path.exists():
         return None
-    # a setting that the recipe lacks is newer than it, and had its default
-    written = json.loads((job.folder / "recipe.json").read_text())
-    before = {**asdict(type(job.knobs)()), **_BEFORE, **written}
-    for name, value in job.recipe().items():
-        if name in before and name not in _RESUMABLE and before[name] != value:
-            raise InputError(f"{job.folder} was begun with {name} {before[name]}, not {value}", "give the same")
+    # a setting that the recipe lacks is newer than it, and had its default; what older runs began with is not known
+    recipe, written = job.recipe(), json.loads((job.folder / "recipe.json").read_text())
+    before = {**asdict(type(job.knobs)()), **_BEFORE, STARTING: recipe.get(STARTING), **written}
+    for name, value in recipe.items():
+        if name not in _RESUMABLE and before.get(name) != value:
+            raise InputError(f"{job.folder} was begun with {name} {before.get(name)}, not {value}", "give the same")
     return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
 
 

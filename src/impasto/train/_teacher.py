@@ -121,9 +121,9 @@ class Teacher:
         self.placement = placement
         self._encoder = Encoder(VGG19, weights[ASSETS[0]], placement)
         self._draft = AdaIN({asset: weights[asset] for asset in ASSETS}, placement)
-        halves = 2 if knobs.large_weight else 1
+        least = VGG19.smallest_side(STYLE_LAYERS) * (2 if knobs.large_weight else 1)  # they are halved then
         self._paintings = [
-            [(_painting(pixels, knobs.canvas, halves).to(placement.device), share) for pixels, share in style.paintings]
+            [(_painting(pixels, knobs.canvas, least).to(placement.device), share) for pixels, share in style.paintings]
             for style in training_styles
         ]
         found: dict[str, list[Tensor]] = {layer: [] for layer in STYLE_LAYERS}
@@ -295,13 +295,12 @@ def _drawn(random: np.random.Generator, paintings: _Paintings) -> Tensor:
     return paintings[int(random.choice(len(paintings), p=[share for _, share in paintings]))][0]
 
 
-def _painting(pixels: Floats, canvas: int, halves: int) -> Tensor:
-    """`(1, 3, H, W)`; the encoder takes it at a half of its size, too, where `halves` is 2."""
+def _painting(pixels: Floats, canvas: int, least: int) -> Tensor:
+    """`(1, 3, H, W)` that fits `canvas` pixels, no side shorter than `least`."""
     # whole, as every method takes it: with edges left out networks came out half as far again from the painting as it
     # was given (bench/NOTES.md)
     height, width = pixels.shape[:2]
     width, height = images.fit(width, height, canvas)
-    least = halves * VGG19.smallest_side(STYLE_LAYERS)
     return images.to_tensor(images.resize(pixels, max(height, least), max(width, least)))
 
 
