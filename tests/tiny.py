@@ -112,10 +112,10 @@ def tiny_arbitrary(statistics=60):
 
     generator = torch.Generator().manual_seed(2)
     row = networks.NetworkSpec("", "", (4, 6, 8), 1, True, 5, 2, 3, 4, True)
-    network = networks.Network(row, generator)
+    network = networks.Network(row, generator, palette=True)
     known = torch.rand(4, statistics, generator=generator)
     predictor = predictors.Predictor(network.neutral_code(), known, generator)
-    predictor.code.weight.data.mul_(20)  # so that paintings differ plainly
+    predictor.code.weight.data[:-12] *= 20  # so that paintings differ plainly; colours do by less
     return predictors.pack(network, predictor)
 
 

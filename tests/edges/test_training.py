@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from impasto import images
@@ -317,7 +318,24 @@ def test_it_starts_from_the_convolutions_of_known_styles(learn, base):
     tensors = predictors.read(learn("any", knobs, start=start, **any_painting()).path)[0]
     torch.testing.assert_close(tensors["head.weight"], start.tensors["head.weight"].float(), atol=2e-3, rtol=0)
     mean = (start.code("style0") + start.code("style1"))[0] / 2
-    torch.testing.assert_close(tensors["predictor.code.bias"], mean, atol=0.3, rtol=0)
+    code = tensors["predictor.code.bias"]
+    torch.testing.assert_close(code, F.pad(mean, (0, len(code) - len(mean))), atol=0.3, rtol=0)
+
+
+def test_a_network_for_any_painting_that_lacks_a_palette_gets_one(learn):
+    first = learn("first", replace(KNOBS, steps=8, learning_rate=0.01), **any_painting()).path
+    start, predictor = load_arbitrary(str(first))
+    shared = {name: tensor for name, tensor in start.tensors.items() if name != "palette"}
+    held = predictor.state_dict()
+    length = networks.Trained(shared).network().code_length
+    older = predictors.Predictor(held["code.bias"][None, :length], held["centre"][None])
+    older.load_state_dict({**held, **{name: held[name][:length] for name in ("code.weight", "code.bias")}})
+    begun = {"start": replace(start, tensors=shared), "predictor": older}
+    knobs = replace(KNOBS, steps=1, learning_rate=1e-6)
+    after = predictors.read(learn("more", knobs, **begun, **any_painting()).path)[0]
+    assert len(after["predictor.code.bias"]) == len(held["code.bias"]) == length + 12
+    assert after["predictor.code.weight"][length:].abs().max() < 1e-4
+    assert after["palette"].tolist() == pytest.approx([1, 1, 1])
 
 
 def test_attention_is_learnt_and_goes_on_exactly_and_paints(learn, tmp_path, tiny_weights, placement):

@@ -176,6 +176,32 @@ def test_a_head_between_windows_sees_the_doubled_picture(sides):
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("name", networks.ARCHITECTURES)
+def test_a_palette_mixes_the_colours_before_they_are_squeezed(name):
+    network = networks.Network(networks.ARCHITECTURES[name], torch.Generator().manual_seed(0)).requires_grad_(False)
+    content, plain = noise(64, 64, batch=2), network.neutral_code().repeat(2, 1)
+    colours = torch.logit(network(content, plain).double())
+    network.add_palette()
+    code = torch.cat([plain, torch.zeros(2, 12)], 1)
+    torch.testing.assert_close(torch.logit(network(content, code).double()), colours, atol=1e-4, rtol=1e-4)
+    assert network.neutral_code().equal(code[:1])
+    network.palette.data = torch.tensor([0.5, 1.0, 2.0])
+    code[1, -12:] = torch.linspace(-1, 1, 12)
+    found = torch.logit(network(content, code).double())
+    rows = torch.linspace(-1, 1, 12, dtype=torch.float64).view(3, 4) * network.palette.double()[:, None]
+    mixed = colours[1] + torch.einsum("ij,jhw->ihw", rows[:, :3], colours[1]) + rows[:, 3, None, None]
+    torch.testing.assert_close(found[0], colours[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found[1], mixed, atol=1e-3, rtol=1e-3)
+
+
+def test_a_file_tells_whether_its_codes_hold_a_palette(tmp_path):
+    network = networks.Network(networks.ARCHITECTURES["tiny"], torch.Generator().manual_seed(0), palette=True)
+    networks.Trained(networks.pack(network, network.neutral_code(), ["one"])).save(tmp_path / "one.safetensors")
+    trained = networks.read(tmp_path / "one.safetensors")
+    assert trained.architecture.name == "tiny"
+    assert trained.network().code_length == trained.code("one").shape[1] == network.code_length
+
+
 def test_an_unknown_network_is_told(capsys):
     assert app.run(["bench", "training", "--network", "tinny"]) == 2
     assert "there is no network 'tinny'" in capsys.readouterr().err

@@ -36,9 +36,9 @@ ROWS = {
 MASK = np.kron(np.eye(2, dtype=np.float32), np.ones((25, 36), np.float32))[:, :71]
 
 
-def tensors_of(row):
+def tensors_of(row, *, palette=False):
     generator = torch.Generator().manual_seed(3)
-    network = networks.Network(row, generator)
+    network = networks.Network(row, generator, palette=palette)
     codes = network.neutral_code() + 0.3 * torch.randn(2, network.code_length, generator=generator)
     return networks.pack(network, codes, ["one", "two"])
 
@@ -61,9 +61,10 @@ def pixels():
     return noise(50, 71)[0].permute(1, 2, 0).contiguous().numpy()
 
 
+@pytest.mark.parametrize("palette", [False, True])
 @pytest.mark.parametrize("name", ROWS)
-def test_a_graph_paints_what_the_network_paints(name):
-    tensors = tensors_of(ROWS[name])
+def test_a_graph_paints_what_the_network_paints(name, palette):
+    tensors = tensors_of(ROWS[name], palette=palette)
     arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
     session = onnxruntime.InferenceSession(graphs.build(arrays), providers=["CPUExecutionProvider"])
     trained = networks.Trained(tensors)
@@ -311,9 +312,10 @@ def test_sides_of_a_request():
         replace(Request(), size=2.5).sides(40, 30)
 
 
+@pytest.mark.parametrize("palette", [False, True])
 @pytest.mark.parametrize("name", ROWS)
-def test_the_graph_for_openvino_paints_the_same_picture(name):
-    arrays = {key: array.numpy() for key, array in tensors_of(ROWS[name]).items()}
+def test_the_graph_for_openvino_paints_the_same_picture(name, palette):
+    arrays = {key: array.numpy() for key, array in tensors_of(ROWS[name], palette=palette).items()}
     content, code = noise(50, 71).numpy(), arrays["style.two"][None]
     plain, transposed = (
         onnxruntime.InferenceSession(graphs.build(arrays, transposed=each), providers=["CPUExecutionProvider"]).run(

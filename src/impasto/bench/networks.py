@@ -255,7 +255,7 @@ def _untrained(row: network_specs.NetworkSpec) -> dict[str, torch.Tensor]:
 
 def _untrained_arbitrary() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    network = networks.Network(network_specs.ARCHITECTURES["small"], generator)
+    network = networks.Network(network_specs.ARCHITECTURES["small"], generator, palette=True)
     return predictors.pack(
         network, predictors.Predictor(network.neutral_code(), torch.zeros(1, predictors.STATISTICS), generator)
     )

@@ -2,7 +2,9 @@
 
 A network's convolutions are shared by all its styles. A style is nothing but the scales and shifts after each instance
 normalisation, its *code*, so one network holds many styles, mixes them by mixing codes, and learns a new one by
-learning those numbers alone. Paper: arXiv:1610.07629 (Dumoulin, Shlens and Kudlur 2017).
+learning those numbers alone. Paper: arXiv:1610.07629 (Dumoulin, Shlens and Kudlur 2017). Where there are hundreds of
+styles, the code also mixes the three colours at the end, the *palette*: what the last layers give to all styles alike
+was what kept them from their paintings (bench/NOTES.md).
 
 Every width is read off the tensors, so that a narrower (pruned) network loads like any other.
 """
@@ -26,7 +28,7 @@ from impasto.models.network_specs import ARCHITECTURES, NetworkSpec
 from impasto.ops.stats import instance_norm
 
 _STYLE = "style."
-
+_PALETTE = 12  # numbers: for each colour three by which it takes of all, and a constant
 
 _DOUBLED = (((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)), ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)))
 """Which of a kernel's three weights fall on the first and the second of the two positions that a window sees, for the
@@ -167,12 +169,15 @@ class Network(nn.Module):
     Args:
         architecture: its row.
         generator: of the first weights; None leaves them zero, to be loaded.
+        palette: whether a code also mixes the three colours, before they are squeezed into [0, 1].
 
     Papers: arXiv:1603.08155 for the shape, 1607.08022 for the instance normalisation. Doubles by nearest neighbours
     and a convolution (Odena, Dumoulin and Olah 2016), not by fractional strides, which leave checkerboards.
     """
 
-    def __init__(self, architecture: NetworkSpec, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self, architecture: NetworkSpec, generator: torch.Generator | None = None, *, palette: bool = False
+    ) -> None:
         super().__init__()
         self.architecture = architecture
         widths, strided = architecture.widths, architecture.stem_stride == 2
@@ -188,6 +193,9 @@ class Network(nn.Module):
         self.full = _Doubling(before, architecture.last or 3, 3, bias=True) if strided else None
         headed = architecture.head > 0
         self.head = _Head(architecture.last if strided else before, 3, architecture.head, bias=True) if headed else None
+        self.palette: nn.Parameter | None = None
+        if palette:
+            self.add_palette()
         if generator is not None:
             self._initialise(generator)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -199,13 +207,18 @@ class Network(nn.Module):
 
     @property
     def code_length(self) -> int:
-        """Numbers that make a style: a scale and a shift for each normalised channel."""
-        return 2 * sum(self.architecture.normalised)
+        """Numbers that make a style: a scale and a shift for each normalised channel, and those of the palette."""
+        return 2 * sum(self.architecture.normalised) + (_PALETTE if self.palette is not None else 0)
 
     def neutral_code(self) -> Tensor:
-        """`(1, N)`: scales 1, shifts 0, to start from."""
+        """`(1, N)`: scales 1, shifts 0, and no mixing of colours, to start from."""
         layers = self.architecture.normalised
-        return torch.cat([torch.cat([torch.ones(c), torch.zeros(c)]) for c in layers])[None]
+        code = torch.cat([torch.cat([torch.ones(c), torch.zeros(c)]) for c in layers])[None]
+        return F.pad(code, (0, self.code_length - code.shape[1]))
+
+    def add_palette(self) -> None:
+        """Let codes mix the colours, too; with zeros at their end, codes as they were still paint the same."""
+        self.palette = nn.Parameter(torch.ones(3))
 
     def forward(self, images: Tensor, code: Tensor) -> Tensor:
         """Pastiches `(B, 3, H, W)` in [0, 1], in the precision of `images`.
@@ -226,12 +239,28 @@ class Network(nn.Module):
             x = F.relu_(styles.normalise(layer(x)))
             if index == 0 and self.skip is not None:
                 x = torch.addcmul(x, before, self.skip.to(x.dtype)[:, None, None])
+        return torch.sigmoid(self._mixed(self._colours(x), code))
+
+    def _colours(self, x: Tensor) -> Tensor:
+        """The last layers: `(B, 3, H, W)`, not yet in [0, 1]."""
         if self.full is None:
             assert self.head is not None
-            return torch.sigmoid(self.head(x))
-        if self.head is None:
-            return torch.sigmoid(self.full(x))
-        return torch.sigmoid(self.head.between(F.relu_(_mirrored(self.full.windows(x)))))
+            colours: Tensor = self.head(x)
+        elif self.head is None:
+            colours = self.full(x)
+        else:
+            colours = self.head.between(F.relu_(_mirrored(self.full.windows(x))))
+        return colours
+
+    def _mixed(self, colours: Tensor, code: Tensor) -> Tensor:
+        """Each plus what the palette adds: a mixture of all three and a constant, by the last numbers of the code."""
+        if self.palette is None:
+            return colours
+        palette = code[:, -_PALETTE:].reshape(-1, 3, 4) * self.palette[:, None]
+        palette = palette.to(colours.dtype)
+        pixels = colours.permute(0, 2, 3, 1)
+        mixed = pixels.flatten(1, 2) @ palette[..., :3].mT + palette[..., 3:].mT
+        return (pixels + mixed.reshape(pixels.shape)).permute(0, 3, 1, 2)
 
     def memory(self) -> float:
         """Bytes a pixel that a pass takes at its peak in float32, estimated."""
@@ -338,9 +367,14 @@ class Trained:
         """See `find_spec`."""
         return find_spec(self.tensors)
 
+    @property
+    def has_palette(self) -> bool:
+        """See `Network`."""
+        return "palette" in self.tensors
+
     def network(self) -> Network:
         """The shared convolutions, loaded."""
-        network = Network(self.architecture)
+        network = Network(self.architecture, palette=self.has_palette)
         shared = {name: tensor.float() for name, tensor in self.tensors.items() if not name.startswith(_STYLE)}
         try:
             network.load_state_dict(shared)
@@ -396,7 +430,7 @@ def _check(trained: Trained, path: str | Path) -> None:
         kind = trained.about.get("kind")
         own = f": its kind is {kind}" if kind else ""
         raise InputError(f"{path} holds no style{own}", "give a network that impasto train --style has written")
-    length = Network(trained.architecture).code_length
+    length = Network(trained.architecture, palette=trained.has_palette).code_length
     for name in trained.styles:
         if trained.tensors[_STYLE + name].shape != (length,):
             raise InputError(f"style {name} of {path} is not of its network", checkpoint.HINT)

@@ -98,6 +98,19 @@ class Predictor(nn.Module):
         return code
 
 
+def widened(predictor: Predictor, length: int) -> Predictor:
+    """The same, where codes have become longer: it predicts zeros for what is new."""
+    held = predictor.state_dict()
+    missing = length - len(held["code.bias"])
+    held["code.weight"], held["code.bias"] = (
+        torch.cat([held[name], held[name].new_zeros(missing, *held[name].shape[1:])])
+        for name in ("code.weight", "code.bias")
+    )
+    wider = Predictor(held["code.bias"][None], held["centre"][None])
+    wider.load_state_dict(held)
+    return wider
+
+
 def pack(network: networks.Network, predictor: Predictor) -> dict[str, Tensor]:
     """The tensors of a file."""
     tensors = {**network.state_dict(), **{_PREFIX + name: one for name, one in predictor.state_dict().items()}}

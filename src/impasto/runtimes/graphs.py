@@ -197,11 +197,26 @@ class _Graph(GraphWriter):
                 share = self._constant("skip", self._take("skip")[:, None, None])
                 x = self._node("Add", [x, self._node("Mul", [before, share])])
         if not strided:
-            return self._node("Sigmoid", [self._convolution(x, "head")])
+            return self._squeezed(self._convolution(x, "head"))
         if "head.weight" not in self._tensors:
-            return self._node("Sigmoid", [self._doubling(x, "full")])
+            return self._squeezed(self._doubling(x, "full"))
         windows = self._mirrored(self._relu(self._windows(x, "full")), len(self._tensors["full.bias"]))
+        if "palette" in self._tensors:
+            return self._squeezed(self._shuffled(self._between(windows), 3))
         return self._shuffled(self._node("Sigmoid", [self._between(windows)]), 3)
+
+    def _squeezed(self, x: str) -> str:
+        """Colours in [0, 1], as `networks.Network` mixes them."""
+        if "palette" in self._tensors:
+            share = self._constant("palette", self._take("palette")[:, None])
+            rows = self._node("Reshape", [self._scales.pop(0), *self._ints([-1, 3, 4])])
+            rows = self._node("Mul", [rows, share])
+            mixing = self._node("Slice", [rows, *self._ints([0], [3], [2])])
+            constant = self._node("Slice", [rows, *self._ints([3], [4], [2])])
+            flat = self._node("MatMul", [mixing, self._node("Reshape", [x, *self._ints([0, 3, -1])])])
+            added = self._node("Reshape", [self._node("Add", [flat, constant]), self._node("Shape", [x])])
+            x = self._node("Add", [x, added])
+        return self._node("Sigmoid", [x])
 
     def _split(self, x: str, sizes: Sequence[int], name: str) -> list[str]:
         """Cut into pieces by channel, and those into pieces where there are many: WebGPU takes few buffers at once."""
@@ -231,7 +246,10 @@ class _Graph(GraphWriter):
             part = ".pointwise" if f"{name}.first.pointwise.weight" in shapes else ""
             channels += [shapes[f"{name}.{half}{part}.weight"][0] for half in ("first", "second")]
         channels += [shapes[f"{name}.weight"][0] for name in self._numbered("up")]
-        return [size for count in channels for size in (count, count)]
+        return [size for count in channels for size in (count, count)] + self._palette_sizes()
+
+    def _palette_sizes(self) -> list[int]:
+        return [12] if "palette" in self._tensors else []
 
     def _half(self, x: str, name: str) -> str:
         """One of the two convolutions of a residual block."""

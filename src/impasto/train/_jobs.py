@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from impasto import images
@@ -193,6 +194,8 @@ class StyleTraining(TrainingJob):
         """With the styles."""
         names = [style.name for style in self.training_styles]
         own: dict[str, Any] = {"styles": names, "only_codes": self.only_codes, "unseen": self.unseen}
+        if self.unseen:
+            own["palette"] = True
         settings = super().recipe()
         if self.start is None:
             return {**settings, STARTING: "none", **own}
@@ -232,19 +235,25 @@ class StyleTraining(TrainingJob):
             )
         generator = torch.Generator().manual_seed(knobs.seed)
         network = networks.Network(network_specs.find(knobs.network), generator) if start is None else start.network()
+        if self.unseen and network.palette is None:
+            network.add_palette()
         if start is None or not start.styles:
             codes = network.neutral_code().repeat(len(training_styles), 1)
         else:
             mean = torch.cat([start.code(name) for name in start.styles]).mean(0, keepdim=True)
             codes = torch.cat([start.code(one.name) if one.name in start.styles else mean for one in training_styles])
+            codes = F.pad(codes, (0, network.code_length - codes.shape[1]))  # without a palette as it was
         common: dict[str, Any] = {"placement": placement, "knobs": knobs}
         if not self.unseen:
             balance = Balance(len(training_styles), knobs)
             return Student(network, CodeTable(codes), teacher, balance, only_codes=self.only_codes, **common)
         assert isinstance(teacher, Teacher)
         known = teacher.statistics
-        new = predictors.Predictor(codes.mean(0, keepdim=True), known[: self.style_count], generator)
-        book = CodePredictor(new if self.predictor is None else self.predictor, known)
+        if self.predictor is None:
+            predictor = predictors.Predictor(codes.mean(0, keepdim=True), known[: self.style_count], generator)
+        else:
+            predictor = predictors.widened(self.predictor, network.code_length)
+        book = CodePredictor(predictor, known)
         unseen = range(self.style_count, len(training_styles))
         return Student(network, book, teacher, SharedBalance(knobs), validation_styles=unseen, **common)
 

@@ -23,6 +23,9 @@ from impasto.train._words import WordsTeacher
 _FIXED_WEIGHTS = 0.1  # of the training, before the style weights move
 # of the training, over which the temporal loss grows to its weight: at once, it would be met by a blank picture
 _TEMPORAL_RAMP = 0.3
+# of the learning rate: Adam moves each of a layer's weights by as much, and a predicted number by the sum over its
+# hundreds of inputs; at the whole rate codes would jump further with each step than styles are apart
+_PREDICTOR_RATE = 1 / 64
 CACHED = 1 << 30
 """Bytes of content features that are kept."""
 
@@ -113,8 +116,13 @@ class Student(Learner):
         return [(self.network, self.average), (self.book, self.average_book)]
 
     def extra_parameter_groups(self) -> list[dict[str, Any]]:
-        """The critic, with less momentum."""
-        return [] if self.critic is None else [{"params": [*self.critic.parameters()], "betas": (0.5, 0.99)}]
+        """The critic, with less momentum; what predicts codes, with a smaller learning rate."""
+        groups: list[dict[str, Any]] = []
+        if self.critic is not None:
+            groups.append({"params": [*self.critic.parameters()], "betas": (0.5, 0.99)})
+        if isinstance(self.book, CodePredictor):
+            groups.append({"params": [*self.book.parameters()], "betas": (0.9, 0.99), "share": _PREDICTOR_RATE})
+        return groups
 
     def paint(self, photographs: Tensor, styles: Tensor) -> Tensor:
         """Pastiches `(B, 3, H, W)` float32 of photographs in `styles (B,)`, by the running averages."""
