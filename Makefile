@@ -14,7 +14,8 @@
 # make jury    paint the jury's pairs out of PICTURES=FOLDER into out/jury, beside the accepted ones of ACCEPTED=FOLDER
 # make pack    train the pack of styles on CONTENT=FOLDER, for PACK_TIME="--minutes 78" or "--steps 20000"
 # make arbitrary  train a network for any painting on CONTENT=FOLDER, from START=pack, for ARBITRARY_TIME="--minutes 82"
-# make decoders  train a decoder for each of relu1_1 .. relu5_1 on CONTENT=FOLDER, each for DECODER_TIME="--minutes 120"
+# make decoders  train a decoder for each of relu1_1 .. relu5_1 on CONTENT=FOLDER, each for DECODER_TIME="--minutes 120",
+#                each from the one before
 # make gpu     tests, timings and trainings for a machine with CUDA, in GPU_MINUTES=9, into out/gpu; again goes on
 # make docs    the documentation as a site, in two languages, into out/site
 # make protos  the Python messages of the gRPC interface, from src/impasto/protos/*.proto
@@ -174,8 +175,8 @@ DECODER_TIME ?= --minutes 120
 decoders: install
 	$(if $(CONTENT),,$(error name a folder of photographs: make decoders CONTENT=FOLDER))
 	@mkdir -p out
-	for block in 1 2 3 4 5; do $(BIN)/impasto train decoder --layer relu$${block}_1 --content $(CONTENT) $(DECODER_TIME) \
-	    --resume -o out/decoder$$block.safetensors || exit; done
+	from=; for block in 1 2 3 4 5; do $(BIN)/impasto train decoder --layer relu$${block}_1 --content $(CONTENT) $(DECODER_TIME) \
+	    $$from --resume -o out/decoder$$block.safetensors || exit; from="--from out/decoder$$block.safetensors"; done
 
 GPU_MINUTES ?= 9
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from impasto import images
+from impasto.cli import app
 from impasto.contract import Job, Placement, Style, StyleImage, ignore
 from impasto.errors import Cancelled, InputError, ResourceError
 from impasto.methods.arbitrary import Arbitrary
@@ -27,7 +28,7 @@ from impasto.methods.settings import (
     FeedForwardKnobs,
     TrainKnobs,
 )
-from impasto.models import catalog, checkpoint, networks, predictors
+from impasto.models import catalog, checkpoint, decoders, networks, predictors
 from impasto.models.decoders import Decoder
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
@@ -36,7 +37,7 @@ from impasto.train._critic import Critic
 from impasto.train._motion import Motion
 from impasto.train._teacher import Teacher
 from impasto.train.data import Crops, load_photographs
-from tiny import noise, write_photographs
+from tiny import noise, tiny_network, write_photographs
 from tiny import training_styles as known_styles
 
 KNOBS = TrainKnobs(steps=6, crop=64, canvas=96, batch=2, ema=0.5)
@@ -384,6 +385,27 @@ def test_a_decoder_learns_to_rebuild_and_goes_on_exactly(learn, tmp_path, tiny_w
     features = Encoder(VGG19, tiny_weights["vgg19-normalised"], placement)(noise(64, 80), ["relu2_1"])["relu2_1"]
     weights = {name: tensor.float() for name, tensor in whole.items()}
     assert Decoder(weights, placement, "relu2_1")(features).shape == (1, 3, 64, 80)
+
+
+def test_a_decoder_begins_with_what_it_has_in_common_with_another(learn, tmp_path, photographs):
+    knobs = DecoderKnobs(layer="relu1_1", steps=3, crop=64, canvas=96, batch=2, learning_rate=1e-9)
+    first = learn("first", knobs).path
+    begun = {"start": decoders.read(first)}
+    second = load_file(learn("second", replace(knobs, layer="relu2_1"), **begun).path)
+    for name, tensor in load_file(first).items():
+        torch.testing.assert_close(second[name], tensor)
+    assert second.keys() > begun["start"].keys()
+    with pytest.raises(InputError, match="begun with starting_network"):
+        learn("second", replace(knobs, layer="relu2_1"), resume=True)
+    network = tmp_path / "network.safetensors"
+    networks.Trained(tiny_network()).save(network)
+    with pytest.raises(InputError, match="is not a decoder"):
+        decoders.read(network)
+    other = tmp_path / "other.safetensors"
+    command = ["train", "decoder", "--content", photographs, "--from", first, "-o"]
+    assert app.run([*map(str, command), str(first)]) == 2
+    assert app.run([*map(str, command[:5]), str(network), "-o", str(other)]) == 2
+    assert not other.exists()
 
 
 @pytest.mark.process

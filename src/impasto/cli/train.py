@@ -306,6 +306,10 @@ def train_attention(
 def train_decoder(
     content: _Content = None,
     out: _Out = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="Start from a decoder, of this layer or another: what both have is taken over."),
+    ] = None,
     devices: _Devices = 1,
     resume: _Resume = False,
     device: flags.Device = "auto",
@@ -317,10 +321,14 @@ def train_decoder(
     asked = _built(DecoderKnobs, knobs)
     source, target = _places(content, out)
 
+    check_apart({"-o": target}, [start])
+
     def job(_store: Store, _reporter: Reporter) -> TrainingJob:
+        from impasto.models import decoders
         from impasto.train import DecoderTraining
 
-        return DecoderTraining(source=source, target=target, knobs=asked, devices=devices, resume=resume)
+        begun = None if start is None else decoders.read(start)
+        return DecoderTraining(source=source, target=target, knobs=asked, devices=devices, resume=resume, start=begun)
 
     _run(job, target, device, precision, resume=resume, as_json=as_json)
 

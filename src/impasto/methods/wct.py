@@ -15,7 +15,7 @@ from impasto.contract import STYLE_LAYERS, Costs, Job, OnProgress, Placement, Pr
 from impasto.errors import InputError
 from impasto.methods.settings import WCTKnobs
 from impasto.methods.transfer import Covariance, FeatureTransfer, Networks, Report
-from impasto.models import checkpoint, decoders
+from impasto.models import decoders
 from impasto.models.checkpoint import SUFFIX, WeightsRef
 from impasto.ops.tiles import to_codes
 
@@ -71,14 +71,7 @@ class WCT(Costs):
         """
         ref = WeightsRef.parse(name)
         assert ref.file is not None
-        tensors, about = checkpoint.read(ref.file)
-        layer = ref.name.removeprefix("decoder-")
-        if about.get("kind") != "decoder" or about.get("layer") != layer:
-            raise InputError(
-                f"{ref.file} is not a decoder of {layer}", f"impasto train decoder --layer {layer} makes it"
-            )
-        decoders.check(ref.file, tensors, layer)
-        return {key: tensor.float() for key, tensor in tensors.items()}
+        return decoders.read(ref.file, ref.name.removeprefix("decoder-"))
 
     def encode_style(self, style: Style, knobs: WCTKnobs) -> StyleCode:  # noqa: ARG002 - nothing in it shapes the code
         """Mean and covariance of each level, averaged over the style images by weight.

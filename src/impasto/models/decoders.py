@@ -24,6 +24,9 @@ from impasto.models.encoders import Border
 from impasto.ops.stats import precise
 from impasto.ops.tiling import Tile
 
+KIND = "decoder"
+"""The kind in the metadata of a decoder's file."""
+
 _GREY = 0.5
 _FAINT = 0.1  # of the usual gain of the last convolution: a decoder that knows nothing paints grey
 
@@ -66,6 +69,25 @@ def check(path: Path, weights: Mapping[str, Tensor], layer: str) -> None:
         if weight.dim() != 4 or weight.shape[1:2] != given or bias.shape != weight.shape[:1]:
             raise InputError(f"{path} has {key}.weight of shape {tuple(weight.shape)}, which does not fit", hint)
         given = bias.shape
+
+
+def read(path: Path, layer: str = "") -> dict[str, Tensor]:
+    """The tensors of a file that `impasto train decoder` has written, in float32.
+
+    layer: which it has to decode; any by default.
+
+    Raises:
+        InputError: it is missing, of another kind, or decodes another layer.
+    """
+    stored, about = checkpoint.read(path)
+    own = str(about.get("layer", ""))
+    if about.get("kind") != KIND or own != (layer or own):
+        which = f" --layer {layer}" if layer else ""
+        raise InputError(
+            f"{path} is not a decoder{f' of {layer}' if layer else ''}", f"impasto train decoder{which} makes it"
+        )
+    check(path, stored, own)
+    return {name: tensor.float() for name, tensor in stored.items()}
 
 
 class Decoder:
@@ -118,9 +140,16 @@ class Mirror(nn.ModuleDict):
         encoder: weights of the VGG-19 that is mirrored, which tell the channels.
         layer: whose features it decodes.
         generator: of the first weights.
+        start: a decoder of any layer, whose convolutions it begins with where it has them, too.
     """
 
-    def __init__(self, encoder: Mapping[str, Tensor], layer: str, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        encoder: Mapping[str, Tensor],
+        layer: str,
+        generator: torch.Generator,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.layer = layer
         undone = [block for block in steps(layer) if isinstance(block, Convolution)]
@@ -132,6 +161,13 @@ class Mirror(nn.ModuleDict):
             assert own.bias is not None
             nn.init.constant_(own.bias, _GREY if block is undone[-1] else 0)
             self[block.key] = own
+        fresh = self.state_dict()
+        shared = {
+            name: tensor
+            for name, tensor in (start or {}).items()
+            if name in fresh and tensor.shape == fresh[name].shape
+        }
+        self.load_state_dict({**fresh, **shared})
 
     def decoder(self, placement: Placement) -> Decoder:
         """Decodes by the weights as they stand."""

@@ -11,7 +11,6 @@ Every width is read off the tensors, so that a narrower (pruned) network loads l
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -385,10 +384,7 @@ class Trained:
     @property
     def digest(self) -> str:
         """Twelve letters that tell its numbers from those of another."""
-        found = hashlib.sha256()
-        for name in sorted(self.tensors):
-            found.update(name.encode() + self.tensors[name].float().cpu().numpy().tobytes())
-        return found.hexdigest()[:12]
+        return checkpoint.digest(self.tensors)
 
     def code(self, style: str) -> Tensor:
         """`(1, N)` float32."""

@@ -24,7 +24,7 @@ from impasto.methods.settings import (
     TrainKnobs,
     TranslationKnobs,
 )
-from impasto.models import catalog, checkpoint, clip_files, codecs, network_specs, networks, predictors, sanet
+from impasto.models import catalog, checkpoint, clip_files, codecs, decoders, network_specs, networks, predictors, sanet
 from impasto.train import _pages
 from impasto.train._attention import AttentionLearner
 from impasto.train._clip import ClipLearner
@@ -388,24 +388,30 @@ def _check_two(
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderTraining(TrainingJob):
-    """A decoder that rebuilds photographs from the features of one layer; see `DecoderLearner`."""
+    """A decoder that rebuilds photographs from the features of one layer; see `DecoderLearner`.
+
+    Attributes:
+        start: tensors of a decoder to begin with.
+    """
 
     knobs: DecoderKnobs
+    start: Mapping[str, Tensor] | None = None
 
     assets = ASSETS[:1]
 
     def recipe(self) -> dict[str, Any]:
         """With the kind, which tells it from the recipe of a network."""
-        return {"kind": "decoder", **super().recipe()}
+        begun = "none" if self.start is None else checkpoint.digest(self.start)
+        return {"kind": decoders.KIND, STARTING: begun, **super().recipe()}
 
     def learner(self, beginning: Beginning) -> DecoderLearner:
         """A rebuilder."""
-        return DecoderLearner(beginning.weights[self.assets[0]], self.knobs, beginning.placement)
+        return DecoderLearner(beginning.weights[self.assets[0]], self.knobs, beginning.placement, self.start)
 
     def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
         """With its layer."""
         assert isinstance(learner, DecoderLearner)
-        checkpoint.write(self.target, learner.tensors(), {**about, "kind": "decoder", "layer": self.knobs.layer})
+        checkpoint.write(self.target, learner.tensors(), {**about, "kind": decoders.KIND, "layer": self.knobs.layer})
 
     def samples(self, learner: Learner, validation: Photographs) -> Iterator[tuple[Floats, str]]:
         """Photographs, and below them what is rebuilt."""

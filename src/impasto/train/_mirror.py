@@ -28,15 +28,22 @@ class DecoderLearner(Learner):
         weights: of the VGG-19 that is mirrored.
         knobs: of the training.
         placement: device and precision of the convolutions.
+        start: a decoder to begin with, see `Mirror`.
 
     Paper: arXiv:1705.08086, eq. 1 (Li, Fang, Yang, Wang, Lu and Yang 2017).
     """
 
     knobs: DecoderKnobs
 
-    def __init__(self, weights: Mapping[str, Tensor], knobs: DecoderKnobs, placement: Placement) -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        knobs: DecoderKnobs,
+        placement: Placement,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__(knobs, placement)
-        self.mirror = Mirror(weights, knobs.layer, torch.Generator().manual_seed(knobs.seed))
+        self.mirror = Mirror(weights, knobs.layer, torch.Generator().manual_seed(knobs.seed), start)
         self.average = copy.deepcopy(self.mirror).requires_grad_(False)
         self._encoder = [Encoder(VGG19, weights, placement)]  # in a list, so that it is not registered as a submodule
 
