@@ -408,6 +408,24 @@ def test_a_decoder_begins_with_what_it_has_in_common_with_another(learn, tmp_pat
     assert not other.exists()
 
 
+@pytest.mark.parametrize(
+    ("device", "processes", "rank", "own"),
+    [
+        ("cuda", (1, 1), None, "cuda"),
+        ("cuda:1", (1, 1), "0", "cuda:1"),
+        ("cuda", (1, 2), None, "cuda:0"),  # the first starts the others, and has no number yet
+        ("cuda", (1, 2), "1", "cuda:1"),
+        ("cuda:0", (2, 1), "0", "cuda:0"),
+        ("cpu", (1, 2), "1", "cpu"),
+    ],
+)
+def test_each_process_has_its_losses_on_its_own_device(monkeypatch, device, processes, rank, own):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert _run._own_device(Placement(device), processes).device == own
+
+
 @pytest.mark.process
 def test_two_processes_learn_what_one_with_twice_the_batch_does_and_so_does_their_critic(learn, as_program):
     knobs = replace(KNOBS, steps=3, adversarial_weight=0.5)

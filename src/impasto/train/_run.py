@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -92,7 +92,7 @@ def train(
         Cancelled: `on_progress` asked to stop; the checkpoint is written.
     """
     knobs, folder = job.knobs, job.folder
-    done = _checkpoint(job)
+    done, placement = _checkpoint(job), _own_device(placement, _processes(job))
     job = job.loaded(on_progress, on_note)
     assert isinstance(job.source, Photographs)
     photographs = job.source
@@ -148,11 +148,25 @@ def _checkpoint(job: TrainingJob) -> int | None:
     return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
 
 
+def _processes(job: TrainingJob) -> tuple[int, int]:
+    """On how many machines, and how many on each; torchrun knows better than the job."""
+    return int(os.environ.get("GROUP_WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", job.devices))
+
+
+def _own_device(placement: Placement, processes: tuple[int, int]) -> Placement:
+    """The placement on the CUDA device of this process, where several train together.
+
+    Lightning moves the module there, but its losses are made before.
+    """
+    if max(processes) == 1 or not placement.device.startswith("cuda"):
+        return placement
+    return replace(placement, device=f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
+
+
 def _trainer(job: TrainingJob, placement: Placement, callback: lightning.Callback) -> lightning.Trainer:
     knobs, folder = job.knobs, job.folder
     kind, _, index = placement.device.partition(":")
-    nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))  # these two are torchrun's
-    devices = int(os.environ.get("LOCAL_WORLD_SIZE", job.devices))
+    nodes, devices = _processes(job)
     joined = nodes * devices > 1
     named = [int(index)] if index and not joined and kind == "cuda" else devices
     return lightning.Trainer(
