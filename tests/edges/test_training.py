@@ -34,6 +34,7 @@ from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
 from impasto.train import AttentionTraining, DecoderTraining, StyleTraining, _run, load_arbitrary, train, variations
 from impasto.train._critic import Critic
+from impasto.train._jobs import Beginning
 from impasto.train._motion import Motion
 from impasto.train._teacher import Teacher
 from impasto.train.data import Crops, load_photographs
@@ -321,6 +322,20 @@ def test_it_starts_from_the_convolutions_of_known_styles(learn, base):
     mean = (start.code("style0") + start.code("style1"))[0] / 2
     code = tensors["predictor.code.bias"]
     torch.testing.assert_close(code, F.pad(mean, (0, len(code) - len(mean))), atol=0.3, rtol=0)
+
+
+@pytest.mark.parametrize(("begun", "shares"), [(False, [1.0, 1 / 64]), (True, [0.1, 1 / 64])])
+def test_what_predicts_codes_takes_small_steps_and_so_do_convolutions_beside_a_new_one(
+    photographs, tmp_path, tiny_weights, placement, base, begun, shares
+):
+    options = {"start": networks.read(base)} if begun else {}
+    common = {"source": photographs, "target": tmp_path / "any.safetensors", "knobs": KNOBS}
+    job = StyleTraining(**common, **options, **any_painting())
+    learner = job.learner(Beginning(tiny_weights, placement, None, ignore))
+    groups = learner.configure_optimizers().param_groups
+    assert [group["share"] for group in groups] == shares
+    held = {id(one) for group in groups for one in group["params"]}
+    assert held == {id(one) for part, _ in learner.averaged_modules() for one in part.parameters()}
 
 
 def test_a_network_for_any_painting_that_lacks_a_palette_gets_one(learn):

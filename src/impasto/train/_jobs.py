@@ -49,6 +49,8 @@ _UNPAIRED = "unpaired"
 STARTING = "starting_network"
 """What a recipe calls the network that a training began with: its digest, or none."""
 
+_TAUGHT_RATE = 0.1  # of the learning rate, for convolutions that have learnt before, beside a new predictor
+
 _CROPS_PER_PHOTOGRAPH = 64  # crops of each photograph, where none is kept
 
 Weights: TypeAlias = Mapping[str, Mapping[str, Tensor]]
@@ -250,10 +252,11 @@ class StyleTraining(TrainingJob):
         assert isinstance(teacher, Teacher)
         known = teacher.statistics
         if self.predictor is None:
-            predictor = predictors.Predictor(codes.mean(0, keepdim=True), known[: self.style_count], generator)
+            new = predictors.Predictor(codes.mean(0, keepdim=True), known[: self.style_count], generator)
+            # its first codes mean nothing; convolutions that paint would unlearn to heed them
+            book = CodePredictor(new, known, 1.0 if start is None else _TAUGHT_RATE)
         else:
-            predictor = predictors.widened(self.predictor, network.code_length)
-        book = CodePredictor(predictor, known)
+            book = CodePredictor(predictors.widened(self.predictor, network.code_length), known)
         unseen = range(self.style_count, len(training_styles))
         return Student(network, book, teacher, SharedBalance(knobs), validation_styles=unseen, **common)
 

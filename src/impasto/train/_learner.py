@@ -166,7 +166,7 @@ class Learner(lightning.LightningModule, ABC):
         apart = {id(one) for group in others for one in group["params"]}
         trained = [one for part, _ in self.averaged_modules() for one in part.parameters() if one.requires_grad]
         learning = [one for one in trained if id(one) not in apart]
-        groups: list[dict[str, Any]] = [{"params": learning, "betas": (0.9, 0.99)}, *others]
+        groups = [{"params": learning, "betas": (0.9, 0.99)}, *others] if learning else others
         return torch.optim.Adam(groups, lr=self.knobs.learning_rate)
 
     def extra_parameter_groups(self) -> list[dict[str, Any]]:

@@ -52,13 +52,14 @@ class CodePredictor(torch.nn.Module):
     Args:
         predictor: the network that predicts.
         known: statistics of the paintings, as it takes them, a row each.
+        network_rate: share of the learning rate for the convolutions beside it.
     """
 
     known: Tensor
 
-    def __init__(self, predictor: predictors.Predictor, known: Tensor) -> None:
+    def __init__(self, predictor: predictors.Predictor, known: Tensor, network_rate: float = 1.0) -> None:
         super().__init__()
-        self.predictor = predictor
+        self.predictor, self.network_rate = predictor, network_rate
         self.register_buffer("known", known, persistent=False)
 
     def forward(self, styles: Tensor, numbers: Tensor | None = None) -> Tensor:  # noqa: ARG002 - nothing is drawn
@@ -116,12 +117,13 @@ class Student(Learner):
         return [(self.network, self.average), (self.book, self.average_book)]
 
     def extra_parameter_groups(self) -> list[dict[str, Any]]:
-        """The critic, with less momentum; what predicts codes, with a smaller learning rate."""
+        """The critic, with less momentum; what predicts codes, and the convolutions beside it, with their own rates."""
         groups: list[dict[str, Any]] = []
         if self.critic is not None:
             groups.append({"params": [*self.critic.parameters()], "betas": (0.5, 0.99)})
         if isinstance(self.book, CodePredictor):
-            groups.append({"params": [*self.book.parameters()], "betas": (0.9, 0.99), "share": _PREDICTOR_RATE})
+            for part, share in ((self.network, self.book.network_rate), (self.book, _PREDICTOR_RATE)):
+                groups.append({"params": [*part.parameters()], "betas": (0.9, 0.99), "share": share})
         return groups
 
     def paint(self, photographs: Tensor, styles: Tensor) -> Tensor:
