@@ -13,9 +13,9 @@
 # make letters  how much of painted words an OCR reads, appended to bench/letters.csv; the words into out/letters
 # make jury    paint the jury's pairs out of PICTURES=FOLDER into out/jury, beside the accepted ones of ACCEPTED=FOLDER
 # make pack    train the pack of styles on CONTENT=FOLDER, for PACK_TIME="--minutes 78" or "--steps 20000"
-# make arbitrary  train a network for any painting on CONTENT=FOLDER, from START=pack, for ARBITRARY_TIME="--minutes 82"
+# make arbitrary  train a network for any painting on CONTENT=FOLDER, from START=pack, for ARBITRARY_TIME="--minutes 46 --crop 176"
 # make decoders  train a decoder for each of relu1_1 .. relu5_1 on CONTENT=FOLDER, each for DECODER_TIME="--minutes 120",
-#                each from the one before
+#                each from the one before; the time stays as it was begun
 # make gpu     tests, timings and trainings for a machine with CUDA, in GPU_MINUTES=9, into out/gpu; again goes on
 # make docs    the documentation as a site, in two languages, into out/site
 # make protos  the Python messages of the gRPC interface, from src/impasto/protos/*.proto
@@ -160,14 +160,14 @@ pack: install
 	    $(PACK_TIME) --resume -o out/pack.safetensors
 	$(BIN)/impasto bench networks out/pack.safetensors --csv out/pack.csv
 
-ARBITRARY_TIME ?= --minutes 82 --crop 144
+ARBITRARY_TIME ?= --minutes 46 --crop 176
 START ?= pack
 
 arbitrary: install
 	$(if $(CONTENT),,$(error name a folder of photographs: make arbitrary CONTENT=FOLDER))
 	@mkdir -p out
-	$(BIN)/impasto train arbitrary --content $(CONTENT) --from $(START) --learning-rate 0.002 --content-budget 1.4 \
-	    --style-weight 6 $(ARBITRARY_TIME) --resume -o out/arbitrary.safetensors
+	$(BIN)/impasto train arbitrary --content $(CONTENT) --from $(START) --learning-rate 0.006 \
+	    --style-weight 2.5 --stroke-weight 0.3 $(ARBITRARY_TIME) --resume -o out/arbitrary.safetensors
 	$(BIN)/impasto bench networks out/arbitrary.safetensors --set three --csv out/arbitrary.csv
 
 DECODER_TIME ?= --minutes 120

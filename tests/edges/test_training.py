@@ -314,6 +314,16 @@ def test_it_goes_on_from_a_network_for_any_painting_with_its_predictor(learn):
         torch.testing.assert_close(after[name], before[name], atol=2e-3, rtol=0)
 
 
+def test_a_training_that_began_without_a_palette_is_told_to_go_on_otherwise(learn, tmp_path):
+    knobs = replace(KNOBS, steps=1)
+    learn("any", knobs, **any_painting())
+    recipe = tmp_path / "any.training" / "recipe.json"
+    recipe.write_text(json.dumps({key: one for key, one in json.loads(recipe.read_text()).items() if key != "palette"}))
+    with pytest.raises(InputError, match="begun with palette False") as caught:
+        learn("any", replace(knobs, steps=2), resume=True, **any_painting())
+    assert "--from" in caught.value.hint
+
+
 def test_it_starts_from_the_convolutions_of_known_styles(learn, base):
     start = networks.read(base)
     knobs = replace(KNOBS, steps=1, learning_rate=1e-6)
@@ -333,7 +343,7 @@ def test_what_predicts_codes_takes_small_steps_and_so_do_convolutions_beside_a_n
     job = StyleTraining(**common, **options, **any_painting())
     learner = job.learner(Beginning(tiny_weights, placement, None, ignore))
     groups = learner.configure_optimizers().param_groups
-    assert [group["share"] for group in groups] == shares
+    assert [group["rate_share"] for group in groups] == shares
     held = {id(one) for group in groups for one in group["params"]}
     assert held == {id(one) for part, _ in learner.averaged_modules() for one in part.parameters()}
 
@@ -416,6 +426,12 @@ def test_a_decoder_begins_with_what_it_has_in_common_with_another(learn, tmp_pat
     networks.Trained(tiny_network()).save(network)
     with pytest.raises(InputError, match="is not a decoder"):
         decoders.read(network)
+    checkpoint.write(tmp_path / "odd.safetensors", begun["start"], {"kind": "decoder", "layer": "relu9_1"})
+    with pytest.raises(InputError, match=r"odd\.safetensors is not a decoder"):
+        decoders.read(tmp_path / "odd.safetensors")
+    half = {name: tensor[:, ..., :1] if tensor.dim() == 4 else tensor for name, tensor in begun["start"].items()}
+    with pytest.raises(InputError, match=r"has conv1_1\.weight of shape"):
+        learn("third", knobs, start=half)
     other = tmp_path / "other.safetensors"
     command = ["train", "decoder", "--content", photographs, "--from", first, "-o"]
     assert app.run([*map(str, command), str(first)]) == 2

@@ -194,12 +194,14 @@ def test_a_palette_mixes_the_colours_before_they_are_squeezed(name):
     torch.testing.assert_close(found[1], mixed, atol=1e-3, rtol=1e-3)
 
 
-def test_a_file_tells_whether_its_codes_hold_a_palette(tmp_path):
+def test_a_palette_is_known_by_its_tensor_and_refused_beside_named_styles(tmp_path):
     network = networks.Network(networks.ARCHITECTURES["tiny"], torch.Generator().manual_seed(0), palette=True)
-    networks.Trained(networks.pack(network, network.neutral_code(), ["one"])).save(tmp_path / "one.safetensors")
-    trained = networks.read(tmp_path / "one.safetensors")
+    trained = networks.Trained(networks.pack(network, network.neutral_code(), ["one"]))
     assert trained.architecture.name == "tiny"
     assert trained.network().code_length == trained.code("one").shape[1] == network.code_length
+    trained.save(tmp_path / "one.safetensors")
+    with pytest.raises(InputError, match="mixes colours as networks for any painting do"):
+        networks.read(tmp_path / "one.safetensors")
 
 
 def test_an_unknown_network_is_told(capsys):

@@ -129,6 +129,13 @@ def test_what_cannot_be_exported_is_said(network, words, capsys):
     assert capsys.readouterr().err.count("\n") == 2
 
 
+@pytest.mark.parametrize("share", [np.ones(4), np.ones(()), np.ones(0)])
+def test_an_odd_palette_makes_no_graph(share):
+    arrays = {key: tensor.numpy() for key, tensor in tensors_of(ROWS["direct"], palette=True).items()}
+    with pytest.raises(InputError, match="not an Impasto network"):
+        graphs.build({**arrays, "palette": share.astype(np.float32)})
+
+
 def test_what_is_no_network_makes_no_graph():
     arrays = {key: tensor.numpy() for key, tensor in tiny_network().items()}
     for changed in (

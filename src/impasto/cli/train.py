@@ -163,7 +163,8 @@ def train_arbitrary(
     start: Annotated[
         str | None,
         typer.Option(
-            "--from", help="Start from a trained network: pack, a .safetensors file, or one for any painting, to go on."
+            "--from",
+            help="Start from a trained network: pack, a file, or one for any painting, to go on, such as shipped.",
         ),
     ] = None,
     devices: _Devices = 1,
@@ -178,6 +179,7 @@ def train_arbitrary(
     asked = _built(TrainKnobs, {**knobs, "network": knobs.get("network") or _ARBITRARY_NETWORK})
     network_specs.find(asked.network)
     _painting_files(paintings)
+    check_apart({"-o": target}, [start])
     common: dict[str, Any] = {"source": source, "target": target, "knobs": asked, "devices": devices, "resume": resume}
 
     def job(store: Store, reporter: Reporter) -> TrainingJob:

@@ -114,6 +114,8 @@ def network(tensors: Tensors, dtype: str = "float32") -> Any:
         InputError: they are not those of an Impasto network.
     """
     try:
+        if "palette" in tensors:
+            raise ValueError("networks for any painting have no Keras form")
         return _frozen(_Network(tensors, dtype).model())
     except (KeyError, IndexError, ValueError) as error:
         raise InputError("the file is not an Impasto network", "give one that impasto train has written") from error

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impasto.contract import Placement
+from impasto.contract import STYLE_LAYERS, Placement
 from impasto.errors import InputError
 from impasto.models import checkpoint
 from impasto.models.encoder_specs import VGG19, Convolution, Pooling
@@ -79,13 +79,11 @@ def read(path: Path, layer: str = "") -> dict[str, Tensor]:
     Raises:
         InputError: it is missing, of another kind, or decodes another layer.
     """
-    stored, about = checkpoint.read(path)
-    own = str(about.get("layer", ""))
-    if about.get("kind") != KIND or own != (layer or own):
-        which = f" --layer {layer}" if layer else ""
-        raise InputError(
-            f"{path} is not a decoder{f' of {layer}' if layer else ''}", f"impasto train decoder{which} makes it"
-        )
+    hint = f"impasto train decoder{f' --layer {layer}' if layer else ''} makes it"
+    stored, about = checkpoint.read(path, hint=hint)
+    own = str(about.get("layer"))
+    if about.get("kind") != KIND or own not in ([layer] if layer else STYLE_LAYERS):
+        raise InputError(f"{path} is not a decoder{f' of {layer}' if layer else ''}", hint)
     check(path, stored, own)
     return {name: tensor.float() for name, tensor in stored.items()}
 
@@ -141,6 +139,9 @@ class Mirror(nn.ModuleDict):
         layer: whose features it decodes.
         generator: of the first weights.
         start: a decoder of any layer, whose convolutions it begins with where it has them, too.
+
+    Raises:
+        InputError: those of `start` have other channels.
     """
 
     def __init__(
@@ -162,11 +163,11 @@ class Mirror(nn.ModuleDict):
             nn.init.constant_(own.bias, _GREY if block is undone[-1] else 0)
             self[block.key] = own
         fresh = self.state_dict()
-        shared = {
-            name: tensor
-            for name, tensor in (start or {}).items()
-            if name in fresh and tensor.shape == fresh[name].shape
-        }
+        shared = {name: tensor for name, tensor in (start or {}).items() if name in fresh}
+        other = next((name for name, tensor in shared.items() if tensor.shape != fresh[name].shape), None)
+        if other is not None:
+            shape = tuple(shared[other].shape)
+            raise InputError(f"the decoder to start from has {other} of shape {shape}", "give one of the same VGG-19")
         self.load_state_dict({**fresh, **shared})
 
     def decoder(self, placement: Placement) -> Decoder:

@@ -366,14 +366,9 @@ class Trained:
         """See `find_spec`."""
         return find_spec(self.tensors)
 
-    @property
-    def has_palette(self) -> bool:
-        """See `Network`."""
-        return "palette" in self.tensors
-
     def network(self) -> Network:
         """The shared convolutions, loaded."""
-        network = Network(self.architecture, palette=self.has_palette)
+        network = Network(self.architecture, palette="palette" in self.tensors)
         shared = {name: tensor.float() for name, tensor in self.tensors.items() if not name.startswith(_STYLE)}
         try:
             network.load_state_dict(shared)
@@ -426,7 +421,9 @@ def _check(trained: Trained, path: str | Path) -> None:
         kind = trained.about.get("kind")
         own = f": its kind is {kind}" if kind else ""
         raise InputError(f"{path} holds no style{own}", "give a network that impasto train --style has written")
-    length = Network(trained.architecture, palette=trained.has_palette).code_length
+    if "palette" in trained.tensors:
+        raise InputError(f"{path} mixes colours as networks for any painting do, and names styles", checkpoint.HINT)
+    length = Network(trained.architecture).code_length
     for name in trained.styles:
         if trained.tensors[_STYLE + name].shape != (length,):
             raise InputError(f"style {name} of {path} is not of its network", checkpoint.HINT)

@@ -129,7 +129,7 @@ def unpack(tensors: Mapping[str, Tensor]) -> tuple[networks.Network, Predictor]:
     try:
         predictor = Predictor(network.neutral_code(), own["centre"][None])
         predictor.load_state_dict(own)
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, IndexError, RuntimeError) as error:
         raise InputError("there is no network for any painting", _HINT) from error
     return network, predictor
 

@@ -208,7 +208,7 @@ class _Graph(GraphWriter):
     def _squeezed(self, x: str) -> str:
         """Colours in [0, 1], as `networks.Network` mixes them."""
         if "palette" in self._tensors:
-            share = self._constant("palette", self._take("palette")[:, None])
+            share = self._constant("palette", self._take("palette").reshape(3, 1))
             rows = self._node("Reshape", [self._scales.pop(0), *self._ints([-1, 3, 4])])
             rows = self._node("Mul", [rows, share])
             mixing = self._node("Slice", [rows, *self._ints([0], [3], [2])])

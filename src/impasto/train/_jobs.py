@@ -46,6 +46,9 @@ _SHEET_PHOTOGRAPHS = 3  # in sheets
 _SHEET_DRAWINGS = 24  # in the sheets of a CLIP
 _SHEET_SIDE = 320  # px of the pictures in sheets
 _UNPAIRED = "unpaired"
+PALETTE = "palette"
+"""What a recipe calls that codes mix colours, as `networks.Network` says."""
+
 STARTING = "starting_network"
 """What a recipe calls the network that a training began with: its digest, or none."""
 
@@ -197,7 +200,7 @@ class StyleTraining(TrainingJob):
         names = [style.name for style in self.training_styles]
         own: dict[str, Any] = {"styles": names, "only_codes": self.only_codes, "unseen": self.unseen}
         if self.unseen:
-            own["palette"] = True
+            own[PALETTE] = True
         settings = super().recipe()
         if self.start is None:
             return {**settings, STARTING: "none", **own}
@@ -612,11 +615,14 @@ def load(name: str) -> networks.Trained:
 def load_arbitrary(name: str) -> tuple[networks.Trained, predictors.Predictor | None]:
     """A network to start one for any painting from, as `load` does; and its predictor, where it is one itself.
 
+    `shipped` is the one that ships.
+
     Raises:
         InputError: see `load`.
     """
-    if name == "pack" or checkpoint.read(name)[1].get("kind") != predictors.KIND:
+    path = catalog.ARBITRARY if name == "shipped" else Path(name)
+    if name == "pack" or checkpoint.read(path)[1].get("kind") != predictors.KIND:
         return load(name), None
-    tensors, about = predictors.read(Path(name))
+    tensors, about = predictors.read(path)
     network, predictor = predictors.unpack(tensors)
     return networks.Trained(network.state_dict(), about), predictor

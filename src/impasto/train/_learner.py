@@ -125,7 +125,7 @@ class Learner(lightning.LightningModule, ABC):
                 self.spent = float(self.trainer.strategy.broadcast(self.spent))
         rate = self.knobs.learning_rate * self.rate(self.share)
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = rate * group.get("share", 1.0)
+            group["lr"] = rate * group.get("rate_share", 1.0)
 
     def rate(self, share: float) -> float:
         """What is left of the learning rate at a share of the training."""
@@ -161,7 +161,7 @@ class Learner(lightning.LightningModule, ABC):
         self._sums = {}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam; a critic has less momentum, because its target moves."""
+        """Adam; what has options of its own is a group of its own."""
         others = self.extra_parameter_groups()
         apart = {id(one) for group in others for one in group["params"]}
         trained = [one for part, _ in self.averaged_modules() for one in part.parameters() if one.requires_grad]
@@ -170,7 +170,7 @@ class Learner(lightning.LightningModule, ABC):
         return torch.optim.Adam(groups, lr=self.knobs.learning_rate)
 
     def extra_parameter_groups(self) -> list[dict[str, Any]]:
-        """Parameters that have options of their own, such as `share` of the learning rate."""
+        """Parameters that have options of their own, such as `rate_share` of the learning rate."""
         return []
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

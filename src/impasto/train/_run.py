@@ -26,7 +26,7 @@ from impasto.files import check_no_folder, discard_leftovers, whole, write_whole
 from impasto.memory import FREED_MEMORY
 from impasto.methods.settings import ScheduleKnobs
 from impasto.train import _pages
-from impasto.train._jobs import STARTING, Beginning, TrainingJob, folder_of
+from impasto.train._jobs import PALETTE, STARTING, Beginning, TrainingJob, folder_of
 from impasto.train._learner import Batch, Batches, Learner, validation_crops
 from impasto.train.data import Crops, Photographs
 
@@ -37,7 +37,7 @@ _PROGRESS = 0.005  # of the validation loss counts as progress
 _CLIP = 1.0  # of the gradient's norm; about twice what is usual, so only outliers are cut
 _RESUMABLE = ("minutes", "steps", "patience")  # knobs that may change when a run is resumed
 # what a run had whose recipe is older than the setting, where that is not the default
-_BEFORE = {"grid_weight": 0.0, "palette": False}
+_BEFORE = {"grid_weight": 0.0, PALETTE: False}
 
 OnValidation: TypeAlias = Callable[[int, Mapping[str, float]], bool]
 
@@ -144,8 +144,12 @@ def _checkpoint(job: TrainingJob) -> int | None:
     before = {**asdict(type(job.knobs)()), **_BEFORE, STARTING: recipe.get(STARTING), **written}
     for name, value in recipe.items():
         if name not in _RESUMABLE and before.get(name) != value:
-            raise InputError(f"{job.folder} was begun with {name} {before.get(name)}, not {value}", "give the same")
+            raise InputError(f"{job.folder} was begun with {name} {before.get(name)}, not {value}", _other_hint(name))
     return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
+
+
+def _other_hint(name: str) -> str:
+    return "go on from its result: --from FILE -o ANOTHER" if name == PALETTE else "give the same"
 
 
 def _processes(job: TrainingJob) -> tuple[int, int]:
@@ -160,7 +164,8 @@ def _own_device(placement: Placement, processes: tuple[int, int]) -> Placement:
     """
     if max(processes) == 1 or not placement.device.startswith("cuda"):
         return placement
-    return replace(placement, device=f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
+    rank = os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))  # as Lightning finds it
+    return replace(placement, device=f"cuda:{rank}")
 
 
 def _trainer(job: TrainingJob, placement: Placement, callback: lightning.Callback) -> lightning.Trainer:

@@ -123,7 +123,7 @@ class Student(Learner):
             groups.append({"params": [*self.critic.parameters()], "betas": (0.5, 0.99)})
         if isinstance(self.book, CodePredictor):
             for part, share in ((self.network, self.book.network_rate), (self.book, _PREDICTOR_RATE)):
-                groups.append({"params": [*part.parameters()], "betas": (0.9, 0.99), "share": share})
+                groups.append({"params": [*part.parameters()], "betas": (0.9, 0.99), "rate_share": share})
         return groups
 
     def paint(self, photographs: Tensor, styles: Tensor) -> Tensor:
