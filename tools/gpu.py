@@ -30,7 +30,7 @@ from impasto.cli.app import run as impasto
 from impasto.files import write_whole
 from impasto.models import decoders, encoders, microast
 
-METHODS = ("adain", "attention", "microast", "wct", "optimize", "feedforward")
+METHODS = ("adain", "attention", "microast", "wct", "arbitrary", "optimize", "feedforward")
 PAINTING, TRAINED = "museum:436535", "pack:cypresses"
 PRECISIONS = ("float32", "bfloat16", "float16")
 COMPILED = ((encoders.Encoder, "__call__"), (decoders.Decoder, "__call__"), (microast.MicroAST, "__call__"))
@@ -49,10 +49,12 @@ class Training:
     size: tuple[str, ...] = ("--crop", "256", "--batch", "8")
 
 
+ARBITRARY = ("--from", "pack", "--learning-rate", "0.006", "--style-weight", "2.5", "--stroke-weight", "0.3")
+
 TRAININGS = (
     *(Training(f"decoder{block}", 0.05, ("decoder", "--layer", f"relu{block}_1")) for block in range(1, 6)),
     Training("pack", 0.2, tuple(word for style in PACK for word in ("--style", style))),
-    Training("arbitrary", 0.3, ("arbitrary", "--from", "pack", "--content-budget", "1.4", "--style-weight", "6")),
+    Training("arbitrary", 0.3, ("arbitrary", *ARBITRARY)),
     Training("attention", 0.25, ("attention",)),
 )
 

@@ -176,8 +176,9 @@ def test_every_weight_has_a_card_that_says_what_is_declared(page):
         assert set(re.findall(r"arXiv:[\d.]+\d", asset.paper)) <= set(re.findall(r"arXiv:[\d.]+\d", cards[name])), name
         assert asset.licence.split(",")[0] in cards[name], name
         assert re.split(r"[ ;,]", asset.trained_on)[0] in cards[name] or "portrait" in asset.trained_on, name
-    size = (ROOT / "src/impasto/assets/pack.safetensors").stat().st_size
-    assert f"{size:,}" in read(page)
+    for name in ("pack", "arbitrary"):
+        size = (ROOT / f"src/impasto/assets/{name}.safetensors").stat().st_size
+        assert f"{size:,}" in read(page)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from impasto.assets.library import Library
 from impasto.bench import networks as bench
 from impasto.cli import app
 from impasto.metrics import Judge
-from impasto.models import catalog
+from impasto.models import catalog, predictors
 
 pytestmark = pytest.mark.real
 
@@ -30,7 +31,7 @@ sys.exit(code)
 def test_it_holds_a_dozen_public_domain_paintings_in_little_room():
     styles = catalog.pack()
     assert len(styles) >= 12
-    assert catalog.PACK.stat().st_size <= LARGEST
+    assert catalog.PACK.stat().st_size + catalog.ARBITRARY.stat().st_size <= LARGEST
     assert all(style.painting.startswith("museum:") and style.licence and style.thumbnail for style in styles)
 
 
@@ -63,6 +64,20 @@ def test_a_style_moves_the_photograph_towards_its_painting(store, photos, tmp_pa
     ours, untouched = (judge.scores(photograph, painting, one) for one in (painted, photograph))
     assert ours.style_distance < 0.5 * untouched.style_distance
     assert ours.content_error < 1
+
+
+def test_any_painting_is_painted_by_what_ships(monkeypatch, photos, tmp_path):
+    """Three that it never saw; which they are, its file says."""
+    unseen = predictors.read(catalog.ARBITRARY)[1]["unseen"]
+    assert len(unseen) == 20
+    monkeypatch.setattr(bench, "_subjects", lambda path: {one: one for one in unseen[:3]})
+    rows = bench.scores(catalog.ARBITRARY, picture_set="one", size=256, paint=lambda *_: None)
+    assert statistics.fmean(row["style_to_adain"] for row in rows) < 1.5
+    assert statistics.fmean(row["content_to_adain"] for row in rows) < 1.15
+    target = tmp_path / "painted.png"
+    words = ["stylize", str(photos / "coffee.png"), "--style", unseen[0], "--method", "arbitrary", "--size", "200"]
+    assert app.run([*words, "-o", str(target)]) == 0
+    assert max(images.read(target).pixels.shape) == 200
 
 
 @pytest.mark.process

@@ -248,7 +248,7 @@ class ArbitraryKnobs(Knobs):
     strength: float = knob(1.0, "from the photograph (0) to the full style (1)", low=0, high=1)
     network: str = knob(
         "shipped",
-        "file made by impasto train arbitrary; shipped is the one that comes with impasto, if there is one",
+        "file made by impasto train arbitrary; shipped is the one that comes with impasto",
         shapes_style=True,
         names_file=True,
     )

@@ -20,10 +20,10 @@ from impasto.models.checkpoint import SUFFIX, file_version, read_header
 from impasto.settings import close_names
 
 PACK = Path(__file__).parents[1] / "assets" / f"pack{SUFFIX}"
-"""The networks that ship, in one file."""
+"""The network of a dozen styles that ships."""
 
 ARBITRARY = PACK.with_name(f"arbitrary{SUFFIX}")
-"""Where the network for any painting lies that ships, if one does."""
+"""The network for any painting that ships."""
 
 
 CHECKPOINTS = (".pth", ".pt")
