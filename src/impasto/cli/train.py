@@ -322,7 +322,6 @@ def train_decoder(
     """Train a decoder that turns the features of one layer of VGG-19 back into pictures."""
     asked = _built(DecoderKnobs, knobs)
     source, target = _places(content, out)
-
     check_apart({"-o": target}, [start])
 
     def job(_store: Store, _reporter: Reporter) -> TrainingJob:

@@ -15,6 +15,9 @@ from impasto.settings import close_names
 SUFFIX = ".json"
 """Of a file that holds a row."""
 
+PALETTE_LENGTH = 12
+"""Numbers by which a code mixes colours: for each of three, its shares of all, and a constant."""
+
 _MOST = 1024  # channels
 _OWN = "own design"
 _HINT = "name a file that impasto train search has written"

@@ -23,11 +23,10 @@ from torch import Tensor, nn
 
 from impasto.errors import InputError
 from impasto.models import checkpoint
-from impasto.models.network_specs import ARCHITECTURES, NetworkSpec
+from impasto.models.network_specs import ARCHITECTURES, PALETTE_LENGTH, NetworkSpec
 from impasto.ops.stats import instance_norm
 
 _STYLE = "style."
-_PALETTE = 12  # numbers: for each colour three by which it takes of all, and a constant
 
 _DOUBLED = (((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)), ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)))
 """Which of a kernel's three weights fall on the first and the second of the two positions that a window sees, for the
@@ -207,7 +206,7 @@ class Network(nn.Module):
     @property
     def code_length(self) -> int:
         """Numbers that make a style: a scale and a shift for each normalised channel, and those of the palette."""
-        return 2 * sum(self.architecture.normalised) + (_PALETTE if self.palette is not None else 0)
+        return 2 * sum(self.architecture.normalised) + (PALETTE_LENGTH if self.palette is not None else 0)
 
     def neutral_code(self) -> Tensor:
         """`(1, N)`: scales 1, shifts 0, and no mixing of colours, to start from."""
@@ -255,7 +254,7 @@ class Network(nn.Module):
         """Each plus what the palette adds: a mixture of all three and a constant, by the last numbers of the code."""
         if self.palette is None:
             return colours
-        palette = code[:, -_PALETTE:].reshape(-1, 3, 4) * self.palette[:, None]
+        palette = code[:, -PALETTE_LENGTH:].reshape(-1, 3, 4) * self.palette[:, None]
         palette = palette.to(colours.dtype)
         pixels = colours.permute(0, 2, 3, 1)
         mixed = pixels.flatten(1, 2) @ palette[..., :3].mT + palette[..., 3:].mT

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from impasto.errors import InputError, ResourceError
 from impasto.files import write_whole
 from impasto.models import checkpoint
+from impasto.models.network_specs import PALETTE_LENGTH
 from impasto.runtimes.nodes import GraphWriter, Tensors
 
 IMAGE, CODE, PASTICHE = "image", "code", "pastiche"
@@ -239,17 +240,15 @@ class _Graph(GraphWriter):
         return sorted(found, key=lambda name: int(name.split(".")[1]))
 
     def _sizes(self) -> list[int]:
-        """How the code is cut: a scale and a shift for each normalised layer."""
+        """How the code is cut: a scale and a shift for each normalised layer, and the palette."""
         shapes = {name: array.shape for name, array in self._tensors.items()}
         channels = [shapes[f"{name}.weight"][0] for name in ["stem", *self._numbered("down")]]
         for name in self._numbered("blocks"):
             part = ".pointwise" if f"{name}.first.pointwise.weight" in shapes else ""
             channels += [shapes[f"{name}.{half}{part}.weight"][0] for half in ("first", "second")]
         channels += [shapes[f"{name}.weight"][0] for name in self._numbered("up")]
-        return [size for count in channels for size in (count, count)] + self._palette_sizes()
-
-    def _palette_sizes(self) -> list[int]:
-        return [12] if "palette" in self._tensors else []
+        palette = [PALETTE_LENGTH] if "palette" in self._tensors else []
+        return [size for count in channels for size in (count, count)] + palette
 
     def _half(self, x: str, name: str) -> str:
         """One of the two convolutions of a residual block."""
