@@ -2,9 +2,9 @@
 
     python tools/gpu.py OUT [--content FOLDER] [--minutes 9] [--tiny]
 
-The tests of CUDA, a row for each method (512 and 1024 px, each precision, compiled or not), then decoders, the pack,
-`arbitrary` and `attention` in the time that is left. OUT gets `rows.csv`, `scores/`, `logs/`, `weights/`, `sheets/`.
-A second run goes on where the first stopped: what is in `done.json` is not done again, and trainings continue.
+The tests of CUDA, a row for each method (512 and 1024 px, each precision, compiled or not), then decoders, AdaIN's, the
+pack, `arbitrary` and `attention` in the time that is left. OUT gets `rows.csv`, `scores/`, `logs/`, `weights/`,
+`sheets/`. A second run goes on where the first stopped: what is in `done.json` is not done again, and trainings go on.
 """
 
 from __future__ import annotations
@@ -41,22 +41,29 @@ PACK = ("cypresses=museum:436535", "irises=museum:436528", "circus=museum:437654
 
 @dataclass(frozen=True)
 class Training:
-    """A training, and its part of the time that is left."""
+    """A training, and its part of the time that is left; `start` is the training whose file it begins with."""
 
     name: str
     share: float
     arguments: tuple[str, ...]
+    start: str = ""
     size: tuple[str, ...] = ("--crop", "256", "--batch", "8")
 
 
 ARBITRARY = ("--from", "pack", "--learning-rate", "0.006", "--style-weight", "2.5", "--stroke-weight", "0.3")
 
 TRAININGS = (
-    *(Training(f"decoder{block}", 0.05, ("decoder", "--layer", f"relu{block}_1")) for block in range(1, 6)),
-    Training("pack", 0.2, tuple(word for style in PACK for word in ("--style", style))),
+    Training("decoder1", 0.01, ("decoder", "--layer", "relu1_1")),
+    *(
+        Training(f"decoder{block}", share, ("decoder", "--layer", f"relu{block}_1"), f"decoder{block - 1}")
+        for block, share in ((2, 0.02), (3, 0.05), (4, 0.1), (5, 0.1))
+    ),
+    Training("adain", 0.1, ("adain",), "decoder4"),
+    Training("pack", 0.1, tuple(word for style in PACK for word in ("--style", style))),
     Training("arbitrary", 0.3, ("arbitrary", *ARBITRARY)),
-    Training("attention", 0.25, ("attention",)),
+    Training("attention", 0.22, ("attention",)),
 )
+TINY = ("decoder1", "decoder2", "attention")
 
 
 @dataclass
@@ -197,7 +204,7 @@ def write_rows(run: Run) -> None:
 
 def train_all(run: Run) -> None:
     """Each training gets its share of the time; those that were done leave theirs to the others."""
-    wanted = TRAININGS[1:2] + TRAININGS[-1:] if run.tiny else TRAININGS
+    wanted = [one for one in TRAININGS if one.name in TINY or not run.tiny]
     for place, training in enumerate(wanted):
         share = training.share / sum(one.share for one in wanted[place:])
         seconds = share * run.left
@@ -211,7 +218,9 @@ def trained(run: Run, training: Training, seconds: float) -> str:
     size = ("--crop", "64", "--batch", "1", "--canvas", "96", "--steps", "1") if run.tiny else training.size
     time_given = () if run.tiny else ("--minutes", f"{max(0.02, 0.85 * seconds / 60):.2f}")
     paintings = ("--paintings", str(run.out / "tiny")) if run.tiny and training.name == "attention" else ()
-    command = ["train", *training.arguments, "--content", run.content, *size, *time_given, *paintings]
+    begun = run.out / "weights" / f"{training.start}.safetensors"
+    start = ("--from", str(begun)) if training.start and begun.exists() else ()
+    command = ["train", *training.arguments, *start, "--content", run.content, *size, *time_given, *paintings]
     code = logged(run, training.name, [*command, "--device", run.device, "--resume", "-o", str(target)])
     if code == 0 and training.name in ("pack", "arbitrary") and not run.tiny:
         scores = str(run.out / "scores" / f"{training.name}.csv")

@@ -17,10 +17,13 @@ from impasto import images
 from impasto.cli import app
 from impasto.contract import Job, Placement, Style, StyleImage, ignore
 from impasto.errors import Cancelled, InputError, ResourceError
+from impasto.methods.adain import AdaIN
 from impasto.methods.arbitrary import Arbitrary
 from impasto.methods.attention import Attention
 from impasto.methods.feedforward import FeedForward
 from impasto.methods.settings import (
+    AdaINKnobs,
+    AdaINTrainKnobs,
     ArbitraryKnobs,
     AttentionKnobs,
     AttentionTrainKnobs,
@@ -32,7 +35,16 @@ from impasto.models import catalog, checkpoint, decoders, networks, predictors
 from impasto.models.decoders import Decoder
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
-from impasto.train import AttentionTraining, DecoderTraining, StyleTraining, _run, load_arbitrary, train, variations
+from impasto.train import (
+    AdaINTraining,
+    AttentionTraining,
+    DecoderTraining,
+    StyleTraining,
+    _run,
+    load_arbitrary,
+    train,
+    variations,
+)
 from impasto.train._critic import Critic
 from impasto.train._jobs import Beginning
 from impasto.train._motion import Motion
@@ -65,8 +77,9 @@ def quick():
 def teach(photographs, tiny_weights, placement):
     def run(path, knobs=KNOBS, *, heard=ignore, training_styles=None, **options):
         common = {"source": photographs, "target": path, "knobs": knobs}
-        if isinstance(knobs, AttentionTrainKnobs):
-            job = AttentionTraining(**common, training_styles=known_styles(2), **options)
+        if isinstance(knobs, AttentionTrainKnobs | AdaINTrainKnobs):
+            kind = AttentionTraining if isinstance(knobs, AttentionTrainKnobs) else AdaINTraining
+            job = kind(**common, training_styles=known_styles(2), **options)
         elif isinstance(knobs, DecoderKnobs):
             job = DecoderTraining(**common, **options)
         else:
@@ -380,6 +393,33 @@ def test_attention_is_learnt_and_goes_on_exactly_and_paints(learn, tmp_path, tin
     code = method.encode_style(Style((StyleImage(noise(64, 64, seed=3)),)), settings)
     content = noise(48, 64)
     assert (method.stylize(content, [Job(code, settings)]) - content).abs().mean() > 0.01
+
+
+def test_a_decoder_of_adain_is_learnt_and_goes_on_exactly_and_paints(learn, tmp_path, tiny_weights, placement):
+    knobs = AdaINTrainKnobs(
+        steps=30, crop=64, canvas=96, batch=2, ema=0.5, learning_rate=0.003, adversarial_weight=0.1, style_weight=0.1
+    )
+    path = learn("whole", knobs).path
+    with pytest.raises(Cancelled):
+        learn("stopped", knobs, heard=stop_at(10))
+    whole, resumed = load_file(path), load_file(learn("stopped", knobs, resume=True).path)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    rows = (tmp_path / "whole.training" / "validation.csv").read_text().splitlines()
+    assert rows[0] == "step,content,style,large,grid,loss"
+    assert float(rows[-1].split(",")[-1]) < 0.8 * float(rows[1].split(",")[-1])
+    settings = AdaINKnobs(network=str(path))
+    (name,) = AdaIN.needs(settings)
+    method = AdaIN({name: AdaIN.read_weights(name)}, placement)
+    code = method.encode_style(Style((StyleImage(noise(64, 64, seed=3)),)), settings)
+    content = noise(48, 64)
+    assert (method.stylize(content, [Job(code, settings)]) - content).abs().mean() > 0.01
+    decoder = {name.removeprefix("decoder."): one for name, one in whole.items() if name.startswith("decoder.")}
+    with pytest.raises(InputError, match="begun with starting_network"):
+        learn("stopped", knobs, resume=True, start=decoder)
+    learn("more", replace(knobs, steps=1, learning_rate=1e-9), start=decoder)
+    more = load_file(tmp_path / "more.safetensors")
+    for name, tensor in whole.items():
+        torch.testing.assert_close(more[name], tensor)
 
 
 def test_attention_is_learnt_in_half_precision(photographs, tmp_path, tiny_weights):

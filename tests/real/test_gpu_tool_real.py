@@ -28,11 +28,13 @@ def test_it_measures_and_trains_and_goes_on(published, tmp_path):
     table = list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()))
     assert {row["method"] for row in table} == {"adain", "attention", "microast"}
     assert {row["compiled"] for row in table} == {"True", "False"}
-    for name in ("decoder2", "attention"):
+    for name in ("decoder1", "decoder2", "attention"):
         assert found[name].startswith("exit code 0")
         assert (tmp_path / "weights" / f"{name}.safetensors").stat().st_size > 1000
         assert (tmp_path / "sheets" / f"{name}.png").exists()
         assert (tmp_path / "logs" / f"{name}.log").exists()
+    recipe = json.loads((tmp_path / "weights" / "decoder2.training" / "recipe.json").read_text())
+    assert recipe["starting_network"] != "none"  # it began with decoder1
     before = (tmp_path / "done.json").read_text()
     again = run(tmp_path, "--tiny", "--minutes", "3")
     assert again.returncode == 0

@@ -19,6 +19,7 @@ from impasto.methods.settings import AdaINKnobs, DistillKnobs
 from impasto.models import checkpoint, codecs
 from impasto.models.codecs import Codec
 from impasto.train._codec import CodecLearner
+from impasto.train._squares import Squares
 from tiny import TinyStore, noise, write_photographs
 
 PHOTOGRAPHS, PAINTINGS = ([noise(64, 64, seed=first + i) for i in range(3)] for first in (0, 10))
@@ -111,17 +112,18 @@ def test_what_is_left_learns_the_pictures_of_the_full_networks(full):
     knobs = DistillKnobs(crop=64, learning_rate=1e-3)
     pruned = prune_adain.prune(full, PHOTOGRAPHS, PAINTINGS, ratio=0.5).codec
     paintings = [one[0].permute(1, 2, 0).numpy() for one in PAINTINGS]
-    learner = CodecLearner(pruned, full, paintings, knobs, Placement())
-    same = CodecLearner(full, full, paintings, knobs, Placement())
+    squares = Squares(paintings, crop=64, seed=0)
+    learner = CodecLearner(pruned, full, squares, knobs, Placement())
+    same = CodecLearner(full, full, squares, knobs, Placement())
     photographs = torch.cat(PHOTOGRAPHS)
     assert same.validate(photographs)["loss"] < 1e-6
     numbers = torch.arange(3)
-    styles, losses = learner._styles(numbers, numbers), []
-    trained = [one for one in learner.weights.parameters() if one.requires_grad]
+    styles, losses = squares(numbers, numbers), []
+    trained = [one for one in learner.painter.parameters() if one.requires_grad]
     assert len(trained) == len(pruned.tensors()) - 2  # all but the colours
     optimizer = torch.optim.Adam(trained, 1e-3)
     for _ in range(40):
-        loss = learner._losses(photographs, styles, learner.weights)["loss"].mean()
+        loss = learner.losses(photographs, styles, learner.painter)["loss"].mean()
         losses.append(float(loss.detach()))
         optimizer.zero_grad()
         loss.backward()
@@ -145,6 +147,9 @@ def test_the_command_writes_networks_that_adain_paints_with(tmp_path, monkeypatc
     assert told["parameters"] <= 0.6 * told["full_parameters"]
     assert codecs.read(out).parameters == told["parameters"]
     assert app.run([*words, "--steps", "2"]) == 2  # a training is there
+    words[1], words[7] = str(out), str(tmp_path / "smaller.safetensors")
+    assert app.run([*words, "--steps", "1"]) == 0
+    assert codecs.read(tmp_path / "smaller.safetensors").parameters <= 0.6 * told["parameters"]
     photo, painting = noise(40, 56)[0].permute(1, 2, 0).numpy(), folders["paintings"] / "00.png"
     request = Request("adain", knobs={"network": str(out)})
     pictures = [
@@ -175,6 +180,8 @@ def test_the_command_writes_networks_that_adain_paints_with(tmp_path, monkeypatc
         ),
         (["stylize", "PHOTO", "--style", "CODEC", "-o", "out.png"], "has no style of its own"),
         (["export", "CODEC", "--to", "litert", "-o", "out.tflite"], "cannot be exported to litert"),
+        (["prune", "CODEC", "--content", "EMPTY"], "holds 0 photographs"),
+        (["prune", "CODEC", "--content", "EMPTY", "-o", "CODEC"], "is an input"),
         (["quantize", "CODEC", "--content", "EMPTY"], "has no style of its own"),
     ],
 )

@@ -18,7 +18,7 @@ from impasto.cli.train import collection, knob_options, sample_folders
 from impasto.errors import InputError, require_installed
 from impasto.files import check_apart, check_no_folder, write_whole
 from impasto.methods.settings import DistillKnobs
-from impasto.models import catalog, checkpoint, onnx_files
+from impasto.models import catalog, checkpoint, codecs, onnx_files
 from impasto.runtimes.sessions import RUNTIMES
 from impasto.train.data import check_photographs
 
@@ -79,10 +79,12 @@ def prune(
     if not 0 < ratio < 1:
         raise InputError(f"--ratio is {ratio:g}", "it takes a number between 0 and 1, such as 0.5")
     target = _target(out, network, "pruned", checkpoint.SUFFIX)
-    if network == ADAIN:
+    is_adain = network == ADAIN or codecs.is_codec(Path(network))
+    check_apart({"-o": target}, [network])
+    if is_adain:
         knobs["learning_rate"] = knobs.get("learning_rate") or _ADAIN_RATE
     asked = settings.build(DistillKnobs, knobs, owner="prune")
-    make = _adain_job(paintings, ratio) if network == ADAIN else _network_job(network, paintings, ratio)
+    make = _adain_job(network, paintings, ratio) if is_adain else _network_job(network, paintings, ratio)
     folders_of = _content(content)
     require_installed("lightning", "train")
     from impasto import device as hardware
@@ -124,8 +126,8 @@ def _network_job(network: str, paintings: str | None, ratio: float) -> _MakeJob:
     return make
 
 
-def _adain_job(paintings: str | None, ratio: float) -> _MakeJob:
-    """Prunes AdaIN's encoder and decoder."""
+def _adain_job(network: str, paintings: str | None, ratio: float) -> _MakeJob:
+    """Prunes AdaIN's encoder and decoder, the full ones or those of a file."""
     chosen = paintings or "museum"
     if chosen != "museum" and not Path(chosen).is_dir():
         raise InputError(f"there is no folder {chosen}", "name one with paintings, or museum")
@@ -133,11 +135,14 @@ def _adain_job(paintings: str | None, ratio: float) -> _MakeJob:
     def make(common: dict[str, Any], reporter: Reporter) -> tuple[TrainingJob, PrunedCodec]:
         from impasto import train
         from impasto.assets import load_weights
-        from impasto.models import codecs
 
         check_photographs(common["source"])  # before minutes go into reading paintings
         store = Store()
-        full = codecs.Codec.of_assets({name: load_weights(store, name, on_progress=reporter) for name in codecs.ASSETS})
+        if network == ADAIN:
+            weights = {name: load_weights(store, name, on_progress=reporter) for name in codecs.ASSETS}
+            full = codecs.Codec.of_assets(weights)
+        else:
+            full = codecs.read(Path(network))
         learnt, _ = collection(store, chosen, common["knobs"].seed, reporter)
         pruned = _pruned_codec(full, common["source"], learnt, ratio, reporter)
         return train.CodecDistillation(**common, pruned=pruned.codec, full=full, training_styles=learnt), pruned

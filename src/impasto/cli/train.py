@@ -21,6 +21,7 @@ from impasto.cli.printing import say, say_json
 from impasto.errors import InputError, counted, require_installed
 from impasto.files import check_apart
 from impasto.methods.settings import (
+    AdaINTrainKnobs,
     AttentionTrainKnobs,
     ClipTrainKnobs,
     DecoderKnobs,
@@ -71,6 +72,10 @@ def register(app: typer.Typer) -> None:
         epilog="Example: impasto train attention --content photographs --minutes 600 -o attention.safetensors",
     )(with_options(train_attention, knob_options(AttentionTrainKnobs)))
     group.command(
+        "adain",
+        epilog="Example: impasto train adain --content photographs --from decoder4.safetensors -o adain.safetensors",
+    )(with_options(train_adain, knob_options(AdaINTrainKnobs)))
+    group.command(
         "decoder",
         epilog="Example: impasto train decoder --layer relu3_1 --content photographs -o decoder3.safetensors",
     )(with_options(train_decoder, knob_options(DecoderKnobs)))
@@ -96,6 +101,11 @@ _Out = Annotated[Path | None, typer.Option("--out", "-o", help="The file to writ
 _Start = Annotated[
     str | None, typer.Option("--from", help="Start from a trained network: pack, or a .safetensors file.")
 ]
+_StartDecoder = Annotated[
+    Path | None,
+    typer.Option("--from", help="Start from a decoder, of this layer or another: what both have is taken over."),
+]
+_Paintings = Annotated[str, typer.Option(help="Paintings to train on: museum (the library), or a folder.")]
 _Devices = Annotated[int, typer.Option(help="Devices to train on, with one process each.", min=1)]
 _Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print the result as a JSON object.")]
@@ -157,9 +167,7 @@ def train(
 def train_arbitrary(
     content: _Content = None,
     out: _Out = None,
-    paintings: Annotated[
-        str, typer.Option(help="Paintings to train on: museum (the library), or a folder.")
-    ] = "museum",
+    paintings: _Paintings = "museum",
     start: Annotated[
         str | None,
         typer.Option(
@@ -279,9 +287,7 @@ def collected(
 def train_attention(
     content: _Content = None,
     out: _Out = None,
-    paintings: Annotated[
-        str, typer.Option(help="Paintings to train on: museum (the library), or a folder.")
-    ] = "museum",
+    paintings: _Paintings = "museum",
     devices: _Devices = 1,
     resume: _Resume = False,
     device: flags.Device = "auto",
@@ -305,13 +311,47 @@ def train_attention(
     _run(job, target, device, precision, resume=resume, as_json=as_json)
 
 
+def train_adain(
+    content: _Content = None,
+    out: _Out = None,
+    start: _StartDecoder = None,
+    paintings: _Paintings = "museum",
+    devices: _Devices = 1,
+    resume: _Resume = False,
+    device: flags.Device = "auto",
+    precision: flags.Precision = "auto",
+    as_json: _Json = False,
+    **knobs: Any,
+) -> None:
+    """Train a decoder for AdaIN: what turns a photograph's features with a painting's statistics into a picture."""
+    source, target = _places(content, out)
+    asked = _built(AdaINTrainKnobs, knobs)
+    check_apart({"-o": target}, [start])
+    _painting_files(paintings)
+
+    def job(store: Store, reporter: Reporter) -> TrainingJob:
+        from impasto.models import decoders
+        from impasto.train import AdaINTraining
+
+        begun = None if start is None else decoders.read(start)
+        trained, _ = collection(store, paintings, asked.seed, reporter)
+        return AdaINTraining(
+            source=source,
+            target=target,
+            knobs=asked,
+            training_styles=trained,
+            start=begun,
+            devices=devices,
+            resume=resume,
+        )
+
+    _run(job, target, device, precision, resume=resume, as_json=as_json)
+
+
 def train_decoder(
     content: _Content = None,
     out: _Out = None,
-    start: Annotated[
-        Path | None,
-        typer.Option("--from", help="Start from a decoder, of this layer or another: what both have is taken over."),
-    ] = None,
+    start: _StartDecoder = None,
     devices: _Devices = 1,
     resume: _Resume = False,
     device: flags.Device = "auto",

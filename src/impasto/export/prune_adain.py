@@ -157,12 +157,15 @@ class _Chain:
             The error of small pictures without half of them, for which the layer after it makes up as well as it can.
         """
         self._shown = _prepared(after, _activated(step, _convolved(self._shown, *self._own(step))))
+        width = int(self.weight(step).shape[0])
+        if width <= self._least(step):
+            return 0.0
         inputs, _ = patches(F.pad(self._shown, (1, 1, 1, 1), mode="reflect"), _POSITIONS)
         weight = _joined(*self._own(after))
         order, errors, half = removals(inputs.T @ inputs / len(inputs), weight, keep=self._least(step))
         found = self._error(self._picture({after.name: half}))
         self._leaving[step.name] = order
-        self._costs[step.name] = found * errors / errors[self.weight(step).shape[0] // 2 - 1].clamp_min(1e-12)
+        self._costs[step.name] = found * errors / errors[width // 2 - 1].clamp_min(1e-12)
         return found
 
     def choose(self, ratio: float) -> dict[str, Tensor]:
@@ -173,9 +176,9 @@ class _Chain:
         widths = {step.name: int(self.weight(step).shape[0]) for step in self.steps}
         first, whole = dict(widths), self._full.parameters
         while self._parameters(widths) > (1 - ratio) * whole:
-            best = min(self._costs, key=lambda name: self._price(name, widths, first))
-            taken = self._next(best, widths, first)
-            if taken < 1:
+            best = min(self._costs, key=lambda name: self._price(name, widths, first), default=None)
+            taken = 0 if best is None else self._next(best, widths, first)
+            if best is None or taken < 1:
                 raise InputError(
                     "so many parameters cannot go: every layer is as narrow as it can be", "use a smaller --ratio"
                 )

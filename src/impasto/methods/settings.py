@@ -19,7 +19,7 @@ class AdaINKnobs(Knobs):
     )
     network: str = knob(
         "shipped",
-        "file of smaller networks, of impasto prune adain; with --method arbitrary one of impasto train arbitrary",
+        "file of impasto train adain or impasto prune adain; with --method arbitrary one of impasto train arbitrary",
         shapes_style=True,
         names_file=True,
     )
@@ -383,6 +383,20 @@ class AttentionTrainKnobs(ScheduleKnobs):
     style_weight: float = knob(3.0, "weight of the painting's means and deviations", low=0, high=1000)
     identity_weight: float = knob(
         1.0, "weight of how far a picture painted after itself becomes another", low=0, high=1000
+    )
+
+
+@dataclass(frozen=True)
+class AdaINTrainKnobs(ScheduleKnobs):
+    """Settings of `impasto train adain`."""
+
+    learning_rate: float = knob(
+        3e-4, "learning rate of Adam after the warm-up; decays to 0 along a cosine", low=1e-6, high=1
+    )
+    style_weight: float = knob(1.0, "how much the style counts, at full and at half the size", low=0, high=1000)
+    grid_weight: float = knob(1.0, "penalty for a grid in flat places, which upsampling leaves", low=0, high=1000)
+    adversarial_weight: float = knob(
+        0.0, "weight of a discriminator of patches, which is trained together with the decoder", low=0, high=1000
     )
 
 

@@ -1,4 +1,4 @@
-"""AdaIN's encoder and decoder in one file: those that are narrower than VGG-19's and its mirror.
+"""AdaIN's encoder and decoder in one file: with a decoder of one's own, or narrower than VGG-19 and its mirror.
 
 Nothing here loads torch unless tensors of torch are asked for.
 """
@@ -25,7 +25,7 @@ ASSETS = ("vgg19-normalised", "adain-decoder")
 
 _ENCODER, _DECODER = "encoder.", "decoder."
 _COLOURS = "preprocess"
-_HINT = "give one that impasto prune adain has written"
+_HINT = "give one that impasto train adain or impasto prune adain has written"
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def needs(network: str) -> tuple[str, ...]:
     if network == "shipped":
         return ASSETS
     if not Path(network).is_file():
-        raise InputError(f"there is no network {network}", "impasto prune adain makes one; or leave out --network")
+        raise InputError(f"there is no network {network}", "impasto train adain makes one; or leave out --network")
     return (str(checkpoint.WeightsRef(KIND, Path(network))),)
 
 

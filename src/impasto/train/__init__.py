@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from impasto.train._jobs import (
+        AdaINTraining,
         AttentionTraining,
         ClipTraining,
         CodecDistillation,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from impasto.train._teacher import TrainingStyle, variations
 
 __all__ = [
+    "AdaINTraining",
     "AttentionTraining",
     "ClipTraining",
     "CodecDistillation",
@@ -49,6 +51,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AdaINTraining": "_jobs",
     "AttentionTraining": "_jobs",
     "TrainingJob": "_jobs",
     "ClipTraining": "_jobs",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -17,11 +16,14 @@ from impasto.models.decoders import Mirror
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
 from impasto.ops.stats import mean_std, precise
-from impasto.ops.tiles import crop_to, pad_to_multiple
-from impasto.train._learner import Batch, Learner
+from impasto.train._pairs import PairLearner
 from impasto.train._squares import Squares
 
 _SAME_PIXELS = 50.0  # of a picture that is painted after itself, against its features
+# blocks begin as attention that has learnt nothing yet paints: places look for what is like them by normalised
+# features, sharply, and take three parts of it to one of their own; relu5_1 adds nothing at first but itself
+_SHARPNESS = 0.2
+_TAKEN = {LAYER: 3.0, "relu5_1": 0.0}
 
 
 class Painter(nn.Module):
@@ -30,27 +32,25 @@ class Painter(nn.Module):
     Args:
         encoder: tensors of VGG-19, which tell the channels.
         decoder: AdaIN's, from which the decoder begins.
-        seed: of the first weights of the blocks.
     """
 
-    def __init__(self, encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor], seed: int) -> None:
+    def __init__(self, encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> None:
         super().__init__()
-        generator = torch.Generator().manual_seed(seed)
         self.transformer = sanet.Transformer(encoder["conv5_1.bias"].shape[0])
-        for part in self.transformer.modules():
-            if isinstance(part, nn.Conv2d):
-                nn.init.normal_(part.weight, std=part.weight[0].numel() ** -0.5, generator=generator)
-                assert part.bias is not None
-                nn.init.zeros_(part.bias)
-        self.mirror = Mirror(encoder, LAYER, generator)
-        self.mirror.load_state_dict(dict(decoder))
+        for layer in sanet.LAYERS:
+            block = self.transformer.block(layer)
+            for part, gain in ((block.f, _SHARPNESS), (block.g, _SHARPNESS), (block.h, 1.0)):
+                _begin(part, gain)
+            _begin(block.out_conv, _TAKEN[layer])
+        _begin(self.transformer.merge_conv, 1 / (1 + _TAKEN[LAYER]))
+        self.mirror = Mirror(encoder, LAYER, torch.Generator(), decoder)
 
     def painted(self, content: Features, painting: Features, placement: Placement) -> Tensor:
         """Pictures of features of photographs and paintings; gradients flow."""
         return self.mirror.decoder(placement)(self.transformer(content, painting).to(placement.dtype))
 
 
-class AttentionLearner(Learner):
+class AttentionLearner(PairLearner[Painter]):
     """Learns as the paper says: content, style, and that a picture painted after itself stays as it is.
 
     Args:
@@ -63,6 +63,7 @@ class AttentionLearner(Learner):
     """
 
     knobs: AttentionTrainKnobs
+    stride = sanet.STRIDE
 
     def __init__(
         self,
@@ -71,57 +72,28 @@ class AttentionLearner(Learner):
         knobs: AttentionTrainKnobs,
         placement: Placement,
     ) -> None:
-        super().__init__(knobs, placement)
         encoder, decoder = weights
-        self.painter = Painter(encoder, decoder, knobs.seed)
-        self.average = copy.deepcopy(self.painter).requires_grad_(False)
-        self._squares = squares
+        super().__init__(Painter(encoder, decoder), squares, knobs, placement)
         # in a list, so that it is not registered as a submodule
         self._encoder = [Encoder(VGG19.down_to(sanet.LAYERS[-1]), encoder, placement)]
 
-    def averaged_modules(self) -> Sequence[tuple[nn.Module, nn.Module]]:
-        """The painter and its average."""
-        return [(self.painter, self.average)]
-
-    def training_step(self, batch: Batch, _index: int) -> Tensor:
-        """One batch: its loss."""
-        losses = self._losses(batch["images"], self._styles(batch["styles"], batch["numbers"]), self.painter)
-        self.note(losses)
-        return losses["loss"].mean()
-
     @torch.no_grad()
-    def validate(self, photographs: Tensor) -> dict[str, float]:
-        """Mean losses of the running averages, the paintings by turns."""
-        numbers = torch.arange(len(photographs))
-        styles = self._styles(numbers % self._squares.count, numbers)
-        losses = self._losses(photographs.to(self.device), styles, self.average)
-        return {name: float(values.mean()) for name, values in losses.items()}
-
-    @torch.no_grad()
-    def painted(self, photograph: Tensor, style: int) -> Tensor:
-        """A photograph in the style of a painting."""
-        height, width = photograph.shape[2:]
-        padded = pad_to_multiple(photograph, sanet.STRIDE, least=2 * sanet.STRIDE).to(self.device)
-        number = torch.tensor([style])
-        made = self.average.painted(
-            self._features(padded), self._features(self._styles(number, number)), self.placement
-        )
-        return crop_to(made, height, width).clamp(0, 1).float()
+    def paint(self, photographs: Tensor, paintings: Tensor) -> Tensor:
+        """See `PairLearner`."""
+        return self.average.painted(self._features(photographs), self._features(paintings), self.placement)
 
     def tensors(self) -> dict[str, Tensor]:
         """The averages as a file holds them."""
         return sanet.tensors_of(self.average.transformer, dict(self.average.mirror.named_parameters()))
 
-    def _styles(self, styles: Tensor, numbers: Tensor) -> Tensor:
-        return self._squares(styles, numbers).to(self.device)
-
-    def _losses(self, photographs: Tensor, styles: Tensor, painter: Painter) -> dict[str, Tensor]:
+    def losses(self, photographs: Tensor, paintings: Tensor, painter: Painter) -> dict[str, Tensor]:
+        """See `PairLearner`."""
         with torch.no_grad():
-            wanted, liked = self._features(photographs), self._features(styles)
+            wanted, liked = self._features(photographs), self._features(paintings)
         own = self._features(painter.painted(wanted, liked, self.placement))
         content = _sum([_error(_normal(own[layer]), _normal(wanted[layer])) for layer in sanet.LAYERS])
         style = _sum([_moments_error(own[layer], liked[layer]) for layer in STYLE_LAYERS])
-        same = self._identity(photographs, wanted, painter) + self._identity(styles, liked, painter)
+        same = self._identity(photographs, wanted, painter) + self._identity(paintings, liked, painter)
         knobs = self.knobs
         loss = knobs.content_weight * content + knobs.style_weight * style + knobs.identity_weight * same
         return {"content": content, "style": style, "identity": same, "loss": loss}
@@ -136,6 +108,14 @@ class AttentionLearner(Learner):
     def _features(self, pictures: Tensor) -> Features:
         found = self._encoder[0](pictures, STYLE_LAYERS, winograd=True)
         return {layer: precise(found[layer]) for layer in STYLE_LAYERS}
+
+
+def _begin(part: nn.Conv2d, gain: float) -> None:
+    """First weights: each channel is handed on, times `gain`."""
+    nn.init.dirac_(part.weight)
+    part.weight.data.mul_(gain)
+    assert part.bias is not None
+    nn.init.zeros_(part.bias)
 
 
 def _error(actual: Tensor, wanted: Tensor) -> Tensor:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -16,15 +13,12 @@ from impasto.models.decoders import Decoder
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
 from impasto.ops.stats import adaptive_instance_norm, gram_matrix, mean_std
-from impasto.ops.tiles import crop_to, pad_to_multiple
-from impasto.train._learner import Batch, Learner
+from impasto.train._pairs import PairLearner
 from impasto.train._squares import Squares
-from impasto.train._teacher import Floats
 
 _FEATURES = ("relu1_1", "relu2_1", "relu3_1", LAYER)
 _FEATURE_WEIGHT = 0.1  # of relative errors: pixels and they count about alike
 _GRAM_WEIGHT = 2.0  # less leaves 6 % of the style distance missing
-_STRIDE = 8
 _COLOURS = "preprocess"
 
 
@@ -42,7 +36,7 @@ class Weights(nn.ParameterDict):
         return Codec.of_file({name.replace("/", "."): one for name, one in self.items()})
 
 
-class CodecLearner(Learner):
+class CodecLearner(PairLearner[Weights]):
     """Learns the pictures of the full networks, for photographs with paintings.
 
     The loss is the mean absolute difference of the pictures and of their neighbouring pixels, as in `Distiller`, plus
@@ -52,60 +46,34 @@ class CodecLearner(Learner):
     Args:
         pruned: learns.
         full: is learnt from.
-        paintings: `(H, W, 3)` in [0, 1]; a crop of one is the style of a crop of a photograph.
+        squares: of the paintings.
         knobs: of the training.
         placement: device and precision of the convolutions; weights and their averages stay in float32.
     """
 
     knobs: DistillKnobs
+    stride = VGG19.stride(LAYER)
 
-    def __init__(
-        self, pruned: Codec, full: Codec, paintings: Sequence[Floats], knobs: DistillKnobs, placement: Placement
-    ) -> None:
-        super().__init__(knobs, placement)
-        self.weights = Weights(pruned)
-        self.average = copy.deepcopy(self.weights).requires_grad_(False)
-        self._squares = Squares(paintings, crop=knobs.crop, seed=knobs.seed)
+    def __init__(self, pruned: Codec, full: Codec, squares: Squares, knobs: DistillKnobs, placement: Placement) -> None:
+        super().__init__(Weights(pruned), squares, knobs, placement)
         # in a list, so that they are not registered as submodules
         self._teacher = [_Painter(full, placement)]
 
-    def averaged_modules(self) -> Sequence[tuple[nn.Module, nn.Module]]:
-        """The weights and their average."""
-        return [(self.weights, self.average)]
-
-    def training_step(self, batch: Batch, _index: int) -> Tensor:
-        """One batch: its loss."""
-        losses = self._losses(batch["images"], self._styles(batch["styles"], batch["numbers"]), self.weights)
-        self.note(losses)
-        return losses["loss"].mean()
-
-    @torch.no_grad()
-    def validate(self, photographs: Tensor) -> dict[str, float]:
-        """Mean losses of the running averages, the paintings by turns."""
-        numbers = torch.arange(len(photographs))
-        styles = self._styles(numbers * self._squares.count // len(photographs), numbers)
-        losses = self._losses(photographs.to(self.device), styles, self.average)
-        return {name: float(values.mean()) for name, values in losses.items()}
-
-    @torch.no_grad()
-    def painted(self, photograph: Tensor, style: int) -> Tensor:
-        """A photograph in the style of a painting."""
-        height, width = photograph.shape[2:]
-        padded = pad_to_multiple(photograph, _STRIDE, least=2 * _STRIDE)
-        number = torch.tensor([style])
-        made = _Painter(self.average.codec(), self.placement)(padded, self._styles(number, number))
-        return crop_to(made, height, width).clamp(0, 1)
+    def paint(self, photographs: Tensor, paintings: Tensor) -> Tensor:
+        """See `PairLearner`."""
+        return _Painter(self.codec(), self.placement)(photographs, paintings)
 
     def codec(self) -> Codec:
         """The averaged networks."""
         return self.average.codec()
 
-    def _losses(self, photographs: Tensor, styles: Tensor, weights: Weights) -> dict[str, Tensor]:
+    def losses(self, photographs: Tensor, paintings: Tensor, painter: Weights) -> dict[str, Tensor]:
+        """See `PairLearner`."""
         teacher = self._teacher[0]
         with torch.no_grad():
-            wanted = teacher(photographs, styles)
+            wanted = teacher(photographs, paintings)
             features = teacher.encoder(wanted, _FEATURES)
-        got = _Painter(weights.codec(), self.placement)(photographs, styles)
+        got = _Painter(painter.codec(), self.placement)(photographs, paintings)
         missing = got - wanted
         pixels = missing.abs().mean((1, 2, 3))
         detail = missing.diff(dim=2).abs().mean((1, 2, 3)) + missing.diff(dim=3).abs().mean((1, 2, 3))
@@ -115,10 +83,6 @@ class CodecLearner(Learner):
         style = torch.stack(grams).mean(0)
         loss = pixels + self.knobs.detail_weight * detail + _FEATURE_WEIGHT * errors + _GRAM_WEIGHT * style
         return {"pixels": pixels, "detail": detail, "features": errors, "style": style, "loss": loss}
-
-    def _styles(self, styles: Tensor, numbers: Tensor) -> Tensor:
-        """A square of each painting, which its number settles: `(B, 3, crop, crop)`."""
-        return self._squares(styles, numbers).to(self.device)
 
 
 class _Painter:

@@ -16,6 +16,7 @@ from impasto import images
 from impasto.contract import OnProgress, Placement
 from impasto.errors import InputError
 from impasto.methods.settings import (
+    AdaINTrainKnobs,
     AttentionTrainKnobs,
     ClipTrainKnobs,
     DecoderKnobs,
@@ -26,6 +27,7 @@ from impasto.methods.settings import (
 )
 from impasto.models import catalog, checkpoint, clip_files, codecs, decoders, network_specs, networks, predictors, sanet
 from impasto.train import _pages
+from impasto.train._adain import AdaINLearner
 from impasto.train._attention import AttentionLearner
 from impasto.train._clip import ClipLearner
 from impasto.train._codec import CodecLearner
@@ -57,6 +59,11 @@ _TAUGHT_RATE = 0.1  # of the learning rate, for convolutions that have learnt be
 _CROPS_PER_PHOTOGRAPH = 64  # crops of each photograph, where none is kept
 
 Weights: TypeAlias = Mapping[str, Mapping[str, Tensor]]
+
+
+def begun_with(start: Mapping[str, Tensor] | None) -> str:
+    """What a recipe says of tensors that a training began with."""
+    return "none" if start is None else checkpoint.digest(start)
 
 
 def folder_of(target: Path) -> Path:
@@ -407,8 +414,7 @@ class DecoderTraining(TrainingJob):
 
     def recipe(self) -> dict[str, Any]:
         """With the kind, which tells it from the recipe of a network."""
-        begun = "none" if self.start is None else checkpoint.digest(self.start)
-        return {"kind": decoders.KIND, STARTING: begun, **super().recipe()}
+        return {"kind": decoders.KIND, STARTING: begun_with(self.start), **super().recipe()}
 
     def learner(self, beginning: Beginning) -> DecoderLearner:
         """A rebuilder."""
@@ -460,17 +466,17 @@ class ClipTraining(TrainingJob):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttentionTraining(TrainingJob):
-    """Style attention for any painting; see `AttentionLearner`.
+class PairTraining(TrainingJob):
+    """Of what takes a photograph and a painting; see `PairLearner`.
 
     Attributes:
         training_styles: paintings.
     """
 
-    knobs: AttentionTrainKnobs
     training_styles: Sequence[TrainingStyle]
 
-    assets = ("vgg19-normalised", "adain-decoder")
+    kind: ClassVar[str]
+    """Of the file."""
 
     @property
     def style_count(self) -> int:
@@ -480,26 +486,71 @@ class AttentionTraining(TrainingJob):
     def recipe(self) -> dict[str, Any]:
         """With the kind, which tells it from the recipe of a network, and the paintings."""
         paintings = [style.id for style in self.training_styles]
-        return {"kind": sanet.KIND, "training_paintings": paintings, **super().recipe()}
+        return {"kind": self.kind, "training_paintings": paintings, **super().recipe()}
 
-    def learner(self, beginning: Beginning) -> AttentionLearner:
-        """A learner."""
-        squares = Squares([style.pixels for style in self.training_styles], crop=self.knobs.crop, seed=self.knobs.seed)
-        weights = [beginning.weights[asset] for asset in self.assets]
-        return AttentionLearner(weights, squares, self.knobs, beginning.placement)
+    def squares(self) -> Squares:
+        """Of the paintings."""
+        return Squares([style.pixels for style in self.training_styles], crop=self.knobs.crop, seed=self.knobs.seed)
 
-    def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """With the paintings and their licences."""
-        assert isinstance(learner, AttentionLearner)
-        licences = sorted({style.licence for style in self.training_styles})
-        own = {"kind": sanet.KIND, "paintings": sorted({style.id for style in self.training_styles})}
-        checkpoint.write(self.target, learner.tensors(), {**about, **own, "licences": licences})
+    def about_paintings(self) -> dict[str, Any]:
+        """The paintings and their licences, for the file."""
+        paintings, licences = ({getattr(one, part) for one in self.training_styles} for part in ("id", "licence"))
+        return {"kind": self.kind, "paintings": sorted(paintings), "licences": sorted(licences)}
 
     def samples(self, learner: Learner, validation: Photographs) -> Iterator[tuple[Floats, str]]:
         """Some paintings."""
         for row, style in enumerate(self.training_styles[:_SHEET_STYLES]):
             for photograph in validation.pixels[:_SHEET_PHOTOGRAPHS]:
                 yield _pages.painted(learner, row, photograph, min(_SHEET_SIDE, self.knobs.canvas)), style.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionTraining(PairTraining):
+    """Style attention for any painting; see `AttentionLearner`."""
+
+    knobs: AttentionTrainKnobs
+
+    assets = ASSETS
+    kind = sanet.KIND
+
+    def learner(self, beginning: Beginning) -> AttentionLearner:
+        """A learner."""
+        weights = [beginning.weights[asset] for asset in self.assets]
+        return AttentionLearner(weights, self.squares(), self.knobs, beginning.placement)
+
+    def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """With the paintings and their licences."""
+        assert isinstance(learner, AttentionLearner)
+        checkpoint.write(self.target, learner.tensors(), {**about, **self.about_paintings()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaINTraining(PairTraining):
+    """A decoder for AdaIN; see `AdaINLearner`.
+
+    Attributes:
+        start: tensors of a decoder to begin with.
+    """
+
+    knobs: AdaINTrainKnobs
+    start: Mapping[str, Tensor] | None = None
+
+    assets = ASSETS[:1]
+    kind = codecs.KIND
+
+    def recipe(self) -> dict[str, Any]:
+        """With what it began with."""
+        return {STARTING: begun_with(self.start), **super().recipe()}
+
+    def learner(self, beginning: Beginning) -> AdaINLearner:
+        """A learner."""
+        encoder = beginning.weights[self.assets[0]]
+        return AdaINLearner(encoder, self.start, self.squares(), self.knobs, beginning.placement)
+
+    def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """With VGG-19 down to the layer, so that the file is all that AdaIN needs."""
+        assert isinstance(learner, AdaINLearner)
+        checkpoint.write(self.target, learner.codec().tensors(), {**about, **self.about_paintings()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -544,53 +595,33 @@ class Distillation(TrainingJob):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodecDistillation(TrainingJob):
+class CodecDistillation(PairTraining):
     """AdaIN's narrower encoder and decoder, which learn the pictures of the full ones; see `CodecLearner`.
 
     Attributes:
         pruned, full: both.
-        training_styles: paintings.
     """
 
     knobs: DistillKnobs
     pruned: codecs.Codec
     full: codecs.Codec
-    training_styles: Sequence[TrainingStyle]
 
     assets = ()
-
-    @property
-    def style_count(self) -> int:
-        """Number of paintings."""
-        return len(self.training_styles)
+    kind = codecs.KIND
 
     def recipe(self) -> dict[str, Any]:
-        """With the shape of the networks, and the paintings."""
-        paintings = [style.id for style in self.training_styles]
-        return {
-            "kind": codecs.KIND,
-            "channels": list(self.pruned.widths),
-            "training_paintings": paintings,
-            **super().recipe(),
-        }
+        """With the shape of the networks."""
+        return {"channels": list(self.pruned.widths), **super().recipe()}
 
     def learner(self, beginning: Beginning) -> CodecLearner:
         """A learner."""
-        paintings = [style.pixels for style in self.training_styles]
-        return CodecLearner(self.pruned, self.full, paintings, self.knobs, beginning.placement)
+        return CodecLearner(self.pruned, self.full, self.squares(), self.knobs, beginning.placement)
 
     def write(self, learner: Learner, validation: Photographs, about: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """With the paintings' licences."""
+        """With the paintings and their licences."""
         assert isinstance(learner, CodecLearner)
-        licences = sorted({style.licence for style in self.training_styles})
-        own = {"kind": codecs.KIND, "licences": licences, "channels": list(self.pruned.widths)}
+        own = {**self.about_paintings(), "channels": list(self.pruned.widths)}
         checkpoint.write(self.target, learner.codec().tensors(), {**about, **own})
-
-    def samples(self, learner: Learner, validation: Photographs) -> Iterator[tuple[Floats, str]]:
-        """Some paintings."""
-        for row, style in enumerate(self.training_styles[:_SHEET_STYLES]):
-            for photograph in validation.pixels[:_SHEET_PHOTOGRAPHS]:
-                yield _pages.painted(learner, row, photograph, min(_SHEET_SIDE, self.knobs.canvas)), style.name
 
 
 def _check_for_words(knobs: TrainKnobs) -> None:
