@@ -17,8 +17,9 @@ from impasto.contract import Job, Placement, Style, StyleImage, ignore
 from impasto.memory import PeakMemory
 from impasto.methods import registry
 from impasto.methods.settings import OptimizeKnobs
+from impasto.models.checkpoint import WeightsRef
 
-METHODS = ("adain", "microast", "attention", "wct", "optimize")
+METHODS = ("adain", "microast", "attention", "wct", "arbitrary", "optimize")
 """Those that paint in tiles any painting."""
 
 STEPS = 2  # of the descent, at full size alone, remembering one: the second holds all that is ever held
@@ -47,7 +48,9 @@ class _Painter:
     def __init__(self, method: str, placement: Placement) -> None:
         store, row = Store(), registry.find(method)
         store.fetch(row.assets)
-        weights = {asset: load_weights(store.path(asset)) for asset in row.assets}
+        weights: dict[str, Any] = {asset: load_weights(store.path(asset)) for asset in row.assets}
+        own = [name for name in row.needs(row.load_knobs()()) if WeightsRef.parse(name).file]
+        weights |= {name: row.costs().read_weights(name) for name in own}
         self._method, self._placement = row, placement
         self._stylizer = row.load_class()(weights, placement)
         (content, style), *_ = load_set("one", store, size=_STYLE_SIDE, on_progress=ignore)

@@ -187,7 +187,7 @@ def bench_gan(
 
 @bench_app.command("memory", epilog="Example: impasto bench memory adain --sizes 512,1024,2048 --csv bench/memory.csv")
 def bench_memory(
-    method: Annotated[str, typer.Argument(help="adain, microast, attention, wct or optimize.")] = "optimize",
+    method: Annotated[str, typer.Argument(help="adain, microast, attention, wct, arbitrary or optimize.")] = "optimize",
     sizes: Annotated[str, typer.Option(help="Longest sides in pixels, separated by commas.")] = "512,1024,2048,4096",
     limit: Annotated[str, typer.Option(help="Memory for the method in tiles.")] = "1GB",
     tiles_only_from: Annotated[int, typer.Option(help="From this size on, only in tiles.")] = 4096,
