@@ -462,6 +462,15 @@ def test_a_decoder_begins_with_what_it_has_in_common_with_another(learn, tmp_pat
     assert second.keys() > begun["start"].keys()
     with pytest.raises(InputError, match="begun with starting_network"):
         learn("second", replace(knobs, layer="relu2_1"), resume=True)
+    deep = replace(knobs, layer="relu2_1", steps=20, ema=0.5, learning_rate=0.01, layerwise=1.0)
+    alone = load_file(learn("alone", deep, **begun).path)  # only what is new learns
+    for name, tensor in begun["start"].items():
+        torch.testing.assert_close(alone[name].float(), tensor, rtol=0, atol=1e-3)
+    rows = (tmp_path / "alone.training" / "losses.csv").read_text().splitlines()
+    assert rows[0] == "step,loss"
+    assert float(rows[-1].split(",")[1]) < 0.7 * float(rows[1].split(",")[1])
+    both = load_file(learn("both", replace(deep, layerwise=0.5), **begun).path)
+    assert any((both[name] - tensor).abs().max() > 1e-3 for name, tensor in begun["start"].items())
     network = tmp_path / "network.safetensors"
     networks.Trained(tiny_network()).save(network)
     with pytest.raises(InputError, match="is not a decoder"):

@@ -50,3 +50,14 @@ def test_a_decoder_that_knows_nothing_paints_grey(tiny_weights):
 def test_a_layer_that_the_encoder_lacks_is_refused():
     with pytest.raises(InputError, match="no layer 'relu9_1'"):
         decoders.steps("relu9_1")
+
+
+def test_a_decoder_stops_at_the_features_of_a_layer_that_is_less_deep(tiny_weights):
+    mirror = fresh(tiny_weights, "relu3_1")
+    features = torch.rand(1, mirror["conv3_1"].in_channels, 8, 12, generator=torch.Generator().manual_seed(2)).double()
+    inner = mirror.decoder(EXACT, "relu2_1")(features)
+    assert inner.min() >= 0
+    behind = decoders.Decoder(dict(mirror.named_parameters()), EXACT, "relu2_1")
+    torch.testing.assert_close(behind(inner), mirror.decoder(EXACT)(features))
+    assert decoders.layer_of(dict(mirror.named_parameters())) == "relu3_1"
+    assert not decoders.layer_of({})

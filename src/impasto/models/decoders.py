@@ -45,6 +45,11 @@ def steps(layer: str) -> tuple[Convolution | Pooling, ...]:
     return blocks[last::-1]
 
 
+def layer_of(weights: Mapping[str, Tensor]) -> str:
+    """The deepest layer that the weights of a decoder turn back, empty where they are of none."""
+    return next((layer for layer in reversed(STYLE_LAYERS) if f"conv{layer[4:]}.weight" in weights), "")
+
+
 def margin(layer: str) -> int:
     """Pixels beyond a tile that its decoder sees, in whole positions of `layer`."""
     cells = 0
@@ -95,10 +100,14 @@ class Decoder:
         weights: `KEY.weight`, `KEY.bias` by the keys of the convolutions that are undone. Gradients flow to them.
         placement: where, and in which precision.
         layer: of VGG-19.
+        until: a layer that is less deep: what comes out are its features, not sRGB.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], placement: Placement, layer: str) -> None:
-        self._steps = steps(layer)
+    def __init__(self, weights: Mapping[str, Tensor], placement: Placement, layer: str, until: str = "") -> None:
+        whole = steps(layer)
+        self._steps = whole[: len(whole) - len(steps(until))] if until else whole
+        undone = [block.key for block in self._steps if isinstance(block, Convolution)]
+        self._last = "" if until else undone[-1]  # gives colours, which are not cut off at 0
         self._stride, self._margin = VGG19.stride(layer), margin(layer)
         layout = torch.channels_last if placement.channels_last else torch.contiguous_format
         self._weights = {
@@ -106,6 +115,7 @@ class Decoder:
                 memory_format=layout if tensor.dim() == 4 else torch.contiguous_format
             )
             for name, tensor in weights.items()
+            if name.rpartition(".")[0] in undone
         }
 
     def __call__(self, features: Tensor, tile: Tile | None = None) -> Tensor:
@@ -120,14 +130,14 @@ class Decoder:
             margins = tuple(side // self._stride for side in tile.margins(self._margin))
             border = Border("reflect", True, tile.cuts(self._margin), margins)
         x = features
-        for at, block in enumerate(self._steps, start=1):
+        for block in self._steps:
             if isinstance(block, Pooling):
                 x = F.interpolate(x, scale_factor=block.stride, mode="nearest")
                 border = replace(border, margins=tuple(block.stride * side for side in border.margins))
                 continue
             x, border = border.pass_window(x, block.kernel, 1, (block.kernel // 2,) * 4)
             x = F.conv2d(x, self._weights[f"{block.key}.weight"], self._weights[f"{block.key}.bias"])
-            x = F.relu_(x) if at < len(self._steps) else x
+            x = x if block.key == self._last else F.relu_(x)
         return precise(border.inside(x))
 
 
@@ -170,6 +180,6 @@ class Mirror(nn.ModuleDict):
             raise InputError(f"the decoder to start from has {other} of shape {shape}", "give one of the same VGG-19")
         self.load_state_dict({**fresh, **shared})
 
-    def decoder(self, placement: Placement) -> Decoder:
-        """Decodes by the weights as they stand."""
-        return Decoder(dict(self.named_parameters()), placement, self.layer)
+    def decoder(self, placement: Placement, until: str = "") -> Decoder:
+        """Decodes by the weights as they stand; see `Decoder`."""
+        return Decoder(dict(self.named_parameters()), placement, self.layer, until)

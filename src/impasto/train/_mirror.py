@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from impasto.contract import Placement
-from impasto.losses.losses import relative_error
+from impasto.losses.losses import relative_error, sum_of
 from impasto.methods.settings import DecoderKnobs
+from impasto.models import decoders
 from impasto.models.decoders import Mirror
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
@@ -23,6 +24,11 @@ class DecoderLearner(Learner):
 
     The loss is the error of the pixels plus `feature_weight` times the error of the features at the same layer. Both
     are relative, unlike the paper's, so that one weight suits layers whose features are of different size.
+
+    Departs from the paper where it begins with the decoder of a layer that is less deep: for `layerwise` of the time
+    only the convolutions before that one's learn, to give the features that it takes. Such a step costs a third, and
+    what it teaches does not have to come back through all the layers behind (Bengio et al. 2007, greedy layer-wise
+    training).
 
     Args:
         weights: of the VGG-19 that is mirrored.
@@ -45,6 +51,8 @@ class DecoderLearner(Learner):
         super().__init__(knobs, placement)
         self.mirror = Mirror(weights, knobs.layer, torch.Generator().manual_seed(knobs.seed), start)
         self.average = copy.deepcopy(self.mirror).requires_grad_(False)
+        begun = decoders.layer_of(start or {})
+        self._inner = begun if begun < knobs.layer and knobs.layerwise else ""
         self._encoder = [Encoder(VGG19, weights, placement)]  # in a list, so that it is not registered as a submodule
 
     def averaged_modules(self) -> Sequence[tuple[nn.Module, nn.Module]]:
@@ -53,7 +61,12 @@ class DecoderLearner(Learner):
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         """One batch: its loss."""
-        losses = self._losses(batch["images"], self.mirror)
+        if not self._inner:
+            losses = self._losses(batch["images"], self.mirror)
+        elif self.share < self.knobs.layerwise:
+            losses = {"loss": self._inner_loss(batch["images"])}
+        else:
+            losses = {"loss": self._losses(batch["images"], self.mirror)["loss"]}
         self.note(losses)
         return losses["loss"].mean()
 
@@ -82,6 +95,14 @@ class DecoderLearner(Learner):
         pixels = relative_error(rebuilt, photographs)
         features = relative_error(self._features(rebuilt), wanted)
         return {"pixels": pixels, "features": features, "loss": pixels + self.knobs.feature_weight * features}
+
+    def _inner_loss(self, photographs: Tensor) -> Tensor:
+        """Relative error of the features that the decoder it began with takes, `(B,)`."""
+        with torch.no_grad():
+            found = self._encoder[0](photographs, [self._inner, self.knobs.layer], winograd=True)
+        rebuilt = self.mirror.decoder(self.placement, self._inner)(found[self.knobs.layer])
+        idle = sum_of(one.sum() for one in self.mirror.parameters())  # processes wait for a gradient of each
+        return relative_error(rebuilt, found[self._inner]) + 0 * idle
 
     def _features(self, pictures: Tensor) -> Tensor:
         return self._encoder[0](pictures, [self.knobs.layer], winograd=True)[self.knobs.layer]

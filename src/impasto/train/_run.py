@@ -37,7 +37,7 @@ _PROGRESS = 0.005  # of the validation loss counts as progress
 _CLIP = 1.0  # of the gradient's norm; about twice what is usual, so only outliers are cut
 _RESUMABLE = ("minutes", "steps", "patience")  # knobs that may change when a run is resumed
 # what a run had whose recipe is older than the setting, where that is not the default
-_BEFORE = {"grid_weight": 0.0, PALETTE: False}
+_BEFORE = {"grid_weight": 0.0, PALETTE: False, "layerwise": 0.0}
 
 OnValidation: TypeAlias = Callable[[int, Mapping[str, float]], bool]
 
