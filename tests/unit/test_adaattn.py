@@ -11,6 +11,7 @@ from impasto.methods.settings import AttentionKnobs
 from impasto.models import adaattn
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
+from impasto.ops.grids import without_grid
 from tiny import noise, style_of, tiny_encoder_weights
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -58,7 +59,7 @@ def written(folder, files, epoch="latest"):
 
 
 def plain(files, content, style, shallow):
-    """The authors' forward pass, place by place."""
+    """The authors' forward pass, place by place, without the decoder's grid."""
     encode = Encoder(VGG19, tiny_encoder_weights(), Placement())
     pictures = [encode(picture, LAYERS) for picture in (content, style)]
 
@@ -103,7 +104,7 @@ def plain(files, content, style, shallow):
     for at in (14, 17):
         x = F.relu(conv3(decoder, f"decoder_layer_2.{at}", x))
     x = F.relu(conv3(decoder, "decoder_layer_2.21", F.interpolate(x, scale_factor=2)))
-    return conv3(decoder, "decoder_layer_2.24", x).clamp(0, 1)
+    return without_grid(conv3(decoder, "decoder_layer_2.24", x)).clamp(0, 1)
 
 
 def method_of(folder):

@@ -16,6 +16,7 @@ from impasto.models.codecs import convolutions
 from impasto.models.decoders import Decoder
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
+from impasto.ops.grids import without_grid
 from tiny import noise, style_of, tiny_decoder_weights, tiny_encoder_weights
 
 CHANNELS = 12
@@ -49,7 +50,7 @@ def trained(published):
 
 
 def plain(content, style):
-    """The paper's equations, place by place."""
+    """The paper's equations, place by place, without the decoder's grid."""
     weights, decoder = tiny_transformer(), tiny_decoder_weights()
     encode = Encoder(VGG19, tiny_encoder_weights(), Placement())
 
@@ -74,7 +75,7 @@ def plain(content, style):
     )
     both = F.pad(fine + F.interpolate(coarse, scale_factor=2), (1, 1, 1, 1), mode="reflect")
     merged = F.conv2d(both, weights["merge_conv.weight"], weights["merge_conv.bias"])
-    return Decoder(decoder, Placement(), "relu4_1")(merged).clamp(0, 1)
+    return without_grid(Decoder(decoder, Placement(), "relu4_1")(merged)).clamp(0, 1)
 
 
 @torch.no_grad()

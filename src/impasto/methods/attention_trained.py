@@ -20,6 +20,7 @@ from impasto.models.codecs import LAYER
 from impasto.models.decoders import Decoder
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
+from impasto.ops import grids
 from impasto.ops.stats import precise
 from impasto.ops.tiles import crop_to, pad_to_multiple
 
@@ -77,7 +78,9 @@ class _Sanet:
 
 
 class TrainedAttention:
-    """Paints with a network and its decoder. Departs from the papers in `strength`, which mixes pictures.
+    """Paints with a network and its decoder.
+
+    Departs from the papers in `strength`, which mixes pictures, and in that the decoder's grid is taken out.
 
     Args:
         encoder: tensors of VGG-19.
@@ -132,7 +135,7 @@ class TrainedAttention:
             like = features[layer]
             keys, values, shares = (code.tensors[f"{layer}.{name}"].to(like) for name in ("keys", "values", "shares"))
             taken[layer] = self._network.taken(layer, features, keys[None], values[None], shares)
-        return crop_to(self._network.picture(taken), height, width)
+        return crop_to(grids.without_grid(self._network.picture(taken)), height, width)
 
     def _looked_at(
         self, image: StyleImage, layer: str, features: Mapping[str, Tensor], count: int
