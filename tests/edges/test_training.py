@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from impasto import images
 from impasto.cli import app
+from impasto.cli import train as cli_train
 from impasto.contract import Job, Placement, Style, StyleImage, ignore
 from impasto.errors import Cancelled, InputError, ResourceError
 from impasto.methods.adain import AdaIN
@@ -31,7 +32,7 @@ from impasto.methods.settings import (
     FeedForwardKnobs,
     TrainKnobs,
 )
-from impasto.models import catalog, checkpoint, decoders, networks, predictors
+from impasto.models import catalog, checkpoint, codecs, decoders, networks, predictors
 from impasto.models.decoders import Decoder
 from impasto.models.encoder_specs import VGG19
 from impasto.models.encoders import Encoder
@@ -45,12 +46,15 @@ from impasto.train import (
     train,
     variations,
 )
+from impasto.train._adain import AdaINLearner
+from impasto.train._attention import Painter
 from impasto.train._critic import Critic
 from impasto.train._jobs import Beginning
 from impasto.train._motion import Motion
+from impasto.train._squares import Squares
 from impasto.train._teacher import Teacher
 from impasto.train.data import Crops, load_photographs
-from tiny import noise, tiny_network, write_photographs
+from tiny import TinyStore, noise, tiny_network, write_photographs
 from tiny import training_styles as known_styles
 
 KNOBS = TrainKnobs(steps=6, crop=64, canvas=96, batch=2, ema=0.5)
@@ -410,9 +414,10 @@ def test_a_decoder_of_adain_is_learnt_and_goes_on_exactly_and_paints(learn, tmp_
     settings = AdaINKnobs(network=str(path))
     (name,) = AdaIN.needs(settings)
     method = AdaIN({name: AdaIN.read_weights(name)}, placement)
-    code = method.encode_style(Style((StyleImage(noise(64, 64, seed=3)),)), settings)
-    content = noise(48, 64)
-    assert (method.stylize(content, [Job(code, settings)]) - content).abs().mean() > 0.01
+    content, paintings = noise(48, 64), [noise(64, 64, seed=3), noise(64, 64, seed=3).pow(3)]
+    codes = [method.encode_style(Style((StyleImage(one),)), settings) for one in paintings]
+    light, dark = (method.stylize(content, [Job(code, settings)]) for code in codes)
+    assert light.mean() > dark.mean() + 0.01
     decoder = {name.removeprefix("decoder."): one for name, one in whole.items() if name.startswith("decoder.")}
     with pytest.raises(InputError, match="begun with starting_network"):
         learn("stopped", knobs, resume=True, start=decoder)
@@ -420,6 +425,57 @@ def test_a_decoder_of_adain_is_learnt_and_goes_on_exactly_and_paints(learn, tmp_
     more = load_file(tmp_path / "more.safetensors")
     for name, tensor in whole.items():
         torch.testing.assert_close(more[name], tensor)
+
+
+def test_the_command_trains_adains_decoder_from_a_file_or_adains_own(photographs, tmp_path, tiny_weights, monkeypatch):
+    (tmp_path / "store").mkdir()
+    store = TinyStore(tmp_path / "store", tiny_weights)
+    monkeypatch.setattr(cli_train, "Store", lambda: store)
+    paintings, first = write_photographs(tmp_path / "paintings", 8), tmp_path / "first.safetensors"
+    words = ["train", "adain", "--content", photographs, "--paintings", paintings, "--crop", "64", "--canvas", "96"]
+    words += ["--batch", "1", "--steps", "1", "--learning-rate", "0.000001", "--device", "cpu", "--from"]
+    assert app.run([*map(str, words), "adain", "-o", str(first)]) == 0
+    stored = codecs.read(first)
+    for name, tensor in tiny_weights["adain-decoder"].items():
+        torch.testing.assert_close(stored.decoder[name], tensor, atol=2e-3, rtol=2e-3)
+    assert app.run([*map(str, words), str(first), "-o", str(tmp_path / "second.safetensors")]) == 0
+    assert app.run([*map(str, words), str(first), "-o", str(first), "--resume"]) == 2
+    assert app.run([*map(str, words), "nowhere.safetensors", "-o", str(tmp_path / "third.safetensors")]) == 2
+
+
+def test_the_weights_of_adains_losses_count(tiny_weights, placement):
+    squares = Squares([style.pixels for style in known_styles(2)], crop=64, seed=0)
+    pictures, numbers = torch.cat([noise(64, 64, seed=one) for one in (1, 2)]), torch.arange(2)
+    encoder, decoder = (tiny_weights[asset] for asset in ("vgg19-normalised", "adain-decoder"))
+    knobs = AdaINTrainKnobs(crop=64, style_weight=3, grid_weight=5)
+    learner = AdaINLearner(encoder, decoder, squares, knobs, placement)
+    with torch.no_grad():
+        found = learner.losses(pictures, squares(numbers, numbers), learner.painter)
+    told = found["content"] + 3 * (found["style"] + found["large"]) + 5 * found["grid"]
+    torch.testing.assert_close(found["loss"], told)
+
+
+def test_a_checkpoint_of_another_version_is_named(learn, tmp_path):
+    knobs = DecoderKnobs(layer="relu1_1", steps=4, crop=64, canvas=96, batch=1)
+    with pytest.raises(Cancelled):
+        learn("older", knobs, heard=stop_at(2))
+    path = tmp_path / "older.training" / "last.ckpt"
+    held = torch.load(path, weights_only=True)
+    held["state_dict"] = {f"old.{name}": tensor for name, tensor in held["state_dict"].items()}
+    torch.save(held, path)
+    with pytest.raises(InputError, match="begun by a version of impasto"):
+        learn("older", knobs, resume=True)
+
+
+def test_attention_begins_with_what_places_of_the_painting_are_like(tiny_weights):
+    """Of a painting of one colour each place takes the same: three parts to one of its own."""
+    painter = Painter(tiny_weights["vgg19-normalised"], tiny_weights["adain-decoder"])
+    channels = painter.transformer.merge_conv.in_channels
+    content = {"relu4_1": torch.rand(1, channels, 4, 4), "relu5_1": torch.zeros(1, channels, 2, 2)}
+    painting = {"relu4_1": torch.full((1, channels, 4, 4), 0.5), "relu5_1": torch.rand(1, channels, 2, 2)}
+    with torch.no_grad():
+        begun = painter.transformer(content, painting)
+    torch.testing.assert_close(begun, (content["relu4_1"] + 3 * 0.5) / 4)
 
 
 def test_attention_is_learnt_in_half_precision(photographs, tmp_path, tiny_weights):
@@ -462,6 +518,13 @@ def test_a_decoder_begins_with_what_it_has_in_common_with_another(learn, tmp_pat
     assert second.keys() > begun["start"].keys()
     with pytest.raises(InputError, match="begun with starting_network"):
         learn("second", replace(knobs, layer="relu2_1"), resume=True)
+    recipe = tmp_path / "second.training" / "recipe.json"
+    older = {name: value for name, value in json.loads(recipe.read_text()).items() if name != "layerwise"}
+    recipe.write_text(json.dumps(older))  # as it was before there was the setting
+    with pytest.raises(InputError, match="with layerwise") as refused:
+        learn("second", replace(knobs, layer="relu2_1"), resume=True, **begun)
+    assert refused.value.hint == "give the same: --layerwise 0.0"
+    assert "layerwise" not in json.loads((tmp_path / "first.training" / "recipe.json").read_text())
     deep = replace(knobs, layer="relu2_1", steps=20, ema=0.5, learning_rate=0.01, layerwise=1.0)
     alone = load_file(learn("alone", deep, **begun).path)  # only what is new learns
     for name, tensor in begun["start"].items():

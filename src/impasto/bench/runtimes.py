@@ -77,7 +77,7 @@ def runtimes(
 
     Args:
         named: networks of the same styles: files, `.safetensors` or `.onnx`, or `pack`; or those that take any
-            painting: `adain`, `microast`, files of `impasto prune adain`. Pictures are compared with those of the first
+            painting: `adain`, `microast`, files of AdaIN. Pictures are compared with those of the first
             one by torch in float32.
         runs: counted rounds of each size.
         scores: whether to measure style distance and content error, too.

@@ -44,7 +44,10 @@ Examples:
   impasto prune pack --ratio 0.5 --content photographs -o half.safetensors
   impasto prune adain --ratio 0.5 --content photographs --minutes 60 -o adain-half.safetensors"""
 
-_Network = Annotated[str, typer.Argument(help="A trained network: a .safetensors file, or pack; or adain.")]
+_Network = Annotated[
+    str,
+    typer.Argument(help="A trained network: a .safetensors file, or pack; or adain, or a file of impasto train adain."),
+]
 _Content = Annotated[
     Path | None,
     typer.Option("--content", "-c", help="Folder of photographs, or sample: photographs that are fetched."),

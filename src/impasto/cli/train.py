@@ -29,7 +29,7 @@ from impasto.methods.settings import (
     TrainKnobs,
     TranslationKnobs,
 )
-from impasto.models import network_specs
+from impasto.models import codecs, network_specs
 from impasto.runtimes.sessions import RUNTIMES
 from impasto.train.data import Photographs, check_photographs, from_pixels, style_name, thumbnail_photograph
 
@@ -73,7 +73,7 @@ def register(app: typer.Typer) -> None:
     )(with_options(train_attention, knob_options(AttentionTrainKnobs)))
     group.command(
         "adain",
-        epilog="Example: impasto train adain --content photographs --from decoder4.safetensors -o adain.safetensors",
+        epilog="Example: impasto train adain --content photographs --from adain -o adain.safetensors",
     )(with_options(train_adain, knob_options(AdaINTrainKnobs)))
     group.command(
         "decoder",
@@ -103,7 +103,11 @@ _Start = Annotated[
 ]
 _StartDecoder = Annotated[
     Path | None,
-    typer.Option("--from", help="Start from a decoder, of this layer or another: what both have is taken over."),
+    typer.Option(
+        "--from",
+        help="Start from a decoder, of this layer or another: what both have is taken over. AdaIN's is adain, or a "
+        "file of impasto train adain.",
+    ),
 ]
 _Paintings = Annotated[str, typer.Option(help="Paintings to train on: museum (the library), or a folder.")]
 _Devices = Annotated[int, typer.Option(help="Devices to train on, with one process each.", min=1)]
@@ -252,6 +256,16 @@ def train_unpaired(
     _run(job, target, device, precision, resume=resume, as_json=as_json)
 
 
+def _decoder(store: Store, start: Path, reporter: Reporter) -> Mapping[str, Tensor]:
+    """Tensors of a decoder to start from. Raises InputError where there is none."""
+    from impasto.assets import load_weights
+    from impasto.models import decoders
+
+    if start == Path(codecs.KIND) and not start.exists():
+        return load_weights(store, codecs.ASSETS[1], on_progress=reporter)
+    return codecs.read(start).decoder if codecs.is_codec(start) else decoders.read(start)
+
+
 def collected(
     store: Store, named: list[str], least_side: int, reporter: Reporter
 ) -> tuple[Path | list[Path] | Photographs, str]:
@@ -330,10 +344,9 @@ def train_adain(
     _painting_files(paintings)
 
     def job(store: Store, reporter: Reporter) -> TrainingJob:
-        from impasto.models import decoders
         from impasto.train import AdaINTraining
 
-        begun = None if start is None else decoders.read(start)
+        begun = None if start is None else _decoder(store, start, reporter)
         trained, _ = collection(store, paintings, asked.seed, reporter)
         return AdaINTraining(
             source=source,
@@ -364,11 +377,10 @@ def train_decoder(
     source, target = _places(content, out)
     check_apart({"-o": target}, [start])
 
-    def job(_store: Store, _reporter: Reporter) -> TrainingJob:
-        from impasto.models import decoders
+    def job(store: Store, reporter: Reporter) -> TrainingJob:
         from impasto.train import DecoderTraining
 
-        begun = None if start is None else decoders.read(start)
+        begun = None if start is None else _decoder(store, start, reporter)
         return DecoderTraining(source=source, target=target, knobs=asked, devices=devices, resume=resume, start=begun)
 
     _run(job, target, device, precision, resume=resume, as_json=as_json)

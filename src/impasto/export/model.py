@@ -147,7 +147,7 @@ class Exportable:
 
     @classmethod
     def of_codec(cls, path: Path, styles: Sequence[Array]) -> Exportable:
-        """AdaIN with the networks of a file that `impasto prune adain` has written.
+        """AdaIN with the networks of a file that `impasto train adain` or `impasto prune adain` has written.
 
         Raises:
             InputError: it is another kind of network.

@@ -371,7 +371,7 @@ class DecoderKnobs(ScheduleKnobs):
         1.0, "weight of the error of the features, relative to that of the pixels", low=0, high=1000
     )
     layerwise: float = knob(
-        0.4,
+        0.6,
         "share of the training, with --from of a layer that is less deep, in which only the new layers learn",
         low=0,
         high=1,

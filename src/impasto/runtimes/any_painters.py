@@ -164,7 +164,7 @@ _ADAIN_LEAST = 2 * any_style.ADAIN_STRIDE
 
 
 def read_codec(files: Sequence[Path]) -> Codec:
-    """AdaIN's networks as NumPy arrays, of the two assets or of one file of `impasto prune adain`.
+    """AdaIN's networks as NumPy arrays, of the two assets or of one file, see `codecs`.
 
     Raises:
         InputError: the file holds other networks.

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.contract import STYLE_LAYERS, Features, Placement
+from impasto.losses.losses import sum_of
 from impasto.methods.settings import AttentionTrainKnobs
 from impasto.models import sanet
 from impasto.models.codecs import LAYER
@@ -91,8 +92,8 @@ class AttentionLearner(PairLearner[Painter]):
         with torch.no_grad():
             wanted, liked = self._features(photographs), self._features(paintings)
         own = self._features(painter.painted(wanted, liked, self.placement))
-        content = _sum([_error(_normal(own[layer]), _normal(wanted[layer])) for layer in sanet.LAYERS])
-        style = _sum([_moments_error(own[layer], liked[layer]) for layer in STYLE_LAYERS])
+        content = sum_of(_error(_normal(own[layer]), _normal(wanted[layer])) for layer in sanet.LAYERS)
+        style = sum_of(_moments_error(own[layer], liked[layer]) for layer in STYLE_LAYERS)
         same = self._identity(photographs, wanted, painter) + self._identity(paintings, liked, painter)
         knobs = self.knobs
         loss = knobs.content_weight * content + knobs.style_weight * style + knobs.identity_weight * same
@@ -102,7 +103,7 @@ class AttentionLearner(PairLearner[Painter]):
         """How far a picture painted after itself is another one."""
         again = painter.painted(features, features, self.placement)
         own = self._features(again)
-        deep = _sum([_error(own[layer], features[layer]) for layer in STYLE_LAYERS])
+        deep = sum_of(_error(own[layer], features[layer]) for layer in STYLE_LAYERS)
         return _SAME_PIXELS * _error(again, pictures) + deep
 
     def _features(self, pictures: Tensor) -> Features:
@@ -125,13 +126,9 @@ def _error(actual: Tensor, wanted: Tensor) -> Tensor:
 
 def _moments_error(actual: Tensor, wanted: Tensor) -> Tensor:
     pairs = zip(mean_std(actual), mean_std(wanted), strict=True)
-    return _sum([_error(one, other) for one, other in pairs])
+    return sum_of(_error(one, other) for one, other in pairs)
 
 
 def _normal(features: Tensor) -> Tensor:
     mean, std = mean_std(features)
     return (features - mean) / std
-
-
-def _sum(parts: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(parts)).sum(0)

@@ -34,7 +34,7 @@ from impasto.train._codec import CodecLearner
 from impasto.train._critic import PATCH
 from impasto.train._distill import Distiller
 from impasto.train._learner import VALIDATED, Learner, validation_crops
-from impasto.train._mirror import DecoderLearner
+from impasto.train._mirror import DecoderLearner, taught_before
 from impasto.train._squares import Squares
 from impasto.train._student import CACHED, CodePredictor, CodeTable, Student
 from impasto.train._teacher import ASSETS, Balance, Floats, SharedBalance, Teacher, TrainingStyle
@@ -414,7 +414,10 @@ class DecoderTraining(TrainingJob):
 
     def recipe(self) -> dict[str, Any]:
         """With the kind, which tells it from the recipe of a network."""
-        return {"kind": decoders.KIND, STARTING: begun_with(self.start), **super().recipe()}
+        settings = super().recipe()
+        if not taught_before(self.start, self.knobs):
+            del settings["layerwise"]  # counts for nothing
+        return {"kind": decoders.KIND, STARTING: begun_with(self.start), **settings}
 
     def learner(self, beginning: Beginning) -> DecoderLearner:
         """A rebuilder."""
@@ -610,8 +613,9 @@ class CodecDistillation(PairTraining):
     kind = codecs.KIND
 
     def recipe(self) -> dict[str, Any]:
-        """With the shape of the networks."""
-        return {"channels": list(self.pruned.widths), **super().recipe()}
+        """With the shape of the networks, and what was pruned."""
+        begun = begun_with(self.full.tensors())
+        return {"channels": list(self.pruned.widths), STARTING: begun, **super().recipe()}
 
     def learner(self, beginning: Beginning) -> CodecLearner:
         """A learner."""

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from impasto import images
 from impasto.contract import Placement
+from impasto.errors import InputError
 from impasto.methods.settings import ScheduleKnobs
 from impasto.train.data import Crops, Photographs, items
 
@@ -178,6 +179,13 @@ class Learner(lightning.LightningModule, ABC):
         checkpoint["impasto"] = {"history": self.history, "spent": self.spent}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore it."""
+        """Restore it.
+
+        Raises:
+            InputError: the checkpoint is of another version of this module.
+        """
+        if checkpoint["state_dict"].keys() != self.state_dict().keys():
+            hint = "remove its folder to train anew, or finish it with the version that began it"
+            raise InputError("this training was begun by a version of impasto that cannot be gone on from", hint)
         self.history = list(checkpoint["impasto"]["history"])
         self.spent = float(checkpoint["impasto"]["spent"])

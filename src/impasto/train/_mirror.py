@@ -18,6 +18,14 @@ from impasto.models.encoders import Encoder
 from impasto.ops.tiles import crop_to, pad_to_multiple
 from impasto.train._learner import Batch, Learner
 
+_FINE = 0.3  # of the learning rate, where most layers have learnt before
+
+
+def taught_before(start: Mapping[str, Tensor] | None, knobs: DecoderKnobs) -> str:
+    """The layer of a decoder to begin with, if new layers learn by themselves before it; empty if not."""
+    layer = decoders.layer_of(start or {})
+    return layer if layer < knobs.layer and knobs.layerwise else ""
+
 
 class DecoderLearner(Learner):
     """Learns to rebuild photographs from the features of one layer.
@@ -28,7 +36,7 @@ class DecoderLearner(Learner):
     Departs from the paper where it begins with the decoder of a layer that is less deep: for `layerwise` of the time
     only the convolutions before that one's learn, to give the features that it takes. Such a step costs a third, and
     what it teaches does not have to come back through all the layers behind (Bengio et al. 2007, greedy layer-wise
-    training).
+    training). The loss by step is that of these features first, and then that of the whole.
 
     Args:
         weights: of the VGG-19 that is mirrored.
@@ -51,8 +59,7 @@ class DecoderLearner(Learner):
         super().__init__(knobs, placement)
         self.mirror = Mirror(weights, knobs.layer, torch.Generator().manual_seed(knobs.seed), start)
         self.average = copy.deepcopy(self.mirror).requires_grad_(False)
-        begun = decoders.layer_of(start or {})
-        self._inner = begun if begun < knobs.layer and knobs.layerwise else ""
+        self._inner = taught_before(start, knobs)
         self._encoder = [Encoder(VGG19, weights, placement)]  # in a list, so that it is not registered as a submodule
 
     def averaged_modules(self) -> Sequence[tuple[nn.Module, nn.Module]]:
@@ -69,6 +76,13 @@ class DecoderLearner(Learner):
             losses = {"loss": self._losses(batch["images"], self.mirror)["loss"]}
         self.note(losses)
         return losses["loss"].mean()
+
+    def rate(self, share: float) -> float:
+        """Where layers learn by themselves first, they and the whole have a schedule each, the whole a lower one."""
+        apart = self.knobs.layerwise if self._inner else 0.0
+        if share < apart:
+            return super().rate(share / apart)
+        return super().rate((share - apart) / (1 - apart) if apart < 1 else 1.0) * (_FINE if apart else 1)
 
     @torch.no_grad()
     def validate(self, photographs: Tensor) -> dict[str, float]:
@@ -101,8 +115,10 @@ class DecoderLearner(Learner):
         with torch.no_grad():
             found = self._encoder[0](photographs, [self._inner, self.knobs.layer], winograd=True)
         rebuilt = self.mirror.decoder(self.placement, self._inner)(found[self.knobs.layer])
-        idle = sum_of(one.sum() for one in self.mirror.parameters())  # processes wait for a gradient of each
-        return relative_error(rebuilt, found[self._inner]) + 0 * idle
+        loss = relative_error(rebuilt, found[self._inner])
+        if self.trainer.world_size > 1:  # processes wait for a gradient of each parameter
+            loss = loss + 0 * sum_of(one.sum() for one in self.mirror.parameters())
+        return loss
 
     def _features(self, pictures: Tensor) -> Tensor:
         return self._encoder[0](pictures, [self.knobs.layer], winograd=True)[self.knobs.layer]

@@ -144,12 +144,15 @@ def _checkpoint(job: TrainingJob) -> int | None:
     before = {**asdict(type(job.knobs)()), **_BEFORE, STARTING: recipe.get(STARTING), **written}
     for name, value in recipe.items():
         if name not in _RESUMABLE and before.get(name) != value:
-            raise InputError(f"{job.folder} was begun with {name} {before.get(name)}, not {value}", _other_hint(name))
+            hint = _other_hint(name, before.get(name), name in asdict(job.knobs))
+            raise InputError(f"{job.folder} was begun with {name} {before.get(name)}, not {value}", hint)
     return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
 
 
-def _other_hint(name: str) -> str:
-    return "go on from its result: --from FILE -o ANOTHER" if name == PALETTE else "give the same"
+def _other_hint(name: str, before: object, is_knob: bool) -> str:
+    if name == PALETTE:
+        return "go on from its result: --from FILE -o ANOTHER"
+    return f"give the same: --{name.replace('_', '-')} {before}" if is_knob else "give the same"
 
 
 def _processes(job: TrainingJob) -> tuple[int, int]:
