@@ -417,7 +417,7 @@ def test_a_decoder_of_adain_is_learnt_and_goes_on_exactly_and_paints(learn, tmp_
     content, paintings = noise(48, 64), [noise(64, 64, seed=3), noise(64, 64, seed=3).pow(3)]
     codes = [method.encode_style(Style((StyleImage(one),)), settings) for one in paintings]
     light, dark = (method.stylize(content, [Job(code, settings)]) for code in codes)
-    assert light.mean() > dark.mean() + 0.01
+    assert light.mean() > dark.mean() + 0.003
     decoder = {name.removeprefix("decoder."): one for name, one in whole.items() if name.startswith("decoder.")}
     with pytest.raises(InputError, match="begun with starting_network"):
         learn("stopped", knobs, resume=True, start=decoder)

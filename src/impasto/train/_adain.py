@@ -106,5 +106,9 @@ class AdaINLearner(PairLearner[Mirror]):
 
 
 def _gram_error(own: Mapping[str, Tensor], liked: Mapping[str, Tensor]) -> Tensor:
-    """Mean over layers of the relative error of the Gram matrices, `(B,)`."""
-    return torch.stack([relative_error(gram_matrix(own[layer]), gram_matrix(liked[layer])) for layer in own]).mean(0)
+    """Mean over layers of the relative error of the Gram matrices, `(B,)`; as `e / (1 + e)`.
+
+    A dark or flat square has so small a matrix that its error is of hundreds, and would outweigh all others.
+    """
+    errors = [relative_error(gram_matrix(own[layer]), gram_matrix(liked[layer])) for layer in own]
+    return torch.stack([one / (1 + one) for one in errors]).mean(0)
