@@ -399,7 +399,7 @@ class AdaINTrainKnobs(ScheduleKnobs):
     learning_rate: float = knob(
         5e-5, "learning rate of Adam after the warm-up; decays to 0 along a cosine", low=1e-6, high=1
     )
-    style_weight: float = knob(2.5, "how much the style counts, at full and at half the size", low=0, high=1000)
+    style_weight: float = knob(8.0, "how much the style counts, at full and at half the size", low=0, high=1000)
     grid_weight: float = knob(1.0, "penalty for a grid in flat places, which upsampling leaves", low=0, high=1000)
     adversarial_weight: float = knob(
         0.0, "weight of a discriminator of patches, which is trained together with the decoder", low=0, high=1000
