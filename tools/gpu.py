@@ -58,7 +58,7 @@ TRAININGS = (
         Training(f"decoder{block}", share, ("decoder", "--layer", f"relu{block}_1"), f"decoder{block - 1}")
         for block, share in ((2, 0.02), (3, 0.05), (4, 0.1), (5, 0.1))
     ),
-    Training("adain", 0.1, ("adain",), "decoder4"),
+    Training("adain", 0.1, ("adain", "--from", "adain")),
     Training("pack", 0.1, tuple(word for style in PACK for word in ("--style", style))),
     Training("arbitrary", 0.3, ("arbitrary", *ARBITRARY)),
     Training("attention", 0.22, ("attention",)),

@@ -58,7 +58,7 @@ class AdaINLearner(PairLearner[Mirror]):
         self.critic = Critic(1, knobs.seed) if knobs.adversarial_weight else None
         # in lists, so that they are not registered as submodules
         self._encoder = [Encoder(VGG19.down_to(STYLE_LAYERS[-1]), encoder, placement)]
-        self._full = [{ASSETS[0]: encoder}]
+        self._weights = [encoder]
 
     def extra_parameter_groups(self) -> list[dict[str, Any]]:
         """The critic, with less momentum."""
@@ -95,7 +95,8 @@ class AdaINLearner(PairLearner[Mirror]):
 
     def codec(self) -> Codec:
         """VGG-19 down to the layer, and the averaged decoder."""
-        return Codec.of_assets({**self._full[0], ASSETS[1]: dict(self.average.named_parameters())})
+        both = (self._weights[0], dict(self.average.named_parameters()))
+        return Codec.of_assets(dict(zip(ASSETS, both, strict=True)))
 
     def _wanted(self, photographs: Tensor, liked: Mapping[str, Tensor]) -> Tensor:
         own = self._features(photographs, [LAYER])[LAYER]
